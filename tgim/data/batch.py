@@ -1,0 +1,43 @@
+"""What a training step is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from torch import Tensor
+
+from tgim.text import Tokens
+
+
+@dataclass(frozen=True)
+class DrawnPairs:
+    """Pairs whose true edit is known because the synthetic renderer drew both pictures."""
+
+    image: Tensor  # (N, 3, S, S) in [-1, 1]
+    text: Tokens  # caption of `image`
+    target_text: Tokens  # caption of `target`
+    target: Tensor  # (N, 3, S, S) in [-1, 1], the true edited picture
+    change: Tensor  # (N, 1, S, S) in [0, 1], where the picture may change
+    subject: Tensor  # (N, 1, S, S) in [0, 1], where the subject is
+
+    def to(self, device: Any) -> DrawnPairs:
+        return _to(self, device)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B images with a caption each."""
+
+    image: Tensor  # (B, 3, S, S) in [-1, 1]
+    text: Tokens  # one caption of each image
+    labels: Tensor  # (B,) int64 class ids; equal ids mark captions that may fit each other; -1 - row where there is no class
+    drawn: DrawnPairs | None = None
+
+    def to(self, device: Any) -> Batch:
+        return _to(self, device)
+
+
+def _to(item: Any, device: Any) -> Any:
+    moved = {f.name: getattr(item, f.name).to(device) for f in fields(item) if getattr(item, f.name) is not None}
+    return replace(item, **moved)

@@ -1,0 +1,41 @@
+"""What tgim raises when the caller, a file or a recipe is at fault.
+
+Every message is one line: what came, what was expected, what to do. The command line prints it and exits with 2.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Base of all errors that the user can mend; anything else that escapes is a defect of tgim."""
+
+
+class ImageError(UserError):
+    """A picture that cannot be read, is not what it claims to be, or is too large."""
+
+
+class TextError(UserError):
+    """A caption that cannot be used: empty, too long, or without one known word."""
+
+
+class DataError(UserError):
+    """A data set that is missing, incomplete or broken."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint that is missing, truncated, foreign or newer than this tgim."""
+
+
+class RecipeError(UserError):
+    """A recipe, or a key=value of it, that does not fit."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``'; did you mean X?'`` for the closest of `known`, or an empty string when none is close.
+
+    >>> nearest("batchsize", ["batch_size", "lr"])
+    "; did you mean 'batch_size'?"
+    """
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""

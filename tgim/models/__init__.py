@@ -1,0 +1,1 @@
+"""Every editing system, by name: one paper, one file, one line here."""

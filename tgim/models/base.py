@@ -1,0 +1,54 @@
+"""What the loop, the checkpoint and the editor expect of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from tgim.data.batch import Batch
+from tgim.text import Tokens
+
+Terms = dict[str, Tensor]  # loss name -> weighted scalar; their sum is what one network minimises
+
+
+class Config(BaseModel):
+    """Base of all model configs: frozen, checked, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Model(nn.Module):
+    """A trainable system: a config, named networks, and `steps`.
+
+    A subclass sets `name` (its key in `MODELS` or `MATCHERS`), `Config` (its config class), `networks` (attribute names
+    that `steps` yields; the loop makes one optimiser for each over its parameters that require a gradient) and
+    `averaged` (attribute names whose weights are kept as an exponential moving average for editing). The constructor
+    takes `(config, *, vocabulary_size)`. Tensors that are not parameters of a network, a frozen matching model say, are
+    ordinary submodules and travel in the state dict.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[Config]]
+    networks: ClassVar[tuple[str, ...]]
+    averaged: ClassVar[tuple[str, ...]] = ()
+    config: Any
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square pictures that the model works on, in pixels."""
+        return int(self.config.image_size)
+
+    def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+        """Yield `(network, {term: loss})` in the paper's order; what follows a yield sees the updated network."""
+        raise NotImplementedError
+
+
+class Editing(Model):
+    """A model that edits: `edit` maps pictures and captions to pictures at the model's own resolution."""
+
+    def edit(self, image: Tensor, text: Tokens) -> Tensor:
+        """Edited pictures (B, 3, S, S) in [-1, 1] for `image` of the same shape; deterministic."""
+        raise NotImplementedError

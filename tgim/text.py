@@ -1,0 +1,137 @@
+"""Captions in, token ids out: one tokenizer for training and editing, and the vocabulary that a checkpoint carries.
+
+Nothing here imports torch until captions are turned into tensors.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from tgim.errors import TextError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PADDING, UNKNOWN = 0, 1  # reserved ids
+MAX_WORDS = 60  # a longer caption is refused: no caption of CUB or Oxford-102 comes near
+
+
+class Tokens(NamedTuple):
+    """A batch of captions: `ids` (B, T) int64, `mask` (B, T) True on real tokens. Padding is at the end."""
+
+    ids: Tensor
+    mask: Tensor
+
+    def roll(self, shift: int = 1) -> Tokens:
+        """Give each image its neighbour's caption."""
+        return Tokens(self.ids.roll(shift, 0), self.mask.roll(shift, 0))
+
+    def to(self, device: object) -> Tokens:
+        return Tokens(self.ids.to(device), self.mask.to(device))  # type: ignore[call-overload]
+
+    def __getitem__(self, rows: object) -> Tokens:  # type: ignore[override]
+        """Select captions (an index, slice or tensor), not tuple fields."""
+        return Tokens(self.ids[rows], self.mask[rows])  # type: ignore[index]
+
+    @property
+    def lengths(self) -> Tensor:
+        """(B,) number of real tokens."""
+        return self.mask.sum(1)
+
+
+class TextCode(NamedTuple):
+    """What every text encoder returns: `words` (B, T, E), `sentence` (B, E), `mask` (B, T) True on real tokens."""
+
+    words: Tensor
+    sentence: Tensor
+    mask: Tensor
+
+    def roll(self, shift: int = 1) -> TextCode:
+        """Give each image its neighbour's caption."""
+        return TextCode(*(x.roll(shift, 0) for x in (self.words, self.sentence, self.mask)))
+
+
+def tokenize(caption: str) -> list[str]:
+    r"""Split a caption into lower-case words (``\w+``).
+
+    >>> tokenize("A small, Blue bird!")
+    ['a', 'small', 'blue', 'bird']
+    """
+    return re.findall(r"\w+", caption.lower())
+
+
+class Vocabulary:
+    """The words a model knows, most frequent first; id 0 is padding, id 1 an unknown word.
+
+    >>> vocabulary = Vocabulary.build(["a blue bird", "a red bird"])
+    >>> vocabulary.words
+    ('a', 'bird', 'blue', 'red')
+    >>> vocabulary.unknown("a bleu bird")
+    {'bleu': ('blue',)}
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = tuple(words)
+        self._ids = {word: i + 2 for i, word in enumerate(self.words)}
+        if len(self._ids) != len(self.words):
+            raise TextError("a vocabulary must not name a word twice")
+
+    @classmethod
+    def build(cls, captions: Iterable[str], *, min_count: int = 1) -> Vocabulary:
+        """All words that occur at least `min_count` times, by falling frequency, then by alphabet."""
+        counts = Counter(word for caption in captions for word in tokenize(caption))
+        kept = [(-n, word) for word, n in counts.items() if n >= min_count]
+        return cls([word for _, word in sorted(kept)])
+
+    def __len__(self) -> int:
+        """Number of ids, the two reserved ones included."""
+        return len(self.words) + 2
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._ids
+
+    def ids(self, caption: str) -> list[int]:
+        """Token ids of one caption; unknown words become id 1."""
+        return [self._ids.get(word, UNKNOWN) for word in tokenize(caption)]
+
+    def unknown(self, caption: str) -> dict[str, tuple[str, ...]]:
+        """Unknown words of a caption, each with up to three known words that look alike."""
+        missing = [word for word in dict.fromkeys(tokenize(caption)) if word not in self]
+        return {word: tuple(difflib.get_close_matches(word, self.words, n=3, cutoff=0.7)) for word in missing}
+
+    def check(self, caption: str) -> str:
+        """Return `caption` stripped if it can be used.
+
+        Raises:
+            TextError: empty, over `MAX_WORDS` words, or no known word.
+        """
+        words = tokenize(caption)
+        if not words:
+            raise TextError(f"text {caption!r} has no words; describe the wanted picture, e.g. 'a red bird with black wings'")
+        if len(words) > MAX_WORDS:
+            raise TextError(f"text has {len(words)} words, at most {MAX_WORDS} are used; shorten it to one sentence")
+        if not any(word in self for word in words):
+            hints = sorted({near for close in self.unknown(caption).values() for near in close})
+            known = ", ".join(hints or self.words[:12])
+            raise TextError(f"this model knows none of the words in {caption!r}; words that it knows: {known}")
+        return caption.strip()
+
+    def encode(self, captions: Sequence[str]) -> Tokens:
+        """Turn captions into `Tokens`, padded to the longest of them."""
+        return pad([self.ids(caption) for caption in captions])
+
+
+def pad(ids: Sequence[Sequence[int]]) -> Tokens:
+    """Stack token-id lists of different length; (B, T) with T the longest (at least 1)."""
+    import torch
+
+    length = max((len(row) for row in ids), default=0) or 1
+    table = torch.full((len(ids), length), PADDING, dtype=torch.long)
+    for i, row in enumerate(ids):
+        table[i, : len(row)] = torch.as_tensor(row, dtype=torch.long)
+    lengths = torch.tensor([len(row) for row in ids])
+    return Tokens(table, torch.arange(length)[None] < lengths[:, None])
