@@ -1,0 +1,224 @@
+"""What every data set is read into, and the rules that all of them share: captions, splits, randomness."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from tgim.errors import DataError
+from tgim.text import tokenize
+
+Split = Literal["train", "val", "trainval", "test", "all"]
+SPLITS: tuple[Split, ...] = ("train", "val", "trainval", "test", "all")
+Box = tuple[float, float, float, float]  # left, top, width, height in pixels
+HELD_OUT = 0.1  # share of the trainval classes that makes "val"
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+UNUSABLE = (
+    "missing picture",
+    "unreadable picture",
+    "missing captions",
+    "empty captions",
+)  # kinds that cost the picture
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture: where it is, what is said of it, its class, and the box of its subject when it is to be cropped."""
+
+    path: Path
+    captions: tuple[str, ...]
+    label: str | None = None
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault of a data set; `path` is relative to its root, `kind` a few words that faults can be counted by."""
+
+    path: str
+    kind: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.kind}: {self.message}"
+
+
+@dataclass(frozen=True)
+class CaptionedImages:
+    """The usable pictures of one split, and the faults that were met on the way to them."""
+
+    name: str
+    root: Path
+    items: tuple[Item, ...]
+    problems: tuple[Problem, ...] = ()
+    licence: str = "unknown"
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes that have pictures, sorted."""
+        return sorted({item.label for item in self.items if item.label is not None})
+
+    @property
+    def captions(self) -> list[str]:
+        """All captions, picture by picture."""
+        return [caption for item in self.items for caption in item.captions]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def random_source(seed: int, *purpose: int) -> np.random.Generator:
+    """The one place where randomness begins: a generator for a `purpose` (a stream and, say, a step) under `seed`.
+
+    >>> random_source(0, 1, 5).integers(100) == random_source(0, 1, 5).integers(100)
+    True
+    """
+    return np.random.default_rng([seed, *purpose])
+
+
+def held_out(names: Iterable[str], *, fraction: float, seed: int = 0) -> frozenset[str]:
+    """Choose `fraction` of `names` (at least one of two or more) by a seeded hash, whatever order they come in.
+
+    >>> sorted(held_out(["ant", "bee", "cat", "dog"], fraction=0.25)) == sorted(held_out(["dog", "cat", "bee", "ant"], fraction=0.25))
+    True
+    """  # noqa: E501
+    ranked = sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    count = max(round(fraction * len(ranked)), 1) if len(ranked) > 1 else 0
+    return frozenset(ranked[:count])
+
+
+def split_names(trainval: Iterable[str], test: Iterable[str], *, split: Split, seed: int = 0) -> frozenset[str]:
+    """Names (of classes, or of pictures where there are no classes) that belong to `split`.
+
+    "val" is a seeded tenth of `trainval`, "train" the rest of it, so that "test" is never looked at while tuning.
+    """
+    known, unseen = frozenset(trainval), frozenset(test)
+    if both := sorted(known & unseen):
+        raise DataError(
+            f"{both[0]} and {len(both) - 1} more are in both the trainval and the test list; list each once"
+        )
+    tuning = held_out(known, fraction=HELD_OUT, seed=seed)
+    parts = {"train": known - tuning, "val": tuning, "trainval": known, "test": unseen, "all": known | unseen}
+    if split not in parts:
+        raise DataError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}")
+    return parts[split]
+
+
+def read_captions(file: Path, root: Path) -> tuple[tuple[str, ...], list[Problem]]:
+    """Usable captions of a text file with one a line, and what was wrong with it.
+
+    Repeated captions and captions of one word are counted and left out; bytes that are not UTF-8 are read as Latin-1.
+    """
+    where = relative(file, root)
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        kind = "missing captions"
+        return (), [Problem(where, kind, "no such file" if isinstance(error, FileNotFoundError) else str(error))]
+    problems = []
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        text = raw.decode("latin-1")
+        problems.append(Problem(where, "not UTF-8", f"byte {error.start} cannot be decoded; read as Latin-1"))
+    captions, faults = clean_captions(text.splitlines(), where)
+    return captions, problems + faults
+
+
+def clean_captions(lines: Iterable[str], where: str) -> tuple[tuple[str, ...], list[Problem]]:
+    """Captions without blanks, repeats and single words; `where` names their file in the problems."""
+    kept: dict[str, str] = {}
+    problems = []
+    for number, line in enumerate(lines, 1):
+        words = tokenize(line)
+        key = " ".join(words)
+        if len(words) == 1:
+            problems.append(Problem(where, "one-word caption", f"line {number} says only {words[0]!r}; left out"))
+        elif key in kept:
+            problems.append(
+                Problem(where, "duplicate caption", f"line {number} repeats {line.strip()[:60]!r}; left out")
+            )
+        elif words:
+            kept[key] = line.strip()
+    if not kept:
+        problems.append(Problem(where, "empty captions", "no caption of two words or more; the picture is left out"))
+    return tuple(kept.values()), problems
+
+
+def count_captions(items: Sequence[Item], root: Path) -> list[Problem]:
+    """A problem for each picture with fewer captions than most pictures of the set have."""
+    counts = Counter(len(item.captions) for item in items)
+    if not counts:
+        return []
+    usual = counts.most_common(1)[0][0]
+    return [
+        Problem(relative(item.path, root), "few captions", f"{len(item.captions)} where most pictures have {usual}")
+        for item in items
+        if len(item.captions) < usual
+    ]
+
+
+def names_in(folder: Path) -> set[str]:
+    """Names of the entries of a folder that are not hidden; empty when there is none."""
+    try:
+        return {entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
+def read_lines(file: Path) -> list[str]:
+    """Lines of a list file without blanks; DataError when it is not there."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror}); it belongs to the standard layout") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def class_lists(root: Path) -> tuple[list[str], list[str]]:
+    """The classes of `trainvalclasses.txt` and `testclasses.txt`."""
+    return read_lines(root / "trainvalclasses.txt"), read_lines(root / "testclasses.txt")
+
+
+def existing(root: str | Path) -> Path:
+    """`root` as a path; DataError when it is no folder."""
+    path = Path(root).expanduser()
+    if not path.is_dir():
+        raise DataError(f"data set {path} is {'not a folder' if path.exists() else 'not there'}; name its root folder")
+    return path
+
+
+def subfolder(root: Path, *names: str) -> Path:
+    """The first of `names` that is a folder in `root`."""
+    for name in names:
+        if (root / name).is_dir():
+            return root / name
+    raise DataError(f"{root} has no folder {' or '.join(names)}; run tgim data check on it to see the expected layout")
+
+
+def relative(path: Path, root: Path) -> str:
+    """`path` as written from `root`, with forward slashes."""
+    try:
+        return path.relative_to(root).as_posix()
+    except ValueError:
+        return path.as_posix()
+
+
+def finish(
+    data: CaptionedImages, *, split: Split, by: Mapping[Path, str] | None = None, wanted: frozenset[str] | None = None
+) -> CaptionedImages:
+    """Keep the items whose name (`by`, else their class) is `wanted`; DataError when none is left."""
+    items = data.items
+    if wanted is not None:
+        items = tuple(item for item in items if (by[item.path] if by else item.label) in wanted)
+    if not items:
+        raise DataError(f"{data.root} has no usable picture in split {split!r}; run tgim data check on it to see why")
+    return replace(data, items=items, problems=data.problems + tuple(count_captions(items, data.root)))

@@ -1,0 +1,227 @@
+"""Pictures decoded and resized once, kept as a memory-mapped uint8 array (N, S, S, 3)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from tgim.data.base import Box, Item, Problem
+from tgim.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Fit = Literal["squash", "crop"]
+Progress = Callable[[int, int], None]  # (done, total)
+VERSION = 1  # part of the key: raise it when the same files would give other pixels
+CONTEXT = 1.5  # side of a crop over the longer side of its box
+
+
+def cache_folder() -> Path:
+    """`$TGIM_CACHE`, else `~/.cache/tgim`."""
+    return Path(os.environ.get("TGIM_CACHE") or Path.home() / ".cache" / "tgim")
+
+
+class PixelCache:
+    """Decoded pictures of some items: `pixels` (N, S, S, 3) uint8, read from disk as they are used.
+
+    `rows` (M,) are the rows whose picture could be read; `problems` tells of the others, whose pixels are zero.
+    """
+
+    def __init__(self, pixels: NDArray[np.uint8], problems: Sequence[Problem] = (), broken: Sequence[int] = ()) -> None:
+        self.pixels = pixels
+        self.problems = tuple(problems)
+        self.rows = np.setdiff1d(np.arange(len(pixels)), np.asarray(broken, dtype=int))
+
+    @property
+    def size(self) -> int:
+        """Side of the pictures in pixels."""
+        return int(self.pixels.shape[1])
+
+    @classmethod
+    def open(
+        cls,
+        items: Sequence[Item],
+        *,
+        size: int,
+        fit: Fit = "squash",
+        folder: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> PixelCache:
+        """Map the cache of `items`, building it first when it is not there.
+
+        The file is named by a hash of all paths, file sizes, dates, boxes, `size` and `fit`: changed pictures make a
+        new one. It appears by renaming, so an interrupted or a concurrent build does no harm.
+
+        Args:
+            items: pictures, cropped to 1.5 times their box where they have one.
+            size: side of the squares in pixels.
+            fit: "squash" scales both sides to `size`; "crop" takes the central square.
+            folder: where caches live, `cache_folder()` unless given.
+            progress: called with (done, total) while building.
+
+        Raises:
+            DataError: the folder cannot be written.
+        """
+        folder = Path(folder) if folder is not None else cache_folder()
+        name = f"pixels-{size}-{_key(items, size, fit)}"
+        return _stored(folder, name) or _build(items, size, fit, folder, name, progress)
+
+    def images(self, rows: Any) -> Tensor:
+        """Pictures (n, 3, S, S) float32 in [-1, 1] of `rows` (a slice or integers)."""
+        import torch
+
+        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[rows])).permute(0, 3, 1, 2)
+        return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
+
+
+def decode(path: Path, *, size: int, fit: Fit = "squash", box: Box | None = None) -> NDArray[np.uint8]:
+    """Read one picture as (S, S, 3) uint8; large JPEGs are decoded at a reduced scale.
+
+    Raises:
+        OSError, ValueError, SyntaxError, Image.DecompressionBombError: the picture cannot be read.
+    """
+    with Image.open(path) as opened:
+        full = opened.size
+        region = crop_region(box, full) if box else (0.0, 0.0, float(full[0]), float(full[1]))
+        shrink = min(region[2] - region[0], region[3] - region[1]) / (2 * size)
+        if shrink > 1:
+            opened.draft("RGB", (int(full[0] / shrink), int(full[1] / shrink)))
+        scale = opened.width / full[0], opened.height / full[1]
+        picture = to_rgb(opened)
+    left, top, right, bottom = (edge * scale[i % 2] for i, edge in enumerate(region))
+    if box is None:
+        picture = ImageOps.exif_transpose(picture)
+        left, top, right, bottom = 0.0, 0.0, float(picture.width), float(picture.height)
+    if fit == "crop":
+        side = min(right - left, bottom - top)
+        left, top = left + (right - left - side) / 2, top + (bottom - top - side) / 2
+        right, bottom = left + side, top + side
+    square = picture.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, right, bottom), reducing_gap=3.0)
+    return np.asarray(square)
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Any mode as RGB: 16 bit scaled, transparency over white; keeps the EXIF that orients it."""
+    if picture.mode.startswith(("I", "F")):
+        values = np.asarray(picture, dtype=np.float64)
+        peak = 65535.0 if values.max(initial=0) > 255 else 255.0
+        return Image.fromarray((values.clip(0, peak) * (255 / peak)).round().astype(np.uint8)).convert("RGB")
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
+    return picture.convert("RGB")
+
+
+def crop_region(box: Box, size: tuple[int, int], *, context: float = CONTEXT) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) of the square of `context` times the longer side of `box`, clipped to the picture.
+
+    A box that misses the picture altogether gives the whole picture.
+
+    >>> crop_region((40, 40, 20, 10), (100, 60))
+    (35.0, 30.0, 65.0, 60.0)
+    >>> crop_region((500, 0, 20, 10), (100, 60))
+    (0.0, 0.0, 100.0, 60.0)
+    """
+    left, top, width, height = box
+    x, y, half = left + width / 2, top + height / 2, context * max(width, height) / 2
+    x0, x1 = max(x - half, 0.0), min(x + half, float(size[0]))
+    y0, y1 = max(y - half, 0.0), min(y + half, float(size[1]))
+    return (x0, y0, x1, y1) if x1 - x0 >= 1 and y1 - y0 >= 1 else (0.0, 0.0, float(size[0]), float(size[1]))
+
+
+def store_array(folder: Path, name: str, notes: dict[str, Any], fill: Callable[[Path], None]) -> None:
+    """Let `fill` write an array to a temporary path, then give it and its `notes` their names; the array comes last.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    temporary = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, written = tempfile.mkstemp(prefix=f".{name}-", suffix=".npy", dir=folder)
+        os.close(handle)
+        temporary = Path(written)
+        fill(temporary)
+        beside = temporary.with_suffix(".json")
+        beside.write_text(json.dumps(notes), encoding="utf-8")
+        os.replace(beside, folder / f"{name}.json")
+        os.replace(temporary, folder / f"{name}.npy")
+    except OSError as error:
+        raise DataError(
+            f"cache {folder} cannot be written ({error.strerror}); set TGIM_CACHE to another folder"
+        ) from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+            temporary.with_suffix(".json").unlink(missing_ok=True)
+
+
+def stored_array(folder: Path, name: str) -> tuple[NDArray[Any], dict[str, Any]] | None:
+    """The array and notes that `store_array` left, or None when they are not there or not whole."""
+    try:
+        notes = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        return np.load(folder / f"{name}.npy", mmap_mode="r"), notes
+    except (OSError, ValueError):
+        return None
+
+
+def _stored(folder: Path, name: str) -> PixelCache | None:
+    found = stored_array(folder, name)
+    if found is None:
+        return None
+    pixels, notes = found
+    return PixelCache(pixels, [Problem(*row) for row in notes["problems"]], notes["broken"])
+
+
+def _build(
+    items: Sequence[Item], size: int, fit: Fit, folder: Path, name: str, progress: Progress | None
+) -> PixelCache:
+    notes: dict[str, Any] = {"problems": [], "broken": []}
+
+    def read(item: Item) -> NDArray[np.uint8] | str:
+        try:
+            return decode(item.path, size=size, fit=fit, box=item.box)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            return str(error) or type(error).__name__
+
+    def fill(path: Path) -> None:
+        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(items), size, size, 3))
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            for row, picture in enumerate(pool.map(read, items)):
+                if isinstance(picture, str):
+                    notes["problems"].append((items[row].path.as_posix(), "unreadable picture", picture))
+                    notes["broken"].append(row)
+                else:
+                    pixels[row] = picture
+                if progress is not None:
+                    progress(row + 1, len(items))
+        pixels.flush()
+
+    store_array(folder, name, notes, fill)
+    cache = _stored(folder, name)
+    if cache is None:
+        raise DataError(f"cache {folder / name}.npy vanished while it was opened; run again")
+    return cache
+
+
+def _key(items: Sequence[Item], size: int, fit: str) -> str:
+    digest = hashlib.sha256(json.dumps([VERSION, size, fit, CONTEXT, len(items)]).encode())
+    for item in items:
+        try:
+            status = item.path.stat()
+            state = (status.st_size, status.st_mtime_ns)
+        except OSError:
+            state = (0, 0)
+        digest.update(repr((item.path.absolute().as_posix(), state, item.box)).encode())
+    return digest.hexdigest()[:20]

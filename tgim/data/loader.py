@@ -1,0 +1,248 @@
+"""From a data set to batches: which pictures, which captions, and how both are varied, as a function of the step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+from torch.nn import functional as F
+
+from tgim.data.base import CaptionedImages, Split, random_source
+from tgim.data.batch import Batch
+from tgim.data.cache import Fit, PixelCache, Progress
+from tgim.data.phrases import variants
+from tgim.errors import DataError
+from tgim.text import MAX_WORDS, PADDING, Tokens, Vocabulary
+
+EPOCH, STEP, DRAWN = range(3)  # streams of `random_source`
+Range = tuple[float, float]
+
+
+class DataConfig(BaseModel):
+    """What a model is trained on and how it is varied; the defaults vary nothing but the caption."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["cub", "oxford102", "folder", "synthetic"] = "cub"
+    root: str | None = None  # the data set's folder; $TGIM_DATA/<name> when not given
+    split: Split = "train"
+    split_seed: int = Field(0, ge=0)  # of the classes held out as "val"
+    crop: Literal["none", "box"] = "none"  # cub: 1.5 times the bounding box, or the picture as it is
+    fit: Fit = "squash"  # to a square: scale both sides, or cut the centre
+    image_size: int = Field(64, ge=16, le=1024)  # pixels, square
+
+    margin: int = Field(0, ge=0)  # pixels: pictures are kept this much larger and cut out at a random place
+    flip: bool = False  # mirror half of the pictures
+    rotate: float = Field(0.0, ge=0, le=180)  # degrees, up to this much either way
+    zoom: Range = (1.0, 1.0)  # below 1 shows the picture smaller, its border continued outwards
+    aspect: Range = (1.0, 1.0)  # width over height, times this
+    brightness: float = Field(0.0, ge=0, le=1)  # added, up to this much either way, of a range of 2
+    contrast: float = Field(0.0, ge=0, lt=1)  # times 1 - c .. 1 + c about the picture's mean
+
+    captions: Literal["random", "first"] = "random"
+    phrases: float = Field(0.0, ge=0, le=1)  # how often a caption gives way to a phrase cut from it
+    min_word_count: int = Field(1, ge=1)  # rarer words of the training captions are unknown
+    max_tokens: int = Field(MAX_WORDS, ge=1)  # longer captions are cut
+
+    drawn: int = Field(0, ge=0)  # pairs with known truth added to each batch
+    drawn_kind: Literal["birds", "flowers"] = "birds"
+    drawn_pool: int = Field(4000, ge=1)  # how many different ones are drawn
+    seed: int = Field(0, ge=0)  # of what is drawn
+
+    @model_validator(mode="after")
+    def _ranges(self) -> DataConfig:
+        for name, (low, high) in (("zoom", self.zoom), ("aspect", self.aspect)):
+            if not 0.1 <= low <= high <= 10:
+                raise ValueError(f"{name} must be [low, high] with 0.1 <= low <= high <= 10, got [{low}, {high}]")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """The data set's folder; DataError when neither `root` nor TGIM_DATA says."""
+        if self.root:
+            return Path(self.root).expanduser()
+        if home := os.environ.get("TGIM_DATA"):
+            return Path(home) / self.name
+        raise DataError(
+            f"data.root is not given for {self.name!r}; set it, or TGIM_DATA to the folder above {self.name}/"
+        )
+
+
+class Batches:
+    """Batches of a data set: `batch(step)` depends on nothing but the arguments of the constructor and `step`.
+
+    Step after step walks through the data set in a new order each epoch; a run is resumed by asking for the next step.
+
+    Args:
+        dataset: pictures and captions.
+        config: size, augmentation, captions.
+        batch_size: pictures in a batch.
+        vocabulary: turns captions into ids.
+        seed: of order, captions and augmentation.
+        cache: where decoded pictures are kept; see `PixelCache.open`.
+        progress: called with (done, total) while pictures are decoded for the first time.
+
+    Raises:
+        DataError: not one picture can be read, or the cache cannot be written.
+    """
+
+    def __init__(
+        self,
+        dataset: CaptionedImages,
+        config: DataConfig,
+        *,
+        batch_size: int,
+        vocabulary: Vocabulary,
+        seed: int = 0,
+        cache: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise DataError(f"batch_size must be at least 1, got {batch_size}")
+        self.dataset, self.config, self.batch_size, self.seed = dataset, config, batch_size, seed
+        size = config.image_size + config.margin
+        self.pixels = PixelCache.open(dataset.items, size=size, fit=config.fit, folder=cache, progress=progress)
+        if not len(self.pixels.rows):
+            raise DataError(f"{dataset.root}: none of {len(dataset)} pictures can be read; run tgim data check on it")
+        class_ids = {label: i for i, label in enumerate(dataset.classes)}
+        labels = [class_ids.get(item.label or "", -1 - row) for row, item in enumerate(dataset.items)]
+        self.labels = np.asarray(labels, dtype=np.int64)
+        captions = [item.captions for item in dataset.items]
+        self.captions = CaptionTable(captions, vocabulary, max_tokens=config.max_tokens)
+        self.cuts = PhraseTable(captions, vocabulary, max_tokens=config.max_tokens) if config.phrases else None
+        self._orders: dict[int, NDArray[np.int64]] = {}
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Batches in which each picture is seen once."""
+        return len(self.pixels.rows) / self.batch_size
+
+    def rows(self, step: int) -> NDArray[np.int64]:
+        """Rows of the data set that batch `step` shows, (B,)."""
+        count = len(self.pixels.rows)
+        places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        return np.concatenate(
+            [self._order(epoch)[places[places // count == epoch] % count] for epoch in np.unique(places // count)]
+        )
+
+    def batch(self, step: int) -> Batch:
+        """The batch of `step` (0, 1, ...), on the CPU: images (B, 3, S, S) in [-1, 1], a caption each, class ids."""
+        rows, source = self.rows(step), random_source(self.seed, STEP, step)
+        image = augment(self.pixels.images(rows), self.config, source)
+        text = self._captions(rows, source)
+        return Batch(image=image, text=text, labels=torch.from_numpy(self.labels[rows]))
+
+    def _captions(self, rows: NDArray[np.int64], source: np.random.Generator) -> Tokens:
+        first = self.config.captions == "first"
+        picks = self.captions.choose(rows, np.zeros(len(rows)) if first else source.random(len(rows)))
+        ids, lengths = self.captions.take(picks)
+        if self.cuts is not None:
+            use, which = source.random(len(rows)) < self.config.phrases, source.random(len(rows))
+            ids, lengths = self.cuts.replace(ids, lengths, picks, use, which)
+        return as_tokens(ids, lengths)
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        if epoch not in self._orders:
+            self._orders = {e: order for e, order in self._orders.items() if e >= epoch - 1}
+            self._orders[epoch] = random_source(self.seed, EPOCH, epoch).permutation(self.pixels.rows)
+        return self._orders[epoch]
+
+
+class CaptionTable:
+    """Captions of all pictures as ids, padded: `ids` (C, T), `lengths` (C,); picture i owns `starts[i] : starts[i + 1]`."""
+
+    def __init__(self, captions: Sequence[Sequence[str]], vocabulary: Vocabulary, *, max_tokens: int) -> None:
+        self.starts = np.concatenate([[0], np.cumsum([len(row) for row in captions])]).astype(np.int64)
+        rows = [vocabulary.ids(caption)[:max_tokens] for row in captions for caption in row]
+        self.lengths = np.asarray([len(row) for row in rows], dtype=np.int64)
+        self.ids = np.full((len(rows), max(1, self.lengths.max(initial=1))), PADDING, dtype=np.int64)
+        self.ids[np.arange(self.ids.shape[1]) < self.lengths[:, None]] = [i for row in rows for i in row]
+
+    def choose(self, rows: NDArray[np.int64], where: NDArray[np.float64]) -> NDArray[np.int64]:
+        """For each picture the caption at the fraction `where` in [0, 1) of its captions."""
+        start, count = self.starts[rows], self.starts[rows + 1] - self.starts[rows]
+        return start + (where * count).astype(np.int64)
+
+    def take(self, picks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Ids (B, T) and lengths (B,) of the captions `picks`."""
+        return self.ids[picks], self.lengths[picks]
+
+
+class PhraseTable:
+    """Phrases of all captions, each bare and as a sentence; caption c owns `starts[c] : starts[c + 1]` of the table."""
+
+    def __init__(self, captions: Sequence[Sequence[str]], vocabulary: Vocabulary, *, max_tokens: int) -> None:
+        cut = [variants(caption) for row in captions for caption in row]
+        self.table = CaptionTable(cut, vocabulary, max_tokens=max_tokens)
+
+    def replace(
+        self,
+        ids: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        picks: NDArray[np.int64],
+        use: NDArray[np.bool_],
+        where: NDArray[np.float64],
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Put a phrase of caption `picks[i]` in row i of `ids` wherever `use[i]` and the caption has one."""
+        use = use & (self.table.starts[picks + 1] > self.table.starts[picks])
+        if not use.any():
+            return ids, lengths
+        new, new_lengths = self.table.take(self.table.choose(picks[use], where[use]))
+        width = max(ids.shape[1], new.shape[1])
+        ids = np.pad(ids, ((0, 0), (0, width - ids.shape[1])), constant_values=PADDING)
+        ids[use] = np.pad(new, ((0, 0), (0, width - new.shape[1])), constant_values=PADDING)
+        lengths = lengths.copy()
+        lengths[use] = new_lengths
+        return ids, lengths
+
+
+def as_tokens(ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tokens:
+    """Cut padded ids to the longest caption among them."""
+    width = max(1, int(lengths.max(initial=1)))
+    counts = torch.from_numpy(lengths)
+    return Tokens(torch.from_numpy(np.ascontiguousarray(ids[:, :width])), torch.arange(width)[None] < counts[:, None])
+
+
+def augment(image: Tensor, config: DataConfig, source: np.random.Generator) -> Tensor:
+    """Cut (B, 3, S, S) out of pictures (B, 3, S + margin, S + margin), each at its own place, angle, zoom and so on.
+
+    One affine sampling for the whole batch, bilinear; outside the picture its border continues.
+    """
+    count, size = len(image), config.image_size
+    shift = source.integers(0, config.margin + 1, (count, 2)) * 2.0 / max(image.shape[-1], 1)
+    mirror = np.where(source.random(count) < 0.5 if config.flip else np.zeros(count, bool), -1.0, 1.0)
+    angle = np.deg2rad(source.uniform(-config.rotate, config.rotate, count))
+    zoom, aspect = (np.exp(source.uniform(*np.log(limits), count)) for limits in (config.zoom, config.aspect))
+    colour = source.uniform(-1, 1, (2, count))
+    extent = size / image.shape[-1]  # of the cut-out, as a share of the picture
+    # frame point p in [-1, 1]^2 -> picture point  R S p + t
+    sx, sy = mirror * extent / (zoom * np.sqrt(aspect)), extent / zoom * np.sqrt(aspect)
+    cos, sin = np.cos(angle), np.sin(angle)
+    centre = shift - config.margin / max(image.shape[-1], 1)
+    affine = np.stack([cos * sx, -sin * sy, centre[:, 0], sin * sx, cos * sy, centre[:, 1]], 1).reshape(count, 2, 3)
+    if not np.allclose(affine, np.eye(2, 3)):
+        grid = F.affine_grid(torch.from_numpy(affine.astype(np.float32)), [count, 3, size, size], align_corners=False)
+        image = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+    if config.brightness or config.contrast:
+        gain, lift = torch.from_numpy(colour.astype(np.float32)).reshape(2, count, 1, 1, 1)
+        mean = image.mean((1, 2, 3), keepdim=True)
+        image = ((image - mean) * (1 + config.contrast * gain) + mean + 2 * config.brightness * lift).clamp(-1, 1)
+    return image
+
+
+def vocabulary_of(dataset: CaptionedImages, config: DataConfig) -> Vocabulary:
+    """The words of a data set's captions that occur often enough, then those that only phrases and drawn captions use."""
+    captions = dataset.captions
+    words = list(Vocabulary.build(captions, min_count=config.min_word_count).words)
+    extra: list[str] = []
+    if config.phrases:
+        extra += ["this bird has a", "this flower has an", "this is a bird", "these are flowers"]
+    more = Vocabulary.build(extra).words
+    return Vocabulary([*words, *(word for word in more if word not in set(words))])
