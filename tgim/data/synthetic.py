@@ -1,0 +1,142 @@
+"""Drawn birds and flowers: for any caption of theirs the true edited picture and what may change are known.
+
+>>> rng = np.random.default_rng(0)
+>>> scene = random_scene("bird", rng)
+>>> red = apply_caption(scene, "red head and breast")
+>>> red.colour("crown"), red.colour("breast"), red.colour("belly") == scene.colour("belly")
+('red', 'red', True)
+>>> draw(red, 64).image.shape
+(64, 64, 3)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgim.data import figures
+from tgim.data.drawing import Canvas, Exposed, Layers, Light, Rgb, backdrop
+from tgim.data.drawn_captions import apply_caption, caption_of, edit_scene, read_caption
+from tgim.data.scenes import COLOURS, PARTS, Rng, Scene, random_scene, shade
+from tgim.errors import DataError, nearest
+
+__all__ = [
+    "COLOURS", "PARTS", "Drawing", "Pair", "PairArrays", "Scene", "apply_caption", "caption_of", "draw", "draw_pair",
+    "draw_pairs", "edit_scene", "random_pair", "random_scene", "read_caption", "sample_picture", "shade",
+]  # fmt: skip
+
+KINDS = {"birds": "bird", "flowers": "flower"}
+_UNDER = {"wingbars": "wings", "edges": "petals", "stamen": "center"}  # whose colour an absent pattern shows
+_SUITS = {"water": ("water",), "air": ("sky", "foliage"), "branch": (), "rock": (), "ground": ()}
+
+
+class Drawing(NamedTuple):
+    """A drawn scene."""
+
+    image: NDArray[np.uint8]  # (H, W, 3) sRGB
+    subject: NDArray[np.float32]  # (H, W) in [0, 1], the share of each pixel that is bird or flower
+    parts: dict[str, NDArray[np.float32]]  # (H, W) in [0, 1], the visible share of each part
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A scene and what a caption makes of it."""
+
+    source: Scene
+    caption: str  # true of `source`
+    target: Scene
+    target_caption: str  # true of `target`
+
+
+class PairArrays(NamedTuple):
+    """n drawn pairs; the masks are quantised upwards, so outside `change` > 0 both pictures are equal byte for byte."""
+
+    image: NDArray[np.uint8]  # (n, S, S, 3) sRGB
+    target: NDArray[np.uint8]  # (n, S, S, 3) sRGB, the true edited picture
+    change: NDArray[np.uint8]  # (n, S, S) 255 where all of the pixel may change
+    subject: NDArray[np.uint8]  # (n, S, S) 255 where all of the pixel is subject
+    captions: list[str]
+    target_captions: list[str]
+
+
+def draw(scene: Scene, size: int | tuple[int, int]) -> Drawing:
+    """Draw a scene at `size` pixels (square) or (height, width). Equal arguments give equal bytes.
+
+    Raises:
+        DataError: a side under 8 pixels.
+    """
+    exposed = _expose(scene, size)
+    masks = exposed.masks()
+    for pattern in set(_UNDER) & set(masks):
+        if not scene.colour(pattern):
+            masks[_UNDER[pattern]] = masks[_UNDER[pattern]] + masks.pop(pattern)
+    return Drawing(exposed.paint(_albedo(scene)), exposed.subject(figures.SCENERY), masks)
+
+
+def draw_pair(pair: Pair, size: int | tuple[int, int]) -> tuple[Drawing, NDArray[np.uint8], NDArray[np.float32]]:
+    """The drawn source, the true edited picture (H, W, 3) and the mask (H, W) in [0, 1] of what differs."""
+    exposed = _expose(pair.source, size)
+    before, after = _albedo(pair.source), _albedo(pair.target)
+    masks = exposed.masks()
+    change = np.zeros(exposed.grain.shape, np.float32)
+    for part, mask in masks.items():
+        if before[part] != after[part]:
+            change += mask
+    source = Drawing(exposed.paint(before), exposed.subject(figures.SCENERY), masks)
+    return source, exposed.paint(after), np.clip(change, 0, 1)
+
+
+def random_pair(kind: str, rng: Rng) -> Pair:
+    """A random scene of `kind` ("bird" or "flower") and a random wish for it."""
+    source = random_scene(kind, rng)
+    target_caption, target = edit_scene(source, rng)
+    return Pair(source, caption_of(source, rng), target, target_caption)
+
+
+def draw_pairs(kind: str, rng: Rng, n: int, size: int) -> PairArrays:
+    """Draw `n` random pairs of "birds" or "flowers" at `size` pixels square; everything comes from `rng`."""
+    if kind not in KINDS:
+        raise DataError(f"kind {kind!r} is not drawn; take 'birds' or 'flowers'{nearest(kind, KINDS)}")
+    image, target = (np.empty((n, size, size, 3), np.uint8) for _ in range(2))
+    change, subject = (np.empty((n, size, size), np.uint8) for _ in range(2))
+    pairs = [random_pair(KINDS[kind], rng) for _ in range(n)]
+    for i, pair in enumerate(pairs):
+        source, target[i], differs = draw_pair(pair, size)
+        image[i] = source.image
+        change[i] = np.ceil(255 * differs)
+        subject[i] = np.ceil(255 * source.subject)
+    return PairArrays(image, target, change, subject, [p.caption for p in pairs], [p.target_caption for p in pairs])
+
+
+def sample_picture(kind: str = "birds", *, seed: int = 0, size: int | tuple[int, int] = (675, 900)) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) that may be shipped with the project: nobody's photograph."""
+    if kind not in KINDS:
+        raise DataError(f"kind {kind!r} is not drawn; take 'birds' or 'flowers'{nearest(kind, KINDS)}")
+    return draw(random_scene(KINDS[kind], np.random.default_rng([seed, 7])), size).image
+
+
+def _albedo(scene: Scene) -> dict[str, Rgb]:
+    paint = {part: scene.albedo(part if colour else _UNDER[part]) for part, colour in scene.colours}
+    return paint
+
+
+def _expose(scene: Scene, size: int | tuple[int, int]) -> Exposed:
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 8:
+        raise DataError(f"size {size} is too small to draw; take at least 8 pixels a side")
+    canvas = Canvas.of(height, width)
+    light = Light.random(np.random.default_rng([scene.light, 3]))
+    layers = Layers(canvas, light)
+    rng = np.random.default_rng([scene.light, 4])
+    if scene.kind == "bird":
+        perch = figures.bird(canvas, layers, pose=scene.pose, size=scene.size, shape=scene.shape)
+        behind = backdrop(canvas, np.random.default_rng([scene.backdrop, 5]), kinds=_SUITS[perch])
+    else:
+        figures.flower(canvas, layers, pose=scene.pose, size=scene.size, shape=scene.shape)
+        behind = backdrop(canvas, np.random.default_rng([scene.backdrop, 6]), kinds=("foliage", "dark", "brown", "gray"))
+    exposure, noise = rng.uniform(0.85, 1.12), rng.uniform(0.4, 3.0)
+    grain = noise * rng.standard_normal(canvas.shape, np.float32)
+    return layers.finish(behind, exposure=exposure, grain=grain)
