@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from tgim.data.base import CaptionedImages, Item, Problem
     from tgim.data.batch import Batch, DrawnPairs
     from tgim.data.cache import PixelCache
-    from tgim.data.check import Report, check
     from tgim.data.loader import Batches, DataConfig, vocabulary_of
+    from tgim.data.report import Report, check
 
 DATASETS = {
     "cub": "tgim.data.cub",
@@ -23,20 +23,28 @@ DATASETS = {
     "synthetic": "tgim.data.drawn",
 }  # each module has load(root, *, split, seed)
 
+__all__ = [
+    "DATASETS",
+    "Batch",
+    "Batches",
+    "CaptionedImages",
+    "DataConfig",
+    "DrawnPairs",
+    "Item",
+    "PixelCache",
+    "Problem",
+    "Report",
+    "check",
+    "open_dataset",
+    "vocabulary_of",
+]
 _HOMES = {
-    "CaptionedImages": "base",
-    "Item": "base",
-    "Problem": "base",
-    "Batch": "batch",
-    "DrawnPairs": "batch",
-    "PixelCache": "cache",
-    "Report": "check",
-    "check": "check",
-    "Batches": "loader",
-    "DataConfig": "loader",
-    "vocabulary_of": "loader",
+    "base": ("CaptionedImages", "Item", "Problem"),
+    "batch": ("Batch", "DrawnPairs"),
+    "cache": ("PixelCache",),
+    "report": ("Report", "check"),
+    "loader": ("Batches", "DataConfig", "vocabulary_of"),
 }
-__all__ = sorted([*_HOMES, "DATASETS", "open_dataset"])
 
 
 def open_dataset(config: DataConfig) -> CaptionedImages:
@@ -57,11 +65,12 @@ def open_dataset(config: DataConfig) -> CaptionedImages:
 
 def __getattr__(name: str) -> Any:
     """Import the public names when they are first used, so that checking a data set costs no torch (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'tgim.data' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(f"tgim.data.{_HOMES[name]}"), name)
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"tgim.data.{module}"), name)
+    raise AttributeError(f"module 'tgim.data' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

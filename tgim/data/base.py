@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,13 +20,6 @@ SPLITS: tuple[Split, ...] = ("train", "val", "trainval", "test", "all")
 Box = tuple[float, float, float, float]  # left, top, width, height in pixels
 HELD_OUT = 0.1  # share of the trainval classes that makes "val"
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-
-UNUSABLE = (
-    "missing picture",
-    "unreadable picture",
-    "missing captions",
-    "empty captions",
-)  # kinds that cost the picture
 
 
 @dataclass(frozen=True)
@@ -153,17 +146,17 @@ def clean_captions(lines: Iterable[str], where: str) -> tuple[tuple[str, ...], l
     return tuple(kept.values()), problems
 
 
-def count_captions(items: Sequence[Item], root: Path) -> list[Problem]:
-    """A problem for each picture with fewer captions than most pictures of the set have."""
-    counts = Counter(len(item.captions) for item in items)
-    if not counts:
-        return []
-    usual = counts.most_common(1)[0][0]
-    return [
-        Problem(relative(item.path, root), "few captions", f"{len(item.captions)} where most pictures have {usual}")
-        for item in items
-        if len(item.captions) < usual
+def count_captions(data: CaptionedImages) -> CaptionedImages:
+    """Add a problem for each picture that came with fewer captions than most pictures of the set."""
+    left_out = Counter(Path(p.path).stem for p in data.problems if p.kind in ("duplicate caption", "one-word caption"))
+    counts = [len(item.captions) + left_out[item.path.stem] for item in data.items]
+    usual = Counter(counts).most_common(1)[0][0] if counts else 0
+    few = [
+        Problem(relative(item.path, data.root), "few captions", f"{count} where most pictures have {usual}")
+        for item, count in zip(data.items, counts, strict=True)
+        if count < usual
     ]
+    return replace(data, problems=(*data.problems, *few))
 
 
 def names_in(folder: Path) -> set[str]:
@@ -183,9 +176,12 @@ def read_lines(file: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def class_lists(root: Path) -> tuple[list[str], list[str]]:
-    """The classes of `trainvalclasses.txt` and `testclasses.txt`."""
-    return read_lines(root / "trainvalclasses.txt"), read_lines(root / "testclasses.txt")
+def split_classes(root: Path, *, split: Split, seed: int = 0) -> frozenset[str] | None:
+    """Classes of `split` by `trainvalclasses.txt` and `testclasses.txt` of `root`; None (no limit) for "all"."""
+    if split == "all":
+        return None
+    trainval, test = read_lines(root / "trainvalclasses.txt"), read_lines(root / "testclasses.txt")
+    return split_names(trainval, test, split=split, seed=seed)
 
 
 def existing(root: str | Path) -> Path:
@@ -221,4 +217,4 @@ def finish(
         items = tuple(item for item in items if (by[item.path] if by else item.label) in wanted)
     if not items:
         raise DataError(f"{data.root} has no usable picture in split {split!r}; run tgim data check on it to see why")
-    return replace(data, items=items, problems=data.problems + tuple(count_captions(items, data.root)))
+    return replace(data, items=items)

@@ -16,13 +16,13 @@ from tgim.data.base import (
     Item,
     Problem,
     Split,
-    class_lists,
+    count_captions,
     existing,
     finish,
     names_in,
     read_captions,
     read_lines,
-    split_names,
+    split_classes,
     subfolder,
 )
 from tgim.errors import DataError
@@ -48,13 +48,18 @@ def load(
     root = existing(root)
     images, text = subfolder(root, "images"), subfolder(root, "text", "text_c10")
     boxes = read_boxes(root) if crop == "box" else {}
-    wanted = split_names(*class_lists(root), split=split, seed=seed)
-    items, problems = [], []
+    wanted = split_classes(root, split=split, seed=seed)
+    items: list[Item] = []
+    problems: list[Problem] = []
     listed = listed_names(root, images)
     present = {label: names_in(images / label) for label in {name.partition("/")[0] for name in listed}}
+    known = set(listed)
+    for label in present if wanted is None else wanted & set(present):
+        extra = sorted(f"{label}/{file}" for file in present[label] if f"{label}/{file}" not in known)
+        problems += [Problem(f"images/{name}", "unlisted picture", "not in images.txt; left out") for name in extra]
     for name in listed:
         label, _, file = name.partition("/")
-        if label not in wanted:
+        if wanted is not None and label not in wanted:
             continue
         if file not in present[label]:
             problems.append(Problem(f"images/{name}", "missing picture", "listed in images.txt but not there"))
@@ -65,7 +70,7 @@ def load(
             problems.append(Problem(f"images/{name}", "missing box", "not in bounding_boxes.txt; taken whole"))
         if captions:
             items.append(Item(images / label / file, captions, label, boxes.get(name)))
-    return finish(CaptionedImages("cub", root, tuple(items), tuple(problems), LICENCE), split=split)
+    return finish(count_captions(CaptionedImages("cub", root, tuple(items), tuple(problems), LICENCE)), split=split)
 
 
 def listed_names(root: Path, images: Path) -> list[str]:

@@ -156,7 +156,7 @@ class Batches:
 
 
 class CaptionTable:
-    """Captions of all pictures as ids, padded: `ids` (C, T), `lengths` (C,); picture i owns `starts[i] : starts[i + 1]`."""
+    """Captions of all pictures as padded ids (C, T) and lengths (C,); picture i owns `starts[i] : starts[i + 1]`."""
 
     def __init__(self, captions: Sequence[Sequence[str]], vocabulary: Vocabulary, *, max_tokens: int) -> None:
         self.starts = np.concatenate([[0], np.cumsum([len(row) for row in captions])]).astype(np.int64)
@@ -219,16 +219,19 @@ def augment(image: Tensor, config: DataConfig, source: np.random.Generator) -> T
     shift = source.integers(0, config.margin + 1, (count, 2)) * 2.0 / max(image.shape[-1], 1)
     mirror = np.where(source.random(count) < 0.5 if config.flip else np.zeros(count, bool), -1.0, 1.0)
     angle = np.deg2rad(source.uniform(-config.rotate, config.rotate, count))
-    zoom, aspect = (np.exp(source.uniform(*np.log(limits), count)) for limits in (config.zoom, config.aspect))
+    zoom, aspect = (low * (high / low) ** source.random(count) for low, high in (config.zoom, config.aspect))
     colour = source.uniform(-1, 1, (2, count))
     extent = size / image.shape[-1]  # of the cut-out, as a share of the picture
     # frame point p in [-1, 1]^2 -> picture point  R S p + t
     sx, sy = mirror * extent / (zoom * np.sqrt(aspect)), extent / zoom * np.sqrt(aspect)
     cos, sin = np.cos(angle), np.sin(angle)
     centre = shift - config.margin / max(image.shape[-1], 1)
-    affine = np.stack([cos * sx, -sin * sy, centre[:, 0], sin * sx, cos * sy, centre[:, 1]], 1).reshape(count, 2, 3)
-    if not np.allclose(affine, np.eye(2, 3)):
-        grid = F.affine_grid(torch.from_numpy(affine.astype(np.float32)), [count, 3, size, size], align_corners=False)
+    affine = np.stack([cos * sx, -sin * sy, centre[:, 0], sin * sx, cos * sy, centre[:, 1]], 1).astype(np.float32)
+    if not np.allclose(affine, (1, 0, 0, 0, 1, 0)):
+        steps = (2 * torch.arange(size) + 1) / size - 1  # centres of the pixels
+        a, b, x, c, d, y = torch.from_numpy(affine).T[..., None, None]  # (B, 1, 1) each
+        across, down = steps[None, None, :], steps[None, :, None]
+        grid = torch.stack([a * across + (b * down + x), c * across + (d * down + y)], -1)  # (B, S, S, 2)
         image = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
     if config.brightness or config.contrast:
         gain, lift = torch.from_numpy(colour.astype(np.float32)).reshape(2, count, 1, 1, 1)
@@ -238,7 +241,7 @@ def augment(image: Tensor, config: DataConfig, source: np.random.Generator) -> T
 
 
 def vocabulary_of(dataset: CaptionedImages, config: DataConfig) -> Vocabulary:
-    """The words of a data set's captions that occur often enough, then those that only phrases and drawn captions use."""
+    """The frequent words of a data set's captions, then those that only phrases and drawn captions use."""
     captions = dataset.captions
     words = list(Vocabulary.build(captions, min_count=config.min_word_count).words)
     extra: list[str] = []

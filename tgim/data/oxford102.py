@@ -14,12 +14,12 @@ from tgim.data.base import (
     Item,
     Problem,
     Split,
-    class_lists,
+    count_captions,
     existing,
     finish,
     names_in,
     read_captions,
-    split_names,
+    split_classes,
     subfolder,
 )
 from tgim.errors import DataError
@@ -40,7 +40,7 @@ def load(root: str | Path, *, split: Split = "train", seed: int = 0) -> Captione
     """
     root = existing(root)
     pictures, text = subfolder(root, "jpg"), subfolder(root, "text", "text_c10")
-    wanted = split_names(*class_lists(root), split=split, seed=seed)
+    wanted = split_classes(root, split=split, seed=seed)
     present = names_in(pictures)
     told = {
         Path(file).stem: label
@@ -52,7 +52,7 @@ def load(root: str | Path, *, split: Split = "train", seed: int = 0) -> Captione
     items, problems = [], []
     for name in sorted(labels):
         label, file = labels[name], f"{name}.jpg"
-        if label not in wanted:
+        if wanted is not None and label not in wanted:
             continue
         if file not in present:
             problems.append(Problem(f"jpg/{file}", "missing picture", "it has a class or captions but is not there"))
@@ -61,7 +61,9 @@ def load(root: str | Path, *, split: Split = "train", seed: int = 0) -> Captione
         problems += faults
         if captions:
             items.append(Item(pictures / file, captions, label))
-    return finish(CaptionedImages("oxford102", root, tuple(items), tuple(problems), LICENCE), split=split)
+    return finish(
+        count_captions(CaptionedImages("oxford102", root, tuple(items), tuple(problems), LICENCE)), split=split
+    )
 
 
 def read_labels(root: Path) -> dict[str, str]:

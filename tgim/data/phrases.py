@@ -7,25 +7,36 @@ from __future__ import annotations
 
 from tgim.text import tokenize
 
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
 COLOURS = frozenset(
-    """black white grey gray brown red orange yellow green blue purple pink violet tan beige cream rufous gold golden
-    silver crimson scarlet maroon magenta lavender lilac turquoise teal olive cyan indigo peach rust buff
-    blackish whitish greyish grayish brownish reddish orangish yellowish greenish bluish purplish pinkish""".split()
+    _words(
+        """black white grey gray brown red orange yellow green blue purple pink violet tan beige cream rufous gold
+        golden silver crimson scarlet maroon magenta lavender lilac turquoise teal olive cyan indigo peach rust buff
+        blackish whitish greyish grayish brownish reddish orangish yellowish greenish bluish purplish pinkish"""
+    )
 )
-SHADES = frozenset("dark light bright pale deep vivid iridescent completely mostly all very small large".split())
-SUBJECTS = frozenset("bird birds flower flowers blossom".split())
+SHADES = frozenset(_words("dark light bright pale deep vivid iridescent completely mostly all very small large"))
+SUBJECTS = frozenset(_words("bird birds flower flowers blossom"))
 PARTS = SUBJECTS | frozenset(
-    """head crown cap nape crest face cheek cheeks eyebrow eyebrows eyering eye eyes throat neck breast chest belly
-    abdomen stomach underbelly side sides flank flanks back rump tail wing wings wingbar wingbars bill beak leg legs
-    foot feet tarsus body feathers plumage coverts primaries secondaries rectrices retrices superciliary malar
-    petal petals sepal sepals stamen stamens anther anthers filament filaments pistil pistils stigma ovary center
-    centre leaf leaves stem pedicel spots stripes""".split()
+    _words(
+        """head crown cap nape crest face cheek cheeks eyebrow eyebrows eyering eye eyes throat neck breast chest
+        belly abdomen stomach underbelly side sides flank flanks back rump tail wing wings wingbar wingbars bill beak
+        leg legs foot feet tarsus body feathers plumage coverts primaries secondaries rectrices retrices superciliary
+        malar petal petals sepal sepals stamen stamens anther anthers filament filaments pistil pistils stigma ovary
+        center centre leaf leaves stem pedicel spots stripes"""
+    )
 )
 STOPS = frozenset(
-    """a an the and or with of on in at is are has have its it this that these those to by from as but while which where
-    also around near over under between for be been was were there his her their along some""".split()
+    _words(
+        """a an the and or with of on in at is are has have its it this that these those to by from as but while which
+        where also around near over under between for be been was were there his her their along some"""
+    )
 )
-PLURAL = frozenset("eyes cheeks sides flanks feet feathers coverts primaries secondaries leaves".split())
+PLURAL = frozenset(_words("feet"))
 _JOINT = {"and"}
 
 

@@ -1,0 +1,220 @@
+"""What a data set on disk holds, and what is missing or broken in it, picture by picture."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+from tgim.data import cub, folder, oxford102
+from tgim.data.base import CaptionedImages, Item, Problem, Split, existing, relative
+from tgim.data.cache import Progress
+from tgim.errors import DataError
+
+Kind = Literal["cub", "oxford102", "folder"]
+LAYOUTS: dict[Kind, tuple[str, ...]] = {
+    "folder": ("images", "metadata.jsonl"),
+    "oxford102": ("jpg", "text"),
+    "cub": ("images", "text"),
+}  # what a root must hold; the first that fits is taken
+PARTS: tuple[Split, ...] = ("train", "val", "test")
+EXAMPLES = 3  # of each kind of problem in the text
+
+
+@dataclass(frozen=True)
+class Report:
+    """The findings of `check`: counts are of usable pictures unless they say otherwise."""
+
+    kind: str
+    root: Path
+    licence: str
+    pictures: int
+    captions: int
+    classes: int
+    splits: dict[str, dict[str, int]]  # split -> pictures, captions, classes
+    smallest: tuple[int, int]  # (width, height) in pixels of the smallest picture by area; (0, 0) without pictures
+    largest: tuple[int, int]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        """Whether a model can be trained on it: two pictures or more, with captions, in "train"."""
+        return self.splits.get("train", {}).get("pictures", 0) >= 2
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of problems of each kind, most frequent first."""
+        return dict(Counter(problem.kind for problem in self.problems).most_common())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain types, for JSON."""
+        return {
+            "kind": self.kind,
+            "root": str(self.root),
+            "licence": self.licence,
+            "usable": self.usable,
+            "pictures": self.pictures,
+            "captions": self.captions,
+            "classes": self.classes,
+            "splits": self.splits,
+            "smallest": list(self.smallest),
+            "largest": list(self.largest),
+            "counts": self.counts,
+            "notes": list(self.notes),
+            "problems": [{"path": p.path, "kind": p.kind, "message": p.message} for p in self.problems],
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.root}: {self.kind} layout, {'usable' if self.usable else 'NOT USABLE'}",
+            f"  {self.pictures:,} pictures, {self.captions:,} captions, {self.classes:,} classes",
+        ]
+        for name, part in self.splits.items():
+            counts = f"{part['pictures']:>8,} pictures {part['captions']:>9,} captions {part['classes']:>5,} classes"
+            lines.append(f"  {name:<6}{counts}")
+        if self.pictures:
+            lines.append(f"  sizes from {_size(self.smallest)} to {_size(self.largest)} pixels")
+        lines.append(f"  licence: {self.licence}")
+        lines += [f"  note: {note}" for note in self.notes]
+        lines.append(f"  {len(self.problems):,} problems" if self.problems else "  no problems")
+        for kind, count in self.counts.items():
+            lines.append(f"    {kind}: {count:,}")
+            some = [problem for problem in self.problems if problem.kind == kind][:EXAMPLES]
+            lines += [f"      {problem.path}: {problem.message}" for problem in some]
+            if count > len(some):
+                lines.append(f"      ... and {count - len(some):,} more")
+        return "\n".join(lines)
+
+
+def check(root: str | Path, *, kind: Kind | None = None, progress: Progress | None = None) -> Report:
+    """Look at every picture and caption of a data set.
+
+    Faults of single pictures are found and counted, never raised; `Report.usable` says whether enough is left.
+
+    Args:
+        root: the data set's folder.
+        kind: its layout; recognised by its files when not given.
+        progress: called with (done, total) while pictures are decoded.
+
+    Raises:
+        DataError: `root` is no folder, or has none of the known layouts.
+    """
+    root = existing(root)
+    kind = kind or detect(root)
+    if kind not in LAYOUTS:
+        raise DataError(f"data kind {kind!r} is unknown; choose one of {', '.join(LAYOUTS)}")
+    parts: dict[str, CaptionedImages] = {}
+    notes: list[str] = []
+    problems: dict[Problem, None] = {}
+    for split in ("all", *PARTS):
+        try:
+            parts[split] = _load(root, kind, split)
+        except DataError as error:
+            if str(error) not in notes:
+                notes.append(str(error))
+            continue
+        if split == "all":
+            problems |= dict.fromkeys(parts[split].problems)
+    items = parts["all"].items if "all" in parts else ()
+    sizes, broken = measure(items, root, progress)
+    problems |= dict.fromkeys(broken)
+    whole = [item for item in items if item.path in sizes]
+    if kind == "cub":
+        notes += _about_boxes(whole, sizes)
+    areas = sorted(sizes.values(), key=lambda size: size[0] * size[1]) or [(0, 0)]
+    return Report(
+        kind=kind,
+        root=root,
+        licence=parts["all"].licence if "all" in parts else "unknown",
+        **_count(whole),
+        splits={name: _count([i for i in parts[name].items if i.path in sizes]) for name in PARTS if name in parts},
+        smallest=areas[0],
+        largest=areas[-1],
+        problems=tuple(problems),
+        notes=tuple(notes),
+    )
+
+
+def detect(root: Path) -> Kind:
+    """Recognise the layout of a data set by what its root holds.
+
+    Raises:
+        DataError: none of the known ones.
+    """
+    for kind, needed in LAYOUTS.items():
+        if all((root / name).exists() for name in needed):
+            return kind
+    known = "; ".join(f"{kind}: {' + '.join(needed)}" for kind, needed in sorted(LAYOUTS.items()))
+    raise DataError(f"{root} has none of the known layouts ({known}); arrange it like one of them")
+
+
+def measure(
+    items: Sequence[Item], root: Path, progress: Progress | None = None
+) -> tuple[dict[Path, tuple[int, int]], list[Problem]]:
+    """(width, height) of each picture that decodes to its end, and a problem for each that does not."""
+
+    def look(item: Item) -> tuple[int, int] | str:
+        try:
+            with Image.open(item.path) as picture:
+                size = picture.size
+                if picture.format == "JPEG":
+                    picture.draft("RGB", (max(1, size[0] // 8), max(1, size[1] // 8)))  # still reads the whole stream
+                picture.load()
+            return size
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            return str(error).replace(str(item.path), "it") or type(error).__name__
+
+    sizes: dict[Path, tuple[int, int]] = {}
+    problems = []
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for done, (item, found) in enumerate(zip(items, pool.map(look, items), strict=True), 1):
+            if isinstance(found, str):
+                problems.append(Problem(relative(item.path, root), "unreadable picture", found))
+            else:
+                sizes[item.path] = found
+            if progress is not None:
+                progress(done, len(items))
+    return sizes, problems
+
+
+def _load(root: Path, kind: Kind, split: Split) -> CaptionedImages:
+    if kind == "oxford102":
+        return oxford102.load(root, split=split)
+    if kind == "folder":
+        return folder.load(root, split=split)
+    boxed = split == "all" and (root / "bounding_boxes.txt").is_file() and (root / "images.txt").is_file()
+    return cub.load(root, split=split, crop="box" if boxed else "none")
+
+
+def _count(items: Sequence[Item]) -> dict[str, int]:
+    return {
+        "pictures": len(items),
+        "captions": sum(len(item.captions) for item in items),
+        "classes": len({item.label for item in items if item.label is not None}),
+    }
+
+
+def _about_boxes(items: Sequence[Item], sizes: dict[Path, tuple[int, int]]) -> list[str]:
+    """Whether the pictures are as large as their bounding boxes imply, that is, which `crop` fits them."""
+    boxed = [(item.box, sizes[item.path]) for item in items if item.box is not None]
+    if not boxed:
+        return ["no bounding boxes at hand; train with crop=none"]
+    outside = sum(box[0] + box[2] > size[0] + 1 or box[1] + box[3] > size[1] + 1 for box, size in boxed)
+    share = outside / len(boxed)
+    if share > 0.5:
+        return [
+            f"{share:.0%} of the bounding boxes reach out of their pictures, which seem cropped; train with crop=none"
+        ]
+    said = ["pictures hold their bounding boxes, so they are whole photographs; crop=box crops them to the bird"]
+    return said + ([f"{outside} bounding boxes reach out of their pictures"] if outside else [])
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
