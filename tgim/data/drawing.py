@@ -7,15 +7,17 @@ how much of each part is visible and how light falls on it; giving the parts oth
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]  # one value per pixel, (H, W)
+Field = NDArray[np.floating[Any]]  # one value per pixel, (H, W), float32
 Rgb = tuple[float, float, float]  # sRGB in [0, 1]
 Rng = np.random.Generator
+SCENERY = "scenery"  # the name of layers that are neither backdrop nor subject: branches, water, ground
 
 
 def step(x: Field, width: float) -> Field:
@@ -31,7 +33,7 @@ def linear(rgb: Rgb) -> Field:
 
 @dataclass(frozen=True)
 class Canvas:
-    """Pixel centres: `x`, `y` (H, W) float32 with the shorter side spanning [-1, 1], `pixel` its width in these units."""
+    """Pixel centres: `x`, `y` (H, W) float32 with the shorter side spanning [-1, 1], `pixel` the width of one."""
 
     x: Field
     y: Field
@@ -85,7 +87,9 @@ def streaks(u: Field, v: Field, rng: Rng) -> Field:
     return np.asarray(top + fv * (c + fu * (d - c) - top), np.float32)
 
 
-def capsule(canvas: Canvas, start: tuple[float, float], end: tuple[float, float], r0: float, r1: float) -> tuple[Field, ...]:
+def capsule(
+    canvas: Canvas, start: tuple[float, float], end: tuple[float, float], r0: float, r1: float
+) -> tuple[Field, ...]:
     """Distance inside (> 0) a rod tapering from radius r0 to r1, its place along [0, 1], its place across [-1, 1]."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     length = float(np.hypot(dx, dy)) or 1e-6
@@ -128,15 +132,23 @@ class Light:
 
 
 @dataclass
+class _Layer:
+    name: str
+    alpha: Field
+    shade: tuple[Field, Field, Field]  # sun, sky and ground light
+    texture: Field | None
+    gloss: Field | None
+    colour: Rgb | None
+    shadow: Field | None = None  # thrown on this layer and all behind it
+
+
+@dataclass
 class Layers:
     """Part layers from back to front over a backdrop; see `finish`."""
 
     canvas: Canvas
     light: Light
-    names: list[str] = field(default_factory=list)
-    fixed: list[Rgb | None] = field(default_factory=list)
-    alphas: list[Field] = field(default_factory=list)
-    shades: list[tuple[Field, Field, Field, Field | None]] = field(default_factory=list)
+    stack: list[_Layer] = field(default_factory=list)
 
     def add(
         self,
@@ -149,122 +161,93 @@ class Layers:
         colour: Rgb | None = None,
     ) -> None:
         """Lay a part over all before it. Without `colour` it takes the colour of the scene's part `name`."""
-        self.names.append(name)
-        self.fixed.append(colour)
-        self.alphas.append(np.where(alpha < 0.004, np.float32(0), alpha).astype(np.float32))
-        lit = shade if texture is None else (shade[0] * texture, shade[1] * texture, shade[2] * texture)
-        self.shades.append((*lit, gloss))
+        alpha = np.where(alpha < 0.004, np.float32(0), alpha)
+        self.stack.append(_Layer(name, alpha, shade, texture, gloss, colour))
+
+    def zones(
+        self, alpha: Field, zones: Sequence[tuple[str, Field]], shade: tuple[Field, Field, Field], texture: Field
+    ) -> None:
+        """Lay one shape `alpha` divided into zones, each over those before it; the first fills what others leave.
+
+        Unlike layers of their own, zones let nothing of each other show at the rim of the shape.
+        """
+        free, taken = np.ones_like(alpha), np.zeros_like(alpha)
+        shown = []
+        for name, zone in reversed(zones):
+            share = free * zone if name != zones[0][0] or zone is not zones[0][1] else free
+            free = free - share
+            whole = alpha * share
+            shown.append((name, whole / np.maximum(1 - taken, 1e-4)))
+            taken = taken + whole
+        for name, over in reversed(shown):
+            self.add(name, np.clip(over, 0, 1), shade, texture=texture)
 
     def dim(self, by: Field) -> None:
         """Throw a shadow on all layers laid so far: `by` (H, W) in [0, 1], 0 black."""
-        self.shades = [(a * by, b * (0.5 + 0.5 * by), c, g) for a, b, c, g in self.shades]
+        last = self.stack[-1]
+        last.shadow = by if last.shadow is None else last.shadow * by
 
     def finish(self, backdrop: Field, *, exposure: float, grain: Field) -> Exposed:
         """Work out what is visible. `backdrop` (H, W, 3) linear light; `grain` (H, W) is added to the final sRGB."""
-        free = np.ones(self.canvas.shape, np.float32)
-        visible: list[Field] = []
-        for alpha in reversed(self.alphas):
-            visible.append(free * alpha)
-            free = free * (1 - alpha)
-        visible.reverse()
-        weights = np.stack([w * s for w, lit in zip(visible, self.shades, strict=True) for s in lit[:3]], -1)
-        base = backdrop * free[..., None]
-        for w, lit in zip(visible, self.shades, strict=True):
-            if lit[3] is not None:
-                base += (w * lit[3])[..., None] * self.light.sun
-        return Exposed(self.names, self.fixed, visible, weights, base, self.light, exposure, grain)
+        free: Field = np.ones(self.canvas.shape, np.float32)
+        shadow: Field | None = None
+        visible: Field
+        parts: dict[str, Field] = {}
+        lit: dict[str, list[Field]] = {}
+        subject = np.zeros_like(free)
+        base = np.zeros((*self.canvas.shape, 3), np.float32)
+        for layer in reversed(self.stack):
+            if layer.shadow is not None:
+                shadow = layer.shadow if shadow is None else shadow * layer.shadow
+            if not layer.alpha.any():
+                continue
+            visible = free * layer.alpha
+            free = free * (1 - layer.alpha)
+            weight = visible if layer.texture is None else visible * layer.texture
+            full, half = (weight, weight) if shadow is None else (weight * shadow, weight * (0.5 + 0.5 * shadow))
+            light = [full * layer.shade[0], half * layer.shade[1], half * layer.shade[2]]
+            if layer.gloss is not None:
+                base += (visible * layer.gloss)[..., None] * self.light.sun
+            if layer.name != SCENERY:
+                subject += visible
+            if layer.colour is not None:
+                tone = linear(layer.colour)
+                rows = np.stack([tone * self.light.sun, tone * self.light.sky, tone * self.light.ground])
+                base += (rows.T @ np.stack(light).reshape(3, -1)).T.reshape(base.shape)
+            elif layer.name in parts:
+                parts[layer.name] = parts[layer.name] + visible
+                lit[layer.name] = [old + new for old, new in zip(lit[layer.name], light, strict=True)]
+            else:
+                parts[layer.name], lit[layer.name] = visible, light
+        base += backdrop * free[..., None]
+        parts = {name: np.clip(mask, 0, 1) for name, mask in parts.items()}
+        weights = (
+            np.stack([f for name in parts for f in lit[name]]) if parts else np.zeros((0, *free.shape), np.float32)
+        )
+        return Exposed(parts, weights, np.clip(subject, 0, 1), base, self.light, exposure, grain)
 
 
 @dataclass
 class Exposed:
     """A drawing without its part colours: `paint` gives the picture for any colours at the cost of one product."""
 
-    names: list[str]
-    fixed: list[Rgb | None]
-    visible: list[Field]  # of each layer, (H, W) in [0, 1]
-    weights: Field  # (H, W, 3 * layers) sun, sky and ground light of each
+    parts: dict[str, Field]  # visible share (H, W) in [0, 1] of every part that takes a scene colour
+    weights: Field  # (3 * parts, H, W) sun, sky and ground light that each part sends to the eye if it is white
+    subject: Field  # (H, W) in [0, 1]
     base: Field  # (H, W, 3) linear light that no part colour changes
     light: Light
     exposure: float
-    grain: Field
+    grain: Field  # (H, W)
 
     def paint(self, albedo: Mapping[str, Rgb]) -> NDArray[np.uint8]:
         """The picture (H, W, 3) with these sRGB part colours."""
-        rows = []
-        for name, fixed in zip(self.names, self.fixed, strict=True):
-            colour = linear(albedo[name] if fixed is None else fixed)
-            rows += [colour * self.light.sun, colour * self.light.sky, colour * self.light.ground]
-        height, width, count = self.weights.shape
-        light = self.weights.reshape(-1, count) @ np.stack(rows).astype(np.float32)
-        light = (light.reshape(height, width, 3) + self.base) * np.float32(self.exposure)
-        light = np.where(light > 0.8, 0.8 + 0.2 * np.tanh((light - 0.8) * 2.5), light)  # soft shoulder, no burnt patches
+        light = self.base
+        if self.parts:
+            tones = [linear(albedo[name]) for name in self.parts]
+            rows = [tone * beam for tone in tones for beam in (self.light.sun, self.light.sky, self.light.ground)]
+            light = (np.stack(rows).T @ self.weights.reshape(len(rows), -1)).T.reshape(light.shape) + light
+        light = light * np.float32(self.exposure)
+        over = np.clip(light - 0.8, 0, None)
+        light = np.minimum(light, 0.8) + over / (1 + 5 * over)  # soft shoulder, no burnt patches
         encoded = np.sqrt(np.clip(light, 0, 1)) * 255 + self.grain[..., None]
-        return (np.clip(encoded, 0, 255) + 0.5).astype(np.uint8)
-
-    def masks(self) -> dict[str, Field]:
-        """Visible share (H, W) in [0, 1] of every part that takes a scene colour."""
-        found: dict[str, Field] = {}
-        for name, fixed, visible in zip(self.names, self.fixed, self.visible, strict=True):
-            if fixed is None:
-                found[name] = found[name] + visible if name in found else visible
-        return {name: np.clip(mask, 0, 1) for name, mask in found.items()}
-
-    def subject(self, scenery: str) -> Field:
-        """Share (H, W) in [0, 1] of all layers but those named `scenery`."""
-        shown = [w for name, w in zip(self.names, self.visible, strict=True) if name != scenery]
-        return np.clip(np.sum(shown, 0), 0, 1).astype(np.float32)
-
-
-# Backdrops: far and near colours, and what else stands there.
-_PALETTES: tuple[tuple[str, tuple[Rgb, ...]], ...] = (
-    ("foliage", ((0.30, 0.42, 0.18), (0.48, 0.58, 0.28), (0.16, 0.24, 0.11), (0.66, 0.72, 0.42))),
-    ("foliage", ((0.20, 0.30, 0.16), (0.33, 0.44, 0.25), (0.09, 0.13, 0.08), (0.50, 0.55, 0.33))),
-    ("foliage", ((0.45, 0.50, 0.38), (0.58, 0.62, 0.47), (0.33, 0.36, 0.26), (0.75, 0.76, 0.62))),
-    ("dark", ((0.07, 0.09, 0.07), (0.15, 0.18, 0.12), (0.03, 0.04, 0.03), (0.25, 0.28, 0.19))),
-    ("sky", ((0.55, 0.70, 0.88), (0.70, 0.81, 0.93), (0.42, 0.58, 0.80), (0.88, 0.92, 0.96))),
-    ("sky", ((0.80, 0.84, 0.87), (0.90, 0.91, 0.92), (0.70, 0.75, 0.80), (0.96, 0.96, 0.96))),
-    ("water", ((0.32, 0.45, 0.52), (0.47, 0.58, 0.63), (0.20, 0.31, 0.38), (0.66, 0.75, 0.78))),
-    ("water", ((0.25, 0.36, 0.55), (0.38, 0.50, 0.68), (0.15, 0.24, 0.42), (0.60, 0.70, 0.80))),
-    ("brown", ((0.46, 0.38, 0.28), (0.60, 0.52, 0.40), (0.28, 0.22, 0.16), (0.76, 0.68, 0.55))),
-    ("brown", ((0.50, 0.46, 0.42), (0.63, 0.60, 0.55), (0.34, 0.31, 0.28), (0.78, 0.75, 0.70))),
-    ("autumn", ((0.55, 0.42, 0.20), (0.70, 0.52, 0.24), (0.34, 0.26, 0.13), (0.82, 0.66, 0.36))),
-    ("gray", ((0.50, 0.52, 0.53), (0.62, 0.63, 0.63), (0.36, 0.38, 0.39), (0.76, 0.76, 0.75))),
-)
-
-
-def backdrop(canvas: Canvas, rng: Rng, *, kinds: tuple[str, ...] = ()) -> Field:
-    """A blurred natural background (H, W, 3) in linear light; `kinds` narrows the choice of palettes."""
-    fits = [item for item in _PALETTES if not kinds or item[0] in kinds]
-    kind, palette = fits[rng.integers(len(fits))]
-    jitter = rng.normal(0, 0.03, 3)
-    colours = [linear(tuple(np.clip(np.add(c, jitter), 0.02, 0.98))) for c in palette]
-    image = np.empty((*canvas.shape, 3), np.float32)
-    image[:] = colours[0]
-    calm = kind in ("sky", "dark", "gray")
-    for i, frequency in enumerate((0.8, 1.7, 3.5)):
-        noise = canvas.clouds(rng, frequency * rng.uniform(0.8, 1.3))
-        amount = step(noise - rng.uniform(0.0, 0.9), 1.6) * ((0.35 if calm else 0.8) - 0.12 * i)
-        image += amount[..., None] * (colours[1 + int(rng.integers(2))] - image)
-    slope = rng.uniform(-0.5, 0.5) * canvas.x + rng.uniform(-0.6, 0.3) * canvas.y
-    image *= np.clip(1 + 0.45 * slope, 0.3, 1.8)[..., None]
-    if kind in ("foliage", "brown", "autumn", "water", "gray") and rng.random() < 0.6:  # grass, reeds, ripples, rock
-        stretch = {"water": 0.3, "foliage": rng.choice([1.0, 5.0]), "autumn": rng.choice([1.0, 4.0])}.get(kind, 1.0)
-        blades = canvas.clouds(rng, rng.uniform(5, 12) * max(1, stretch**0.3), stretch=float(stretch))
-        image *= np.clip(1 + rng.uniform(0.1, 0.3) * blades, 0.2, 2.5)[..., None]
-    if kind != "sky":
-        for _ in range(int(rng.integers(0, 7))):  # light through leaves, out of focus
-            cx, cy, radius = rng.uniform(-1.3, 1.3), rng.uniform(-1.1, 1.1), rng.uniform(0.05, 0.22)
-            disc = step(radius - np.hypot(canvas.x - cx, canvas.y - cy), radius * rng.uniform(0.25, 1.2))
-            image += (rng.uniform(0.15, 0.6) * disc)[..., None] * (colours[3] - image)
-    for _ in range(int(rng.integers(0, 4))):  # far twigs and stems
-        angle = rng.normal(np.pi / 2, 0.6) if kind == "foliage" else rng.uniform(0, np.pi)
-        cx, cy = rng.uniform(-1.2, 1.2), rng.uniform(-1, 1)
-        end = (cx + 1.6 * np.cos(angle), cy + 1.6 * np.sin(angle))
-        inside, _, across = capsule(canvas, (cx - 1.6 * np.cos(angle), cy - 1.6 * np.sin(angle)), end, 0.02, rng.uniform(0.02, 0.07))
-        tone = colours[int(rng.integers(1, 4))] * rng.uniform(0.4, 1.2)
-        image += (rng.uniform(0.4, 0.9) * step(inside, rng.uniform(0.03, 0.12)))[..., None] * (tone - image)
-    if rng.random() < 0.25:  # the ground begins somewhere
-        below = step(canvas.y - rng.uniform(0.1, 0.8) - 0.1 * rng.normal() * canvas.x, rng.uniform(0.05, 0.5))
-        tone = linear((0.40, 0.38, 0.28) if rng.random() < 0.6 else (0.36, 0.44, 0.24)) * rng.uniform(0.5, 1.4)
-        image += (0.85 * below * (1 + 0.2 * canvas.clouds(rng, 6)))[..., None] * (tone - image)
-    return np.clip(image, 0.002, 1.2)
+        return np.asarray(np.clip(encoded, 0, 255) + 0.5).astype(np.uint8)

@@ -259,7 +259,8 @@ def _write_bird(scene: Scene, rng: Rng, whole: str, mentions: list[Mention]) -> 
         text = _one(
             rng, f"this bird is completely {colour}", f"this bird is {colour} all over", f"this {size}bird is {colour}",
             f"{_article(f'{size}{colour} bird')}", f"this is {_article(f'{size}{colour} bird')}",
-            f"this bird has {_article(f'{colour} {body}')}", f"{colour} {body}", f"a {size}bird that is entirely {colour}",
+            f"this bird has {_article(f'{colour} {body}')}", f"{colour} {body}",
+            f"a {size}bird that is entirely {colour}",
             f"{colour} bird", f"the {size}bird is all {colour}", f"this bird has {colour} feathers",
         )  # fmt: skip
         return f"{text} with {beak}" if rng.random() < 0.15 else text

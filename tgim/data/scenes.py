@@ -9,8 +9,10 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tgim.errors import DataError, nearest
 
@@ -19,14 +21,14 @@ Span = tuple[float, float]
 
 # Everyday colour words: hue in degrees, saturation and value of sRGB, each a range that a picture samples from.
 COLOURS: dict[str, tuple[Span, Span, Span]] = {
-    "red": ((-8, 6), (0.76, 0.92), (0.62, 0.86)),
-    "orange": ((20, 30), (0.80, 0.95), (0.86, 0.97)),
+    "red": ((-7, 6), (0.70, 0.90), (0.60, 0.84)),
+    "orange": ((20, 30), (0.74, 0.93), (0.84, 0.96)),
     "golden": ((38, 43), (0.68, 0.85), (0.70, 0.82)),
-    "yellow": ((49, 56), (0.66, 0.90), (0.88, 0.98)),
+    "yellow": ((49, 56), (0.60, 0.86), (0.86, 0.97)),
     "olive": ((58, 70), (0.42, 0.60), (0.36, 0.48)),
-    "green": ((100, 138), (0.42, 0.68), (0.40, 0.62)),
+    "green": ((92, 130), (0.40, 0.64), (0.38, 0.58)),
     "teal": ((176, 190), (0.60, 0.85), (0.42, 0.60)),
-    "blue": ((212, 226), (0.60, 0.84), (0.52, 0.84)),
+    "blue": ((210, 226), (0.50, 0.78), (0.50, 0.80)),
     "purple": ((270, 290), (0.42, 0.66), (0.42, 0.68)),
     "pink": ((330, 348), (0.26, 0.50), (0.88, 0.98)),
     "brown": ((18, 27), (0.46, 0.64), (0.32, 0.46)),
@@ -55,21 +57,25 @@ FLOWER_PARTS = ("petals", "edges", "center", "stamen", "leaves")
 PARTS: dict[str, tuple[str, ...]] = {"bird": BIRD_PARTS, "flower": FLOWER_PARTS}
 PATTERNS = ("wingbars", "edges", "stamen")  # these may be absent: their colour is then ''
 
-_PLUMAGE = "black white brown gray yellow red orange blue green tan olive teal purple pink golden".split()
-_PLUMAGE_WEIGHTS = np.array([14, 12, 10, 10, 11, 9, 6, 9, 6, 5, 4, 4, 3, 3, 3], float)
-_PETAL = "yellow white pink purple red orange blue golden green black brown tan".split()
-_PETAL_WEIGHTS = np.array([16, 16, 15, 14, 13, 9, 8, 4, 2, 1, 1, 1], float)
-PALETTES: dict[str, tuple[Sequence[str], np.ndarray]] = {
-    "beak": ("black orange yellow gray red brown tan white".split(), np.array([8, 5, 4, 3, 2, 2, 2, 1], float)),
-    "eyes": ("black brown red yellow white orange".split(), np.array([12, 3, 2, 2, 1, 1], float)),
-    "feet": ("black orange brown pink gray yellow red tan".split(), np.array([5, 4, 4, 3, 3, 3, 1, 2], float)),
-    "wingbars": ("white yellow tan black gray".split(), np.array([8, 2, 2, 1, 1], float)),
-    "petals": (_PETAL, _PETAL_WEIGHTS),
-    "edges": ("white yellow pink red purple orange".split(), np.array([5, 3, 3, 2, 2, 1], float)),
-    "center": ("yellow golden green brown orange white red purple black".split(), np.array([9, 4, 4, 4, 3, 2, 2, 2, 1])),
-    "stamen": ("yellow white orange golden brown red black green".split(), np.array([8, 4, 2, 2, 2, 1, 1, 1], float)),
-    "leaves": (["green", "dark green", "light green"], np.array([3, 2, 1], float)),
-}
+# How often nature paints a part so, roughly; other parts of birds take `_PLUMAGE`.
+_PLUMAGE = {
+    "black": 14, "white": 12, "brown": 10, "gray": 10, "yellow": 11, "red": 9, "orange": 6, "blue": 9, "green": 6,
+    "tan": 5, "olive": 4, "teal": 4, "purple": 3, "pink": 3, "golden": 3,
+}  # fmt: skip
+PALETTES: dict[str, dict[str, int]] = {
+    "beak": {"black": 8, "orange": 5, "yellow": 4, "gray": 3, "red": 2, "brown": 2, "tan": 2, "white": 1},
+    "eyes": {"black": 12, "brown": 3, "red": 2, "yellow": 2, "white": 1, "orange": 1},
+    "feet": {"black": 5, "orange": 4, "brown": 4, "pink": 3, "gray": 3, "yellow": 3, "tan": 2, "red": 1},
+    "wingbars": {"white": 8, "yellow": 2, "tan": 2, "black": 1, "gray": 1},
+    "petals": {
+        "yellow": 16, "white": 16, "pink": 15, "purple": 14, "red": 13, "orange": 9, "blue": 8, "golden": 4, "green": 2,
+        "black": 1, "brown": 1, "tan": 1,
+    },
+    "edges": {"white": 5, "yellow": 3, "pink": 3, "red": 2, "purple": 2, "orange": 1},
+    "center": {"yellow": 9, "golden": 4, "green": 4, "brown": 4, "orange": 3, "white": 2, "red": 2, "purple": 1},
+    "stamen": {"yellow": 8, "white": 4, "orange": 2, "golden": 2, "brown": 2, "red": 1, "black": 1, "green": 1},
+    "leaves": {"green": 3, "dark green": 3, "olive": 1},
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +116,14 @@ class Scene:
         name = self.colour(part)
         index = PARTS[self.kind].index(part)
         word = list(COLOURS).index(split_colour(name)[1])
-        common = np.random.default_rng([self.tint, word]).random(3)
-        own = np.random.default_rng([self.tint, word, index]).random(3)
-        return shade(name, 0.8 * common + 0.2 * own)
+        table = _tints(self.tint)
+        return shade(name, 0.8 * table[word, -1] + 0.2 * table[word, index])
+
+
+@lru_cache(maxsize=64)
+def _tints(seed: int) -> NDArray[np.float64]:
+    """Where in its range a picture takes each colour word: (words, parts + 1, 3) in [0, 1]; the last row is shared."""
+    return np.random.default_rng([seed, 8]).random((len(COLOURS), len(BIRD_PARTS) + 1, 3))
 
 
 def split_colour(name: str) -> tuple[str, str]:
@@ -144,9 +155,10 @@ def shade(name: str, at: Sequence[float] | np.ndarray = (0.5, 0.5, 0.5)) -> tupl
 
 def pick_colour(part: str, rng: Rng, *, flat: float = 0.0) -> str:
     """A colour for a part: mostly what nature gives it, with probability `flat` any of the words of its palette."""
-    words, weights = PALETTES.get(part, (_PLUMAGE, _PLUMAGE_WEIGHTS))
-    weights = np.ones(len(words)) if rng.random() < flat else weights
-    word = words[rng.choice(len(words), p=weights / weights.sum())]
+    palette = PALETTES.get(part, _PLUMAGE)
+    words = list(palette)
+    weights = np.ones(len(words)) if rng.random() < flat else np.array(list(palette.values()), float)
+    word = words[int(rng.choice(len(words), p=weights / weights.sum()))]
     if rng.random() < 0.2 and " " not in word:
         fits = [modifier for modifier, bases in MODIFIED.items() if word in bases]
         if fits:
@@ -179,9 +191,11 @@ def _bird_colours(rng: Rng) -> dict[str, str]:
     paint |= dict.fromkeys(("crown", "face", "nape", "throat", "breast", "belly", "back", "wings", "tail"), upper)
     scheme = rng.random()
     if scheme > 0.18:  # else one colour all over
-        groups = (("belly",), ("breast", "belly"), ("throat", "breast", "belly"), ("wings",), ("wings", "tail"))
-        groups += (("crown", "face", "nape", "throat"), ("crown",), ("throat",), ("wings", "back", "tail"), ("tail",))
-        groups += (("crown", "face", "nape", "throat", "breast"), ("crown", "nape"), ("breast",))
+        groups = (
+            ("belly",), ("breast", "belly"), ("throat", "breast", "belly"), ("wings",), ("wings", "tail"), ("tail",),
+            ("crown", "face", "nape", "throat"), ("crown",), ("throat",), ("wings", "back", "tail"), ("breast",),
+            ("crown", "face", "nape", "throat", "breast"), ("crown", "nape"),
+        )  # fmt: skip
         for colour in (lower, other)[: 1 + (scheme > 0.5)]:
             paint |= dict.fromkeys(groups[rng.integers(len(groups))], colour)
     if scheme > 0.9:

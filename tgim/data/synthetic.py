@@ -11,15 +11,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tgim.data import figures
-from tgim.data.drawing import Canvas, Exposed, Layers, Light, Rgb, backdrop
+from tgim.data.drawing import Canvas, Exposed, Field, Layers, Light, Rgb
+from tgim.data.drawn_backdrops import backdrop
+from tgim.data.drawn_birds import bird
 from tgim.data.drawn_captions import apply_caption, caption_of, edit_scene, read_caption
+from tgim.data.drawn_flowers import flower
 from tgim.data.scenes import COLOURS, PARTS, Rng, Scene, random_scene, shade
 from tgim.errors import DataError, nearest
 
@@ -30,15 +32,21 @@ __all__ = [
 
 KINDS = {"birds": "bird", "flowers": "flower"}
 _UNDER = {"wingbars": "wings", "edges": "petals", "stamen": "center"}  # whose colour an absent pattern shows
-_SUITS = {"water": ("water",), "air": ("sky", "foliage"), "branch": (), "rock": (), "ground": ()}
+_SUITS = {
+    "water": ("water",),
+    "none": ("foliage", "dark", "sky", "autumn", "gray"),
+    "branch": (),
+    "rock": (),
+    "ground": (),
+}
 
 
 class Drawing(NamedTuple):
     """A drawn scene."""
 
     image: NDArray[np.uint8]  # (H, W, 3) sRGB
-    subject: NDArray[np.float32]  # (H, W) in [0, 1], the share of each pixel that is bird or flower
-    parts: dict[str, NDArray[np.float32]]  # (H, W) in [0, 1], the visible share of each part
+    subject: Field  # (H, W) in [0, 1], the share of each pixel that is bird or flower
+    parts: dict[str, Field]  # (H, W) in [0, 1], the visible share of each part
 
 
 @dataclass(frozen=True)
@@ -69,23 +77,18 @@ def draw(scene: Scene, size: int | tuple[int, int]) -> Drawing:
         DataError: a side under 8 pixels.
     """
     exposed = _expose(scene, size)
-    masks = exposed.masks()
-    for pattern in set(_UNDER) & set(masks):
-        if not scene.colour(pattern):
-            masks[_UNDER[pattern]] = masks[_UNDER[pattern]] + masks.pop(pattern)
-    return Drawing(exposed.paint(_albedo(scene)), exposed.subject(figures.SCENERY), masks)
+    return Drawing(exposed.paint(_albedo(scene)), exposed.subject, _parts(exposed, scene))
 
 
-def draw_pair(pair: Pair, size: int | tuple[int, int]) -> tuple[Drawing, NDArray[np.uint8], NDArray[np.float32]]:
+def draw_pair(pair: Pair, size: int | tuple[int, int]) -> tuple[Drawing, NDArray[np.uint8], Field]:
     """The drawn source, the true edited picture (H, W, 3) and the mask (H, W) in [0, 1] of what differs."""
     exposed = _expose(pair.source, size)
     before, after = _albedo(pair.source), _albedo(pair.target)
-    masks = exposed.masks()
     change = np.zeros(exposed.grain.shape, np.float32)
-    for part, mask in masks.items():
+    for part, mask in exposed.parts.items():
         if before[part] != after[part]:
             change += mask
-    source = Drawing(exposed.paint(before), exposed.subject(figures.SCENERY), masks)
+    source = Drawing(exposed.paint(before), exposed.subject, _parts(exposed, pair.source))
     return source, exposed.paint(after), np.clip(change, 0, 1)
 
 
@@ -111,7 +114,9 @@ def draw_pairs(kind: str, rng: Rng, n: int, size: int) -> PairArrays:
     return PairArrays(image, target, change, subject, [p.caption for p in pairs], [p.target_caption for p in pairs])
 
 
-def sample_picture(kind: str = "birds", *, seed: int = 0, size: int | tuple[int, int] = (675, 900)) -> NDArray[np.uint8]:
+def sample_picture(
+    kind: str = "birds", *, seed: int = 0, size: int | tuple[int, int] = (675, 900)
+) -> NDArray[np.uint8]:
     """A picture (H, W, 3) that may be shipped with the project: nobody's photograph."""
     if kind not in KINDS:
         raise DataError(f"kind {kind!r} is not drawn; take 'birds' or 'flowers'{nearest(kind, KINDS)}")
@@ -119,8 +124,16 @@ def sample_picture(kind: str = "birds", *, seed: int = 0, size: int | tuple[int,
 
 
 def _albedo(scene: Scene) -> dict[str, Rgb]:
-    paint = {part: scene.albedo(part if colour else _UNDER[part]) for part, colour in scene.colours}
-    return paint
+    return {part: scene.albedo(part if colour else _UNDER[part]) for part, colour in scene.colours}
+
+
+def _parts(exposed: Exposed, scene: Scene) -> dict[str, Field]:
+    """Visible share of each part; an absent pattern counts as the part that shows in its place."""
+    masks = dict(exposed.parts)
+    for pattern, under in _UNDER.items():
+        if pattern in masks and not scene.colour(pattern):
+            masks[under] = np.clip(masks.pop(pattern) + masks.get(under, np.float32(0)), 0, 1)
+    return masks
 
 
 def _expose(scene: Scene, size: int | tuple[int, int]) -> Exposed:
@@ -132,11 +145,13 @@ def _expose(scene: Scene, size: int | tuple[int, int]) -> Exposed:
     layers = Layers(canvas, light)
     rng = np.random.default_rng([scene.light, 4])
     if scene.kind == "bird":
-        perch = figures.bird(canvas, layers, pose=scene.pose, size=scene.size, shape=scene.shape)
+        perch = bird(canvas, layers, pose=scene.pose, size=scene.size, shape=scene.shape)
         behind = backdrop(canvas, np.random.default_rng([scene.backdrop, 5]), kinds=_SUITS[perch])
     else:
-        figures.flower(canvas, layers, pose=scene.pose, size=scene.size, shape=scene.shape)
-        behind = backdrop(canvas, np.random.default_rng([scene.backdrop, 6]), kinds=("foliage", "dark", "brown", "gray"))
+        flower(canvas, layers, pose=scene.pose, size=scene.size, shape=scene.shape)
+        behind = backdrop(
+            canvas, np.random.default_rng([scene.backdrop, 6]), kinds=("foliage", "dark", "brown", "gray")
+        )
     exposure, noise = rng.uniform(0.85, 1.12), rng.uniform(0.4, 3.0)
     grain = noise * rng.standard_normal(canvas.shape, np.float32)
     return layers.finish(behind, exposure=exposure, grain=grain)
