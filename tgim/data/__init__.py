@@ -1,8 +1,8 @@
 """Data sets: read, checked, cached and turned into batches.
 
 >>> from tgim.data import DATASETS
->>> sorted(DATASETS)
-['cub', 'folder', 'oxford102', 'synthetic']
+>>> DATASETS
+('cub', 'oxford102', 'folder', 'synthetic')
 """
 
 from __future__ import annotations
@@ -16,13 +16,7 @@ if TYPE_CHECKING:
     from tgim.data.loader import Batches, DataConfig, vocabulary_of
     from tgim.data.report import Report, check
 
-DATASETS = {
-    "cub": "tgim.data.cub",
-    "oxford102": "tgim.data.oxford102",
-    "folder": "tgim.data.folder",
-    "synthetic": "tgim.data.drawn",
-}  # each module has load(root, *, split, seed)
-
+DATASETS = ("cub", "oxford102", "folder", "synthetic")
 __all__ = [
     "DATASETS",
     "Batch",
@@ -53,14 +47,17 @@ def open_dataset(config: DataConfig) -> CaptionedImages:
     Raises:
         DataError: they are not there, or the split has none.
     """
-    import importlib
+    from tgim.data import cub, folder, oxford102, pool
 
-    module = importlib.import_module(DATASETS[config.name])
-    options: dict[str, Any] = {"split": config.split, "seed": config.split_seed}
+    split, seed = config.split, config.split_seed
     if config.name == "cub":
-        options["crop"] = config.crop
-    dataset: CaptionedImages = module.load(config.folder, **options)
-    return dataset
+        return cub.load(config.folder, split=split, crop=config.crop, seed=seed)
+    if config.name == "oxford102":
+        return oxford102.load(config.folder, split=split, seed=seed)
+    if config.name == "folder":
+        return folder.load(config.folder, split=split, seed=seed)
+    size = config.image_size + config.margin
+    return pool.load(config.drawn_kind, count=config.drawn_pool, size=size, split=split, seed=config.seed)
 
 
 def __getattr__(name: str) -> Any:

@@ -71,7 +71,7 @@ class CaptionedImages:
 def random_source(seed: int, *purpose: int) -> np.random.Generator:
     """The one place where randomness begins: a generator for a `purpose` (a stream and, say, a step) under `seed`.
 
-    >>> random_source(0, 1, 5).integers(100) == random_source(0, 1, 5).integers(100)
+    >>> random_source(0, 1, 5).integers(100, size=3).tolist() == random_source(0, 1, 5).integers(100, size=3).tolist()
     True
     """
     return np.random.default_rng([seed, *purpose])
@@ -80,9 +80,9 @@ def random_source(seed: int, *purpose: int) -> np.random.Generator:
 def held_out(names: Iterable[str], *, fraction: float, seed: int = 0) -> frozenset[str]:
     """Choose `fraction` of `names` (at least one of two or more) by a seeded hash, whatever order they come in.
 
-    >>> sorted(held_out(["ant", "bee", "cat", "dog"], fraction=0.25)) == sorted(held_out(["dog", "cat", "bee", "ant"], fraction=0.25))
+    >>> held_out("abcd", fraction=0.25) == held_out("dcba", fraction=0.25)
     True
-    """  # noqa: E501
+    """
     ranked = sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
     count = max(round(fraction * len(ranked)), 1) if len(ranked) > 1 else 0
     return frozenset(ranked[:count])

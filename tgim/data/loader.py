@@ -15,13 +15,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tgim.data.base import CaptionedImages, Split, random_source
-from tgim.data.batch import Batch
+from tgim.data.batch import Batch, DrawnPairs
 from tgim.data.cache import Fit, PixelCache, Progress
-from tgim.data.phrases import variants
+from tgim.data.phrases import FRAMES, variants
+from tgim.data.pool import DrawnPool
 from tgim.errors import DataError
 from tgim.text import MAX_WORDS, PADDING, Tokens, Vocabulary
 
-EPOCH, STEP, DRAWN = range(3)  # streams of `random_source`
+EPOCH, STEP = range(2)  # streams of `random_source`
 Range = tuple[float, float]
 
 
@@ -107,8 +108,7 @@ class Batches:
         if batch_size < 1:
             raise DataError(f"batch_size must be at least 1, got {batch_size}")
         self.dataset, self.config, self.batch_size, self.seed = dataset, config, batch_size, seed
-        size = config.image_size + config.margin
-        self.pixels = PixelCache.open(dataset.items, size=size, fit=config.fit, folder=cache, progress=progress)
+        self.pixels = _pixels(dataset, config, cache, progress)
         if not len(self.pixels.rows):
             raise DataError(f"{dataset.root}: none of {len(dataset)} pictures can be read; run tgim data check on it")
         class_ids = {label: i for i, label in enumerate(dataset.classes)}
@@ -117,6 +117,7 @@ class Batches:
         captions = [item.captions for item in dataset.items]
         self.captions = CaptionTable(captions, vocabulary, max_tokens=config.max_tokens)
         self.cuts = PhraseTable(captions, vocabulary, max_tokens=config.max_tokens) if config.phrases else None
+        self.drawn = DrawnTable(open_pool(config, cache, progress), vocabulary, config) if config.drawn else None
         self._orders: dict[int, NDArray[np.int64]] = {}
 
     @property
@@ -137,7 +138,8 @@ class Batches:
         rows, source = self.rows(step), random_source(self.seed, STEP, step)
         image = augment(self.pixels.images(rows), self.config, source)
         text = self._captions(rows, source)
-        return Batch(image=image, text=text, labels=torch.from_numpy(self.labels[rows]))
+        drawn = self.drawn.pairs(source) if self.drawn is not None else None
+        return Batch(image=image, text=text, labels=torch.from_numpy(self.labels[rows]), drawn=drawn)
 
     def _captions(self, rows: NDArray[np.int64], source: np.random.Generator) -> Tokens:
         first = self.config.captions == "first"
@@ -203,6 +205,51 @@ class PhraseTable:
         return ids, lengths
 
 
+class DrawnTable:
+    """Drawn pairs, ready to be picked from."""
+
+    def __init__(self, pool: DrawnPool, vocabulary: Vocabulary, config: DataConfig) -> None:
+        self.pool, self.count, self.flip = pool, config.drawn, config.flip
+        captions = ([[text] for text in texts] for texts in (pool.captions, pool.target_captions))
+        self.own, self.target = (CaptionTable(c, vocabulary, max_tokens=config.max_tokens) for c in captions)
+
+    def pairs(self, source: np.random.Generator) -> DrawnPairs:
+        """As many pairs as the config asks for, half of them mirrored where pictures are."""
+        rows = source.integers(0, len(self.pool), self.count)
+        pixels = self.pool.pixels[rows]  # (N, S, S, 8)
+        if self.flip:
+            mirror = source.random(self.count) < 0.5
+            pixels[mirror] = pixels[mirror, :, ::-1]
+        values = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+        return DrawnPairs(
+            image=values[:, :3] / 127.5 - 1,
+            text=as_tokens(*self.own.take(rows)),
+            target_text=as_tokens(*self.target.take(rows)),
+            target=values[:, 3:6] / 127.5 - 1,
+            change=values[:, 6:7] / 255,
+            subject=values[:, 7:8] / 255,
+        )
+
+
+def open_pool(config: DataConfig, cache: str | Path | None = None, progress: Progress | None = None) -> DrawnPool:
+    """The drawn pairs that `config` adds to batches; always of the pool's training part."""
+    size, count = config.image_size, config.drawn_pool
+    return DrawnPool.open(config.drawn_kind, count=count, size=size, seed=config.seed, folder=cache, progress=progress)
+
+
+def _pixels(
+    dataset: CaptionedImages, config: DataConfig, cache: str | Path | None, progress: Progress | None
+) -> PixelCache:
+    size = config.image_size + config.margin
+    if config.name != "synthetic":
+        return PixelCache.open(dataset.items, size=size, fit=config.fit, folder=cache, progress=progress)
+    kind, count = config.drawn_kind, config.drawn_pool
+    pool = DrawnPool.open(
+        kind, count=count, size=size, seed=config.seed, split=config.split, folder=cache, progress=progress
+    )
+    return PixelCache(pool.pixels[..., :3])
+
+
 def as_tokens(ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tokens:
     """Cut padded ids to the longest caption among them."""
     width = max(1, int(lengths.max(initial=1)))
@@ -240,12 +287,17 @@ def augment(image: Tensor, config: DataConfig, source: np.random.Generator) -> T
     return image
 
 
-def vocabulary_of(dataset: CaptionedImages, config: DataConfig) -> Vocabulary:
-    """The frequent words of a data set's captions, then those that only phrases and drawn captions use."""
-    captions = dataset.captions
-    words = list(Vocabulary.build(captions, min_count=config.min_word_count).words)
+def vocabulary_of(dataset: CaptionedImages, config: DataConfig, *, cache: str | Path | None = None) -> Vocabulary:
+    """The frequent words of a data set's captions, then those that only phrases and drawn captions use.
+
+    Hand it the training split: words of other splits must stay unknown.
+    """
+    words = list(Vocabulary.build(dataset.captions, min_count=config.min_word_count).words)
     extra: list[str] = []
     if config.phrases:
-        extra += ["this bird has a", "this flower has an", "this is a bird", "these are flowers"]
-    more = Vocabulary.build(extra).words
-    return Vocabulary([*words, *(word for word in more if word not in set(words))])
+        extra += [FRAMES]
+    if config.drawn:
+        pool = open_pool(config, cache)
+        extra += pool.captions + pool.target_captions
+    known = set(words)
+    return Vocabulary([*words, *(word for word in Vocabulary.build(extra).words if word not in known)])

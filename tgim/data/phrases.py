@@ -37,6 +37,7 @@ STOPS = frozenset(
     )
 )
 PLURAL = frozenset(_words("feet"))
+FRAMES = "this is a an these are bird flower has"  # the words that `sentence` puts around a phrase
 _JOINT = {"and"}
 
 
