@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import stat
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
@@ -107,6 +108,7 @@ STORAGE_TAGS = {
     ),
     *(324, 325, 330, 332, 334, 336, 338, 339, 340, 341, 347, 529, 530, 531, 532, 700, 33723, 34377, 34675),
 }
+ERROR_STREAM = threading.Lock()  # held while the process's error stream is turned away
 log = logging.getLogger(__name__)
 
 
@@ -178,7 +180,8 @@ def decode_image(image: Image.Image, *, name: str, blame: str, max_pixels: int) 
         raise ImageError(f"{name} is {width}x{height} and has no pixels; expected at least 1x1")
     with quiet():
         try:
-            image.load()
+            with _silent_libtiff() if image.format == "TIFF" else contextlib.nullcontext():
+                image.load()
             turn, exif = _exif(image, name)
             rgb, alpha, icc = _to_rgb(image)
             if turn is not None:
@@ -223,7 +226,7 @@ def _to_rgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None, bytes 
         if isinstance(key := deep.info.get("transparency"), int):
             alpha = Image.fromarray(np.where(np.asarray(deep) == key, 0, 255).astype(np.uint8))
     elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         alpha = image.getchannel("A")
     space = _colour_space(icc)
     if image.mode in ("CMYK", "LAB"):
@@ -290,8 +293,9 @@ def _exif(image: Image.Image, name: str) -> tuple[Image.Transpose | None, bytes 
         exif.load(original.tobytes())  # a copy: the picture may be the caller's
         for tag in [tag for tag in exif if tag in STORAGE_TAGS or tag == ORIENTATION]:
             del exif[tag]
-        for tag in PIXEL_SIZES:
-            exif.get_ifd(EXIF_IFD).pop(tag, None)
+        if EXIF_IFD in exif:
+            for tag in PIXEL_SIZES:
+                exif.get_ifd(EXIF_IFD).pop(tag, None)
         return turn, exif.tobytes() if len(exif) else None
     except Exception as error:  # hostile blocks make the reader raise anything; the picture itself may be fine
         log.warning("%s: its broken EXIF block is ignored (%s)", name, reason(error))
@@ -322,8 +326,9 @@ def _too_large(name: str, what: str, pixels: int, limit: int | None = None) -> s
 
 
 def one_line(text: str) -> str:
-    """`text` without control characters, so that a file's name cannot break a message into lines."""
-    return re.sub(r"[\x00-\x1f\x7f]", "?", text)
+    """A file's name for a message: without control characters, which could break the line, and not over 200 long."""
+    text = re.sub(r"[\x00-\x1f\x7f]", "?", text)
+    return text if len(text) <= 200 else f"{text[:90]}...{text[-100:]}"
 
 
 def reason(error: BaseException) -> str:
@@ -344,3 +349,17 @@ def quiet() -> Iterator[None]:
             yield
         finally:
             pillow.setLevel(level)
+
+
+@contextlib.contextmanager
+def _silent_libtiff() -> Iterator[None]:
+    """Turn away file descriptor 2: libtiff writes its complaints there, past Python, and Pillow cannot stop it."""
+    with ERROR_STREAM, contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # a process without an error stream
+            kept = os.dup(2)
+            stack.callback(os.close, kept)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            stack.callback(os.close, nowhere)
+            os.dup2(nowhere, 2)
+            stack.callback(os.dup2, kept, 2)
+        yield

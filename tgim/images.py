@@ -32,6 +32,7 @@ from tgim.errors import ImageError, nearest
 __all__ = [
     "Photo",
     "carry_change",
+    "check_target",
     "contact_sheet",
     "from_uint8",
     "list_images",
@@ -167,8 +168,8 @@ def save_image(
     A temporary file in the same folder is renamed to `path`, so a failure leaves what was there before. The suffix
     chooses the format; a path without a suffix gets the photo's own. The colour profile is always kept (BMP and GIF
     cannot hold one: the pixels are converted to sRGB). JPEG is written at `quality` with full colour resolution
-    (4:4:4), WebP at `quality` (100 is lossless), TIFF lossless (deflate), GIF with 255 colours. Formats without alpha
-    (JPEG, BMP) get the picture on white, which is logged as a warning.
+    (4:4:4), WebP at `quality` (100 is lossless), TIFF lossless (deflate; uncompressed with metadata), GIF with at most
+    255 colours. Formats without alpha (JPEG, BMP) get the picture on white, which is logged as a warning.
 
     Args:
         photo: what to write.
@@ -181,20 +182,9 @@ def save_image(
         ImageError: unknown suffix or format, missing folder, a target that cannot be written, too large for the format.
     """
     name = decode.one_line(os.fspath(path))
-    if "\0" in os.fspath(path):
-        raise ImageError(f"{name} cannot be a file's name; choose another")
-    target = Path(os.path.realpath(path))  # through links: the file is replaced, not the link
-    kind = _output_format(Path(path), format or "", photo.format)
+    target, kind = check_target(path, format=format or "", own=photo.format)
     if not 1 <= quality <= 100:
         raise ImageError(f"quality is {quality}, expected 1 to 100; 95 is the default")
-    if target.is_dir():
-        raise ImageError(
-            f"{name or '.'} is a folder, expected the path of a file to write; add a name such as edited.png"
-        )
-    if not target.parent.is_dir():
-        raise ImageError(f"{name} cannot be written: the folder {target.parent} does not exist; create it first")
-    if target.exists() and not (target.is_file() and os.access(target, os.W_OK)):
-        raise ImageError(f"{name} cannot be written: it is write-protected or no ordinary file; choose another name")
     if max(photo.height, photo.width) > LARGEST_SIDE.get(kind, 2**31):
         size = f"{photo.width}x{photo.height}"
         raise ImageError(
@@ -216,6 +206,32 @@ def save_image(
             raise ImageError(f"{name} cannot be written ({decode.reason(error)}); choose another folder") from error
         raise
     return Path(path)
+
+
+def check_target(path: str | os.PathLike[str], *, format: str = "", own: str = "PNG") -> tuple[Path, str]:
+    """Where and in which of FORMATS `save_image` would write; asked before a long edit, it spares the user the wait.
+
+    `own` is the format of the photo, taken where neither `format` nor the suffix says one.
+
+    Raises:
+        ImageError: as `save_image` for all but the size.
+    """
+    name = decode.one_line(os.fspath(path))
+    try:
+        target = Path(os.path.realpath(path))  # through links: the file is replaced, not the link
+        if target.is_dir():
+            raise ImageError(f"{name or '.'} is a folder, expected the path of a file; add a name such as edited.png")
+        if not target.parent.is_dir():
+            raise ImageError(f"{name} cannot be written: the folder {target.parent} does not exist; create it first")
+        if target.exists() and not (target.is_file() and os.access(target, os.W_OK)):
+            raise ImageError(
+                f"{name} cannot be written: it is write-protected or no ordinary file; choose another name"
+            )
+    except ImageError:
+        raise
+    except (OSError, ValueError) as error:  # a name that is too long or holds a null byte
+        raise ImageError(f"{name} cannot be written ({decode.reason(error)}); choose another name") from error
+    return target, _output_format(Path(path), format, own)
 
 
 def _output_format(path: Path, asked: str, own: str) -> str:
@@ -266,6 +282,7 @@ def _encode(photo: Photo, kind: str, *, quality: int, metadata: bool) -> bytes:
         options["icc_profile"] = photo.icc
         if metadata and photo.exif:
             options["exif"] = photo.exif
+            options.pop("compression", None)  # libtiff cannot write EXIF's inner directories
     buffer = io.BytesIO()
     with decode.quiet():
         image.save(buffer, kind, **options)
