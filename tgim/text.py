@@ -64,6 +64,18 @@ def tokenize(caption: str) -> list[str]:
     return re.findall(r"\w+", caption.lower())
 
 
+def complete(text: str, template: str) -> str:
+    """Put a bare phrase into `template`; a text that says what it is about stays as it is, and so it does without one.
+
+    >>> complete("red head and breast", "this bird has a {}")
+    'this bird has a red head and breast'
+    >>> complete("a red bird", "this bird has a {}")
+    'a red bird'
+    """
+    subject = set(tokenize(template.replace("{}", " ")))
+    return text if not template or subject & set(tokenize(text)) - {"a"} else template.format(text.strip())
+
+
 class Vocabulary:
     """The words a model knows, most frequent first; id 0 is padding, id 1 an unknown word.
 

@@ -32,6 +32,7 @@ class Batch:
     image: Tensor  # (B, 3, S, S) in [-1, 1]
     text: Tokens  # one caption of each image
     labels: Tensor  # (B,) int64 class ids; equal ids mark captions that may fit each other; -1 - row where there is no class
+    subject: Tensor | None = None  # (B, 1, S, S) in [0, 1], a guess at where the subject is; -1 where nothing is known
     drawn: DrawnPairs | None = None
 
     def to(self, device: Any) -> Batch:

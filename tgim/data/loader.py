@@ -19,6 +19,7 @@ from tgim.data.batch import Batch, DrawnPairs
 from tgim.data.cache import Fit, PixelCache, Progress
 from tgim.data.phrases import FRAMES, variants
 from tgim.data.pool import DrawnPool
+from tgim.data.subject import NOTHING_KNOWN, SUBJECT, guess_subjects
 from tgim.errors import DataError
 from tgim.text import MAX_WORDS, PADDING, Tokens, Vocabulary
 
@@ -52,6 +53,7 @@ class DataConfig(BaseModel):
     min_word_count: int = Field(1, ge=1)  # rarer words of the training captions are unknown
     max_tokens: int = Field(MAX_WORDS, ge=1)  # longer captions are cut
 
+    subject: bool = False  # add a guess at where the subject is (GrabCut) to each batch
     drawn: int = Field(0, ge=0)  # pairs with known truth added to each batch
     drawn_kind: Literal["birds", "flowers"] = "birds"
     drawn_pool: int = Field(4000, ge=1)  # how many different ones are drawn
@@ -111,6 +113,7 @@ class Batches:
         self.pixels = _pixels(dataset, config, cache, progress)
         if not len(self.pixels.rows):
             raise DataError(f"{dataset.root}: none of {len(dataset)} pictures can be read; run tgim data check on it")
+        self.subjects = guess_subjects(self.pixels, folder=cache, progress=progress) if config.subject else None
         class_ids = {label: i for i, label in enumerate(dataset.classes)}
         labels = [class_ids.get(item.label or "", -1 - row) for row, item in enumerate(dataset.items)]
         self.labels = np.asarray(labels, dtype=np.int64)
@@ -136,10 +139,15 @@ class Batches:
     def batch(self, step: int) -> Batch:
         """The batch of `step` (0, 1, ...), on the CPU: images (B, 3, S, S) in [-1, 1], a caption each, class ids."""
         rows, source = self.rows(step), random_source(self.seed, STEP, step)
-        image = augment(self.pixels.images(rows), self.config, source)
+        image = self.pixels.images(rows)
+        if self.subjects is not None:
+            image = torch.cat([image, as_channels(self.subjects[rows])], 1)
+        image = augment(image, self.config, source)
+        subject = torch.where(image[:, 4:] > 0.5, image[:, 3:4], -1.0) if self.subjects is not None else None
         text = self._captions(rows, source)
         drawn = self.drawn.pairs(source) if self.drawn is not None else None
-        return Batch(image=image, text=text, labels=torch.from_numpy(self.labels[rows]), drawn=drawn)
+        labels = torch.from_numpy(self.labels[rows])
+        return Batch(image=image[:, :3].contiguous(), text=text, labels=labels, subject=subject, drawn=drawn)
 
     def _captions(self, rows: NDArray[np.int64], source: np.random.Generator) -> Tokens:
         first = self.config.captions == "first"
@@ -257,22 +265,30 @@ def as_tokens(ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tokens:
     return Tokens(torch.from_numpy(np.ascontiguousarray(ids[:, :width])), torch.arange(width)[None] < counts[:, None])
 
 
-def augment(image: Tensor, config: DataConfig, source: np.random.Generator) -> Tensor:
-    """Cut (B, 3, S, S) out of pictures (B, 3, S + margin, S + margin), each at its own place, angle, zoom and so on.
+def as_channels(labels: NDArray[np.uint8]) -> Tensor:
+    """Subject labels (B, S, S) as channels (B, 2, S, S): 1 on the subject, 1 where anything is known."""
+    known = torch.from_numpy(labels != NOTHING_KNOWN)
+    return torch.stack([torch.from_numpy(labels == SUBJECT), known], 1).float()
 
-    One affine sampling for the whole batch, bilinear; outside the picture its border continues.
+
+def augment(image: Tensor, config: DataConfig, source: np.random.Generator) -> Tensor:
+    """Cut (B, C, S, S) out of pictures (B, C, S + margin, S + margin), each at its own place, angle, zoom and so on.
+
+    One affine sampling for the whole batch, bilinear; outside the picture its border continues. A zoomed picture lies
+    anywhere that it fits. Channels after the third move along; brightness and contrast leave them alone.
     """
     count, size = len(image), config.image_size
     shift = source.integers(0, config.margin + 1, (count, 2)) * 2.0 / max(image.shape[-1], 1)
     mirror = np.where(source.random(count) < 0.5 if config.flip else np.zeros(count, bool), -1.0, 1.0)
     angle = np.deg2rad(source.uniform(-config.rotate, config.rotate, count))
     zoom, aspect = (low * (high / low) ** source.random(count) for low, high in (config.zoom, config.aspect))
-    colour = source.uniform(-1, 1, (2, count))
+    colour, place = source.uniform(-1, 1, (2, count)), source.uniform(-1, 1, (count, 2))
     extent = size / image.shape[-1]  # of the cut-out, as a share of the picture
     # frame point p in [-1, 1]^2 -> picture point  R S p + t
     sx, sy = mirror * extent / (zoom * np.sqrt(aspect)), extent / zoom * np.sqrt(aspect)
     cos, sin = np.cos(angle), np.sin(angle)
-    centre = shift - config.margin / max(image.shape[-1], 1)
+    slack = np.abs(np.stack([np.abs(sx), sy], 1) / extent - 1) * extent
+    centre = shift - config.margin / max(image.shape[-1], 1) + place * slack
     affine = np.stack([cos * sx, -sin * sy, centre[:, 0], sin * sx, cos * sy, centre[:, 1]], 1).astype(np.float32)
     if not np.allclose(affine, (1, 0, 0, 0, 1, 0)):
         steps = (2 * torch.arange(size) + 1) / size - 1  # centres of the pixels
@@ -282,8 +298,10 @@ def augment(image: Tensor, config: DataConfig, source: np.random.Generator) -> T
         image = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
     if config.brightness or config.contrast:
         gain, lift = torch.from_numpy(colour.astype(np.float32)).reshape(2, count, 1, 1, 1)
-        mean = image.mean((1, 2, 3), keepdim=True)
-        image = ((image - mean) * (1 + config.contrast * gain) + mean + 2 * config.brightness * lift).clamp(-1, 1)
+        colours, rest = image[:, :3], image[:, 3:]
+        mean = colours.mean((1, 2, 3), keepdim=True)
+        colours = ((colours - mean) * (1 + config.contrast * gain) + mean + 2 * config.brightness * lift).clamp(-1, 1)
+        image = torch.cat([colours, rest], 1)
     return image
 
 

@@ -1,1 +1,7 @@
 """Every editing system, by name: one paper, one file, one line here."""
+
+from tgim.models.base import Model
+from tgim.models.tagan import TAGAN
+from tgim.models.tagrid import TAGrid
+
+MODELS: dict[str, type[Model]] = {"tagrid": TAGrid, "tagan": TAGAN}

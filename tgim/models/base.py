@@ -49,6 +49,9 @@ class Model(nn.Module):
 class Editing(Model):
     """A model that edits: `edit` maps pictures and captions to pictures at the model's own resolution."""
 
-    def edit(self, image: Tensor, text: Tokens) -> Tensor:
-        """Edited pictures (B, 3, S, S) in [-1, 1] for `image` of the same shape; deterministic."""
+    def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
+        """Edited pictures (B, 3, S, S) in [-1, 1] for `image` of the same shape.
+
+        Equal calls give equal pictures: a model that draws noise uses its mean, or draws it from `seed`.
+        """
         raise NotImplementedError

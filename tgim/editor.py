@@ -1,0 +1,146 @@
+"""Editor: what people hold. A picture and a caption go in, the edited picture comes out, at the picture's own size."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tgim import checkpoint
+from tgim.carry import carry_change, parse_box, resize, soft_box
+from tgim.checkpoint import Checkpoint
+from tgim.errors import CheckpointError, TextError, UserError
+from tgim.images import Photo, Source, open_image
+from tgim.models.base import Editing
+from tgim.models.tagrid import TAGrid
+from tgim.text import complete
+
+Size = Literal["photo", "model"]
+FEATHER = 0.15  # of the shorter side of a box: how far its edit fades in
+log = logging.getLogger(__name__)
+
+
+class UnknownWordWarning(UserWarning):
+    """A caption has words that the model never saw; the rest of the caption is used."""
+
+
+def load(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
+    """Load any tgim checkpoint, embedded (``"birds"``) or from a file; raises CheckpointError."""
+    return checkpoint.load(name_or_path, device=device)
+
+
+def list_models() -> tuple[str, ...]:
+    """Names of the checkpoints that come with the package."""
+    return tuple(checkpoint.list_embedded())
+
+
+class Editor:
+    """Edits pictures by a caption of the wanted result.
+
+    >>> edit = Editor.from_pretrained("birds")  # doctest: +SKIP
+    >>> edit("bird.jpg", "a small blue bird with a white belly").save("edited.jpg")  # doctest: +SKIP
+    """
+
+    def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu") -> None:
+        if not isinstance(source.model, Editing):
+            raise CheckpointError(f"{source.model.name} does not edit pictures; choose one of: {', '.join(list_models())}")
+        self.device = torch.device(device)
+        self.model: Editing = source.model.to(self.device).eval()
+        self.vocabulary, self.template, self.card = source.vocabulary, source.template, source.card
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path = "birds", *, device: str = "cpu") -> Editor:
+        """An editor from an embedded checkpoint's name or a checkpoint file; raises CheckpointError."""
+        return cls(checkpoint.load(name_or_path, device=device), device=device)
+
+    def __call__(self, image: Source, text: str, **options: Any) -> Image.Image:
+        """Edit one picture: a path, bytes, PIL image, array or `Photo`; options as in `edit_photo`.
+
+        Returns:
+            A PIL image of the same size, RGB, or RGBA where the input had an alpha.
+        """
+        return self.edit_photo(open_image(image), text, **options).to_pil()
+
+    def edit_many(self, images: Iterable[Source], text: str, **options: Any) -> Iterable[Image.Image]:
+        """Edit pictures one after the other, lazily; any sizes."""
+        return (self(image, text, **options) for image in images)
+
+    @torch.inference_mode()
+    def edit_photo(
+        self,
+        photo: Photo,
+        text: str,
+        *,
+        strength: float = 1.0,
+        box: str | tuple[int, int, int, int] | None = None,
+        size: Size = "photo",
+        seed: int | None = None,
+    ) -> Photo:
+        """Edit one photograph.
+
+        Args:
+            photo: from `tgim.images.open_image`.
+            text: a caption of the wanted result, or a phrase such as ``"red head and breast"``.
+            strength: 0 returns the photograph as it was, 1 the full edit.
+            box: ``(x, y, width, height)`` in pixels: edit this region alone, with a soft edge inside it.
+            size: ``"photo"`` for the photograph's own size, ``"model"`` for the model's raw output.
+            seed: of models that draw noise; without one they use its mean. Equal calls give equal pictures.
+
+        Returns:
+            The edited photograph; format, alpha and colour profile are the photograph's.
+
+        Raises:
+            TextError: the caption cannot be used.
+            ImageError: the box does not fit.
+            UserError: `strength` or `size` is out of range.
+        """
+        if not 0 <= strength <= 1:
+            raise UserError(f"strength is {strength}, expected 0 to 1; 1 is the full edit, 0 none")
+        if size not in ("photo", "model"):
+            raise UserError(f"size is {size!r}, expected 'photo' (the photograph's own) or 'model' (the raw output)")
+        caption = self.caption(text)
+        tokens = self.vocabulary.encode([caption]).to(self.device)
+        whole = photo.pixels[None].to(self.device)
+        if box is None:
+            return photo.with_pixels(self._edit(whole, tokens, strength, size, seed))
+        x, y, w, h = parse_box(box, height=photo.height, width=photo.width)
+        region = whole[..., y : y + h, x : x + w]
+        edited = self._edit(region, tokens, strength, size, seed)
+        if size == "model":
+            return photo.with_pixels(edited)
+        edge = soft_box(h, w, (0, 0, w, h), feather=FEATHER * min(h, w)).to(self.device)
+        result = whole.clone()
+        result[..., y : y + h, x : x + w] = torch.where(edge > 0, region + edge * (edited - region), region)
+        return photo.with_pixels(result)
+
+    def caption(self, text: str) -> str:
+        """The caption that is really used for `text`: checked, and completed by the checkpoint's template if a phrase.
+
+        Warns with `UnknownWordWarning` about each unknown word.
+
+        Raises:
+            TextError: no words, too many, or none that the model knows.
+        """
+        if not isinstance(text, str):
+            raise TextError(f"text is a {type(text).__name__}, expected a string such as 'a red bird with black wings'")
+        text = self.vocabulary.check(text)
+        for word, near in self.vocabulary.unknown(text).items():
+            hint = f"; nearest known: {', '.join(near)}" if near else ""
+            warnings.warn(f"unknown word {word!r} is ignored{hint}", UnknownWordWarning, stacklevel=3)
+        return complete(text, self.template)
+
+    def _edit(self, photo: Tensor, tokens: Any, strength: float, size: Size, seed: int | None) -> Tensor:
+        side = self.model.image_size
+        small = resize(photo, (side, side))
+        if isinstance(self.model, TAGrid):
+            plan = self.model.plan(small, tokens)
+            return self.model.apply(small if size == "model" else photo, plan, strength=strength)
+        edited = self.model.edit(small, tokens, seed=seed)
+        edited = small + strength * (edited - small)
+        return edited if size == "model" else carry_change(photo, small, edited)
