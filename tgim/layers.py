@@ -1,0 +1,147 @@
+"""The blocks that the adversarial models share, each named for what it does and stacked from widths.
+
+Shapes: B batch, C channels, H W pixels, E text width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Gate = Literal["leaky_relu", "relu", "glu"]
+SLOPE = 0.2  # of every LeakyReLU
+
+
+class Condition(NamedTuple):
+    """What conditioning augmentation makes of a sentence: three tensors (B, C)."""
+
+    sample: Tensor
+    mean: Tensor
+    log_var: Tensor
+
+
+class ConditioningAugmentation(nn.Module):
+    """Sentence (B, E) to a Gaussian N(mean, exp(log_var)) of size C and a sample of it (Zhang et al., StackGAN, §3.2).
+
+    One linear layer gives mean and spread, both through the same activation. The spread is read as the logarithm of the
+    variance (StackGAN, AttnGAN) or of the standard deviation (SISGAN, TAGAN): `log_var = 2 log_sigma`.
+
+    Args:
+        text_size: E.
+        size: C.
+        spelling: what the second half of the layer's output means.
+        gate: activation; "glu" halves a layer of twice the width.
+        bias: whether the linear layer has one.
+    """
+
+    def __init__(
+        self,
+        text_size: int,
+        size: int,
+        *,
+        spelling: Literal["log_sigma", "log_var"] = "log_sigma",
+        gate: Gate = "leaky_relu",
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.size, self.spelling, self.gate = size, spelling, gate
+        self.linear = nn.Linear(text_size, 2 * size * (2 if gate == "glu" else 1), bias=bias)
+
+    def forward(self, sentence: Tensor, eps: Tensor | None = None) -> Condition:
+        """Condition of `sentence`; `eps` (B, C) standard normal, or None for the mean itself."""
+        mean, spread = self._activate(self.linear(sentence)).float().chunk(2, 1)
+        log_var = 2 * spread if self.spelling == "log_sigma" else spread
+        sample = mean if eps is None else mean + (0.5 * log_var).exp() * eps
+        return Condition(sample, mean, log_var)
+
+    def noise(self, count: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """Standard normal `eps` (count, C), drawn on the CPU, so that a seed means the same on every device."""
+        return torch.randn(count, self.size, generator=generator).to(self.linear.weight.device)
+
+    def _activate(self, x: Tensor) -> Tensor:
+        if self.gate == "glu":
+            return F.glu(x, 1)
+        return F.relu(x) if self.gate == "relu" else F.leaky_relu(x, SLOPE)
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions with batch normalisation around a skip: (B, C, H, W) -> the same.
+
+    `rectified` puts a ReLU after the sum, as SISGAN does and TAGAN does not.
+    """
+
+    def __init__(self, channels: int, *, rectified: bool = False) -> None:
+        super().__init__()
+        self.rectified = rectified
+        self.body = nn.Sequential(*mix(channels, channels), *mix(channels, channels)[:2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.body(x)
+        return F.relu(x) if self.rectified else x
+
+
+def mix(inputs: int, outputs: int, *, kernel: int = 3, activation: nn.Module | None = None) -> nn.Sequential:
+    """3x3 (or 1x1) convolution, batch normalisation, activation (ReLU): (B, inputs, H, W) -> (B, outputs, H, W)."""
+    convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), activation or nn.ReLU())
+
+
+def down(inputs: int, outputs: int, *, activation: nn.Module | None = None) -> nn.Sequential:
+    """4x4 convolution of stride 2, batch normalisation, activation (ReLU): H x W -> H/2 x W/2."""
+    convolution = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), activation or nn.ReLU())
+
+
+def up(inputs: int, outputs: int) -> nn.Sequential:
+    """Nearest upsampling and `mix`: H x W -> 2H x 2W."""
+    return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), *mix(inputs, outputs))
+
+
+def from_image(outputs: int, *, halve: bool = False) -> nn.Sequential:
+    """First layer, without normalisation: 3x3 and ReLU, or 4x4 of stride 2 and LeakyReLU when `halve`."""
+    if halve:
+        return nn.Sequential(nn.Conv2d(3, outputs, 4, stride=2, padding=1), nn.LeakyReLU(SLOPE))
+    return nn.Sequential(nn.Conv2d(3, outputs, 3, padding=1), nn.ReLU())
+
+
+def to_image(inputs: int) -> nn.Sequential:
+    """Last layer: 3x3 convolution and tanh, (B, inputs, H, W) -> (B, 3, H, W) in [-1, 1]."""
+    return nn.Sequential(nn.Conv2d(inputs, 3, 3, padding=1), nn.Tanh())
+
+
+def tile(x: Tensor, vector: Tensor) -> Tensor:
+    """Put a vector (B, E) beside every place of a map (B, C, H, W): (B, C + E, H, W)."""
+    return torch.cat([x, vector.to(x.dtype)[..., None, None].expand(-1, -1, *x.shape[2:])], 1)
+
+
+def init_adversarial(module: nn.Module) -> None:
+    """Start convolutions and linear layers at N(0, 0.02), normalisation at N(1, 0.02) (Radford et al., DCGAN, §4).
+
+    For `Module.apply`; biases start at zero.
+    """
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+    else:
+        return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """What is computed inside passes gradients through `module`, and none to its parameters."""
+    learning = [p for p in module.parameters() if p.requires_grad]
+    try:
+        for p in learning:
+            p.requires_grad_(False)
+        yield
+    finally:
+        for p in learning:
+            p.requires_grad_(True)
