@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tgim.data.drawing import SCENERY, Canvas, Field, Layers, Rgb, Rng, capsule, step, streaks
-from tgim.data.drawn_shapes import Point, Shade, ellipse, green, grooves, leaf_shape, placed, tilted, unit
+from tgim.data.drawn_shapes import Point, Shade, ellipse, green, grooves, hairs, leaf_shape, placed, tilted, unit
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class _Bird:
     wing: tuple[float, float, float]  # angle, length, half width
     crest: float  # length; 0 for none
     legs: float
+    slope: float  # of the branch
     perch: str  # "branch", "ground", "rock", "water" or "none"
     fill: float
     flip: float
@@ -51,10 +52,11 @@ class _Bird:
             gaze=rng.normal(0.0, 0.16) + 0.15 * posture,
             beak=beak,
             tail=(posture + np.pi + rng.normal(0.05, 0.16), rng.uniform(0.45, 1.0), rng.uniform(0.09, 0.17),
-                  rng.uniform(0.08, 0.3)),
+                  rng.uniform(0.14, 0.4)),
             wing=(posture + np.pi + rng.uniform(-0.02, 0.16), rng.uniform(0.86, 1.12), rng.uniform(0.17, 0.25)),
             crest=rng.uniform(0.25, 0.42) if rng.random() < 0.16 else 0.0,
             legs=rng.uniform(0.10, 0.22) if perch == "branch" else rng.uniform(0.16, 0.5),
+            slope=rng.normal(0, 0.16) if perch == "branch" else 0.0,
             perch=perch,
             fill=rng.uniform(0.62, 1.0) + (0.18 if rng.random() < 0.2 else 0),
             flip=float(rng.choice([-1, 1])),
@@ -107,10 +109,10 @@ def bird(canvas: Canvas, layers: Layers, *, pose: int, size: str, shape: str) ->
     strands = streaks(along * 9 + 3 * across, across * 26, rng)
     fluff = streaks(along * 5, across * 9, rng)
     mottle, depth = canvas.clouds(rng, rng.uniform(2, 4)), rng.uniform(0.03, 0.13)
-    feathers = (
-        1 + (0.07 + depth) * fine * strands + (0.05 + depth) * fluff + 0.05 * mottle - 0.10 * (across < 0) * nv * nv
-    )
-    inside = inside + 0.010 * strands * fine + 0.008 * fluff
+    barbs = hairs(frame, along + 0.4 * across * across, across, (30, 95), int(rng.integers(2**31)))
+    feathers = 1 + (0.07 + depth) * fine * strands + (0.04 + 0.6 * depth) * fluff + 0.05 * mottle + 0.13 * barbs
+    feathers = np.clip(feathers, 0.3, 1.7).astype(np.float32)
+    inside = inside + (0.008 * strands + 0.010 * barbs) * fine + 0.004 * fluff
     body_shade = tilted(light, b.flip, nu, nv)
 
     _perch(layers, frame, canvas, b, floor, rng, edge, far=True)
@@ -153,7 +155,7 @@ def _plumage(
         marks = streaks(along * rng.uniform(5, 9), across * rng.uniform(12, 20), rng)
         texture = feathers * (1 - 0.45 * step(marks - 0.35, 0.3) * step(0.05 - across, 0.15))
     breast = step(along - rng.uniform(-0.05, 0.12) + 0.25 * across + ragged, 0.06)
-    back = step(across - rng.uniform(0.10, 0.17) - 0.12 * along + ragged, 0.07)
+    back = step(across - rng.uniform(0.10, 0.17) - 0.26 * np.minimum(along, 0.2) + ragged, 0.07)
     ragged = ragged / b.head_radius
     head = step(1.12 - np.hypot(hu * 0.92, hv * 0.95) + ragged, 0.16)
     neck = step(1.0 - np.hypot((hu + 0.75) / 0.62, (hv + 0.55) / 0.95) + ragged, 0.18)
@@ -174,7 +176,10 @@ def _tail(layers: Layers, frame: Canvas, b: _Bird, root: Point, rng: Rng, edge: 
     )
     rate = 3 * frame.pixel / np.maximum(2 * leaf.half, 0.02)
     index = 2.5 * leaf.across + 0.2
-    texture = grooves(index, rate, 0.45) * (1 + 0.07 * streaks(leaf.along * 7, leaf.across * 9, rng))
+    barbs = hairs(
+        frame, leaf.along - 0.1 * np.abs(index % 1 - 0.5), leaf.across * 0.15, (60, 150), int(rng.integers(2**31))
+    )
+    texture = grooves(index, rate, 0.33) * (1 + 0.07 * streaks(leaf.along * 7, leaf.across * 9, rng) + 0.12 * barbs)
     c, s = unit(angle + np.pi / 2)
     lean = 0.75 * leaf.across
     shade = tilted(layers.light, b.flip, lean * c + 0.1, lean * s + 0.15)
@@ -187,7 +192,7 @@ def _wing(
     angle, length, width = b.wing
     c, s = unit(angle)
     start = (at[0] - 0.10 * c, at[1] - 0.10 * s)
-    rise, fall = rng.uniform(0.45, 0.6), rng.uniform(0.75, 1.05)
+    rise, fall = rng.uniform(0.40, 0.6), rng.uniform(0.65, 1.05)
     leaf = leaf_shape(frame, start, angle, length + 0.1, width, rise=rise, fall=fall, bend=rng.uniform(-0.02, 0.05))
     rate = 4 * frame.pixel / np.maximum(2 * leaf.half, 0.02)
     q = leaf.across
@@ -195,12 +200,15 @@ def _wing(
     pale = rng.uniform(0.06, 0.28)  # how light the feather edges are
     quills = grooves(fan, rate, 0.55) * (1 + pale * np.sin(2 * np.pi * fan))
     scales = grooves(leaf.along * 9 + 0.32 * np.cos(2 * np.pi * q * 2.2), 9 * frame.pixel, 0.35)
+    barbs = hairs(frame, leaf.along * 1.2 - 0.15 * q, q * 0.2, (55, 160), int(rng.integers(2**31)))
     mix = step(leaf.along - 0.40 + 0.05 * np.cos(2 * np.pi * q * 2.2), 0.08)
-    texture = (scales + mix * (quills - scales)) * (1 + 0.10 * streaks(leaf.along * 9, q * 9, rng))
+    texture = (scales + mix * (quills - scales)) * (1 + 0.10 * streaks(leaf.along * 9, q * 9, rng) + 0.12 * barbs)
     lean = 0.55 * q
     shade = tilted(layers.light, b.flip, 0.45 * normal[0] - lean * s + 0.05, 0.45 * normal[1] + lean * c + 0.12)
     layers.dim(1 - 0.45 * step(leaf.inside + 0.035, 0.11))
-    alpha = step(leaf.inside + 0.008 * np.sin(2 * np.pi * fan) * mix, edge + 0.008)
+    alpha = step(
+        leaf.inside + 0.008 * np.sin(2 * np.pi * fan) * mix, edge + 0.008 + 0.07 * np.clip(0.4 - leaf.along, 0, 1)
+    )
     wave = 0.10 * q * q + 0.012 * np.cos(2 * np.pi * q * 2.2)
     bars = np.maximum(
         *(step(rng.uniform(0.016, 0.034) - np.abs(leaf.along - where - wave), 0.03) for where in (0.27, 0.42))
@@ -239,13 +247,14 @@ def _legs(layers: Layers, frame: Canvas, b: _Bird, floor: float, rng: Rng, edge:
     hip = (-0.06 * d[0], -0.06 * d[1] - 0.6 * b.plump)
     inside, lean = np.full_like(frame.x, -1), np.zeros_like(frame.x)
     for offset in (0.10, -0.06):
-        foot = (0.06 + offset + rng.normal(0, 0.015), floor)
-        knee = (foot[0] - 0.05, floor + 0.55 * b.legs)
+        place = 0.06 + offset + rng.normal(0, 0.015)
+        foot = (place, floor + b.slope * place)
+        knee = (place - 0.05, foot[1] + 0.55 * b.legs)
         for start, end, r0, r1 in (
             ((hip[0] + offset, hip[1]), knee, 0.035, 0.020),
             (knee, foot, 0.020, 0.017),
-            (foot, (foot[0] + 0.10, floor - 0.012), 0.019, 0.010),
-            (foot, (foot[0] - 0.06, floor - 0.012), 0.017, 0.010),
+            (foot, (place + 0.10, foot[1] + 0.1 * b.slope - 0.012), 0.019, 0.010),
+            (foot, (place - 0.06, foot[1] - 0.06 * b.slope - 0.012), 0.017, 0.010),
         ):
             rod, _, across = capsule(frame, start, end, r0, r1)
             lean = np.where(rod > inside, across, lean)
@@ -285,14 +294,13 @@ def _perch(
     zero = np.zeros_like(frame.x)
     if b.perch == "branch" and far:
         tone = _BARK[rng.integers(len(_BARK))]
-        thick, slope = rng.uniform(0.05, 0.15), rng.normal(0, 0.16)
-        rods = [
-            ((-5.0, floor - thick - 5 * slope), (5.0, floor - thick + 5 * slope), thick, thick * rng.uniform(0.6, 1))
-        ]
+        thick, taper, slope = rng.uniform(0.05, 0.15), rng.uniform(0.6, 1.0), b.slope
+        top = floor - 0.5 * thick * (1 + taper) + 0.02  # its axis below the feet
+        rods = [((-5.0, top - 5 * slope), (5.0, top + 5 * slope), thick, thick * taper)]
         for _ in range(int(rng.integers(0, 3))):
             at, angle = rng.uniform(-1.5, 1.5), rng.uniform(0.3, 2.8) * rng.choice([-1, 1])
-            end = (at + 1.5 * np.cos(angle), floor - thick + at * slope + 1.5 * np.sin(angle))
-            rods.insert(0, ((at, floor - thick + at * slope), end, 0.4 * thick, 0.1 * thick))
+            end = (at + 1.5 * np.cos(angle), top + at * slope + 1.5 * np.sin(angle))
+            rods.insert(0, ((at, top + at * slope), end, 0.4 * thick, 0.1 * thick))
         for start, end, r0, r1 in rods:
             inside, along, across = capsule(frame, start, end, r0, r1)
             bark = (
@@ -307,11 +315,11 @@ def _perch(
                 colour=tone,
             )
         for _ in range(int(rng.integers(0, 4)) if rng.random() < 0.5 else 0):
-            at = rng.uniform(-1.6, 1.6)
+            at = rng.uniform(0.4, 1.8) * rng.choice([-1.0, 1.0])
             green(
                 layers,
                 frame,
-                (at, floor - thick + at * slope),
+                (at, top + at * slope),
                 rng.uniform(0, 6.3),
                 rng.uniform(0.25, 0.55),
                 b.flip,
@@ -321,7 +329,7 @@ def _perch(
     elif b.perch in ("ground", "rock") and far:
         if b.perch == "rock":
             inside, _, nv = ellipse(
-                frame, (rng.normal(0.05, 0.15), floor - 0.42), rng.normal(0, 0.1), (rng.uniform(0.5, 1.3), 0.44)
+                frame, (rng.normal(0.1, 0.06), floor - 0.41), rng.normal(0, 0.06), (rng.uniform(0.7, 1.4), 0.44)
             )
             tone = ((0.52, 0.50, 0.47), (0.42, 0.38, 0.34), (0.46, 0.47, 0.42))[rng.integers(3)]
         else:

@@ -86,11 +86,11 @@ def read_caption(caption: str, kind: str) -> dict[str, str]:
             else:
                 waiting = [word] if word in _WHOLE[kind] else [*waiting, word]
         elif word in ("is", "are"):
-            verb, colour = True, ""
+            verb, colour = bool(waiting), ""
         elif word in ("with", "has", "its", "that", "a", "an", "the", "this", "of"):
             colour, modifier = "", ""
             last = "of" if word == "of" else last
-            if word in ("with", "has"):
+            if word in ("with", "has") or (verb and word in ("a", "an")):
                 waiting, verb = [], False
     found: dict[str, str] = {}
     for word, colour in sorted(stated, key=lambda item: -len(names[item[0]])):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tgim.data.drawing import Canvas, Field, Layers, Light, Rng, capsule, step, streaks
-from tgim.data.drawn_shapes import green, placed, tilted, unit
+from tgim.data.drawn_shapes import green, hairs, placed, tilted, unit
 
 
 def flower(canvas: Canvas, layers: Layers, *, pose: int, size: str, shape: str) -> None:
@@ -54,6 +54,7 @@ def flower(canvas: Canvas, layers: Layers, *, pose: int, size: str, shape: str) 
         reach = 1.0 - 0.26 * ring if form != "cup" else 1.0 - 0.12 * ring
         _petals(
             layers,
+            frame,
             radius / reach,
             theta - start - ring * np.pi / count,
             count,
@@ -77,7 +78,8 @@ def flower(canvas: Canvas, layers: Layers, *, pose: int, size: str, shape: str) 
 
 
 def _petals(
-    layers: Layers, radius: Field, theta: Field, count: int, shape: str, form: str, rng: Rng, edge: float, light: Light
+    layers: Layers, frame: Canvas, radius: Field, theta: Field, count: int, shape: str, form: str, rng: Rng,
+    edge: float, light: Light,
 ) -> None:  # fmt: skip
     """One ring of petals; each lies over its neighbour on one side or both, so no seams show."""
     sizes = rng.uniform(0.86, 1.0, count).astype(np.float32)
@@ -105,7 +107,7 @@ def _petals(
     swap = (first % 2 == 0) & ((second % 2 == 1) | (second == 0))  # the even neighbour lies on top
     ruffle, veins, hollow = rng.uniform(0, 0.035), rng.uniform(0.03, 0.14), rng.uniform(-0.6, 0.7)
     bright = rng.uniform(0.55, 0.95)  # towards the centre
-    tip_start, seed = rng.uniform(0.62, 0.85), rng.integers(2**31)
+    tip_start, seed = rng.uniform(0.62, 0.85), int(rng.integers(2**31))
     for top in (False, True):
         pick = np.where(swap == top, first, second)
         number = pick.astype(np.float32)
@@ -119,12 +121,9 @@ def _petals(
         inside = np.where(along > 1, -np.hypot(along - 1, lateral), half - np.abs(lateral) + wobble)
         q = np.clip(lateral / np.maximum(half, 1e-3), -1, 1)
         grain = streaks(q * 7 + 13 * number, inner * 3.2, np.random.default_rng(seed))
-        texture = (
-            tones[pick]
-            * (1 + veins * grain)
-            * (1 - 0.10 * np.exp(-np.square(q / 0.12)))
-            * (bright + (1.06 - bright) * inner)
-        )
+        lines = hairs(frame, inner * 0.25, offset + 3 * number, (16, 55), seed)
+        texture = tones[pick] * (1 + veins * grain + 0.10 * lines) * (bright + (1.06 - bright) * inner)
+        texture = texture * (1 - 0.10 * np.exp(-np.square(q / 0.12)))
         direction = theta - side
         out = hollow * (inner - 0.55) + 0.10
         nx = out * np.cos(direction) - 0.5 * q * np.sin(direction)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tgim.data.drawing import SCENERY, Canvas, Field, Layers, Light, Rng, step
+from tgim.data.drawing import SCENERY, Canvas, Field, Layers, Light, Rng, step, streaks
 
 Point = tuple[float, float]
 Shade = tuple[Field, Field, Field]
@@ -58,6 +58,15 @@ def grooves(index: Field, rate: Field | float, depth: float) -> Field:
     """Texture with a dark line at each whole `index`; fades where lines come closer than two pixels (`rate`/pixel)."""
     line = (0.5 + 0.5 * np.cos(2 * np.pi * index)) ** 3
     return np.asarray(1 - depth * line * np.clip(1.4 - 2.5 * rate, 0, 1), np.float32)
+
+
+def hairs(frame: Canvas, along: Field, across: Field, per_unit: Point, seed: int) -> Field | float:
+    """The finest strands, `per_unit` of them along and across; 0 where the picture is too small to show them."""
+    fade = min(max(1.8 - 1.5 * per_unit[1] * frame.pixel, 0.0), 1.0)
+    if not fade:
+        return 0.0
+    bend = 2 * streaks(along * 6, across * 6, np.random.default_rng([seed, 1]))
+    return fade * streaks(along * per_unit[0] + bend, across * per_unit[1] + bend, np.random.default_rng([seed, 2]))
 
 
 def tilted(light: Light, flip: float, nu: Field, nv: Field) -> Shade:

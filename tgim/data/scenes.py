@@ -26,7 +26,7 @@ COLOURS: dict[str, tuple[Span, Span, Span]] = {
     "golden": ((38, 43), (0.68, 0.85), (0.70, 0.82)),
     "yellow": ((49, 56), (0.60, 0.86), (0.86, 0.97)),
     "olive": ((58, 70), (0.42, 0.60), (0.36, 0.48)),
-    "green": ((92, 130), (0.40, 0.64), (0.38, 0.58)),
+    "green": ((98, 132), (0.40, 0.64), (0.38, 0.58)),
     "teal": ((176, 190), (0.60, 0.85), (0.42, 0.60)),
     "blue": ((210, 226), (0.50, 0.78), (0.50, 0.80)),
     "purple": ((270, 290), (0.42, 0.66), (0.42, 0.68)),
@@ -143,7 +143,7 @@ def shade(name: str, at: Sequence[float] | np.ndarray = (0.5, 0.5, 0.5)) -> tupl
     """sRGB in [0, 1] of a colour word at the place `at` (three numbers in [0, 1]) of its range.
 
     >>> [round(c, 2) for c in shade("white")]
-    [0.97, 0.96, 0.95]
+    [0.97, 0.97, 0.95]
     """
     modifier, base = split_colour(name)
     hue, saturation, value = (low + (high - low) * float(t) for (low, high), t in zip(COLOURS[base], at, strict=True))

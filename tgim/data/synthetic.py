@@ -32,6 +32,16 @@ __all__ = [
 
 KINDS = {"birds": "bird", "flowers": "flower"}
 _UNDER = {"wingbars": "wings", "edges": "petals", "stamen": "center"}  # whose colour an absent pattern shows
+# Plumages as nature has them, for `sample_picture`.
+_SAMPLES = (
+    "a blue bird with an orange throat and breast and a white belly and a black beak and black eyes and gray feet",
+    "a bright yellow bird with black wings and crown and white wingbars and an orange beak and tan feet and black eyes",
+    "a red bird with a black face and throat and an orange beak and black eyes and brown feet",
+    "a brown bird with an orange breast and throat and a white belly and a yellow beak and black eyes and tan feet",
+    "a green bird with a red throat and a light gray breast and belly and a black beak and feet and eyes",
+    "a gray bird with a white belly and throat and a black crown and black beak and eyes and feet",
+)
+_FIRST = 12  # chosen by eye: the first sample has the whole bird in a calm place
 _SUITS = {
     "water": ("water",),
     "none": ("foliage", "dark", "sky", "autumn", "gray"),
@@ -117,10 +127,13 @@ def draw_pairs(kind: str, rng: Rng, n: int, size: int) -> PairArrays:
 def sample_picture(
     kind: str = "birds", *, seed: int = 0, size: int | tuple[int, int] = (675, 900)
 ) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) that may be shipped with the project: nobody's photograph."""
+    """A picture (H, W, 3) that may be shipped with the project: nobody's photograph. Seed 0 comes first."""
     if kind not in KINDS:
         raise DataError(f"kind {kind!r} is not drawn; take 'birds' or 'flowers'{nearest(kind, KINDS)}")
-    return draw(random_scene(KINDS[kind], np.random.default_rng([seed, 7])), size).image
+    scene = random_scene(KINDS[kind], np.random.default_rng([seed + _FIRST, 7]))
+    if kind == "birds":
+        scene = apply_caption(scene, _SAMPLES[seed % len(_SAMPLES)])
+    return draw(scene, size).image
 
 
 def _albedo(scene: Scene) -> dict[str, Rgb]:
