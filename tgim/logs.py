@@ -142,7 +142,8 @@ def sample_sheet(
     finally:
         model.train(was_training)
     rows = [[image[i].cpu(), *(column[i] for column in edited)] for i in range(len(image))]
-    sheet = contact_sheet(rows, row_labels=[""] * len(rows), column_labels=["source", *captions])
+    own = [" ".join(vocabulary.words[i - 2] for i in row.tolist() if i >= 2) for row in batch.text.ids[: len(rows)]]
+    sheet = contact_sheet(rows, row_labels=own, column_labels=["source", *captions])
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
     sheet.save(temporary, format="PNG")
@@ -151,6 +152,6 @@ def sample_sheet(
 
 
 def sample_captions(dataset: CaptionedImages) -> list[str]:
-    """Captions of pictures far apart in the data set."""
-    items = dataset.items
-    return [items[(2 * i + 1) * len(items) // (2 * CAPTIONS)].captions[0] for i in range(min(CAPTIONS, len(items)))]
+    """Different captions, of pictures far apart in the data set."""
+    firsts = list(dict.fromkeys(item.captions[0] for item in dataset.items))
+    return [firsts[(2 * i + 1) * len(firsts) // (2 * CAPTIONS)] for i in range(min(CAPTIONS, len(firsts)))]

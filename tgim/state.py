@@ -93,6 +93,8 @@ def read_notes(path: Path) -> dict[str, Any]:
     try:
         notes: dict[str, Any] = json.loads(metadata[KEY])
         newer = notes["format"] > FORMAT
+        if not newer and not {"step", "seconds", "given", "recipe", "config", "vocabulary"} <= notes.keys():
+            raise KeyError(KEY)
     except (KeyError, TypeError, ValueError):
         raise CheckpointError(
             f"{path} is not the state of a training run; expected one written by tgim train"

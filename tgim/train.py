@@ -9,45 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
-import signal
+import sys
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from torch import Tensor, nn
-from torch.optim import Adam, AdamW, Optimizer
-from tqdm import tqdm
 
-from tgim import checkpoint, state
-from tgim.data import open_dataset
-from tgim.data.base import CaptionedImages, random_source
-from tgim.data.batch import Batch
-from tgim.data.loader import Batches, DataConfig, vocabulary_of
-from tgim.errors import RecipeError, UserError
-from tgim.logs import RunLog, flatten, origin, read_log, sample_captions, sample_sheet, thin
-from tgim.models.base import Editing, Model, Terms
-from tgim.recipe import OptimizerConfig, Recipe, TrainConfig
-from tgim.text import Vocabulary
+from tgim import state
+from tgim.logs import RunLog, flatten
+from tgim.recipe import Recipe
+from tgim.running import malloc_environment
+from tgim.trainer import MODEL, STATE, Interrupted, Trainer, TrainingError
 
-STATE, MODEL, RECIPE = "state.safetensors", "model.safetensors", "recipe.yaml"
+__all__ = ["DryRun", "Interrupted", "TrainingError", "dry_run", "fit", "malloc_environment"]
+RECIPE = "recipe.yaml"
 MAY_CHANGE = {f"train.{key}" for key in ("steps", "epochs", "log_every", "checkpoint_every", "sample_every")}
-LOOP = 100  # stream of `random_source`
 logger = logging.getLogger(__name__)
-
-
-class TrainingError(UserError):
-    """A run that cannot start, go on, or be resumed."""
-
-
-class Interrupted(TrainingError):
-    """A run that was asked to stop, and has saved itself."""
 
 
 def fit(recipe: Recipe, *, out: str | Path, resume: bool = False, progress: bool = True) -> Path:
@@ -98,8 +78,8 @@ def _notes(out: Path, recipe: Recipe, *, resume: bool) -> dict[str, Any] | None:
         logger.warning("%s holds no run yet; starting one", out)
         return None
     notes = state.read_notes(out / STATE)
-    was, now = flatten(notes["recipe"]), flatten(recipe.values())
-    changed = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
+    was, filled, now = flatten(notes["given"]), flatten(notes["recipe"]), flatten(recipe.values())
+    changed = sorted(k for k in was.keys() | now.keys() if now.get(k) not in (was.get(k), filled.get(k)))
     changed = [key for key in changed if key not in MAY_CHANGE and not key.startswith("card")]
     if changed:
         told = ", ".join(f"{key} (was {was.get(key)!r}, is {now.get(key)!r})" for key in changed)
@@ -109,386 +89,91 @@ def _notes(out: Path, recipe: Recipe, *, resume: bool) -> dict[str, Any] | None:
     return notes
 
 
-@dataclass
-class Trainer:
-    """A model with everything that moves it."""
+@dataclass(frozen=True)
+class DryRun:
+    """What a run would be; as text, a page for people."""
 
-    recipe: Recipe
-    model: Model
-    dataset: CaptionedImages
-    vocabulary: Vocabulary
-    batches: Batches
-    accelerator: Any
-    total: int  # steps
-    averages: state.Averages
-    given: Mapping[str, Any]  # the recipe as it was given, before the model filled in sizes
-    step: int = 0  # done
-    seconds: float = 0.0  # spent before this process
-    optimizers: dict[str, Optimizer] = field(default_factory=dict)
-    settings: dict[str, OptimizerConfig] = field(default_factory=dict)
-    parameters: dict[str, list[nn.Parameter]] = field(default_factory=dict)
-    last: dict[str, tuple[Terms, Tensor]] = field(default_factory=dict)  # terms and gradient norm by network
+    recipe: Recipe  # resolved
+    parameters: dict[str, tuple[int, int]]  # part of the model -> trainable, frozen
+    pictures: int
+    steps: int
+    seconds_per_step: float
+    memory: int | None  # bytes at the highest; None where it cannot be known
+    device: str
 
-    @classmethod
-    def build(
-        cls,
-        recipe: Recipe,
-        *,
-        notes: Mapping[str, Any] | None = None,
-        progress: bool = False,
-        cache: Path | None = None,
-        limit: int | None = None,
-    ) -> Trainer:
-        """Open the data and build the model, freshly or (with the `notes` of a state file) as it was built before.
-
-        Args:
-            recipe: what is trained on what.
-            notes: of the run that is resumed; its weights are restored by the caller.
-            progress: show how far decoding the pictures is.
-            cache: where decoded pictures go, the usual place unless given.
-            limit: open only this many pictures, for an estimate.
-        """
-        train = recipe.train
-        accelerator = _accelerator(train)
-        if train.threads:
-            torch.set_num_threads(train.threads)
-        dataset = open_dataset(recipe.data)
-        model, vocabulary = _model(recipe, dataset, notes)
-        data = _sized(recipe.data, model)
-        steps_per_epoch = len(dataset) / train.batch_size
-        if limit is not None:
-            dataset = replace(dataset, items=dataset.items[:limit])
-        with _decoding(progress) as tell:
-            batches = Batches(
-                dataset,
-                data,
-                batch_size=train.batch_size,
-                vocabulary=vocabulary,
-                seed=train.seed,
-                cache=cache,
-                progress=tell,
-            )
-        model.to(accelerator.device)
-        if train.channels_last:
-            model.to(memory_format=torch.channels_last)
-        trainer = cls(
-            recipe=recipe.model_copy(update={"data": data, "model": {"name": model.name, **_dump(model)}}),
-            model=model.train(),
-            dataset=dataset,
-            vocabulary=vocabulary,
-            batches=batches,
-            accelerator=accelerator,
-            total=train.total_steps(steps_per_epoch),
-            averages=state.Averages(model, decay=train.ema),
-            given=recipe.values(),
-        )
-        for network in model.networks:
-            trainer._add_optimizer(network, steps_per_epoch)
-        return trainer
-
-    def _add_optimizer(self, network: str, steps_per_epoch: float) -> None:
-        settings = self.recipe.train.optimizer(network)
-        if settings.halve_every_epochs:
-            steps = max(1, round(settings.halve_every_epochs * steps_per_epoch))
-            settings = settings.model_copy(update={"halve_every": steps})
-        parameters = [p for p in getattr(self.model, network).parameters() if p.requires_grad]
-        kind = {"adam": Adam, "adamw": AdamW}[settings.kind]
-        self.settings[network], self.parameters[network] = settings, parameters
-        self.optimizers[network] = kind(
-            parameters,
-            lr=settings.lr,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            fused=self.accelerator.device.type in ("cpu", "cuda"),
+    def __str__(self) -> str:
+        width = max(len(name) for name in self.parameters)
+        seconds = self.steps * self.seconds_per_step
+        memory = "unknown" if self.memory is None else f"{self.memory / 2**30:.2f} GiB at the highest"
+        batch = self.recipe.train.batch_size
+        epochs = self.steps * batch / self.pictures
+        return "\n".join(
+            [
+                self.recipe.to_yaml(),
+                "parameters",
+                *(
+                    f"  {name:<{width}}  {own:>12,} trained  {kept:>12,} frozen"
+                    for name, (own, kept) in self.parameters.items()
+                ),
+                f"data        {self.pictures:,} pictures; {epochs:.1f} epochs of batches of {batch}",
+                f"memory      {memory}, on {self.device}",
+                f"time        {_duration(seconds)} for {self.steps:,} steps of {self.seconds_per_step:.2f} s",
+            ]
         )
 
-    def run(self, out: Path, log: RunLog, *, progress: bool) -> None:
-        """Do the steps that are left, writing logs, samples and checkpoints to `out`."""
-        train, start, begun = self.recipe.train, self.step, time.monotonic()
-        before = self.seconds
-        with _stop_signals() as stop, Prefetch(self.batches, last=self.total) as ahead, contextlib.ExitStack() as stack:
-            bar = stack.enter_context(
-                tqdm(total=self.total, initial=start, disable=not progress, unit="step", dynamic_ncols=True)
-            )
-            while self.step < self.total:
-                self.train_step(ahead.take(self.step))
-                self.seconds = before + time.monotonic() - begun
-                done, ending = self.step, self.step == self.total or bool(stop)
-                saving = ending or done % train.checkpoint_every == 0
-                logging_now = done == 1 or done % train.log_every == 0 or done == self.total
-                if logging_now or saving:
-                    self.check(out)
-                if logging_now:
-                    rate = (done - start) * train.batch_size / (time.monotonic() - begun)
-                    log.write(record := self.record(rate))
-                    bar.set_postfix(_short(record["losses"]), refresh=False)
-                bar.update()
-                if train.sample_every and (done % train.sample_every == 0 or done == self.total):
-                    self.write_samples(out)
-                if saving:
-                    self.save_state(out)
-                    self.save_model(out)
-                if stop and done < self.total:
-                    raise Interrupted(
-                        f"stopped after step {done} of {self.total}; go on with the same command and --resume"
-                    )
-        if start == self.total:
-            self.save_model(out)
 
-    def train_step(self, batch: Batch) -> None:
-        """One step of the model's algorithm on `batch`: every network that it yields is updated once for each yield."""
-        seed_step(self.recipe.train.seed, self.step)
-        batch = batch.to(self.accelerator.device)
-        if self.recipe.train.channels_last:
-            batch = replace(batch, image=batch.image.contiguous(memory_format=torch.channels_last))
-        phases = self.model.steps(batch)
-        while True:
-            with self.accelerator.autocast():
-                phase = next(phases, None)
-            if phase is None:
-                break
-            self._update(*phase)
-        self.step += 1
-        self.averages.update(self.step)
+def _duration(seconds: float) -> str:
+    """Hours, minutes and seconds, as few as tell.
 
-    def _update(self, network: str, terms: Terms) -> None:
-        optimizer, settings, parameters = self.optimizers[network], self.settings[network], self.parameters[network]
-        total = torch.stack([term.float() for term in terms.values()]).sum()
-        optimizer.zero_grad(set_to_none=True)
-        # gradients go to this network alone; the others are passed through, and cost nothing more
-        self.accelerator.backward(total, inputs=parameters)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, settings.clip or math.inf)
-        self.last[network] = ({name: term.detach() for name, term in terms.items()}, norm)
-        if total.device.type == "cpu":
-            self._check_finite(network)
-        for group in optimizer.param_groups:
-            group["lr"] = settings.lr * schedule(settings, self.step, self.total)
-        optimizer.step()
-
-    def _check_finite(self, network: str) -> None:
-        terms, norm = self.last[network]
-        numbers = {name: float(term) for name, term in terms.items()}
-        if all(map(math.isfinite, [*numbers.values(), float(norm)])):
-            return
-        bad = [f"{name!r} is {value}" for name, value in numbers.items() if not math.isfinite(value)]
-        what = "term " + ", ".join(bad) if bad else f"the gradient is {float(norm)} (terms {numbers})"
-        raise TrainingError(
-            f"step {self.step + 1}: {network} cannot be trained on, {what}; the last good checkpoint is kept: "
-            "lower train.lr, set train.clip, or look at the data"
-        )
-
-    def check(self, out: Path) -> None:
-        """Raise TrainingError when the last step left anything that is not finite; on a GPU only then is it asked."""
-        if self.accelerator.device.type != "cpu":
-            for network in self.last:
-                self._check_finite(network)
-
-    def record(self, rate: float) -> dict[str, Any]:
-        """The log line of the last step."""
-        return {
-            "step": self.step,
-            "losses": {
-                net: {name: float(term) for name, term in terms.items()} for net, (terms, _) in self.last.items()
-            },
-            "lr": {network: optimizer.param_groups[0]["lr"] for network, optimizer in self.optimizers.items()},
-            "grad_norm": {network: float(norm) for network, (_, norm) in self.last.items()},
-            "seconds": round(self.seconds, 2),
-            "images_per_second": round(rate, 2),
-        }
-
-    def save_state(self, out: Path) -> None:
-        """Write what the run can go on from."""
-        notes = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "recipe": self.given,
-            "config": _dump(self.model),
-            "vocabulary": list(self.vocabulary.words),
-        }
-        state.save(out / STATE, self.model, averages=self.averages, optimizers=self.optimizers, notes=notes)
-
-    def save_model(self, out: Path) -> None:
-        """Write the checkpoint that people use, with averaged weights."""
-        history = {
-            "steps": self.step,
-            "of": self.total,
-            "seconds": round(self.seconds),
-            "recipe": self.recipe.values(),
-            "curve": thin(read_log(out / "log.jsonl")),
-            **origin(),
-        }
-        data = {"name": self.dataset.name, "split": self.recipe.data.split, "licence": self.dataset.licence}
-        with self.averages.in_place():
-            checkpoint.save(
-                out / MODEL,
-                self.model,
-                vocabulary=self.vocabulary,
-                template=self.recipe.template,
-                card=self.recipe.card,
-                history=history,
-                data={**data, "pictures": len(self.dataset)},
-                half=self.recipe.train.half,
-            )
-
-    def write_samples(self, out: Path) -> None:
-        """Write a sheet of sample edits with averaged weights, if the model edits."""
-        if isinstance(self.model, Editing):
-            captions = list(self.recipe.train.sample_captions) or sample_captions(self.dataset)
-            path = out / "samples" / f"step_{self.step:06d}.png"
-            with self.averages.in_place():
-                sample_sheet(
-                    path,
-                    self.model,
-                    self.batches.batch(0),
-                    captions=captions,
-                    vocabulary=self.vocabulary,
-                    device=self.accelerator.device,
-                )
-
-
-class Prefetch:
-    """Batches, each made in a thread while the step before is computed."""
-
-    def __init__(self, batches: Batches, *, last: int) -> None:
-        self._batches, self._last = batches, last
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._next: tuple[int, Future[Batch]] | None = None
-
-    def __enter__(self) -> Prefetch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-    def take(self, step: int) -> Batch:
-        """The batch of `step`; the next one is begun."""
-        waiting = self._next
-        future = waiting[1] if waiting and waiting[0] == step else self._pool.submit(self._batches.batch, step)
-        batch = future.result()
-        self._next = (step + 1, self._pool.submit(self._batches.batch, step + 1)) if step + 1 < self._last else None
-        return batch
-
-
-def schedule(settings: OptimizerConfig, step: int, total: int) -> float:
-    """Factor of the learning rate at `step` (0, 1, ...) of `total`.
-
-    "one_cycle" is that of Smith and Topin (2018) as torch has it: cosines from 1/25 up to 1 and down to 1/250000.
-
-    >>> [schedule(OptimizerConfig(warm_up=4), step, 10) for step in range(5)]
-    [0.25, 0.5, 0.75, 1.0, 1.0]
-    >>> [schedule(OptimizerConfig(schedule="halve", halve_every=2), step, 10) for step in range(5)]
-    [1.0, 1.0, 0.5, 0.5, 0.25]
+    >>> _duration(4.2), _duration(90), _duration(7300)
+    ('4 s', '2 min', '2 h 2 min')
     """
-    if settings.schedule == "one_cycle":
-        peak = (settings.warm_up or 0.3 * total) - 1
-        if step <= peak:
-            return _cosine(1 / 25, 1.0, step / peak if peak else 1.0)
-        return _cosine(1.0, 1 / 25e4, min(1.0, (step - peak) / max(1e-9, total - 1 - peak)))
-    warm = min(1.0, (step + 1) / settings.warm_up) if settings.warm_up else 1.0
-    if settings.schedule == "cosine":
-        left = max(1, total - settings.warm_up)
-        return warm * _cosine(1.0, 0.0, min(1.0, max(0, step - settings.warm_up) / left))
-    if settings.schedule == "halve":
-        return float(warm * 0.5 ** (step // settings.halve_every))
-    return warm
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _cosine(start: float, end: float, share: float) -> float:
-    return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
-
-
-def seed_step(seed: int, step: int) -> None:
-    """Seed torch's random numbers for one step, so that no state of them has to be kept."""
-    torch.manual_seed(int(random_source(seed, LOOP, step + 1).integers(2**62)))
-
-
-def malloc_environment() -> dict[str, str]:
-    """Settings of glibc's allocator that keep it from giving a training step's memory back and faulting it in again.
-
-    They take effect only when set before a process starts, and only on the CPU with glibc; elsewhere they do nothing.
-    """
-    return {
-        "MALLOC_MMAP_MAX_": "0",
-        "MALLOC_TRIM_THRESHOLD_": "20000000000",
-        "MALLOC_TOP_PAD_": "268435456",
-    }
-
-
-def _accelerator(train: TrainConfig) -> Any:
-    if train.device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("train.device is cuda, but torch sees no GPU; use train.device=auto or cpu")
-    AcceleratorState._reset_state(True)  # one process may train several times, differently
-    precision = "bf16" if train.precision == "bf16" else "no"
-    accelerator = Accelerator(cpu=train.device == "cpu", mixed_precision=precision)
-    if accelerator.num_processes > 1:
-        raise TrainingError("tgim trains in one process; start it without a launcher for several")
-    torch.use_deterministic_algorithms(train.deterministic, warn_only=True)
-    return accelerator
-
-
-def _model(recipe: Recipe, dataset: CaptionedImages, notes: Mapping[str, Any] | None) -> tuple[Model, Vocabulary]:
-    """The model and its vocabulary: of a new run, or as the notes of a run say."""
-    model_class, config = recipe.model_class, recipe.model_settings()
-    seed_step(recipe.train.seed, -1)
-    if notes is not None:
-        vocabulary = Vocabulary(notes["vocabulary"])
-        return model_class(model_class.Config(**notes["config"]), vocabulary_size=len(vocabulary)), vocabulary
-    vocabulary_for = getattr(model_class, "vocabulary_for", None)
-    vocabulary = (vocabulary_for(config) if vocabulary_for else None) or vocabulary_of(dataset, recipe.data)
-    model = model_class(config, vocabulary_size=len(vocabulary))
-    if load_parts := getattr(model, "load_parts", None):
-        load_parts()
-    return model, vocabulary
-
-
-def _sized(data: DataConfig, model: Model) -> DataConfig:
-    """`data` with the model's image size, if it was not given; RecipeError when it was, and differs."""
-    if "image_size" in data.model_fields_set and data.image_size != model.image_size:
-        raise RecipeError(
-            f"data.image_size is {data.image_size}, but the model works at {model.image_size}; leave it out"
-        )
-    return data.model_copy(update={"image_size": model.image_size})
-
-
-def _dump(model: Model) -> dict[str, Any]:
-    values: dict[str, Any] = model.config.model_dump(mode="json")
-    return values
-
-
-def _short(losses: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
-    return {network: f"{sum(terms.values()):.4g}" for network, terms in losses.items()}
-
-
-@contextlib.contextmanager
-def _decoding(show: bool) -> Iterator[Any]:
-    """A progress callback that opens its bar when it is first called."""
-    with contextlib.ExitStack() as stack:
-        bars: list[Any] = []
-
-        def tell(done: int, total: int) -> None:
-            if not bars:
-                bars.append(stack.enter_context(tqdm(total=total, desc="decoding", unit="picture", dynamic_ncols=True)))
-            bars[0].update(done - bars[0].n)
-
-        yield tell if show else None
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """A list that fills when SIGINT or SIGTERM arrives; the second of them acts at once, as usual."""
-    received: list[int] = []
-    before: dict[signal.Signals, Any] = {}
-
-    def note(number: int, _: object) -> None:
-        received.append(number)
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    with contextlib.suppress(ValueError):  # handlers can be set in the main thread only
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, note)
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes that were in use at the highest: of a GPU by tensors, otherwise by the whole process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        import resource
+    except ImportError:  # not a Unix
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def dry_run(recipe: Recipe) -> DryRun:
+    """What `fit` would do: sizes, memory and time, from two steps on real pictures; nothing is left on the disk.
+
+    Raises:
+        DataError, CheckpointError, RecipeError, TrainingError: as `fit`.
+    """
+    pool = max(1, recipe.data.drawn)
+    small = recipe.model_copy(update={"data": recipe.data.model_copy(update={"drawn_pool": pool})})
+    with tempfile.TemporaryDirectory(prefix="tgim-") as folder:
+        trainer = Trainer.build(small, cache=Path(folder), limit=recipe.train.batch_size)
+        begun = [time.monotonic()]
+        for step in range(2):
+            trainer.train_step(trainer.batches.batch(step))
+            trainer.check()
+            begun.append(time.monotonic())
+    counts = {
+        name: (
+            sum(p.numel() for p in child.parameters() if p.requires_grad),
+            sum(p.numel() for p in child.parameters() if not p.requires_grad),
+        )
+        for name, child in trainer.model.named_children()
+    }
+    data = trainer.recipe.data.model_copy(update={"drawn_pool": recipe.data.drawn_pool})
+    return DryRun(
+        recipe=trainer.recipe.model_copy(update={"data": data}),
+        parameters=counts,
+        pictures=trainer.pictures,
+        steps=trainer.total,
+        seconds_per_step=begun[2] - begun[1],
+        memory=peak_memory(trainer.accelerator.device),
+        device=str(trainer.accelerator.device),
+    )
