@@ -211,10 +211,14 @@ def relative(path: Path, root: Path) -> str:
 def finish(
     data: CaptionedImages, *, split: Split, by: Mapping[Path, str] | None = None, wanted: frozenset[str] | None = None
 ) -> CaptionedImages:
-    """Keep the items whose name (`by`, else their class) is `wanted`; DataError when none is left."""
+    """Keep the items whose name (`by`, else their class) is `wanted`.
+
+    Raises:
+        DataError: none is left, of any split but "all".
+    """
     items = data.items
     if wanted is not None:
         items = tuple(item for item in items if (by[item.path] if by else item.label) in wanted)
-    if not items:
+    if not items and split != "all":
         raise DataError(f"{data.root} has no usable picture in split {split!r}; run tgim data check on it to see why")
     return replace(data, items=items)

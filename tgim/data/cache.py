@@ -81,7 +81,7 @@ class PixelCache:
         """Pictures (n, 3, S, S) float32 in [-1, 1] of `rows` (a slice or integers)."""
         import torch
 
-        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[rows])).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(np.array(self.pixels[rows])).permute(0, 3, 1, 2)
         return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
 
 

@@ -110,6 +110,8 @@ class Batches:
         if batch_size < 1:
             raise DataError(f"batch_size must be at least 1, got {batch_size}")
         self.dataset, self.config, self.batch_size, self.seed = dataset, config, batch_size, seed
+        if not len(dataset):
+            raise DataError(f"{dataset.root} has no usable picture; run tgim data check on it to see why")
         self.pixels = _pixels(dataset, config, cache, progress)
         if not len(self.pixels.rows):
             raise DataError(f"{dataset.root}: none of {len(dataset)} pictures can be read; run tgim data check on it")

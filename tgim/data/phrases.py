@@ -48,6 +48,8 @@ def phrases(caption: str) -> tuple[str, ...]:
     ('red head and breast', 'black beak')
     >>> phrases("the petals are bright yellow, the stem is green")
     ('bright yellow petals', 'green stem')
+    >>> phrases("this flower has petals that are pink and white")
+    ('pink and white petals',)
     """
     words = tokenize(caption)
     found: dict[str, None] = {}
@@ -60,8 +62,8 @@ def phrases(caption: str) -> tuple[str, ...]:
         last = _noun(words, end)
         if last:
             found[" ".join(words[start:last])] = None
-        elif start >= 2 and words[start - 1] in ("is", "are") and words[start - 2] in PARTS:
-            found[" ".join((*words[start:end], words[start - 2]))] = None
+        elif told := _told_of(words, start):
+            found[" ".join((*words[start:end], told))] = None
         i = max(last, end)
     return tuple(found)
 
@@ -104,6 +106,17 @@ def _colour_group(words: list[str], i: int) -> tuple[int, int]:
         else:
             break
     return start, end
+
+
+def _told_of(words: list[str], i: int) -> str:
+    """The part that a colour at `i` is said of: "petals are", "petals that are"; empty if none."""
+    before = words[:i]
+    if before and before[-1] in ("is", "are"):
+        before.pop()
+        if before and before[-1] in ("that", "which"):
+            before.pop()
+        return before[-1] if before and before[-1] in PARTS else ""
+    return ""
 
 
 def _run(words: list[str], i: int) -> int:

@@ -1,0 +1,135 @@
+"""`check` tells what a data set holds and lacks, and never stops at a broken picture."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tgim.data import check
+from tgim.errors import DataError
+
+
+def make(root: Path, kind: str, *, size: tuple[int, int] = (40, 30)) -> Path:
+    """Four classes with two pictures each, in the layout `kind`; three classes for training."""
+    rows = []
+    for i in range(1, 9):
+        label = f"class_{(i + 1) // 2:05d}"
+        home = {"cub": root / "images" / label, "oxford102": root / "jpg", "folder": root / "images"}[kind]
+        name = f"image_{i:05d}"
+        home.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, (20 * i, 90, 90)).save(home / f"{name}.jpg")
+        rows.append({"file_name": f"{name}.jpg", "captions": ["a red bird", "a blue bird"], "class": label})
+        if kind != "folder":
+            (root / "text" / label).mkdir(parents=True, exist_ok=True)
+            (root / "text" / label / f"{name}.txt").write_text("a red bird\na blue bird\n")
+    if kind == "folder":
+        (root / "metadata.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+        return root
+    (root / "trainvalclasses.txt").write_text("class_00001\nclass_00002\nclass_00003\n")
+    (root / "testclasses.txt").write_text("class_00004\n")
+    if kind == "cub":
+        listed = [f"{row['class']}/{row['file_name']}" for row in rows]
+        (root / "images.txt").write_text("".join(f"{i} {name}\n" for i, name in enumerate(listed, 1)))
+        (root / "bounding_boxes.txt").write_text("".join(f"{i} 5.0 5.0 30.0 20.0\n" for i in range(1, 9)))
+    return root
+
+
+@pytest.mark.parametrize("kind", ["cub", "oxford102", "folder"])
+def test_a_whole_set_is_recognised_and_counted(kind, tmp_path):
+    calls = []
+    report = check(make(tmp_path, kind), progress=lambda done, total: calls.append((done, total)))
+    assert (report.kind, report.pictures, report.captions, report.classes) == (kind, 8, 16, 4)
+    assert report.usable
+    assert not report.problems
+    assert sum(part["pictures"] for part in report.splits.values()) == 8
+    assert report.smallest == report.largest == (40, 30)
+    assert calls == [(i, 8) for i in range(1, 9)]
+    assert "no problems" in str(report)
+    assert json.loads(json.dumps(report.as_dict()))["pictures"] == 8
+
+
+def test_every_fault_is_told_picture_by_picture(tmp_path):
+    root = make(tmp_path, "cub")
+    pictures = sorted((root / "images").rglob("*.jpg"))
+    pictures[0].unlink()
+    pictures[1].write_bytes(b"")
+    pictures[2].write_bytes(pictures[2].read_bytes()[:-200])
+    pictures[3].write_bytes(b"<html>not found</html>")
+    (root / "text" / "class_00003" / "image_00005.txt").unlink()
+    (root / "text" / "class_00003" / "image_00006.txt").write_text("a red bird\nbird")
+    report = check(root)
+    faults = {problem.path: problem.kind for problem in report.problems}
+    assert faults == {
+        "images/class_00001/image_00001.jpg": "missing picture",
+        "images/class_00001/image_00002.jpg": "unreadable picture",
+        "images/class_00002/image_00003.jpg": "unreadable picture",
+        "images/class_00002/image_00004.jpg": "unreadable picture",
+        "text/class_00003/image_00005.txt": "missing captions",
+        "text/class_00003/image_00006.txt": "one-word caption",
+    }
+    assert report.pictures == 3
+    assert report.splits["test"]["pictures"] == 2
+    assert not report.usable  # what is left of the training classes is one picture
+    text = str(report)
+    assert "NOT USABLE" in text
+    assert "unreadable picture: 3" in text
+    assert all(path in text for path in faults)
+    assert str(tmp_path) not in "".join(problem.message for problem in report.problems)
+
+
+@pytest.mark.parametrize(("size", "advice"), [((40, 30), "crop=box"), ((20, 20), "crop=none")])
+def test_it_says_which_crop_fits_the_pictures(size, advice, tmp_path):
+    assert any(advice in note for note in check(make(tmp_path, "cub", size=size)).notes)
+
+
+def test_lists_that_are_missing_make_it_unusable_but_are_not_fatal(tmp_path):
+    root = make(tmp_path, "cub")
+    (root / "testclasses.txt").unlink()
+    report = check(root)
+    assert report.pictures == 8
+    assert not report.usable
+    assert any("testclasses.txt" in note for note in report.notes)
+
+
+def test_a_long_list_of_problems_is_cut_in_the_text_alone(tmp_path):
+    root = make(tmp_path, "oxford102")
+    for path in (root / "jpg").iterdir():
+        path.unlink()
+    report = check(root)
+    assert len(report.problems) == 8
+    assert "... and 5 more" in str(report)
+    assert len(report.as_dict()["problems"]) == 8
+    assert not report.usable
+
+
+@pytest.mark.parametrize("root", ["gone", "empty", "file.txt"])
+def test_what_is_no_data_set_is_one_clear_line(root, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.txt").write_text("")
+    with pytest.raises(DataError) as caught:
+        check(tmp_path / root)
+    assert "\n" not in str(caught.value)
+    if root == "empty":
+        assert all(kind in str(caught.value) for kind in ("cub", "oxford102", "folder", "metadata.jsonl"))
+
+
+def test_checking_costs_no_torch():
+    code = "import sys; from tgim.data import check; import tgim.data.report; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.data
+@pytest.mark.skipif("TGIM_DATA" not in os.environ, reason="TGIM_DATA is not set")
+@pytest.mark.parametrize(("name", "pictures", "classes"), [("cub", 5693, 97), ("oxford102", 7543, 95)])
+def test_the_real_sets_pass(name, pictures, classes):
+    report = check(Path(os.environ["TGIM_DATA"]) / name)
+    assert (report.kind, report.pictures, report.classes) == (name, pictures, classes)
+    assert report.usable
+    assert report.counts["missing picture"] > 0
