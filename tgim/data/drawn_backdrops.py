@@ -51,9 +51,9 @@ def backdrop(canvas: Canvas, rng: Rng, *, kinds: tuple[str, ...] = ()) -> Field:
     for _ in range(int(rng.integers(0, 4))):  # far twigs and stems
         angle = rng.normal(np.pi / 2, 0.6) if kind == "foliage" else rng.uniform(0, np.pi)
         cx, cy = rng.uniform(-1.2, 1.2), rng.uniform(-1, 1)
-        end = (cx + 1.6 * np.cos(angle), cy + 1.6 * np.sin(angle))
+        end = (cx + 4 * np.cos(angle), cy + 4 * np.sin(angle))
         inside, _, _across = capsule(
-            canvas, (cx - 1.6 * np.cos(angle), cy - 1.6 * np.sin(angle)), end, 0.02, rng.uniform(0.02, 0.07)
+            canvas, (cx - 4 * np.cos(angle), cy - 4 * np.sin(angle)), end, 0.02, rng.uniform(0.02, 0.07)
         )
         tone = colours[int(rng.integers(1, 4))] * rng.uniform(0.4, 1.2)
         image += (rng.uniform(0.4, 0.9) * step(inside, rng.uniform(0.03, 0.12)))[..., None] * (tone - image)

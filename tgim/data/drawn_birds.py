@@ -58,7 +58,7 @@ class _Bird:
             legs=rng.uniform(0.10, 0.22) if perch == "branch" else rng.uniform(0.16, 0.5),
             slope=rng.normal(0, 0.16) if perch == "branch" else 0.0,
             perch=perch,
-            fill=rng.uniform(0.62, 1.0) + (0.18 if rng.random() < 0.2 else 0),
+            fill=rng.uniform(0.68, 1.06) + (0.15 if rng.random() < 0.2 else 0),
             flip=float(rng.choice([-1, 1])),
         )  # fmt: skip
 
@@ -108,9 +108,9 @@ def bird(canvas: Canvas, layers: Layers, *, pose: int, size: str, shape: str) ->
     fine = float(np.clip(1.6 - 24 * frame.pixel, 0, 1))
     strands = streaks(along * 9 + 3 * across, across * 26, rng)
     fluff = streaks(along * 5, across * 9, rng)
-    mottle, depth = canvas.clouds(rng, rng.uniform(2, 4)), rng.uniform(0.03, 0.13)
+    mottle, dapple, depth = canvas.clouds(rng, rng.uniform(1.5, 4)), rng.uniform(0.02, 0.13), rng.uniform(0.03, 0.13)
     barbs = hairs(frame, along + 0.4 * across * across, across, (30, 95), int(rng.integers(2**31)))
-    feathers = 1 + (0.07 + depth) * fine * strands + (0.04 + 0.6 * depth) * fluff + 0.05 * mottle + 0.13 * barbs
+    feathers = 1 + (0.07 + depth) * fine * strands + (0.04 + 0.6 * depth) * fluff + dapple * mottle + 0.13 * barbs
     feathers = np.clip(feathers, 0.3, 1.7).astype(np.float32)
     inside = inside + (0.008 * strands + 0.010 * barbs) * fine + 0.004 * fluff
     body_shade = tilted(light, b.flip, nu, nv)
