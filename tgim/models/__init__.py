@@ -1,7 +1,8 @@
 """Every editing system, by name: one paper, one file, one line here."""
 
 from tgim.models.base import Model
+from tgim.models.sisgan import SISGAN
 from tgim.models.tagan import TAGAN
 from tgim.models.tagrid import TAGrid
 
-MODELS: dict[str, type[Model]] = {"tagrid": TAGrid, "tagan": TAGAN}
+MODELS: dict[str, type[Model]] = {"tagrid": TAGrid, "tagan": TAGAN, "sisgan": SISGAN}

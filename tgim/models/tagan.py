@@ -1,8 +1,8 @@
 """TAGAN: Text-Adaptive Generative Adversarial Networks (Nam, Kim and Kim, NeurIPS 2018).
 
-Generator §3.1: an encoder of the photograph, the sentence joined at an eighth of its size, residual blocks around a
-skip, a decoder. Text-adaptive discriminator §3.2: each word makes a small classifier of its own for each of three scales
-of the picture; their answers are averaged over scales and multiplied over words, each with its weight:
+Generator §3.1: an encoder of the photograph, the sentence joined at an eighth of its size, residual blocks around
+a skip, a decoder. Text-adaptive discriminator §3.2: each word makes a small classifier of its own for each of three
+scales of the picture; their answers are averaged over scales and multiplied over words, each with its weight:
 
     D(x, t) = prod_i ( sum_j beta_ij sigmoid(W_ij . v_j + b_ij) ) ^ alpha_i
 

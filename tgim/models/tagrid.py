@@ -249,7 +249,7 @@ class TAGrid(Editing):
         """Predict the edit of small pictures (B, 3, S, S) in [-1, 1]."""
         code, words = self.matching.encode_image(image), self.matching.encode_text(text)
         grid = self.generator.head(image, code, words)
-        return Plan(grid, torch.sigmoid(self.generator.subject(image, code)))
+        return Plan(grid, firm(self.generator.subject(image, code)))
 
     def apply(self, image: Tensor, plan: Plan, *, strength: float = 1.0, strip: int = 256) -> Tensor:  # type: ignore[override]
         """Carry a plan out on photographs (B, 3, H, W) in [-1, 1] of any size; the same shape comes back, in [-1, 1].
@@ -307,7 +307,7 @@ class TAGrid(Editing):
 
     def _render(self, image: Tensor, grid: Tensor, mask_logits: Tensor) -> Tensor:
         transform = slice_grid(grid, self.generator.guide(image))
-        return image + torch.sigmoid(mask_logits) * (apply_affine(image, transform) - image)
+        return image + firm(mask_logits) * (apply_affine(image, transform) - image)
 
     def _match(self, edited: Tensor, target: TextCode, own: TextCode, labels: Tensor) -> Tensor:
         """Cross-entropy of the target caption among all target captions and all own ones; no credit for fooling pixels."""
@@ -361,6 +361,15 @@ def upsample_mask(image: Tensor, mask: Tensor) -> Tensor:
     coarser = max(1, min(image.shape[-2:]) // mask.shape[-1])
     plain = F.interpolate(mask, image.shape[-2:], mode="bilinear", align_corners=False)
     return guided_blur(image, plain, kernel_size=4 * coarser + 1, eps=1e-3, subsample=coarser).clamp(0, 1)
+
+
+def firm(logits: Tensor) -> Tensor:
+    """Mask from logits: 0 where the subject is less likely than 15 %, 1 above 75 %, so that the doubtful stays as it was.
+
+    >>> firm(torch.tensor([-9.0, 0.0, 9.0]))
+    tensor([0.0000, 0.5833, 1.0000])
+    """
+    return ((torch.sigmoid(logits) - 0.15) / 0.6).clamp(0, 1)
 
 
 def random_shift(image: Tensor, pixels: int) -> Tensor:
