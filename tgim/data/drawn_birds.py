@@ -335,7 +335,15 @@ def _perch(
         else:
             inside, nv = floor + 0.02 - frame.y + 0.04 * canvas.clouds(rng, 3), zero + 0.6
             tone = ((0.42, 0.47, 0.27), (0.55, 0.48, 0.38), (0.66, 0.60, 0.50), (0.38, 0.36, 0.31))[rng.integers(4)]
-        grit = 1 + 0.16 * canvas.clouds(rng, 14) + 0.14 * canvas.clouds(rng, 5) + 0.08 * canvas.clouds(rng, 28)
+        fine = hairs(frame, frame.x, frame.y, (38, 42), int(rng.integers(2**31)))
+        inside = inside + 0.03 * canvas.clouds(rng, 2.5)
+        grit = (
+            1
+            + 0.22 * fine
+            + 0.16 * canvas.clouds(rng, 14)
+            + 0.14 * canvas.clouds(rng, 5)
+            + 0.08 * canvas.clouds(rng, 28)
+        )
         layers.add(
             SCENERY,
             step(inside, edge + (0.02 if b.perch == "rock" else 0.12)),
