@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import toy
 import torch
+import toy
 from safetensors.torch import save_file
 
 from tgim import checkpoint
