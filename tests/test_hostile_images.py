@@ -20,6 +20,7 @@ import torch
 from PIL import Image, ImageCms
 from torch import Tensor
 
+from tgim.decode import silent_libtiff
 from tgim.errors import ImageError
 from tgim.images import Photo, open_image, save_image
 
@@ -277,12 +278,29 @@ def test_corrupted_files_give_a_photo_or_one_line(kind: str, caplog, capfd) -> N
     assert captured.out == captured.err == ""
 
 
-def test_the_error_stream_survives_threads(capfd) -> None:
-    def open_many() -> None:
-        for _ in range(30):
-            photo_or_refusal(SAMPLES["TIFF tiff_lzw"][:-700])
+def test_pillows_warnings_stay_inside(monkeypatch) -> None:
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 1000)  # Pillow warns from here to twice as much, 40x30 is between
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert open_image(SAMPLES["PNG"]).width == 40
 
-    threads = [threading.Thread(target=open_many) for _ in range(4)]
+
+def test_the_error_stream_survives_threads(capfd) -> None:
+    first_in, second_in, first_out = threading.Event(), threading.Event(), threading.Event()
+
+    def first() -> None:
+        with silent_libtiff():
+            first_in.set()
+            second_in.wait(0.1)  # comes only if both may be inside
+        first_out.set()
+
+    def second() -> None:
+        first_in.wait()
+        with silent_libtiff():
+            second_in.set()
+            first_out.wait()
+
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -298,15 +316,18 @@ def test_random_bytes_behind_every_signature() -> None:
             photo_or_refusal(data[:length] + rng.randbytes(300))
 
 
-def test_broken_exif_does_not_cost_the_picture(caplog) -> None:
-    for block in (
-        b"Exif\0\0",
-        b"Exif\0\0II*\0\xff\xff\xff\xff",
-        b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + bytes(30),
-        b"Exif\0\0rubbish",
-    ):
+def test_broken_exif_does_not_cost_the_picture() -> None:
+    start = b"Exif\0\0MM\0*\0\0\0\x08"
+    for block in (b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", start + b"\xff\xff" + bytes(30), b"Exif\0\0rubbish"):
         photo = open_image(encoded(noise(), "JPEG", exif=block))
         assert (photo.height, photo.width) == (30, 40)
+
+
+def test_broken_exif_does_not_cost_the_orientation() -> None:
+    entries = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack(">HHII", 0x8769, 4, 1, 0xFFFFFFF0)
+    block = b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">H", 2) + entries + bytes(4)  # points beyond its end
+    photo = open_image(encoded(noise(), "JPEG", exif=block))
+    assert (photo.height, photo.width) == (40, 30)
 
 
 # ---- out

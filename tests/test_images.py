@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import struct
 import subprocess
 import sys
 
@@ -204,6 +205,38 @@ def test_rgb_profile_is_kept_and_others_are_not() -> None:
     assert open_image(encoded(image.convert("L"), "PNG", icc_profile=SRGB)).icc == SRGB
 
 
+def profile(space: bytes, kind: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
+    """A minimal ICC profile, version 2."""
+    table, body = struct.pack(">I", len(tags)), b""
+    for tag, data in tags.items():
+        data += bytes(-len(data) % 4)
+        table += tag + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(data))
+        body += data
+    white = struct.pack(">3i", 63190, 65536, 54061)  # D50
+    size = struct.pack(">I", 128 + len(table) + len(body))
+    head = size + bytes(4) + b"\2\x40\0\0" + kind + space + connection + bytes(12) + b"acsp" + bytes(28) + white
+    return head.ljust(128, b"\0") + table + body
+
+
+def test_grey_and_cmyk_profiles_are_applied_and_dropped() -> None:
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    linear = b"curv" + bytes(4) + struct.pack(">I", 0)
+    grey = profile(b"GRAY", b"mntr", b"XYZ ", {b"wtpt": white, b"kTRC": linear})
+    for mode in ("L", "LA"):
+        photo = open_image(encoded(Image.new("L", (4, 4), 128).convert(mode), "PNG", icc_profile=grey))
+        assert np.abs(rgb(photo).astype(int) - 188).max() <= 1  # half of the light is 188 in sRGB
+        assert photo.icc is None
+    ramp = bytes(range(256))
+    identity = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    lightness = [255 * (4 - bin(corner).count("1")) // 4 for corner in range(16)]  # each ink takes a quarter
+    corners = b"".join(bytes((level, 128, 128)) for level in lightness)
+    table = b"mft1" + bytes(4) + bytes((4, 3, 2, 0)) + identity + ramp * 4 + corners + ramp * 3
+    cmyk = profile(b"CMYK", b"prtr", b"Lab ", {b"wtpt": white, b"A2B0": table, b"A2B1": table})
+    photo = open_image(encoded(Image.new("CMYK", (16, 16), (255, 255, 0, 0)), "TIFF", icc_profile=cmyk))
+    assert np.abs(rgb(photo).astype(int) - 119).max() <= 4  # L* = 50 is 119; without the profile it is pure blue
+    assert photo.icc is None
+
+
 def test_what_can_be_opened_is_told_apart(tmp_path) -> None:
     path = tmp_path / "a picture.jpg"  # a PNG that calls itself a JPEG
     path.write_bytes(encoded(Image.fromarray(picture()), "PNG"))
@@ -378,9 +411,9 @@ def test_resize_keeps_constants_range_and_identity() -> None:
     assert resize(x, (20, 30)) is x
     assert resize(torch.full((1, 3, 50, 40), 0.3), (7, 9)).allclose(torch.tensor(0.3))
     assert resize(x, (64, 64)).abs().max() <= 1
-    stripes = torch.ones(1, 3, 64, 64)
-    stripes[..., ::2] = -1
-    assert resize(stripes, (8, 8)).abs().max() < 0.1  # antialiased: one pixel in eight would give +-1
+    lines = -torch.ones(1, 3, 64, 64)
+    lines[..., 3::8] = 1  # one column in eight is bright; plain bilinear sampling would see 0
+    assert resize(lines, (8, 8)).max() < -0.7
 
 
 def test_box_is_zero_outside_one_inside_and_rises_between() -> None:
@@ -486,6 +519,18 @@ def test_the_change_ends_at_the_photographs_edge_and_detail_stays() -> None:
     assert ((carried - F.avg_pool2d(carried, 9, 1, 4))[core] - detail).abs().max() < 0.02  # the grain is 0.1
 
 
+def test_a_model_that_flattens_the_texture_does_not_take_it_from_the_photograph() -> None:
+    generator = torch.Generator().manual_seed(5)
+    photo = 0.15 * torch.randn(1, 1, 64, 64, generator=generator).expand(1, 3, -1, -1)
+    photo = F.interpolate(photo, (256, 256), mode="bilinear").clamp(-1, 1)
+    source = resize(photo, (32, 32))
+    edited = torch.zeros_like(source)
+    edited[:, 0] = 0.4  # an even red
+    carried = carry_change(photo, source, edited)
+    assert carried[:, 0].mean() - carried[:, 1].mean() > 0.35
+    assert carried[:, 1].std() > 0.7 * photo[:, 1].std()
+
+
 def test_the_carried_change_stays_in_the_range_of_the_models_change() -> None:
     generator = torch.Generator().manual_seed(3)
     photo = torch.rand(1, 3, 90, 130, generator=generator) * 2 - 1
@@ -500,6 +545,11 @@ def test_a_photograph_of_the_models_size_takes_the_change_itself() -> None:
     photo, _ = scene(32, 32)
     edited = -photo
     assert carry_change(photo, photo, edited).allclose(edited, atol=1e-6)
+    edited = photo + 0.9 / 255  # rounding, but for one pixel
+    edited[..., 5, 5] = 1
+    same = torch.ones(32, 32, dtype=torch.bool)
+    same[5, 5] = False
+    assert torch.equal(carry_change(photo, photo, edited)[..., same], photo[..., same])
     assert carry_change(photo[..., :20, :20], photo, edited).shape == (1, 3, 20, 20)
 
 

@@ -64,8 +64,8 @@ SIGNATURES = (  # offset, bytes, what it is; for files that Pillow does not reco
     (0, b"\xff\xd8\xff", "a damaged JPEG file"),
     (0, b"\x89PNG", "a damaged PNG file"),
     (8, b"WEBP", "a damaged WebP file"),
-    (0, b"II*\0", "a damaged TIFF file, or a camera's raw file,"),
-    (0, b"MM\0*", "a damaged TIFF file, or a camera's raw file,"),
+    (0, b"II*\0", "a damaged TIFF file or a camera's raw file"),
+    (0, b"MM\0*", "a damaged TIFF file or a camera's raw file"),
     (0, b"GIF8", "a damaged GIF file"),
     (0, b"BM", "a damaged BMP file"),
 )
@@ -109,7 +109,6 @@ STORAGE_TAGS = {
     *(324, 325, 330, 332, 334, 336, 338, 339, 340, 341, 347, 529, 530, 531, 532, 700, 33723, 34377, 34675),
 }
 ERROR_STREAM = threading.Lock()  # held while the process's error stream is turned away
-log = logging.getLogger(__name__)
 
 
 class Decoded(NamedTuple):
@@ -180,9 +179,9 @@ def decode_image(image: Image.Image, *, name: str, blame: str, max_pixels: int) 
         raise ImageError(f"{name} is {width}x{height} and has no pixels; expected at least 1x1")
     with quiet():
         try:
-            with _silent_libtiff() if image.format == "TIFF" else contextlib.nullcontext():
+            with silent_libtiff() if image.format == "TIFF" else contextlib.nullcontext():
                 image.load()
-            turn, exif = _exif(image, name)
+            turn, exif = _exif(image)
             rgb, alpha, icc = _to_rgb(image)
             if turn is not None:
                 rgb, alpha = rgb.transpose(turn), alpha.transpose(turn) if alpha else None
@@ -284,8 +283,12 @@ def to_srgb(image: Image.Image, profile: Any) -> Image.Image | None:
         return None
 
 
-def _exif(image: Image.Image, name: str) -> tuple[Image.Transpose | None, bytes | None]:
-    """How to turn a loaded picture upright, and its EXIF block without orientation, sizes and storage tags."""
+def _exif(image: Image.Image) -> tuple[Image.Transpose | None, bytes | None]:
+    """How to turn a loaded picture upright, and its EXIF block without orientation, sizes and storage tags.
+
+    Hostile blocks make the reader raise anything; the picture itself may be fine, so they count as none.
+    """
+    turn = None
     try:
         original = image.getexif()
         turn = TURNS.get(original.get(ORIENTATION, 1))
@@ -297,9 +300,8 @@ def _exif(image: Image.Image, name: str) -> tuple[Image.Transpose | None, bytes 
             for tag in PIXEL_SIZES:
                 exif.get_ifd(EXIF_IFD).pop(tag, None)
         return turn, exif.tobytes() if len(exif) else None
-    except Exception as error:  # hostile blocks make the reader raise anything; the picture itself may be fine
-        log.warning("%s: its broken EXIF block is ignored (%s)", name, reason(error))
-        return None, None
+    except Exception:
+        return turn, None
 
 
 def _format(image: Image.Image) -> str:
@@ -352,7 +354,7 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _silent_libtiff() -> Iterator[None]:
+def silent_libtiff() -> Iterator[None]:
     """Turn away file descriptor 2: libtiff writes its complaints there, past Python, and Pillow cannot stop it."""
     with ERROR_STREAM, contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # a process without an error stream
