@@ -99,7 +99,7 @@ def main() -> None:
 @click.option(
     "--text", "texts", multiple=True, required=True, help="Caption of the result, or a phrase; may be repeated."
 )
-@click.option("--out", type=FILE, help="File or folder to write.  [default: <name>-edited<suffix> in this folder]")
+@click.option("--out", "target", help="File or folder to write.  [default: <name>-edited<suffix> in this folder]")
 @click.option("--model", default="birds", show_default=True, help="Name (see tgim list) or file of a checkpoint.")
 @click.option("--strength", type=float, default=1.0, show_default=True, help="0 leaves the picture, 1 edits fully.")
 @click.option("--box", metavar="X,Y,W,H", help="Edit this region alone, in pixels from the upper left; soft edge.")
@@ -120,7 +120,7 @@ def edit(
     image: Path | None,
     images: Path | None,
     texts: tuple[str, ...],
-    out: Path | None,
+    target: str | None,
     model: str,
     device: str,
     force: bool,
@@ -141,6 +141,7 @@ def edit(
     """
     if (image is None) == (images is None):
         raise click.UsageError("give either --image FILE or --images FOLDER")
+    out = None if target is None else Path(target)
     if images is not None and out is None:
         raise click.UsageError("--images needs --out FOLDER")
     from tqdm import tqdm
@@ -153,7 +154,7 @@ def edit(
 
     if options["box"] is not None:
         options["box"] = parse_box(options["box"])
-    into_folder = images is not None or str(out).endswith(("/", os.sep))
+    into_folder = images is not None or (target is not None and target.endswith(("/", os.sep)))
     sources = [image] if image is not None else list_images(str(images))
     if image is not None and not image.is_file():
         raise UserError(f"{image} is {'not a file' if image.exists() else 'not there'}; give --image a picture")

@@ -1,0 +1,135 @@
+"""Laws of the package as a whole: what importing costs, which way imports run, what the library never does."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import tgim
+
+PACKAGE = Path(tgim.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+HEAVY = ("torch", "torchvision", "kornia", "numpy", "PIL", "pydantic", "skimage", "accelerate")
+LAYERS = (  # a module imports those of its own layer and of earlier ones
+    {"_version", "errors"},
+    {"decode", "carry", "images", "text", "layers", "losses", "data"},
+    {"encoders"},
+    {"checkpoint"},
+    {"models", "matching"},
+    {"recipe", "state", "logs", "running", "trainer", "train", "editor", "convert", "card", "environment", "jobs"},
+    {"cli"},
+    {"__main__"},
+)
+
+
+def name_of(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(file: Path) -> set[str]:
+    """Modules of tgim that a file imports anywhere, type checking aside."""
+    found: set[str] = set()
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] == "tgim"}
+
+
+def top(name: str) -> str:
+    """The direct child of the package that a dotted name lies in."""
+    return name.split(".")[1] if "." in name else ""
+
+
+def loaded_by(code: str) -> set[str]:
+    """Packages that are loaded after `code` ran in a fresh interpreter."""
+    script = f"import sys\n{code}\nprint(*{{m.split('.')[0] for m in sys.modules}})"
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize("module", ["tgim", "tgim.cli", "tgim.errors", "tgim.text", "tgim.jobs", "tgim.environment"])
+def test_importing_is_cheap(module):
+    assert not loaded_by(f"import {module}") & set(HEAVY)
+
+
+def test_a_checkpoint_is_described_without_torch(tagrid_file):
+    code = f"from tgim.card import model_card, render\nrender(model_card({str(tagrid_file)!r}))"
+    assert not loaded_by(code) & {"torch", "kornia", "numpy"}
+
+
+def test_help_answers_at_once():
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "tgim", "--help"], capture_output=True, env=environment, check=True)
+        times.append(time.perf_counter() - start)
+    bare = time.perf_counter()
+    subprocess.run([sys.executable, "-c", ""], check=True)
+    bare = time.perf_counter() - bare
+    assert min(times) < max(0.3, 6 * bare)  # the second only counts on a machine that is busy
+
+
+def test_the_public_names_are_there():
+    assert all(getattr(tgim, name) is not None for name in tgim.__all__)
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = tgim.nonsense
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_imports_run_one_way(file):
+    if file == PACKAGE / "__init__.py":
+        return
+    rank = {name: i for i, layer in enumerate(LAYERS) for name in layer}
+    own = top(name_of(file))
+    assert own in rank, f"say in LAYERS where {own} belongs"
+    for name in imports_of(file):
+        if name != "tgim" and top(name) in rank:
+            assert rank[top(name)] <= rank[own], f"{name_of(file)} imports {name}"
+
+
+def test_each_module_can_be_imported_first():
+    names = [name_of(file) for file in FILES if file.stem != "__main__"]
+    script = (
+        "import importlib, sys\n"
+        f"for name in {names!r}:\n"
+        "    for loaded in [m for m in sys.modules if m.split('.')[0] == 'tgim']: del sys.modules[loaded]\n"
+        "    try: importlib.import_module(name)\n"
+        "    except ImportError as error: print(name, error)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
+    assert run.stdout == ""
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_the_library_neither_prints_nor_asserts_nor_unpickles(file):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        where = f"{file}:{getattr(node, 'lineno', 0)}"
+        assert not isinstance(node, ast.Assert), where
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in ("print", "pickle.load", "pickle.loads", "eval", "exec"), where
+            if called == "np.load":
+                assert all(k.arg != "allow_pickle" or ast.unparse(k.value) == "False" for k in node.keywords), where
+            if called == "torch.load":
+                assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords), where
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_files_stay_readable(file):
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 480
