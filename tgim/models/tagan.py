@@ -147,14 +147,14 @@ class Discriminator(nn.Module):
     def match(self, seen: Seen, text: TextCode) -> Tensor:
         """log D(x, t), (B,): the logarithm of the probability that the captions fit the pictures."""
         words = text.words.float()
-        importance = (words @ text.sentence.float()[..., None])[..., 0]  # B, T
+        importance = (words * text.sentence.float()[:, None]).sum(-1)  # B, T
         alpha = importance.masked_fill(~text.mask, torch.finfo(importance.dtype).min).softmax(1)
         beta = self.scale_weight(words).float().softmax(-1)  # B, T, S
         answers = []
         for v, make in zip(seen.scales, self.word_filter, strict=True):
             weight, bias = make(words).float().split((v.shape[1], 1), -1)  # B, T, C and B, T, 1
-            answers.append(weight @ v.float()[..., None] + bias)
-        log_words = log_mixture(beta, torch.cat(answers, -1))  # B, T
+            answers.append((weight * v.float()[:, None]).sum(-1) + bias[..., 0])
+        log_words = log_mixture(beta, torch.stack(answers, -1))  # B, T
         return (alpha * log_words).sum(1)
 
 

@@ -1,0 +1,123 @@
+"""Text encoders: padding has no influence; word vectors are read as they stand in the files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from tgim.encoders import BiGru, Gru, MeanOfWords, WordTable, read_word_vectors, reverse_order, take_words
+from tgim.errors import CheckpointError
+from tgim.text import pad
+
+LENGTHS = (5, 3, 1)
+
+
+def captions() -> tuple[torch.Tensor, torch.Tensor]:
+    mask = torch.arange(5)[None] < torch.tensor(LENGTHS)[:, None]
+    return torch.randn(3, 5, 4), mask
+
+
+@pytest.mark.parametrize("encoder", [BiGru, Gru, MeanOfWords])
+def test_padding_has_no_influence(encoder):
+    encode = encoder(4, 4)
+    vectors, mask = captions()
+    noisy = torch.where(mask[..., None], vectors, torch.full_like(vectors, 1e3))
+    batch = encode(noisy, mask)
+    for i, length in enumerate(LENGTHS):
+        alone = encode(vectors[i : i + 1, :length], mask[i : i + 1, :length])
+        assert_close(batch.sentence[i], alone.sentence[0])
+        assert_close(batch.words[i, :length], alone.words[0])
+
+
+def test_bigru_is_the_mean_of_two_gru_cells_run_by_hand():
+    encode = BiGru(4, 6)
+    vectors, mask = captions()
+    code = encode(vectors, mask)
+    cells = []
+    for gru in (encode.onward, encode.inward):
+        cell = nn.GRUCell(4, 6)
+        cell.load_state_dict({name.removesuffix("_l0"): value for name, value in gru.state_dict().items()})
+        cells.append(cell)
+    for i, length in enumerate(LENGTHS):
+        states = torch.zeros(2, length, 6)
+        for way, order in enumerate((range(length), reversed(range(length)))):
+            hidden = torch.zeros(1, 6)
+            for t in order:
+                hidden = cells[way](vectors[i : i + 1, t], hidden)
+                states[way, t] = hidden[0]
+        assert_close(code.words[i, :length], states.mean(0))
+        assert_close(code.sentence[i], states.mean(0).mean(0))
+    assert not code.words[~mask].any()
+
+
+def test_gru_sentence_is_the_state_after_the_last_word():
+    encode = Gru(4, 6)
+    vectors, mask = captions()
+    packed = nn.utils.rnn.pack_padded_sequence(vectors, torch.tensor(LENGTHS), batch_first=True)
+    assert_close(encode(vectors, mask).sentence, encode.onward(packed)[1][0])
+
+
+def test_reversing_twice_is_nothing():
+    vectors, mask = captions()
+    order = reverse_order(mask)
+    assert torch.equal(take_words(take_words(vectors, order), order), vectors)
+
+
+def test_given_word_vectors_are_frozen_and_learned_ones_are_not():
+    assert not WordTable(4, 3, given=True).embed.weight.requires_grad
+    assert WordTable(4, 3, given=False).embed.weight.requires_grad
+    with pytest.raises(CheckpointError, match=r"\(4, 2\).*\(4, 3\)"):
+        WordTable(4, 3, given=True).fill(torch.zeros(4, 2))
+
+
+def test_vec_file(tmp_path):
+    path = tmp_path / "words.vec"
+    path.write_text("6 2\nbird 1 2\nBird 9 9\nred 3 4 \n, 5 5\nbird 7 7\nblue 0.5 -1e-2\n", encoding="utf-8")
+    vocabulary, table = read_word_vectors(path)
+    assert vocabulary.words == ("bird", "red", "blue")
+    assert_close(table, torch.tensor([[0, 0], [0, 0], [1, 2], [3, 4], [0.5, -0.01]]))
+    assert_close(table[pad([vocabulary.ids("a red bird")]).ids[0]], torch.tensor([[0.0, 0], [3, 4], [1, 2]]))
+    (tmp_path / "keep.txt").write_text("blue\nred\n", encoding="utf-8")
+    assert read_word_vectors(path, words=tmp_path / "keep.txt").vocabulary.words == ("red", "blue")
+    assert read_word_vectors(path, limit=1).vocabulary.words == ("bird",)
+
+
+def test_npy_file(tmp_path):
+    path = tmp_path / "table.npy"
+    np.save(path, np.eye(3, 2))
+    (tmp_path / "table.txt").write_text("red\nThe\nbird\n", encoding="utf-8")
+    vocabulary, table = read_word_vectors(path)
+    assert vocabulary.words == ("red", "bird")
+    assert_close(table, torch.tensor([[0.0, 0], [0, 0], [1, 0], [0, 0]]))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("w.vec", b"bird 1 2\nred 1\n", "line 2: 1 numbers, expected 2"),
+        ("w.vec", b"bird one two\n", "not a word and numbers"),
+        ("w.vec", b"", "no lower-case word"),
+        ("w.vec", b"\x00\xff\xfe\n", "numbers"),
+        ("w.bin", b"", ".vec"),
+        ("w.npy", b"no array", "cannot be read"),
+        ("gone.vec", None, "No such file"),
+        ("gone.npy", None, "No such file"),
+    ],
+)
+def test_broken_word_vectors_are_said_to_be_so(tmp_path, name, content, message):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        read_word_vectors(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_must_have_a_row_a_word(tmp_path):
+    np.save(tmp_path / "t.npy", np.eye(3))
+    (tmp_path / "t.txt").write_text("red\nbird\n", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"\(3, 3\) for 2 words"):
+        read_word_vectors(tmp_path / "t.npy")
