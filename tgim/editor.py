@@ -49,7 +49,9 @@ class Editor:
 
     def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu") -> None:
         if not isinstance(source.model, Editing):
-            raise CheckpointError(f"{source.model.name} does not edit pictures; choose one of: {', '.join(list_models())}")
+            raise CheckpointError(
+                f"{source.model.name} does not edit pictures; choose one of: {', '.join(list_models())}"
+            )
         self.device = torch.device(device)
         self.model: Editing = source.model.to(self.device).eval()
         self.vocabulary, self.template, self.card = source.vocabulary, source.template, source.card
@@ -114,7 +116,9 @@ class Editor:
         edited = self._edit(region, tokens, strength, size, seed)
         if size == "model":
             return photo.with_pixels(edited)
-        edge = soft_box(h, w, (0, 0, w, h), feather=FEATHER * min(h, w)).to(self.device)
+        feather = FEATHER * min(h, w)
+        edge = soft_box(photo.height, photo.width, (x, y, w, h), feather=feather).to(self.device)
+        edge = edge[..., y : y + h, x : x + w]
         result = whole.clone()
         result[..., y : y + h, x : x + w] = torch.where(edge > 0, region + edge * (edited - region), region)
         return photo.with_pixels(result)
@@ -140,7 +144,7 @@ class Editor:
         small = resize(photo, (side, side))
         if isinstance(self.model, TAGrid):
             plan = self.model.plan(small, tokens)
-            return self.model.apply(small if size == "model" else photo, plan, strength=strength)
+            return self.model.recolour(small if size == "model" else photo, plan, strength=strength)
         edited = self.model.edit(small, tokens, seed=seed)
         edited = small + strength * (edited - small)
         return edited if size == "model" else carry_change(photo, small, edited)

@@ -123,7 +123,9 @@ class Vocabulary:
         """
         words = tokenize(caption)
         if not words:
-            raise TextError(f"text {caption!r} has no words; describe the wanted picture, e.g. 'a red bird with black wings'")
+            raise TextError(
+                f"text {caption!r} has no words; describe the wanted picture, e.g. 'a red bird with black wings'"
+            )
         if len(words) > MAX_WORDS:
             raise TextError(f"text has {len(words)} words, at most {MAX_WORDS} are used; shorten it to one sentence")
         if not any(word in self for word in words):

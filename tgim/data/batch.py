@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from tgim.text import Tokens
+
+_T = TypeVar("_T", "DrawnPairs", "Batch")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Batch:
 
     image: Tensor  # (B, 3, S, S) in [-1, 1]
     text: Tokens  # one caption of each image
-    labels: Tensor  # (B,) int64 class ids; equal ids mark captions that may fit each other; -1 - row where there is no class
+    labels: Tensor  # (B,) int64 class ids, -1 - row where there is none; equal ids: captions that may fit
     subject: Tensor | None = None  # (B, 1, S, S) in [0, 1], a guess at where the subject is; -1 where nothing is known
     drawn: DrawnPairs | None = None
 
@@ -39,6 +41,6 @@ class Batch:
         return _to(self, device)
 
 
-def _to(item: Any, device: Any) -> Any:
+def _to(item: _T, device: Any) -> _T:
     moved = {f.name: getattr(item, f.name).to(device) for f in fields(item) if getattr(item, f.name) is not None}
     return replace(item, **moved)

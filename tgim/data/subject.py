@@ -60,7 +60,7 @@ def guess_subjects(
         DataError: OpenCV is missing, or the folder cannot be written.
     """
     folder = Path(folder) if folder is not None else cache_folder()
-    digest = hashlib.blake2b(np.ascontiguousarray(pixels.pixels), digest_size=10).hexdigest()
+    digest = hashlib.blake2b(np.ascontiguousarray(pixels.pixels).data, digest_size=10).hexdigest()
     name = f"subject-{VERSION}-{pixels.size}-{digest}"
 
     def fill(path: Path) -> None:

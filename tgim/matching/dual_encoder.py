@@ -1,7 +1,7 @@
 """A small dual encoder: pictures and captions as unit vectors of one space, close where they fit.
 
-Contrastive training with the other captions of the batch as negatives (Radford et al., "CLIP", ICML 2021, figure 3; the
-symmetric cross-entropy over cosine similarities with a learned temperature), here from scratch on one narrow domain.
+Contrastive training with the other captions of the batch as negatives (Radford et al., "CLIP", ICML 2021, fig. 3:
+the symmetric cross-entropy over cosine similarities with a learned temperature), from scratch on one narrow domain.
 
 Differs from CLIP:
 - captions of the same class as the picture are not used as negatives, because they may well fit it;
@@ -172,7 +172,7 @@ class DualEncoder(Model):
 
 
 def contrastive(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the diagonal in rows and in columns, in nats, mean over B; pairs of equal label are no negatives.
+    """Cross-entropy of the diagonal in rows and in columns, in nats, mean over B; equal labels are no negatives.
 
     Args:
         logits: (B, B), picture i against caption j.
