@@ -73,7 +73,10 @@ def _cosine(start: float, end: float, share: float) -> float:
 
 def seed_step(seed: int, step: int) -> None:
     """Seed torch's random numbers for one step, so that no state of them has to be kept."""
-    torch.manual_seed(int(random_source(seed, LOOP, step + 1).integers(2**62)))
+    number = int(random_source(seed, LOOP, step + 1).integers(2**62))
+    torch.default_generator.manual_seed(number)  # torch.manual_seed formats a stack trace when CUDA is not in use
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed_all(number)
 
 
 def malloc_environment() -> dict[str, str]:
