@@ -80,6 +80,16 @@ def test_a_run_leaves_a_checkpoint_that_loads_alone(whole: Path, data: Path) -> 
     assert list(losses(whole)) == list(range(1, 11))
 
 
+def test_the_checkpoint_has_the_averaged_weights_and_the_state_both(whole: Path) -> None:
+    model = checkpoint.load(whole / "model.safetensors").model.state_dict()
+    tensors = checkpoint.read_tensors(whole / "state.safetensors")
+    name = "generator.out.weight"
+    assert torch.equal(model[name], tensors[f"average/{name}"])
+    assert not torch.equal(model[name], tensors[f"model/{name}"])
+    judge = "discriminator.parametrizations.weight.original"
+    assert torch.equal(model[judge], tensors[f"model/{judge}"])
+
+
 def test_two_runs_are_equal(whole: Path, data: Path, tmp_path: Path) -> None:
     train.fit(a_recipe(data, clip=1.0, log_every=3, checkpoint_every=100), out=tmp_path / "b", progress=False)
     assert same_tensors(whole / "state.safetensors", tmp_path / "b" / "state.safetensors")

@@ -146,8 +146,8 @@ class Trainer:
             while self.step < self.total:
                 self.train_step(ahead.take(self.step))
                 self.seconds = before + time.monotonic() - begun
-                done, ending = self.step, self.step == self.total or bool(stop)
-                saving = ending or done % train.checkpoint_every == 0
+                done, stopping = self.step, bool(stop)  # asked once: what comes later is for the next step
+                saving = stopping or done == self.total or done % train.checkpoint_every == 0
                 logging_now = done == 1 or done % train.log_every == 0 or done == self.total
                 if logging_now or saving:
                     self.check()
@@ -161,7 +161,7 @@ class Trainer:
                 if saving:
                     self.save_model(out)  # refuses weights that are not finite, so it comes first
                     self.save_state(out)
-                if stop and done < self.total:
+                if stopping and done < self.total:
                     raise Interrupted(
                         f"stopped after step {done} of {self.total}; go on with the same command and --resume"
                     )
