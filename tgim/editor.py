@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import Any, Literal
 
 import torch
 from PIL import Image
+from skimage import measure
 from torch import Tensor
 
 from tgim import checkpoint
-from tgim.carry import carry_change, parse_box, resize, soft_box
+from tgim.carry import Box, carry_change, parse_box, resize, soft_box
 from tgim.checkpoint import Checkpoint
 from tgim.errors import CheckpointError, TextError, UserError
 from tgim.images import Photo, Source, open_image
@@ -23,7 +23,9 @@ from tgim.text import complete
 
 Size = Literal["photo", "model"]
 FEATHER = 0.15  # of the shorter side of a box: how far its edit fades in
-log = logging.getLogger(__name__)
+CLOSE_UP = 0.9  # share of the frame above which a subject needs no closer look
+ROOM = 0.15  # around a subject, of its longer side
+MINOR = 0.25  # smaller parts than this share of the largest do not count as subjects
 
 
 class UnknownWordWarning(UserWarning):
@@ -80,7 +82,8 @@ class Editor:
         text: str,
         *,
         strength: float = 1.0,
-        box: str | tuple[int, int, int, int] | None = None,
+        box: str | Box | None = None,
+        focus: bool = True,
         size: Size = "photo",
         seed: int | None = None,
     ) -> Photo:
@@ -91,6 +94,7 @@ class Editor:
             text: a caption of the wanted result, or a phrase such as ``"red head and breast"``.
             strength: 0 returns the photograph as it was, 1 the full edit.
             box: ``(x, y, width, height)`` in pixels: edit this region alone, with a soft edge inside it.
+            focus: without a box, look closer at a subject that fills little of the photograph (`find_subject`).
             size: ``"photo"`` for the photograph's own size, ``"model"`` for the model's raw output.
             seed: of models that draw noise; without one they use its mean. Equal calls give equal pictures.
 
@@ -106,22 +110,49 @@ class Editor:
             raise UserError(f"strength is {strength}, expected 0 to 1; 1 is the full edit, 0 none")
         if size not in ("photo", "model"):
             raise UserError(f"size is {size!r}, expected 'photo' (the photograph's own) or 'model' (the raw output)")
-        caption = self.caption(text)
-        tokens = self.vocabulary.encode([caption]).to(self.device)
+        tokens = self.vocabulary.encode([self.caption(text)]).to(self.device)
         whole = photo.pixels[None].to(self.device)
-        if box is None:
+        region_box = self.find_subject(photo) if focus and size == "photo" else None
+        if box is not None:
+            region_box = parse_box(box, height=photo.height, width=photo.width)
+        if region_box is None:
             return photo.with_pixels(self._edit(whole, tokens, strength, size, seed))
-        x, y, w, h = parse_box(box, height=photo.height, width=photo.width)
+        x, y, w, h = region_box
         region = whole[..., y : y + h, x : x + w]
         edited = self._edit(region, tokens, strength, size, seed)
         if size == "model":
             return photo.with_pixels(edited)
-        feather = FEATHER * min(h, w)
-        edge = soft_box(photo.height, photo.width, (x, y, w, h), feather=feather).to(self.device)
+        edge = soft_box(photo.height, photo.width, (x, y, w, h), feather=FEATHER * min(h, w)).to(self.device)
         edge = edge[..., y : y + h, x : x + w]
         result = whole.clone()
         result[..., y : y + h, x : x + w] = torch.where(edge > 0, region + edge * (edited - region), region)
         return photo.with_pixels(result)
+
+    @torch.inference_mode()
+    def find_subject(self, photo: Photo) -> Box | None:
+        """Where the model sees the subject, with some room around it: ``(x, y, width, height)`` in pixels.
+
+        None when it fills most of the photograph, when there is none, or when the model does not look for one. Several
+        subjects of like size share one box.
+        """
+        if not isinstance(self.model, TAGrid):
+            return None
+        side = self.model.image_size
+        seen = self.model.subject(resize(photo.pixels[None].to(self.device), (side, side)))[0, 0]
+        labels = measure.label((seen > 0.5).cpu().numpy())  # type: ignore[no-untyped-call]
+        found = measure.regionprops(labels)  # type: ignore[no-untyped-call]
+        largest = max((region.area for region in found), default=0)
+        boxes = [region.bbox for region in found if region.area >= max(MINOR * largest, 4)]
+        if not boxes:
+            return None
+        top, left, bottom, right = (
+            pick(edges) for pick, edges in zip((min, min, max, max), zip(*boxes, strict=True), strict=True)
+        )
+        room = ROOM * max(bottom - top, right - left)
+        x0, x1 = (round(min(max(v, 0), side) * photo.width / side) for v in (left - room, right + room))
+        y0, y1 = (round(min(max(v, 0), side) * photo.height / side) for v in (top - room, bottom + room))
+        small = max((x1 - x0) / photo.width, (y1 - y0) / photo.height) < CLOSE_UP
+        return (x0, y0, x1 - x0, y1 - y0) if small else None
 
     def caption(self, text: str) -> str:
         """The caption that is really used for `text`: checked, and completed by the checkpoint's template if a phrase.

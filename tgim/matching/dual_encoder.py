@@ -6,7 +6,7 @@ the symmetric cross-entropy over cosine similarities with a learned temperature)
 Differs from CLIP:
 - captions of the same class as the picture are not used as negatives, because they may well fit it;
 - the picture is pooled by learned spatial attention: captions speak of the subject, so the pooling learns where it is;
-- the networks are a small residual net and a bidirectional GRU (or word convolutions), because they train on a plain CPU.
+- the networks are a small residual net and a bidirectional GRU (or word convolutions), to train on a plain CPU.
 """
 
 from __future__ import annotations

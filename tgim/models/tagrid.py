@@ -14,7 +14,7 @@ Training needs no pairs (nothing is known about how a real photograph ought to l
 - with its own caption a picture stays what it is;
 - a small patch discriminator keeps colours plausible, a penalty keeps them inside the range;
 - drawn pictures, whose true edit is known, teach colour words and parts directly;
-- where the training data offer a guess at the subject (GrabCut), the mask is taught by it.
+- where the training data offer a guess at the subject (GrabCut), the mask is taught by it and by the drawn pictures.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
 import torch
-from kornia.filters import guided_blur
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,6 +31,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from tgim import checkpoint
 from tgim.data.batch import Batch, DrawnPairs
 from tgim.matching.dual_encoder import DualEncoder, DualEncoderConfig, ImageCode
+from tgim.matting import subject_mask
 from tgim.models.base import Config, Editing, Terms
 from tgim.text import TextCode, Tokens, Vocabulary
 
@@ -60,7 +60,7 @@ class Plan(NamedTuple):
     """An edit, small: predicted once from a small copy, applied at any resolution."""
 
     grid: Tensor  # (B, 12, bins, G, G), affine coefficients, row by row of the 3x4 matrix
-    mask: Tensor  # (B, 1, S, S) in [0, 1]
+    subject: Tensor  # (B, 1, S, S), probability that the subject is there
 
 
 class WordAttention(nn.Module):
@@ -257,17 +257,22 @@ class TAGrid(Editing):
         """Predict the edit of small pictures (B, 3, S, S) in [-1, 1]."""
         code, words = self.matching.encode_image(image), self.matching.encode_text(text)
         grid = self.generator.head(image, code, words)
-        return Plan(grid, firm(self.generator.subject(image, code)))
+        return Plan(grid, torch.sigmoid(self.generator.subject(image, code)))
+
+    def subject(self, image: Tensor) -> Tensor:
+        """Probability (B, 1, S, S) that the subject is there, in small pictures (B, 3, S, S) in [-1, 1]."""
+        return torch.sigmoid(self.generator.subject(image, self.matching.encode_image(image)))
 
     def recolour(self, image: Tensor, plan: Plan, *, strength: float = 1.0, strip: int = 256) -> Tensor:
         """Carry a plan out on photographs (B, 3, H, W) in [-1, 1] of any size; the same shape comes back, in [-1, 1].
 
-        Only pixels under the mask are touched; the others stay bit-identical. `strip` rows are worked on at a time.
+        Only pixels under the mask are touched; the others stay bit-identical. The mask is refined by the photograph's
+        own colours and edges (`tgim.matting`), which training does without. `strip` rows are worked on at a time.
         """
         result = image.clone()
         height, width = image.shape[-2:]
         for i, photo in enumerate(image):
-            mask = strength * upsample_mask(photo[None], plan.mask[i : i + 1])[0, 0]
+            mask = strength * subject_mask(photo[None], plan.subject[i : i + 1])[0, 0]
             for first in range(0, height, strip):
                 rows, columns = (mask[first : first + strip] > 0).nonzero(as_tuple=True)
                 if not len(rows):
@@ -369,20 +374,8 @@ def patch_discriminator(width: int) -> nn.Sequential:
     )
 
 
-def upsample_mask(image: Tensor, mask: Tensor) -> Tensor:
-    """A small mask (B, 1, S, S) at the size of the photographs (B, 3, H, W), its edge drawn to theirs, in [0, 1].
-
-    Guided filter (He et al., TPAMI 2013) at the small size, linear upsampling of its coefficients.
-    """
-    if image.shape[-2:] == mask.shape[-2:]:
-        return mask
-    coarser = max(1, min(image.shape[-2:]) // mask.shape[-1])
-    plain = F.interpolate(mask, image.shape[-2:], mode="bilinear", align_corners=False)
-    return guided_blur(image, plain, kernel_size=4 * coarser + 1, eps=1e-3, subsample=coarser).clamp(0, 1)
-
-
 def firm(logits: Tensor) -> Tensor:
-    """Mask from logits: 0 where the subject is less likely than 15 %, 1 above 55 % (GrabCut often misses parts of it).
+    """Training's mask from logits: 0 below a probability of 15 %, 1 above 55 % (GrabCut often misses parts).
 
     >>> firm(torch.tensor([-9.0, -0.6190, 9.0]))
     tensor([0.0000, 0.5000, 1.0000])
