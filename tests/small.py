@@ -1,0 +1,83 @@
+"""Every registered system at a tiny size, a batch for it, and a step of its training."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+import tgim.models
+from tgim.data.batch import Batch, DrawnPairs
+from tgim.matching import MATCHERS
+from tgim.models.base import Model
+from tgim.text import Vocabulary
+
+CAPTIONS = [
+    "this bird has a red head and breast",
+    "a small blue bird",
+    "a bird with yellow and black wings",
+    "white belly",
+]
+VOCABULARY = Vocabulary.build(CAPTIONS)
+ENCODER = {"image_size": 32, "width": 8, "blocks": 1, "word_size": 8, "embedding_size": 16}
+NARROW = {"image_size": 32, "width": 4, "residual_blocks": 1, "word_size": 6, "text_size": 8, "condition_size": 5}
+SIZES = {  # a system that is not named here is tried at its defaults
+    "tagrid": {"encoder": ENCODER, "width": 16, "bins": 3},
+    "tagan": NARROW,
+    "sisgan": NARROW,
+    "dual_encoder": ENCODER,
+}
+SYSTEMS: dict[str, type[Model]] = {  # those of the library: tests register some of their own
+    name: system
+    for registry in (tgim.models.MODELS, MATCHERS)
+    for name, system in registry.items()
+    if system.__module__.startswith("tgim.")
+}
+
+
+def model_of(name: str, *, stirred: bool = True, **options: object) -> Model:
+    """A small model in training mode; `stirred` so that no weight is the zero that it may start from."""
+    torch.manual_seed(0)
+    system = SYSTEMS[name]
+    config = system.Config(**{**SIZES.get(name, {}), **options})
+    model = system(config, vocabulary_size=len(VOCABULARY)).train()
+    if stirred:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    return model
+
+
+def batch_of(side: int = 32, count: int = 4) -> Batch:
+    """Pictures with captions, guesses at the subject (and pixels of which nothing is known), and drawn pairs."""
+    source = torch.Generator().manual_seed(1)
+    image, target = (torch.rand(count, 3, side, side, generator=source) * 2 - 1 for _ in range(2))
+    subject = torch.randint(-1, 2, (count, 1, side, side), generator=source).float()
+    text = VOCABULARY.encode([CAPTIONS[i % len(CAPTIONS)] for i in range(count)])
+    known = subject.clamp(0, 1)
+    drawn = DrawnPairs(image.flip(0), text.roll(), text, target, known, known)
+    return Batch(image=image, text=text, labels=torch.arange(count), subject=subject, drawn=drawn)
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def train(model: Model, batch: Batch, *, steps: int, lr: float = 1e-3, only: str | None = None) -> list[float]:
+    """Train as the loop does, each step from the same random numbers; returns the loss of each step, over networks.
+
+    With `only`, that network alone is trained, and its losses are returned.
+    """
+    optimizers = {net: torch.optim.Adam(trainable(getattr(model, net)).values(), lr) for net in model.networks}
+    losses = []
+    for _ in range(steps):
+        torch.manual_seed(7)
+        losses.append(0.0)
+        for network, terms in model.steps(batch):
+            if only not in (None, network):
+                continue
+            total = sum(terms.values())
+            optimizers[network].zero_grad()
+            total.backward(inputs=list(trainable(getattr(model, network)).values()))
+            optimizers[network].step()
+            losses[-1] += total.item()
+    return losses
