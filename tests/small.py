@@ -8,7 +8,7 @@ from torch import nn
 import tgim.models
 from tgim.data.batch import Batch, DrawnPairs
 from tgim.matching import MATCHERS
-from tgim.models.base import Model
+from tgim.model import Model
 from tgim.text import Vocabulary
 
 CAPTIONS = [

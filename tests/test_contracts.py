@@ -8,7 +8,7 @@ from small import SYSTEMS, VOCABULARY, batch_of, model_of, train, trainable
 
 from tgim import checkpoint
 from tgim.data.batch import Batch
-from tgim.models.base import Config, Editing, Model
+from tgim.model import Config, Editing, Model
 from tgim.text import Tokens
 
 EDITORS = [name for name, system in SYSTEMS.items() if issubclass(system, Editing)]

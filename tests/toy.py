@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.data.batch import Batch
+from tgim.model import Config, Editing, Terms
 from tgim.models import MODELS
-from tgim.models.base import Config, Editing, Terms
 from tgim.text import Tokens
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (30, 40, 210), "white": (230, 230, 230)}

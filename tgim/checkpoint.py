@@ -24,7 +24,7 @@ from tgim.errors import CheckpointError, TextError, nearest
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tgim.models.base import Model
+    from tgim.model import Model
     from tgim.text import Vocabulary
 
 FORMAT = 1  # raise it when an older tgim could no longer read what is written

@@ -17,7 +17,7 @@ from tgim.carry import Box, carry_change, parse_box, resize, soft_box
 from tgim.checkpoint import Checkpoint
 from tgim.errors import CheckpointError, TextError, UserError
 from tgim.images import Photo, Source, open_image
-from tgim.models.base import Editing
+from tgim.model import Editing
 from tgim.models.tagrid import TAGrid
 from tgim.text import complete
 

@@ -16,7 +16,7 @@ import torch
 from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch
 from tgim.images import contact_sheet
-from tgim.models.base import Editing
+from tgim.model import Editing
 from tgim.text import Vocabulary, pad
 
 PICTURES, CAPTIONS = 4, 3  # of a sample sheet

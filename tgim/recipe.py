@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from tgim.checkpoint import find_model
 from tgim.data.loader import DataConfig
 from tgim.errors import RecipeError, nearest
-from tgim.models.base import Config, Model
+from tgim.model import Config, Model
 
 
 class OptimizerConfig(BaseModel):

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from tgim import checkpoint
 from tgim.errors import CheckpointError
-from tgim.models.base import Model
+from tgim.model import Model
 
 FORMAT = 1
 KEY = "tgim_state"

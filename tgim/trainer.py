@@ -24,7 +24,7 @@ from tgim.data.batch import Batch
 from tgim.data.loader import Batches, DataConfig, vocabulary_of
 from tgim.errors import RecipeError, UserError
 from tgim.logs import RunLog, origin, read_log, sample_captions, sample_sheet, thin
-from tgim.models.base import Editing, Model, Terms
+from tgim.model import Editing, Model, Terms
 from tgim.recipe import OptimizerConfig, Recipe, TrainConfig
 from tgim.running import Prefetch, decoding, schedule, seed_step, stop_signals
 from tgim.text import Vocabulary

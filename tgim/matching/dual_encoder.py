@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tgim.data.batch import Batch
-from tgim.models.base import Config, Model, Terms
+from tgim.model import Config, Model, Terms
 from tgim.text import UNKNOWN, TextCode, Tokens
 
 

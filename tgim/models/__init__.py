@@ -1,6 +1,6 @@
 """Every editing system, by name: one paper, one file, one line here."""
 
-from tgim.models.base import Model
+from tgim.model import Model
 from tgim.models.sisgan import SISGAN
 from tgim.models.tagan import TAGAN
 from tgim.models.tagrid import TAGrid

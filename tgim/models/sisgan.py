@@ -50,7 +50,7 @@ from tgim.layers import (
     up,
 )
 from tgim.losses import cosines, gaussian_kl, ranking, real_fake
-from tgim.models.base import Config, Editing, Terms
+from tgim.model import Config, Editing, Terms
 from tgim.text import TextCode, Tokens, Vocabulary
 
 

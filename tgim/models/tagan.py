@@ -49,7 +49,7 @@ from tgim.layers import (
     up,
 )
 from tgim.losses import gaussian_kl, log_mixture, real_fake, real_fake_log
-from tgim.models.base import Config, Editing, Terms
+from tgim.model import Config, Editing, Terms
 from tgim.text import TextCode, Tokens, Vocabulary
 
 

@@ -32,7 +32,7 @@ from tgim import checkpoint
 from tgim.data.batch import Batch, DrawnPairs
 from tgim.matching.dual_encoder import DualEncoder, DualEncoderConfig, ImageCode
 from tgim.matting import subject_mask
-from tgim.models.base import Config, Editing, Terms
+from tgim.model import Config, Editing, Terms
 from tgim.text import TextCode, Tokens, Vocabulary
 
 

@@ -1,4 +1,4 @@
-"""What the loop, the checkpoint and the editor expect of a model."""
+"""What the loop, the checkpoint and the editor expect of a model, be it an editor or a matching model."""
 
 from __future__ import annotations
 
