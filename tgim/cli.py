@@ -103,6 +103,7 @@ def main() -> None:
 @click.option("--model", default="birds", show_default=True, help="Name (see tgim list) or file of a checkpoint.")
 @click.option("--strength", type=float, default=1.0, show_default=True, help="0 leaves the picture, 1 edits fully.")
 @click.option("--box", metavar="X,Y,W,H", help="Edit this region alone, in pixels from the upper left; soft edge.")
+@click.option("--focus/--no-focus", default=True, help="Look closer at a small subject.  [default: focus]")
 @click.option(
     "--size",
     type=click.Choice(["photo", "model"]),
