@@ -390,7 +390,7 @@ def test_a_closed_pipe_is_no_drama(tagrid_file):
     assert done.stderr == ""
 
 
-def test_ctrl_c_stops_training_and_resume_goes_on(here, recipe):
+def test_ctrl_c_saves_and_stops_training(here, recipe):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tgim", "train", str(recipe), "train.steps=100000", "--out", "run"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
@@ -402,6 +402,5 @@ def test_ctrl_c_stops_training_and_resume_goes_on(here, recipe):
     assert run.returncode == 130, stderr
     assert stderr.count("\n") == 1
     assert "--resume" in stderr
-    done = int(json.loads(log.read_text().splitlines()[-1])["step"])
-    result = tgim("train", recipe, f"train.steps={done + 2000}", "--out", "run", "--resume", "--dry-run")
-    assert result.exit_code == 0, result.output
+    assert Path("run/state.safetensors").exists()
+    assert Path("run/model.safetensors").exists()
