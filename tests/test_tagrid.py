@@ -292,7 +292,6 @@ def test_a_matching_model_that_is_not_there_is_told(tmp_path):
         TAGrid(TAGridConfig(matching=str(tmp_path / "nowhere.safetensors")), vocabulary_size=9)
 
 
-@pytest.mark.xfail(strict=True, reason="pydantic's error comes through")
 def test_a_matching_model_that_is_none_is_refused(tmp_path):
     editor = checkpoint.save(tmp_path / "tagan.safetensors", model_of("tagan"), vocabulary=VOCABULARY)
     with pytest.raises(UserError, match="dual_encoder"):

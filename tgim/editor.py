@@ -112,7 +112,7 @@ class Editor:
             raise UserError(f"size is {size!r}, expected 'photo' (the photograph's own) or 'model' (the raw output)")
         tokens = self.vocabulary.encode([self.caption(text)]).to(self.device)
         whole = photo.pixels[None].to(self.device)
-        region_box = self.find_subject(photo) if focus and size == "photo" else None
+        region_box = self.find_subject(photo) if focus and box is None and size == "photo" else None
         if box is not None:
             region_box = parse_box(box, height=photo.height, width=photo.width)
         if region_box is None:
@@ -151,7 +151,8 @@ class Editor:
         room = ROOM * max(bottom - top, right - left)
         x0, x1 = (round(min(max(v, 0), side) * photo.width / side) for v in (left - room, right + room))
         y0, y1 = (round(min(max(v, 0), side) * photo.height / side) for v in (top - room, bottom + room))
-        small = max((x1 - x0) / photo.width, (y1 - y0) / photo.height) < CLOSE_UP
+        share = max((x1 - x0) / photo.width, (y1 - y0) / photo.height)
+        small = share < CLOSE_UP and min(x1 - x0, y1 - y0) > 0
         return (x0, y0, x1 - x0, y1 - y0) if small else None
 
     def caption(self, text: str) -> str:

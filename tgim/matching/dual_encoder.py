@@ -105,9 +105,8 @@ class TextEncoder(nn.Module):
             self.mix: nn.Module = nn.GRU(config.word_size, config.word_size, batch_first=True, bidirectional=True)
         else:
             wide = 2 * config.word_size
-            self.mix = nn.Sequential(
-                nn.Conv1d(config.word_size, wide, 3, padding=1), nn.ReLU(), nn.Conv1d(wide, wide, 3, padding=1)
-            )
+            sizes = ((config.word_size, wide), (wide, wide))
+            self.mix = nn.ModuleList(nn.Conv1d(inputs, outputs, 3, padding=1) for inputs, outputs in sizes)
         self.project = nn.Linear(2 * config.word_size, config.embedding_size)
 
     def forward(self, tokens: Tokens) -> TextCode:
@@ -126,7 +125,10 @@ class TextEncoder(nn.Module):
             packed = pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
             out, _ = pad_packed_sequence(self.mix(packed)[0], batch_first=True, total_length=mask.shape[1])
             return out
-        return self.mix((vectors * mask[..., None]).mT).mT  # type: ignore[no-any-return]
+        x, real = vectors.mT, mask[:, None]
+        for i, convolution in enumerate(self.mix):  # type: ignore[arg-type]
+            x = convolution((F.relu(x) if i else x) * real)  # padding stays zero
+        return x.mT
 
 
 class Encoders(nn.Module):

@@ -30,6 +30,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from tgim import checkpoint
 from tgim.data.batch import Batch, DrawnPairs
+from tgim.errors import CheckpointError
 from tgim.matching.dual_encoder import DualEncoder, DualEncoderConfig, ImageCode
 from tgim.matting import subject_mask
 from tgim.model import Config, Editing, Terms
@@ -44,7 +45,7 @@ class TAGridConfig(Config):
     width: int = Field(96, ge=16, multiple_of=8)  # channels of the head
     bins: int = Field(6, ge=2)  # brightness bins of the grid
     bound: float = Field(1.2, gt=0)  # largest change of a coefficient from the identity
-    own_share: float = Field(0.25, ge=0, le=1)  # of the batch that is also edited with its own caption
+    own_share: float = Field(0.25, gt=0, le=1)  # of the batch that is also edited with its own caption; at least one
     match_scale: float = Field(12.0, gt=0)  # inverse temperature of the matching softmax
     match_weight: float = 1.0
     keep_weight: float = 1.5  # of the mean absolute change
@@ -293,7 +294,7 @@ class TAGrid(Editing):
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Discriminator on photographs and edits, then the generator on everything listed at the top of this file."""
         c = self.config
-        image, own_count = batch.image, round(c.own_share * len(batch.image))
+        image, own_count = batch.image, max(1, round(c.own_share * len(batch.image)))
         with torch.no_grad():
             code = self.matching.encode_image(image)
             own = self.matching.encode_text(batch.text)
@@ -360,7 +361,13 @@ def matching_config(config: TAGridConfig) -> DualEncoderConfig:
     """Sizes of the matching model that `config` names, or the defaults."""
     if config.matching is None:
         return DualEncoderConfig.model_validate({})
-    return DualEncoderConfig(**checkpoint.read_header(config.matching)["config"])
+    header = checkpoint.read_header(config.matching)
+    if header["name"] != DualEncoder.name:
+        raise CheckpointError(
+            f"{config.matching} is a {header['name']!r}, but model.matching must name a trained {DualEncoder.name!r}; "
+            "train one with a recipe matching_*.yaml"
+        )
+    return DualEncoderConfig(**header["config"])
 
 
 def patch_discriminator(width: int) -> nn.Sequential:
