@@ -126,7 +126,7 @@ class TextEncoder(nn.Module):
             out, _ = pad_packed_sequence(self.mix(packed)[0], batch_first=True, total_length=mask.shape[1])
             return out
         x, real = vectors.mT, mask[:, None]
-        for i, convolution in enumerate(self.mix):  # type: ignore[arg-type]
+        for i, convolution in enumerate(self.mix.children()):
             x = convolution((F.relu(x) if i else x) * real)  # padding stays zero
         return x.mT
 
