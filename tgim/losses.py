@@ -97,3 +97,14 @@ def ranking(scores: Tensor, *, margin: float = 0.2) -> Tensor:
     by_column = F.relu(margin + scores - right[None, :])
     wrong = ~torch.eye(len(scores), dtype=torch.bool, device=scores.device)
     return ((by_row + by_column) * wrong).sum() / len(scores)
+
+
+def known_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy in nats, mean over the places whose target is known (not negative); 0 when none is.
+
+    >>> known_cross_entropy(torch.tensor([0.0, 9.0]), torch.tensor([1.0, -1.0]))
+    tensor(0.6931)
+    """
+    known = (target >= 0).float()
+    loss = F.binary_cross_entropy_with_logits(logits, target.clamp(0, 1), reduction="none")
+    return (loss * known).sum() / known.sum().clamp(min=1)

@@ -31,6 +31,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from tgim import checkpoint
 from tgim.data.batch import Batch, DrawnPairs
 from tgim.errors import CheckpointError
+from tgim.losses import known_cross_entropy
 from tgim.matching.dual_encoder import DualEncoder, DualEncoderConfig, ImageCode
 from tgim.matting import subject_mask
 from tgim.model import Config, Editing, Terms
@@ -400,10 +401,3 @@ def random_shift(image: Tensor, pixels: int) -> Tensor:
 def roughness(grid: Tensor) -> Tensor:
     """Mean squared difference of neighbouring cells of a grid (B, 12, bins, G, G), in space and along the bins."""
     return sum((grid.diff(dim=dim).square().mean() for dim in (2, 3, 4)), grid.new_zeros(()))
-
-
-def known_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Binary cross-entropy in nats over the pixels whose target is not negative; 0 when there are none."""
-    known = (target >= 0).float()
-    loss = F.binary_cross_entropy_with_logits(logits, target.clamp(0, 1), reduction="none")
-    return (loss * known).sum() / known.sum().clamp(min=1)
