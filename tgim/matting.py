@@ -16,7 +16,7 @@ from tgim.carry import resize
 WORKING_SIZE = 256  # pixels, longer side, at which colours are weighed
 LEVELS = 16  # of each colour channel of a histogram
 TRUST = 0.6  # power of the colour evidence; 1 would take each pixel's colour for independent evidence
-CERTAIN_OUT, CERTAIN_IN = 0.25, 0.65  # probabilities that become 0 and 1
+CERTAIN_OUT, CERTAIN_IN = 0.10, 0.40  # probabilities that become 0 and 1; the guess tends to miss parts
 ROUNDS = 2  # of weighing colours by the mask, and the mask by colours
 
 

@@ -20,7 +20,7 @@ Training needs no pairs (nothing is known about how a real photograph ought to l
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -42,6 +42,7 @@ class TAGridConfig(Config):
     """Sizes and loss weights of TAGrid."""
 
     matching: str | None = None  # trained matching model: path of a checkpoint or name of an embedded one
+    start: str | None = None  # a trained TAGrid to go on from, by path or name; brings its own matching model
     encoder: DualEncoderConfig | None = None  # sizes of that model; filled in from its checkpoint
     width: int = Field(96, ge=16, multiple_of=8)  # channels of the head
     bins: int = Field(6, ge=2)  # brightness bins of the grid
@@ -237,11 +238,14 @@ class TAGrid(Editing):
     @classmethod
     def vocabulary_for(cls, config: TAGridConfig) -> Vocabulary | None:
         """The vocabulary of the matching model: captions must mean the same ids to both."""
-        return Vocabulary(checkpoint.read_header(config.matching)["vocabulary"]) if config.matching else None
+        source = config.start or config.matching
+        return Vocabulary(checkpoint.read_header(source)["vocabulary"]) if source else None
 
     def load_parts(self) -> None:
-        """Take the weights of the trained matching model; before training only."""
-        if self.config.matching:
+        """Take the weights of the TAGrid to start from, or of the trained matching model; before training only."""
+        if self.config.start:
+            self.load_state_dict(checkpoint.load(self.config.start).model.state_dict())
+        elif self.config.matching:
             trained = checkpoint.load(self.config.matching).model
             self.matching.load_state_dict(trained.state_dict())
 
@@ -360,15 +364,19 @@ class TAGrid(Editing):
 
 def matching_config(config: TAGridConfig) -> DualEncoderConfig:
     """Sizes of the matching model that `config` names, or the defaults."""
+    if config.start is not None:
+        return DualEncoderConfig(**wanted(config.start, TAGrid.name, "start")["config"]["encoder"])
     if config.matching is None:
         return DualEncoderConfig.model_validate({})
-    header = checkpoint.read_header(config.matching)
-    if header["name"] != DualEncoder.name:
-        raise CheckpointError(
-            f"{config.matching} is a {header['name']!r}, but model.matching must name a trained {DualEncoder.name!r}; "
-            "train one with a recipe matching_*.yaml"
-        )
-    return DualEncoderConfig(**header["config"])
+    return DualEncoderConfig(**wanted(config.matching, DualEncoder.name, "matching")["config"])
+
+
+def wanted(source: str, system: str, key: str) -> dict[str, Any]:
+    """The header of checkpoint `source`, or CheckpointError when it is of another system than `model.<key>` needs."""
+    header = checkpoint.read_header(source)
+    if header["name"] != system:
+        raise CheckpointError(f"{source} is a {header['name']!r}, but model.{key} must name a trained {system!r}")
+    return header
 
 
 def patch_discriminator(width: int) -> nn.Sequential:
@@ -383,12 +391,12 @@ def patch_discriminator(width: int) -> nn.Sequential:
 
 
 def firm(logits: Tensor) -> Tensor:
-    """Training's mask from logits: 0 below a probability of 15 %, 1 above 55 % (GrabCut often misses parts).
+    """Training's mask from logits: 0 below a probability of 5 %, 1 above 35 % (GrabCut misses much of a subject).
 
-    >>> firm(torch.tensor([-9.0, -0.6190, 9.0]))
-    tensor([0.0000, 0.5000, 1.0000])
+    >>> firm(torch.tensor([-9.0, 0.0, 9.0]))
+    tensor([0., 1., 1.])
     """
-    return ((torch.sigmoid(logits) - 0.15) / 0.4).clamp(0, 1)
+    return ((torch.sigmoid(logits) - 0.05) / 0.3).clamp(0, 1)
 
 
 def random_shift(image: Tensor, pixels: int) -> Tensor:
