@@ -1,0 +1,83 @@
+"""The checkpoints that come with the package: complete, small, and true to the text where the truth is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from tgim import checkpoint
+from tgim.card import model_card
+from tgim.data.synthetic import apply_caption, draw, random_scene, sample_picture
+from tgim.editor import Editor
+from tgim.images import open_image, to_uint8
+
+COLOURS = ("red", "yellow", "blue", "green")
+SAYS = {"birds": "this bird is {}", "flowers": "the petals of this flower are {}"}
+KIND = {"birds": "bird", "flowers": "flower"}
+
+
+@pytest.fixture(scope="module", params=sorted(SAYS))
+def editor(request):
+    editor = Editor.from_pretrained(request.param)
+    editor.name = request.param
+    return editor
+
+
+def test_a_checkpoint_is_small_and_says_what_it_is(editor):
+    card = model_card(editor.name)
+    assert card["megabytes"] <= 16
+    assert "research use" in card["card"]["licence"]
+    assert card["card"]["limits"]
+    assert any("edited" in line and "RMSE" in line for line in card["card"]["figures"])
+    assert card["data"]["split"] == "trainval"
+    assert card["training"]["commit"]
+    assert card["recipe"]["model"]["name"] == "tagrid"
+
+
+def test_an_embedded_checkpoint_needs_no_other_file(editor):
+    assert checkpoint.read_header(editor.name)["config"]["encoder"]
+
+
+def test_everyday_colours_are_known(editor):
+    words = "red orange yellow green blue purple pink brown gray grey black white"
+    assert editor.vocabulary.unknown(f"{SAYS[editor.name].format('')} {words}") == {}
+
+
+def drawn_edits(editor, count=16):
+    """Errors per scene: (inside before, inside after, outside the subject), mean absolute, of 255."""
+    source = np.random.default_rng(4711)  # scenes that no training pool holds
+    for i in range(count):
+        scene = random_scene(KIND[editor.name], source)
+        text = SAYS[editor.name].format(COLOURS[i % len(COLOURS)])
+        target = draw(apply_caption(scene, text), 128).image.astype(float)
+        drawing = draw(scene, 128)
+        before = drawing.image.astype(float)
+        after = np.asarray(editor(drawing.image, text)).astype(float)
+        changed = np.abs(target - before).max(-1) > 8
+        if changed.mean() < 0.02:
+            continue
+        outside = drawing.subject == 0
+        yield (
+            np.abs(target - before)[changed].mean(),
+            np.abs(target - after)[changed].mean(),
+            np.abs(after - before)[outside].mean(),
+        )
+
+
+def test_drawn_pictures_come_near_their_true_edit(editor):
+    before, after, outside = np.mean(list(drawn_edits(editor)), 0)
+    assert after < 0.6 * before
+    assert outside < 2.5
+
+
+def test_every_colour_word_moves_the_sample_towards_its_colour(editor):
+    photo = open_image(sample_picture(editor.name, size=(240, 320)))
+    red, blue = (
+        editor.edit_photo(photo, SAYS[editor.name].format(colour)).pixels.mean((1, 2)) for colour in ("red", "blue")
+    )
+    assert red[0] - red[2] > blue[0] - blue[2] + 0.05
+
+
+def test_equal_calls_give_equal_pictures(editor):
+    photo = open_image(sample_picture(editor.name, size=(100, 140)))
+    first, second = (to_uint8(editor.edit_photo(photo, "bright red").pixels) for _ in range(2))
+    assert torch.equal(first, second)
