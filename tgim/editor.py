@@ -75,7 +75,7 @@ class Editor:
         """Edit pictures one after the other, lazily; any sizes."""
         return (self(image, text, **options) for image in images)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def edit_photo(
         self,
         photo: Photo,
@@ -128,7 +128,7 @@ class Editor:
         result[..., y : y + h, x : x + w] = torch.where(edge > 0, region + edge * (edited - region), region)
         return photo.with_pixels(result)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def find_subject(self, photo: Photo) -> Box | None:
         """Where the model sees the subject, with some room around it: ``(x, y, width, height)`` in pixels.
 
