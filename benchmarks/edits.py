@@ -108,7 +108,7 @@ def rows(
                 {
                     **common,
                     "row": "edited",
-                    "model": Path(name).stem if "/" not in name else name,
+                    "model": Path(name).stem,
                     "strength": strength,
                     "recall@1": found(fit, task.choices(target=True)),
                     "rmse_target": rmse_target,

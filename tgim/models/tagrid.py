@@ -260,9 +260,11 @@ class TAGrid(Editing):
         return self
 
     def plan(self, image: Tensor, text: Tokens) -> Plan:
-        """Predict the edit of small pictures (B, 3, S, S) in [-1, 1]."""
+        """Predict the edit of small pictures (B, 3, S, S) in [-1, 1]; what fits its caption already is edited less."""
         code, words = self.matching.encode_image(image), self.matching.encode_text(text)
-        grid = self.generator.head(image, code, words)
+        identity = self.generator.head.identity.view(12, 1, 1, 1)
+        change = self.generator.head(image, code, words) - identity
+        grid = identity + need(code.embedding, words.sentence).view(-1, 1, 1, 1, 1) * change
         return Plan(grid, torch.sigmoid(self.generator.subject(image, code)))
 
     def subject(self, image: Tensor) -> Tensor:
@@ -388,6 +390,17 @@ def patch_discriminator(width: int) -> nn.Sequential:
         nn.LeakyReLU(0.2),
         spectral_norm(nn.Conv2d(2 * width, 1, 4, padding=1)),
     )
+
+
+def need(seen: Tensor, said: Tensor) -> Tensor:
+    """How much of an edit a picture needs: 1 up to a cosine of 0.3 with the caption, falling to 1/2 at 0.7; (B,).
+
+    Of training pictures and their own captions nine in ten have a larger cosine than 0.3, a quarter a larger than 0.7.
+
+    >>> need(torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    tensor([0.5000, 1.0000])
+    """
+    return 1 - 0.5 * (((seen * said).sum(1) - 0.3) / 0.4).clamp(0, 1)
 
 
 def firm(logits: Tensor) -> Tensor:
