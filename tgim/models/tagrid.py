@@ -111,6 +111,8 @@ class HeadBlock(nn.Module):
 class GridHead(nn.Module):
     """Features of picture and caption to the grid (B, 12, bins, G, G); the identity before any training."""
 
+    identity: Tensor  # (12,), coefficients that change nothing
+
     def __init__(self, config: TAGridConfig, encoder: DualEncoderConfig) -> None:
         super().__init__()
         self.bins, self.bound = config.bins, config.bound
@@ -135,7 +137,7 @@ class GridHead(nn.Module):
         for block in self.blocks:
             x = block(x, text, condition)
         change = self.leave(x).float().unflatten(1, (12, self.bins))
-        return self.identity.view(12, 1, 1, 1) + self.bound * torch.tanh(0.5 * change)  # type: ignore[operator]
+        return self.identity.view(12, 1, 1, 1) + self.bound * torch.tanh(0.5 * change)
 
 
 class SubjectMask(nn.Module):
