@@ -18,7 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = ("torch", "torchvision", "kornia", "numpy", "PIL", "pydantic", "skimage", "accelerate")
 LAYERS = (  # a module imports those of its own layer and of earlier ones
     {"_version", "errors"},
-    {"decode", "carry", "images", "matting", "text", "layers", "losses", "data", "model"},
+    {"decode", "carry", "images", "bilateral", "matting", "text", "layers", "losses", "data", "model"},
     {"encoders"},
     {"checkpoint"},
     {"models", "matching"},

@@ -29,6 +29,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from tgim import checkpoint
+from tgim.bilateral import apply_affine, look_up, roughness, slice_grid
 from tgim.data.batch import Batch, DrawnPairs
 from tgim.errors import CheckpointError
 from tgim.losses import known_cross_entropy
@@ -187,38 +188,6 @@ class Generator(nn.Module):
         self.head = GridHead(config, encoder)
         self.subject = SubjectMask(encoder)
         self.guide = Guide()
-
-
-def slice_grid(grid: Tensor, guide: Tensor) -> Tensor:
-    """Look up the transform of every pixel: grid (B, 12, bins, G, G), guide (B, 1, H, W) -> (B, 12, H, W)."""
-    batch, _, height, width = guide.shape
-    y, x = (((torch.arange(n, device=grid.device) + 0.5) / n) for n in (height, width))
-    x, y = x.expand(batch, height, width), y[:, None].expand(batch, height, width)
-    return look_up(grid, x.flatten(1), y.flatten(1), guide.flatten(1)).view(batch, 12, height, width)
-
-
-def look_up(grid: Tensor, x: Tensor, y: Tensor, guide: Tensor) -> Tensor:
-    """Trilinear look-up in a bilateral grid.
-
-    Args:
-        grid: (B, 12, bins, G, G).
-        x: (B, N) place from left to right, 0 to 1.
-        y: (B, N) place from top to bottom, 0 to 1.
-        guide: (B, N) 0 at the centre of the first bin, 1 at that of the last.
-
-    Returns:
-        (B, 12, N) affine coefficients.
-    """
-    bins = grid.shape[2]
-    where = torch.stack([2 * x - 1, 2 * y - 1, (2 * guide * (bins - 1) + 1) / bins - 1], -1)  # B, N, 3
-    return F.grid_sample(grid, where[:, None, None], padding_mode="border", align_corners=False)[:, :, 0, 0]
-
-
-def apply_affine(image: Tensor, coefficients: Tensor) -> Tensor:
-    """y = A [r g b 1]: (B, 3, ...) and (B, 12, ...) -> (B, 3, ...)."""
-    matrix = coefficients.reshape(len(image), 3, 4, *image.shape[2:])
-    turned: Tensor = (matrix[:, :, :3] * image[:, None]).sum(2)
-    return turned + matrix[:, :, 3]
 
 
 class TAGrid(Editing):
@@ -419,8 +388,3 @@ def random_shift(image: Tensor, pixels: int) -> Tensor:
     dy, dx = (int(v) for v in torch.randint(0, 2 * pixels + 1, (2,)))
     padded = F.pad(image, (pixels,) * 4, mode="replicate")
     return padded[..., dy : dy + image.shape[-2], dx : dx + image.shape[-1]]
-
-
-def roughness(grid: Tensor) -> Tensor:
-    """Mean squared difference of neighbouring cells of a grid (B, 12, bins, G, G), in space and along the bins."""
-    return sum((grid.diff(dim=dim).square().mean() for dim in (2, 3, 4)), grid.new_zeros(()))
