@@ -45,8 +45,9 @@ def list_models() -> tuple[str, ...]:
 class Editor:
     """Edits pictures by a caption of the wanted result.
 
-    >>> edit = Editor.from_pretrained("birds")  # doctest: +SKIP
-    >>> edit("bird.jpg", "a small blue bird with a white belly").save("edited.jpg")  # doctest: +SKIP
+    >>> edit = Editor.from_pretrained("birds")
+    >>> edit(Image.new("RGB", (90, 60), "gray"), "a small blue bird with a white belly").size
+    (90, 60)
     """
 
     def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu") -> None:

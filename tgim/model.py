@@ -43,7 +43,7 @@ class Model(nn.Module):
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield `(network, {term: loss})` in the paper's order; what follows a yield sees the updated network."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: every system says what it optimises
 
 
 class Editing(Model):
@@ -54,4 +54,4 @@ class Editing(Model):
 
         Equal calls give equal pictures: a model that draws noise uses its mean, or draws it from `seed`.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: every editor says how it edits

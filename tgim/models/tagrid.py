@@ -15,6 +15,9 @@ Training needs no pairs (nothing is known about how a real photograph ought to l
 - a small patch discriminator keeps colours plausible, a penalty keeps them inside the range;
 - drawn pictures, whose true edit is known, teach colour words and parts directly;
 - where the training data offer a guess at the subject (GrabCut), the mask is taught by it and by the drawn pictures.
+
+An edit differs from training's picture in two things: the mask is refined by the photograph (`tgim.matting`), and a
+picture that fits its caption already is changed less (`need`).
 """
 
 from __future__ import annotations
