@@ -55,3 +55,18 @@ class Editing(Model):
         Equal calls give equal pictures: a model that draws noise uses its mean, or draws it from `seed`.
         """
         raise NotImplementedError  # abstract: every editor says how it edits
+
+
+class Matching(Model):
+    """A model that says how well pictures and captions fit: the dot product of their embeddings.
+
+    Embeddings are of unit length wherever the system's own score is a cosine.
+    """
+
+    def embed_images(self, image: Tensor) -> Tensor:
+        """Embeddings (B, D) of pictures (B, 3, S, S) in [-1, 1], S the model's image size."""
+        raise NotImplementedError  # abstract: every matching model says how it sees
+
+    def embed_captions(self, text: Tokens) -> Tensor:
+        """Embeddings (B, D) of captions."""
+        raise NotImplementedError  # abstract: every matching model says how it reads

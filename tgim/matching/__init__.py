@@ -1,6 +1,6 @@
 """Image-text matching models, trained by the same loop as the editors."""
 
 from tgim.matching.dual_encoder import DualEncoder
-from tgim.model import Model
+from tgim.model import Matching
 
-MATCHERS: dict[str, type[Model]] = {"dual_encoder": DualEncoder}
+MATCHERS: dict[str, type[Matching]] = {"dual_encoder": DualEncoder}

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tgim.data.batch import Batch
-from tgim.model import Config, Model, Terms
+from tgim.model import Config, Matching, Terms
 from tgim.text import UNKNOWN, TextCode, Tokens
 
 
@@ -141,7 +141,7 @@ class Encoders(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))  # inverse temperature of the softmax
 
 
-class DualEncoder(Model):
+class DualEncoder(Matching):
     """Image-text matching by cosine similarity in one space."""
 
     name: ClassVar[str] = "dual_encoder"
@@ -163,6 +163,14 @@ class DualEncoder(Model):
         """Code of captions."""
         code: TextCode = self.encoders.text(tokens)
         return code
+
+    def embed_images(self, image: Tensor) -> Tensor:
+        """Unit embeddings (B, D) of pictures (B, 3, S, S) in [-1, 1]."""
+        return self.encode_image(image).embedding
+
+    def embed_captions(self, text: Tokens) -> Tensor:
+        """Unit embeddings (B, D) of captions."""
+        return self.encode_text(text).sentence
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """One phase: the symmetric cross-entropy, same-class pairs left out of the negatives."""
