@@ -24,7 +24,7 @@ LAYERS = (  # a module imports those of its own layer and of earlier ones
     {"models", "matching"},
     {"recipe", "state", "logs", "running", "trainer", "train", "editor", "convert", "card", "environment", "jobs"},
     {"features", "ranking", "evaluation"},
-    {"cli"},
+    {"cli", "cli_eval"},
     {"__main__"},
 )
 

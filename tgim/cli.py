@@ -360,3 +360,6 @@ def env(as_json: bool) -> None:
     for name, value in found.items():
         rows = [f"{key} {inner}" for key, inner in value.items()] if isinstance(value, dict) else value
         click.echo(f"{name.replace('_', ' '):<16}{', '.join(rows) if isinstance(rows, list) else rows}")
+
+
+import tgim.cli_eval  # noqa: E402, F401  adds its verbs to `main`, so it comes last
