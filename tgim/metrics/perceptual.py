@@ -1,0 +1,82 @@
+"""LPIPS: the distance of two pictures in the features of a network, weighted to agree with people."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from tgim.errors import UserError
+from tgim.metrics.checks import check_pair
+from tgim.metrics.weights import read_weights
+
+Backbone = Literal["alex", "vgg"]
+VARIABLE = "TGIM_LPIPS_BACKBONE"
+SOURCES = {
+    "alex": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    "vgg": "https://download.pytorch.org/models/vgg16-397923af.pth",
+}
+
+
+def lpips(x: Tensor, y: Tensor, *, network: nn.Module) -> Tensor:
+    """Learned perceptual distance of each pair; 0 for equal pictures and upwards, lower is better, no unit.
+
+    Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR 2018, version 0.1.
+
+    Args:
+        x: (N, 3, H, W) in [-1, 1], sides of at least 32 pixels.
+        y: of the same shape.
+        network: from `lpips_network`; figures are comparable only under one backbone.
+
+    >>> class Difference(torch.nn.Module):  # stands in for the network
+    ...     def forward(self, x, y):
+    ...         return (x - y).abs().mean((1, 2, 3), keepdim=True)
+    >>> lpips(torch.zeros(2, 3, 32, 32), torch.full((2, 3, 32, 32), 0.5), network=Difference())
+    tensor([0.5000, 0.5000])
+    """
+    check_pair(x, y, least=32)
+    with torch.no_grad():
+        parts = [network(a.float(), b.float()).flatten() for a, b in zip(x.split(32), y.split(32), strict=True)]
+    return torch.cat(parts)
+
+
+def lpips_network(path: str | Path | None = None, *, backbone: Backbone = "alex") -> nn.Module:
+    """The network for `lpips`: the linear heads come with the package lpips, the ImageNet backbone from a local file.
+
+    Args:
+        path: state dict of torchvision's alexnet or vgg16, ``.pth`` or ``.safetensors``; by default what the
+            environment variable TGIM_LPIPS_BACKBONE names. Nothing is downloaded.
+        backbone: "alex", which the authors advise for measuring, or "vgg".
+
+    Raises:
+        UserError: no file, or one that is not that network.
+    """
+    if backbone not in SOURCES:
+        raise UserError(f"backbone is {backbone!r}, expected 'alex' or 'vgg'")
+    what = f"torchvision's {'alexnet' if backbone == 'alex' else 'vgg16'} trained on ImageNet"
+    given = path if path is not None else os.environ.get(VARIABLE)
+    if not given:
+        raise UserError(f"LPIPS needs {what}: get {SOURCES[backbone]} and give its path, or set {VARIABLE} to it")
+    state = read_weights(given, what=what, source=SOURCES[backbone])
+    try:
+        import lpips as package
+    except ImportError:
+        raise UserError('LPIPS needs the package lpips; pip install "tgim[eval]"') from None
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")  # torchvision's about the way in which lpips calls it
+        network: nn.Module = package.LPIPS(net=backbone, pnet_rand=True, verbose=False)
+    for name, parameter in network.net.named_parameters():  # slice1.0.weight is torchvision's features.0.weight
+        key = f"features.{name.split('.', 1)[1]}"
+        if key not in state or state[key].shape != parameter.shape:
+            came = f"shape {tuple(state[key].shape)}" if key in state else "nothing"
+            raise UserError(
+                f"{given} has {came} for {key}, expected {tuple(parameter.shape)}: it is not {what}; "
+                f"get {SOURCES[backbone]}"
+            )
+        with torch.no_grad():
+            parameter.copy_(state[key])
+    return network.eval().requires_grad_(False)
