@@ -23,7 +23,7 @@ LAYERS = (  # a module imports those of its own layer and of earlier ones
     {"checkpoint"},
     {"models", "matching"},
     {"recipe", "state", "logs", "running", "trainer", "train", "editor", "convert", "card", "environment", "jobs"},
-    {"features", "ranking", "evaluation"},
+    {"features", "ranking", "evaluation", "reporting"},
     {"cli", "cli_eval"},
     {"__main__"},
 )

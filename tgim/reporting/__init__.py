@@ -1,0 +1,23 @@
+"""Results for people: tables, and one page that stands alone.
+
+Lines of `tgim.evaluation` go in; Markdown, plain text or HTML comes out. Nothing is measured here.
+"""
+
+from __future__ import annotations
+
+from tgim.reporting.page import page
+from tgim.reporting.pictures import Gallery, gallery_of
+from tgim.reporting.results import read_results
+from tgim.reporting.tables import Table, l2_tables, retrieval_tables, section_tables, summary_tables
+
+__all__ = [
+    "Gallery",
+    "Table",
+    "gallery_of",
+    "l2_tables",
+    "page",
+    "read_results",
+    "retrieval_tables",
+    "section_tables",
+    "summary_tables",
+]

@@ -1,0 +1,187 @@
+"""Result lines side by side: which may be compared, what they are called, how their figures are written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from pydantic import ValidationError
+
+from tgim.errors import UserError
+from tgim.evaluation.records import Line
+
+KeyT = TypeVar("KeyT")
+
+CEILING, FLOOR, CHANCE = "real", "unedited", "chance"  # names of the reference rows
+KINDS = ("reference", "baseline", "model")  # in the order of a table
+NAMES = {
+    CEILING: "photograph, its own caption",
+    FLOOR: "photograph, target caption",
+    CHANCE: "chance",
+    "identity": "identity",
+    "mean_colour": "mean colour",
+    "blur16": "16x blur",
+    "unrelated": "unrelated photograph",
+    "colour_shift": "colour shift",
+}
+METRICS = {
+    "rmse": "RMSE [-1, 1]",
+    "rmse_unit": "RMSE [0, 1]",
+    "mse": "MSE [-1, 1]",
+    "mse_unit": "MSE [0, 1]",
+    "recall@1": "R@1",
+    "recall@5": "R@5",
+    "recall@10": "R@10",
+    "mrr": "MRR",
+    "area": "trade-off area",
+    "fid": "FID",
+    "kid": "KID",
+    "inception_score": "IS",
+}
+SHARES = ("recall", "accuracy", "precision")  # metrics that are written as percentages
+
+
+class Setting(NamedTuple):
+    """What must be equal for the figures of two protocols to stand in one row."""
+
+    data: str
+    split: str
+    content: str
+    n: int
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.data}, {self.split} split, n {self.n:,}, seed {self.seed}"
+
+
+class Section(NamedTuple):
+    """What must be equal, beside the setting, for two figures of one protocol to stand in one table."""
+
+    protocol: str
+    size: int
+    judge: str | None
+    extractor: str | None
+
+    def __str__(self) -> str:
+        ruler = self.judge or self.extractor
+        return f"{self.protocol}, {self.size} px" + (f", {ruler}" if ruler else "")
+
+
+class Entrant(NamedTuple):
+    """One contender: two checkpoints of one name are two."""
+
+    name: str
+    kind: str
+    checkpoint: str | None
+
+
+def read_results(paths: Sequence[str | os.PathLike[str]]) -> list[Line]:
+    """The lines of results files; one that was measured again takes the place of the earlier one.
+
+    Raises:
+        UserError: no file, no line, or a line that is none of an evaluation.
+    """
+    lines: list[Line] = []
+    for path in map(Path, paths):
+        try:
+            rows = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} cannot be read ({error}); give a file of results, as tgim eval writes") from None
+        for number, row in enumerate(rows, 1):
+            if row.strip():
+                lines.append(_line(row, where=f"{path}, line {number}"))
+    if not lines:
+        raise UserError(f"{', '.join(map(str, paths)) or 'no file'}: no line of results; run tgim eval first")
+    return list({line.key: line for line in lines}.values())
+
+
+def _line(row: str, *, where: str) -> Line:
+    try:
+        return Line.model_validate_json(row)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        what = ".".join(map(str, fault["loc"])) or "it"
+        raise UserError(f"{where} is no line of results ({what}: {fault['msg']}); see tgim eval") from None
+
+
+def setting(line: Line) -> Setting:
+    """Data, split, content, n and seed of a line."""
+    return Setting(line.data, line.split, line.content, line.n, line.seed)
+
+
+def section(line: Line) -> Section:
+    """Protocol, size, judge and extractor of a line."""
+    return Section(line.protocol, line.size, line.judge, line.extractor)
+
+
+def entrant(line: Line) -> Entrant:
+    """The contender of a line."""
+    return Entrant(line.model, line.kind, line.checkpoint)
+
+
+def grouped(lines: Iterable[Line], by: Callable[[Line], KeyT]) -> dict[KeyT, list[Line]]:
+    """Lines by what `by` says of them, in the order in which each first appears."""
+    groups: dict[KeyT, list[Line]] = {}
+    for line in lines:
+        groups.setdefault(by(line), []).append(line)
+    return groups
+
+
+def pick(
+    lines: Iterable[Line],
+    metric: str,
+    *,
+    protocol: str | None = None,
+    model: str | Entrant | None = None,
+    strength: float | None = None,
+) -> Line | None:
+    """The first line with that metric, protocol and contender; without `strength`, the one at full strength.
+
+    >>> pick([], "rmse") is None
+    True
+    """
+    found = [
+        line
+        for line in lines
+        if line.metric == metric
+        and (protocol is None or line.protocol == protocol)
+        and (model is None or model in (line.model, entrant(line)))
+        and (strength is None or line.strength == strength)
+    ]
+    return max(found, key=lambda line: 1.0 if line.strength is None else line.strength, default=None)
+
+
+def label(who: Entrant, *, among: Iterable[Entrant] = ()) -> str:
+    """The contender's name for people; with the start of its checkpoint's hash where `among` has a namesake."""
+    name = NAMES.get(who.name, who.name) if who.kind != "model" else who.name
+    twins = {other for other in among if other.name == who.name}
+    return f"{name} ({(who.checkpoint or 'none')[:6]})" if len(twins) > 1 else name
+
+
+def metric_label(metric: str) -> str:
+    """The metric's name for people."""
+    return METRICS.get(metric, metric.replace("_", " "))
+
+
+def written(metric: str, value: float, *, sign: bool = True) -> str:
+    """A figure with the digits that its metric deserves.
+
+    >>> written("recall@1", 0.1234), written("rmse", 0.1234), written("recall@1", 0.5, sign=False)
+    ('12.3%', '0.123', '50.0')
+    """
+    if metric.startswith(SHARES) or metric.endswith(SHARES):
+        return f"{100 * value:.1f}" + ("%" if sign else "")
+    if metric in ("fid", "inception_score"):
+        return f"{value:.1f}"
+    return f"{value:.4f}" if metric in ("kid", "mse", "mse_unit") else f"{value:.3f}"
+
+
+def interval(line: Line) -> str:
+    """The line's 95 % interval, written like its figure.
+
+    The percent sign is left to the figure that it stands beside.
+    """
+    low, high = (written(line.metric, edge, sign=False) for edge in (line.low, line.high))
+    return f"{low} to {high}"

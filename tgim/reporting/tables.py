@@ -1,0 +1,255 @@
+"""Tables of result lines: references, baselines and models under each other, as Markdown and as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from tgim.evaluation.records import Line
+from tgim.reporting.results import (
+    CEILING,
+    KINDS,
+    NAMES,
+    Entrant,
+    entrant,
+    grouped,
+    interval,
+    label,
+    metric_label,
+    pick,
+    section,
+    setting,
+    written,
+)
+
+OWN, EDIT, RETRIEVAL, TRADEOFF, TRUTH = "l2-own-caption@1", "l2-edit@1", "retrieval@1", "tradeoff@1", "truth@1"
+READINGS = ("rmse", "rmse_unit", "mse", "mse_unit")  # of what the papers call L2
+ORDER = (*READINGS, "recall@1", "recall@5", "recall@10", "mrr")  # of columns; others follow as they come
+SOURCE = "Nam et al., NeurIPS 2018"
+PUBLISHED = {  # reconstruction error under the own caption, from SOURCE; norm, range and subset are not stated there
+    "cub": {"SISGAN": 0.30, "AttnGAN": 0.25, "TAGAN": 0.11},
+    "oxford102": {"SISGAN": 0.29, "AttnGAN": 0.32, "TAGAN": 0.11},
+}
+ROUNDING = 0.005  # of the published figures
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in a table; `line` where it is a measured figure."""
+
+    text: str
+    line: Line | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A contender's cells; `kind` as in `Line`, or "published"."""
+
+    name: str
+    kind: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under named columns (the first column, the rows' names, is not among them)."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    first: str = "contender"
+
+    def markdown(self) -> str:
+        """The table as Markdown, the best of several models in bold."""
+        rows = [(_plain(self.first), *map(_plain, self.columns)), ("---", *("--:" for _ in self.columns))]
+        for row in self.rows:
+            cells = (f"**{_plain(cell.text)}**" if cell.best else _plain(cell.text) for cell in row.cells)
+            rows.append((f"`{row.name}`" if row.kind == "model" else _plain(row.name), *cells))
+        lines = ["| " + " | ".join(cells) + " |" for cells in rows]
+        return (
+            "\n".join([f"**{_plain(self.title)}**", "", *lines, *(f"\n{_plain(note)}" for note in self.notes)]) + "\n"
+        )
+
+    def text(self) -> str:
+        """The table as plain text in columns, the best of several models with a star."""
+        rows = [(self.first, *self.columns)]
+        rows += [(row.name, *(cell.text + "*" * cell.best for cell in row.cells)) for row in self.rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join([cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))])
+            for cells in rows
+        ]
+        rule = "-" * len(lines[0])
+        return "\n".join([self.title, rule, lines[0], rule, *lines[1:], rule, *self.notes]) + "\n"
+
+
+def section_tables(lines: Iterable[Line], *, intervals: bool = True) -> list[Table]:
+    """A table for each protocol and for all that differs between figures which cannot be compared."""
+    groups = grouped(lines, lambda line: (setting(line), section(line)))
+    return [
+        _measured([line for line in part if line.metric != "area"] or part, f"{where[0]}: {where[1]}", intervals)
+        for where, part in groups.items()
+    ]
+
+
+def retrieval_tables(lines: Iterable[Line], *, intervals: bool = True) -> list[Table]:
+    """`retrieval@1` with ceiling, floor and chance, and what R@1 is of that of real photographs."""
+    tables = []
+    for table in section_tables((line for line in lines if line.protocol == RETRIEVAL), intervals=intervals):
+        at = next((i for i, name in enumerate(table.columns) if name == metric_label("recall@1")), None)
+        figures = {row.name: row.cells[at].line for row in table.rows} if at is not None else {}
+        real = figures.get(NAMES[CEILING])
+        note = "R@k: the target caption is among the first k of 100; 99 of them are of other classes."
+        if real is not None and real.value > 0:
+            rows = tuple(replace(row, cells=(*row.cells, Cell(_ratio(figures[row.name], real)))) for row in table.rows)
+            table = replace(table, columns=(*table.columns, "R@1 / real"), rows=rows)
+            note += " R@1 / real: how much of what the judge finds for a photograph and its own caption."
+        tables.append(replace(table, notes=(note,)))
+    return tables
+
+
+def l2_tables(lines: Iterable[Line], *, intervals: bool = True) -> list[Table]:
+    """The L2 table of the papers: own caption, four readings of L2, and beside them what was published.
+
+    A reading is excluded when a published figure is worse than an unrelated photograph is in it.
+    """
+    lines = list(lines)
+    tables = []
+    for table in section_tables((line for line in lines if line.protocol == OWN), intervals=intervals):
+        some = next(cell.line for row in table.rows for cell in row.cells if cell.line is not None)
+        published = PUBLISHED.get(some.data, {})
+        nothing = tuple(Cell(NOTHING) for _ in table.columns)
+        theirs = [
+            Row(f"{name} ({SOURCE})", "published", (Cell(f"{value:.2f}"), *nothing))
+            for name, value in published.items()
+        ]
+        own = [replace(row, cells=(Cell(NOTHING), *row.cells)) for row in table.rows]
+        like = [line for line in lines if setting(line) == setting(some) and line.size == some.size]
+        columns = ("published, norm unstated", *table.columns)
+        notes = tuple(excluded(like, published)) if published else ()
+        tables.append(replace(table, columns=columns, rows=(*theirs, *own), notes=notes))
+    return tables
+
+
+def excluded(lines: Iterable[Line], published: dict[str, float]) -> list[str]:
+    """What the row of an unrelated photograph says of each reading of the published figures, sentence by sentence."""
+    lines = list(lines)
+    worst = max(published, key=lambda name: published[name])
+    figures = {}
+    for metric in READINGS:
+        # under its own caption the photograph that a caption was written for may be the picture itself: then the edit's
+        found = [pick(lines, metric, protocol=protocol, model="unrelated") for protocol in (OWN, EDIT)]
+        figures[metric] = next((line for line in found if line is not None and line.value > 0), None)
+    known = {metric: line for metric, line in figures.items() if line is not None}
+    opening = f"The published figures are those of {SOURCE}; norm, range and subset are not stated there."
+    if not known:
+        return [f"{opening} Without a row of an unrelated photograph no reading of them can be excluded."]
+    out = {m for m, line in known.items() if published[worst] - ROUNDING > max(line.high, line.value)}
+    sentences = [opening]
+    for metric, line in known.items():
+        unrelated = f"an unrelated photograph scores {line.value:.3f} in {metric_label(metric)}"
+        if metric in out:
+            claim = f"{worst}'s {published[worst]:.2f} cannot be that"
+            sentences.append(f"Excluded: {metric_label(metric)}; {unrelated}, so {claim}: any other picture is closer.")
+        else:
+            sentences.append(f"Not excluded: {metric_label(metric)}; {unrelated}.")
+    return sentences
+
+
+def summary_tables(lines: Iterable[Line]) -> list[Table]:
+    """For each data set one table that fits a README: retrieval, preservation, trade-off and truth in one row."""
+    lines = list(lines)
+    truth = [line for line in lines if line.protocol == TRUTH]
+    tables = []
+    for where, part in grouped((line for line in lines if line.protocol != TRUTH), setting).items():
+        names = {line.checkpoint for line in part if line.kind == "model"}
+        drawn = {line.content for line in truth if line.kind == "model" and line.checkpoint in names}
+        known = [line for line in truth if line.content in drawn]
+        real = pick(part, "recall@1", protocol=RETRIEVAL, model=CEILING)
+        everyone = grouped(part, entrant)
+        rows = [
+            Row(label(who, among=everyone), who.kind, _summary(who, part, known, real))
+            for who in sorted(everyone, key=lambda who: _place(who, part))
+        ]
+        judges = sorted({line.judge for line in part if line.judge})
+        sizes = sorted({line.size for line in part})
+        by = f"; judge {', '.join(judges)}" if judges else ""
+        title = f"{where}; {' and '.join(map(str, sizes))} px{by}"
+        columns = ("R@1 of 100 (of real)", "RMSE, own caption", "RMSE, target caption", "trade-off area", "parts true")
+        tables.append(Table(title, columns, tuple(rows)))
+    return tables
+
+
+def _summary(who: Entrant, part: list[Line], truth: list[Line], real: Line | None) -> tuple[Cell, ...]:
+    found = pick(part, "recall@1", protocol=RETRIEVAL, model=who)
+    share = f" ({_ratio(found, real)})" if found is not None and real is not None and real.value > 0 else ""
+    figures = (
+        pick(part, "rmse", protocol=OWN, model=who),
+        pick(part, "rmse", protocol=EDIT, model=who),
+        pick(part, "area", protocol=TRADEOFF, model=who),
+        pick(truth, "part_accuracy", protocol=TRUTH, model=who),
+    )
+    return (
+        Cell(written("recall@1", found.value) + share if found is not None else NOTHING, found),
+        *(Cell(NOTHING if line is None else written(line.metric, line.value), line) for line in figures),
+    )
+
+
+def ranking(lines: Iterable[Line]) -> list[tuple[Entrant, Line]]:
+    """The contenders of one setting by their trade-off area, the largest first."""
+    found = {entrant(line): line for line in lines if line.protocol == TRADEOFF and line.metric == "area"}
+    return sorted(found.items(), key=lambda pair: (-pair[1].value, pair[0].name))
+
+
+def _measured(lines: Sequence[Line], title: str, intervals: bool) -> Table:
+    """One row for each contender and strength, one column for each metric."""
+    metrics = sorted(dict.fromkeys(line.metric for line in lines), key=lambda m: ORDER.index(m) if m in ORDER else 99)
+    everyone = grouped(lines, entrant)
+    best = _best(lines)
+    rows = []
+    for who in sorted(everyone, key=lambda who: _place(who, lines)):
+        strengths = grouped(everyone[who], lambda line: line.strength)
+        for strength in sorted(strengths, key=lambda s: 1.0 if s is None else s):
+            name = label(who, among=everyone)
+            if strength is not None and (len(strengths) > 1 or strength != 1):
+                name += f", strength {strength:g}"
+            cells = []
+            for metric in metrics:
+                line = next((line for line in strengths[strength] if line.metric == metric), None)
+                text = NOTHING if line is None else written(metric, line.value)
+                if line is not None and intervals and line.low < line.high:
+                    text += f" ({interval(line)})"
+                cells.append(Cell(text, line, best=line is not None and line is best.get(metric)))
+            rows.append(Row(name, who.kind, tuple(cells)))
+    return Table(title, tuple(map(metric_label, metrics)), tuple(rows))
+
+
+def _best(lines: Sequence[Line]) -> dict[str, Line]:
+    """The best line of each metric among models, where there are several: a baseline is no winner."""
+    best = {}
+    for metric, part in grouped((line for line in lines if line.kind == "model"), lambda line: line.metric).items():
+        if len(part) > 1:
+            best[metric] = max(part, key=lambda line: line.value if line.higher_is_better else -line.value)
+    return best
+
+
+def _place(who: Entrant, lines: Sequence[Line]) -> tuple[int, int, float, str]:
+    """Sorts references first, then baselines, then models, the best of the first metric first."""
+    order = {name: i for i, name in enumerate(NAMES)}
+    own = [line for line in lines if entrant(line) == who]
+    area = pick(own, "area") or pick(own, "recall@1") or own[0]
+    good = area.value if area.higher_is_better else -area.value
+    rank = order.get(who.name, len(order)) if who.kind != "model" else len(order)
+    return (KINDS.index(who.kind), rank, -good, who.name)
+
+
+def _ratio(line: Line | None, real: Line) -> str:
+    return NOTHING if line is None else f"{line.value / real.value:.2f}"
+
+
+def _plain(text: str) -> str:
+    """Text that a Markdown cell holds as it is."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
