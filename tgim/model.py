@@ -57,10 +57,15 @@ class Editing(Model):
         raise NotImplementedError  # abstract: every editor says how it edits
 
 
-class Matching(Model):
-    """A model that says how well pictures and captions fit: the dot product of their embeddings.
+Codes = tuple[Tensor, ...]  # what a matching model keeps of B pictures or captions; each tensor starts with B
 
-    Embeddings are of unit length wherever the system's own score is a cosine.
+
+class Matching(Model):
+    """A model that says how well pictures and captions fit.
+
+    One vector stands for each picture and each caption (`embed_images`, `embed_captions`), of unit length wherever the
+    system's own score is a cosine. A system whose score is more than their dot product, because it looks at words and
+    regions, says so by its own `read_images`, `read_captions` and `scores`.
     """
 
     def embed_images(self, image: Tensor) -> Tensor:
@@ -70,3 +75,15 @@ class Matching(Model):
     def embed_captions(self, text: Tokens) -> Tensor:
         """Embeddings (B, D) of captions."""
         raise NotImplementedError  # abstract: every matching model says how it reads
+
+    def read_images(self, image: Tensor) -> Codes:
+        """What `scores` needs to know of pictures (B, 3, S, S) in [-1, 1]."""
+        return (self.embed_images(image),)
+
+    def read_captions(self, text: Tokens) -> Codes:
+        """What `scores` needs to know of captions."""
+        return (self.embed_captions(text),)
+
+    def scores(self, images: Codes, captions: Codes) -> Tensor:
+        """How well each of B pictures fits each of N captions: (B, N), higher is better."""
+        return images[0] @ captions[0].T

@@ -1,0 +1,182 @@
+"""Late interaction: each word of a caption looks for its own place in the picture; several such models side by side.
+
+Khattab and Zaharia, "ColBERT", SIGIR 2020, section 3.3 (the best match of each word, summed), between words and regions
+as in Yao et al., "FILIP", ICLR 2022, section 3.1. A member's score of a picture and a caption joins two cosines:
+
+    s = (a cos(picture, sentence) + b sum_t w_t max_r cos(word t, region r)) / (a + b),     sum_t w_t = 1
+
+It is what edits are judged by, for what is true of an unseen bird is a new mixture of old facts: a red head, a white
+belly. No editor is trained against it.
+
+Differs from them:
+- the weight w of a word is learned from the word in its caption: "this bird has" says little;
+- captions of the same class as the picture are not used as negatives, because they may well fit it;
+- members differ by their starting weights alone; their scores are averaged, and their embeddings joined;
+- out of training a picture is seen together with its mirror image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import ClassVar, NamedTuple, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tgim.data.batch import Batch
+from tgim.matching.dual_encoder import DualEncoderConfig, Residual, TextEncoder, contrastive, halve
+from tgim.model import Codes, Config, Matching, Terms
+from tgim.text import TextCode, Tokens
+
+
+class LateInteractionConfig(Config):
+    """Sizes; the defaults train in about an hour on one CPU core."""
+
+    image_size: int = Field(64, ge=32, multiple_of=8)  # pixels, square
+    members: int = Field(3, ge=1)  # models side by side
+    width: int = Field(32, ge=8)  # channels at half resolution; doubled at a quarter and again at an eighth
+    blocks: int = Field(2, ge=1)  # residual blocks at each of the two coarse resolutions
+    glances: int = Field(4, ge=1)  # places that are pooled apart for the picture's embedding
+    word_size: int = Field(128, ge=8)  # E, width of a word vector and of each direction of the text encoder
+    embedding_size: int = Field(128, ge=8)  # D, of a member's pictures and sentences
+    match_size: int = Field(96, ge=8)  # K, of words and regions
+    word_dropout: float = Field(0.1, ge=0, lt=1)  # probability that a training word is replaced by "unknown"
+    sentence_weight: float = Field(0.3, ge=0)  # of a second loss on the embeddings alone
+
+
+class Seen(NamedTuple):
+    """One member's code of B pictures."""
+
+    whole: Tensor  # (B, D), unit length
+    regions: Tensor  # (B, K, R), unit length over K
+
+
+class Read(NamedTuple):
+    """One member's code of N captions."""
+
+    sentence: Tensor  # (N, D), unit length
+    words: Tensor  # (N, T, K), unit length over K
+    weights: Tensor  # (N, T), sum to one; 0 on padding
+
+
+class Member(nn.Module):
+    """Both encoders of one model and how they are weighed."""
+
+    def __init__(self, config: LateInteractionConfig, vocabulary_size: int) -> None:
+        super().__init__()
+        half, quarter, eighth = config.width, 2 * config.width, 4 * config.width
+        self.trunk = nn.Sequential(
+            halve(3, half),
+            Residual(half),
+            halve(half, quarter),
+            *(Residual(quarter) for _ in range(config.blocks)),
+            halve(quarter, eighth),
+            *(Residual(eighth) for _ in range(config.blocks)),
+        )
+        self.glance = nn.Conv2d(eighth, config.glances, 1)
+        self.project = nn.Linear((config.glances + 1) * eighth, config.embedding_size)
+        self.region = nn.Conv2d(eighth, config.match_size, 1)
+        sizes = config.model_dump(include={"word_size", "embedding_size", "word_dropout"})
+        self.text = TextEncoder(DualEncoderConfig(**sizes), vocabulary_size)
+        self.word = nn.Linear(2 * config.word_size, config.match_size)
+        self.weigh = nn.Linear(2 * config.word_size, 1)
+        self.log_scales = nn.Parameter(torch.full((2,), math.log(10.0)))  # log a, log b
+
+    def see(self, image: Tensor) -> Seen:
+        """Code of pictures (B, 3, S, S)."""
+        features = self.trunk(image)  # B, C, S/8, S/8
+        places = self.glance(features).float().flatten(2).softmax(-1)  # B, G, R
+        pooled = places @ features.float().flatten(2).mT  # B, G, C
+        pooled = torch.cat([pooled.flatten(1), features.float().mean((2, 3))], 1)
+        regions = self.region(features).float().flatten(2)
+        return Seen(F.normalize(self.project(pooled).float(), dim=1), F.normalize(regions, dim=1))
+
+    def see_both(self, image: Tensor) -> Seen:
+        """`see`, out of training joined with that of the mirror image: its regions are added, wholes averaged."""
+        seen = self.see(image)
+        if self.training:
+            return seen
+        mirrored = self.see(image.flip(-1))
+        whole = F.normalize(seen.whole + mirrored.whole, dim=1)
+        return Seen(whole, torch.cat([seen.regions, mirrored.regions], 2))
+
+    def read(self, tokens: Tokens) -> Read:
+        """Code of captions."""
+        code: TextCode = self.text(tokens)
+        worth = self.weigh(code.words).float().squeeze(-1).masked_fill(~code.mask, -1e4)
+        return Read(code.sentence, F.normalize(self.word(code.words).float(), dim=-1), worth.softmax(-1))
+
+    def scores(self, seen: Seen, read: Read) -> tuple[Tensor, Tensor]:
+        """Cosines of pictures with sentences, and of words with their best regions: (B, N) each."""
+        kind = torch.bfloat16 if self.training else torch.float32  # B N T R numbers, gone through often
+        best = torch.einsum("bkr,ntk->bntr", seen.regions.to(kind), read.words.to(kind)).max(-1).values
+        return seen.whole @ read.sentence.T, (best.float() * read.weights).sum(-1)
+
+    def scales(self) -> Tensor:
+        """(2,) the weights a and b."""
+        return self.log_scales.exp().clamp(max=100)
+
+
+class Members(nn.ModuleList):
+    """All members: one network for the loop."""
+
+
+class LateInteraction(Matching):
+    """Image-text matching by words and regions, averaged over members."""
+
+    name: ClassVar[str] = "late_interaction"
+    Config: ClassVar[type[Config]] = LateInteractionConfig
+    networks: ClassVar[tuple[str, ...]] = ("members",)
+    averaged: ClassVar[tuple[str, ...]] = ("members",)
+
+    def __init__(self, config: LateInteractionConfig, *, vocabulary_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.members = Members(Member(config, vocabulary_size) for _ in range(config.members))
+
+    def embed_images(self, image: Tensor) -> Tensor:
+        """Unit embeddings (B, M D) of pictures (B, 3, S, S) in [-1, 1]: those of the members side by side."""
+        parts = [member.see_both(image).whole for member in self._members()]
+        return torch.cat(parts, 1) / math.sqrt(len(parts))
+
+    def embed_captions(self, text: Tokens) -> Tensor:
+        """Unit embeddings (B, M D) of captions; the dot product with a picture's is the members' mean cosine."""
+        parts = [member.read(text).sentence for member in self._members()]
+        return torch.cat(parts, 1) / math.sqrt(len(parts))
+
+    def read_images(self, image: Tensor) -> Codes:
+        """The picture as a whole and its regions, of each member in turn."""
+        return tuple(part for member in self._members() for part in member.see_both(image))
+
+    def read_captions(self, text: Tokens) -> Codes:
+        """Sentences, words and their weights of each member in turn."""
+        return tuple(part for member in self._members() for part in member.read(text))
+
+    def scores(self, images: Codes, captions: Codes) -> Tensor:
+        """Mean over members of s, in [-1, 1]: (B, N)."""
+        total = images[0].new_zeros(len(images[0]), len(captions[0]))
+        for i, member in enumerate(self._members()):
+            parts = member.scores(Seen(*images[2 * i : 2 * i + 2]), Read(*captions[3 * i : 3 * i + 3]))
+            a, b = member.scales() / member.scales().sum()
+            total = total + a * parts[0] + b * parts[1]
+        return total / len(self.members)
+
+    def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+        """One phase: each member's symmetric cross-entropy, same-class pairs left out of the negatives."""
+        joint: list[Tensor] = []
+        alone: list[Tensor] = []
+        for member in self._members():
+            whole, words = member.scores(member.see(batch.image), member.read(batch.text))
+            a, b = member.scales()
+            joint += contrastive(a * whole + b * words, batch.labels)
+            alone += contrastive(a * whole, batch.labels)
+        terms = {"words_and_sentence": 0.5 * torch.stack(joint).sum()}
+        if self.config.sentence_weight:
+            terms["sentence"] = 0.5 * self.config.sentence_weight * torch.stack(alone).sum()
+        yield "members", terms
+
+    def _members(self) -> list[Member]:
+        return cast(list[Member], list(self.members))
