@@ -1,22 +1,41 @@
-"""The verbs that judge: `tgim match` ranks pictures and captions by each other."""
+"""The verbs that judge: `tgim match` ranks pictures and captions by each other, `tgim eval` measures editors."""
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgim.cli import FILE, as_json, main, say, warn
-from tgim.errors import TextError, UserError
+from tgim.cli import FILE, as_json, fail, main, say, warn
+from tgim.errors import DataError, TextError, UserError, nearest
 
 if TYPE_CHECKING:
-    from tgim.ranking import Ranking
+    from tgim.data.loader import DataConfig
+    from tgim.evaluation import Line
 
 TOP = 10  # entries of a list that are printed for people
+NAMED: dict[str, dict[str, Any]] = {  # what --data may name instead of a folder
+    "cub": {"name": "cub"},
+    "oxford102": {"name": "oxford102"},
+    "synthetic": {"name": "synthetic", "drawn_kind": "birds"},
+    "synthetic-flowers": {"name": "synthetic", "drawn_kind": "flowers"},
+}
+JUDGES = {"cub": "judge-birds", "oxford102": "judge-flowers"}
+PROTOCOLS = {  # what --help says of each
+    "l2-own-caption@1": "RMSE under the picture's own captions: what nobody asked to change",
+    "l2-edit@1": "RMSE under the target caption: what the edit costs",
+    "retrieval@1": "the judge looks for the target caption among 100: recall, mrr",
+    "tradeoff@1": "recall against RMSE at four strengths; the area ranks editors",
+    "mp@1": "manipulative precision: what fits the caption times what was kept",
+    "directional@1": "whether picture and caption moved the same way",
+    "truth@1": "drawn pictures against their true edit (--data synthetic)",
+    "realism@1": "FID, KID and inception score of the edited pictures",
+}
 
 
 @main.command()
@@ -81,10 +100,10 @@ def match(
             progress=progress,
         )
     if as_json:
-        for pair in pairs(found, top=top):
-            say(pair | {"model": model})
+        for pair in found.pairs(top=top):
+            say(pair | {"image": click.format_filename(pair["image"]), "model": model})
     else:
-        click.echo(ranked_lists(found, top=top or TOP))
+        click.echo(click.format_filename(found.text(top=top or TOP)))
     for error in found.failed:
         click.echo(f"tgim: failed: {' '.join(error.split())}", err=True)
     if found.failed:
@@ -119,43 +138,187 @@ def read_texts(file: Path) -> list[str]:
     return texts
 
 
-def pairs(found: Ranking, *, top: int | None) -> Iterator[dict[str, Any]]:
-    """Every pair with its score and both ranks: by text, the pictures best first; of one picture, the texts best first.
+HELP = f"""Measure how well models edit.
 
-    `top` keeps so many of each list.
+Pictures of classes that were never trained on are edited by captions of other pictures, and judged by a matching model
+that no editor learned from. Trivial baselines and references stand in every table.
+
+\b
+tgim eval --model birds --data cub --out results.jsonl
+tgim eval --model birds --data cub --protocol retrieval,tradeoff --limit 200
+tgim eval --model mine.safetensors --data my_birds --judge my_judge.safetensors
+
+Protocols:
+
+\b
+{chr(10).join(f"  {name:<18}{what}" for name, what in PROTOCOLS.items())}
+
+DATA is a folder as "tgim data check" knows them, or a name: cub, oxford102 (below $TGIM_DATA), synthetic (drawn birds),
+synthetic-flowers. Classes and a hundred pictures are not needed, but figures of few pictures have wide intervals.
+
+Figures are added to --out one by one, each with its 95 % bootstrap interval over pictures. What is in the file already
+is not measured again: after ctrl-C or a crash, the same command goes on.
+"""
+
+
+@main.command(name="eval", help=HELP)
+@click.option("--model", "models", multiple=True, required=True, help="Name or file of an editor; may be repeated.")
+@click.option("--data", required=True, metavar="PATH|NAME", help="What is edited; see above.")
+@click.option(
+    "--kind", type=click.Choice(["cub", "oxford102", "folder"]), help="Layout of PATH.  [default: recognised]"
+)
+@click.option(
+    "--split", type=click.Choice(["train", "val", "trainval", "test", "all"]), default="test", show_default=True
+)
+@click.option("--protocol", default="all", show_default=True, metavar="NAME[,NAME]", help="Or all that the data allow.")
+@click.option("--out", type=FILE, help="File of JSON lines that the figures are added to.")
+@click.option(
+    "--judge", help="Name or file of a matching model.  [default: judge-birds for cub, judge-flowers for oxford102]"
+)
+@click.option("--baselines/--no-baselines", default=True, help="Measure trivial editors, too.  [default: baselines]")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the target captions.")
+@click.option("--limit", type=click.IntRange(2), metavar="N", help="Measure on this many pictures, a seeded choice.")
+@click.option(
+    "--size", type=click.IntRange(16, 1024), metavar="PX", help="Side of the pictures.  [default: the model's]"
+)
+@click.option("--extractor", help="Of realism: file of the Inception weights, or a matching model.")
+@as_json
+def evaluate_command(
+    models: tuple[str, ...],
+    data: str,
+    kind: str | None,
+    split: str,
+    protocol: str,
+    out: Path | None,
+    judge: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Measure models; the text above is what --help prints."""
+    from tqdm import tqdm
+
+    names = protocol_names(protocol)
+    if out is not None:
+        check_out(out)
+    config = data_config(data, kind=kind, split=split)
+    from tgim.evaluation import evaluate, read_lines
+
+    judge = judge or JUDGES.get(config.name)
+    if judge is None:
+        names = without_judge(names, config)
+    before = len(read_lines(out)) if out is not None and out.exists() else 0
+    if before:
+        click.echo(f"tgim: {out} holds {before} figures; they are not measured again", err=True)
+    form = "{desc}: {n_fmt} of {total_fmt} {bar} {elapsed}<{remaining}"
+    try:
+        with tqdm(disable=None, leave=False, bar_format=form) as bar:
+
+            def progress(what: str, done: int, total: int) -> None:
+                if bar.desc != f"{what}: " or bar.total != total:
+                    bar.reset(total=total)
+                    bar.set_description(what, refresh=False)
+                bar.update(done - bar.n)
+
+            lines = evaluate(
+                models, data=config, protocols=names or "all", judge=judge, out=out, progress=progress, **options
+            )
+    except KeyboardInterrupt:
+        kept = f"{len(read_lines(out))} figures are in {out}" if out and out.exists() else "give --out to keep figures"
+        fail(f"interrupted; {kept}{', the same command goes on' if out else ''}", code=130, kind="")
+    if as_json:
+        for line in lines:
+            say(line.model_dump(mode="json"))
+    else:
+        click.echo(tables(lines))
+    if out is not None:
+        new = len(read_lines(out)) - before
+        said = f"{new} figures were added to {out}" if new else f"nothing was measured again: all is in {out}"
+        click.echo(f"tgim: {said}", err=True)
+
+
+def protocol_names(text: str) -> list[str]:
+    """The protocols of ``"all"`` (none are listed then) or a list with commas; versions may be left out.
+
+    Raises:
+        UserError: one is unknown.
+
+    >>> protocol_names("retrieval,mp@1")
+    ['retrieval@1', 'mp@1']
     """
-    picture_ranks, text_ranks = found.pictures.argsort(1).T + 1, found.captions.argsort(1) + 1  # both (N, T)
-    for name, rows, columns in lists(found):
-        del name
-        for row, column in list(zip(rows, columns, strict=True))[:top]:
-            yield {
-                "text": found.texts[column],
-                "image": click.format_filename(found.images[row]),
-                "score": round(float(found.scores[row, column]), 6),
-                "picture_rank": int(picture_ranks[row, column]),
-                "text_rank": int(text_ranks[row, column]),
-            }
+    if text == "all":
+        return []
+    short = {name.split("@")[0]: name for name in PROTOCOLS}
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in PROTOCOLS and name not in short:
+            hint = nearest(name, [*short, *PROTOCOLS])
+            raise UserError(f"protocol {name!r} is unknown{hint} (there are: all, {', '.join(short)})")
+    if not names:
+        raise UserError(f"--protocol names nothing; expected all, or some of {', '.join(short)}")
+    return list(dict.fromkeys(short.get(name, name) for name in names))
 
 
-def lists(found: Ranking) -> Iterator[tuple[str, list[int], list[int]]]:
-    """What is listed: a heading, and the rows and columns of the scores below it, best first."""
-    count = len(found.images)
-    if count == 1:
-        yield found.images[0], [0] * len(found.texts), found.captions[0].tolist()
-        return
-    for column, (text, order) in enumerate(zip(found.texts, found.pictures, strict=True)):
-        yield text, order.tolist(), [column] * count
+def check_out(out: Path) -> None:
+    """Refuse a results file that could not be written, before hours are spent; UserError."""
+    if out.is_dir():
+        raise UserError(f"{out} is a folder, expected a file; give --out {out / 'results.jsonl'}")
+    if not out.parent.is_dir():
+        raise UserError(f"{out} cannot be written: the folder {out.parent} does not exist; create it first")
+    if not os.access(out if out.exists() else out.parent, os.W_OK):
+        raise UserError(f"{out} cannot be written: it is write-protected; name another --out")
 
 
-def ranked_lists(found: Ranking, *, top: int) -> str:
-    """The lists as text: place, score, and the picture's or the caption's name."""
-    blocks = []
-    for heading, rows, columns in lists(found):
-        lines = [click.format_filename(heading)]
-        for place, (row, column) in enumerate(list(zip(rows, columns, strict=True))[:top], 1):
-            name = found.texts[column] if len(found.images) == 1 else found.images[row]
-            lines.append(f"{place:>6}  {found.scores[row, column]:6.3f}  {click.format_filename(name)}")
-        if len(rows) > top:
-            lines.append(f"{'':>6}  and {len(rows) - top:,} more; --top {len(rows)} shows all")
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
+def data_config(data: str, *, kind: str | None, split: str) -> DataConfig:
+    """What --data and --kind name.
+
+    Raises:
+        DataError: no such folder, none of the known layouts, or a name without $TGIM_DATA.
+    """
+    from tgim.data.base import existing
+    from tgim.data.loader import DataConfig
+    from tgim.data.report import detect
+
+    chosen: Any = {"name": kind, "root": data}
+    if data in NAMED and kind is None:
+        chosen = NAMED[data]
+        if chosen["name"] != "synthetic" and not os.environ.get("TGIM_DATA"):
+            raise DataError(f"--data {data} is looked for below TGIM_DATA, which is not set; set it, or give the path")
+    elif kind is None:
+        if not Path(data).expanduser().exists():
+            hint = nearest(data, NAMED)
+            raise DataError(f"data set {data} is not there{hint}; give a folder, or one of {', '.join(NAMED)}")
+        chosen = {"name": detect(existing(data)), "root": data}
+    config = DataConfig(**{**chosen, "split": split})
+    if config.name != "synthetic":
+        existing(config.folder)
+    return config
+
+
+def without_judge(names: list[str], config: DataConfig) -> list[str]:
+    """The protocols that are measured when there is no judge.
+
+    Raises:
+        UserError: one of them needs one, unless all were asked for of drawn pictures.
+    """
+    from tgim.evaluation import PROTOCOLS as known
+
+    drawn = config.name == "synthetic"
+    chosen = names or [name for name, protocol in known.items() if drawn or not protocol.needs_truth]
+    needing = [name for name in chosen if known[name].needs_judge]
+    if needing and (names or not drawn):
+        root = config.root or "drawn pictures"
+        train = f"tgim train recipes/judge_birds.yaml data.name=folder data.root={root} --out runs/judge"
+        raise UserError(
+            f"{', '.join(needing)} of {root} need a judge that knows its words; give --judge with a matching model "
+            f"that no editor learned from, such as runs/judge/model.safetensors after: {train}"
+        )
+    return [name for name in chosen if name not in needing]
+
+
+def tables(lines: Sequence[Line]) -> str:
+    """The figures as text: for each protocol references, baselines and models under each other."""
+    from tgim.reporting import section_tables
+
+    area = [line for line in lines if line.metric == "area"]
+    parts = [[line for line in lines if line.metric != "area"], area]
+    return "\n".join(table.text() for part in parts for table in section_tables(part)).rstrip("\n")

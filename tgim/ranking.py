@@ -58,6 +58,44 @@ class Ranking:
         """(N, T): for each picture the columns of the captions, best first; of equal scores the earlier one."""
         return np.argsort(-self.scores, axis=1, kind="stable")
 
+    def pairs(self, *, top: int | None = None) -> Iterator[dict[str, Any]]:
+        """Every pair as JSON values, best first: of each caption its pictures; of a single picture its captions.
+
+        The keys are text, image, score, picture_rank (the picture's place for the text, from 1) and text_rank (the
+        text's place for the picture). `top` keeps so many of each list.
+        """
+        picture_ranks, text_ranks = self.pictures.argsort(1).T + 1, self.captions.argsort(1) + 1  # both (N, T)
+        for _, listed in self._lists():
+            for row, column in listed[:top]:
+                yield {
+                    "text": self.texts[column],
+                    "image": self.images[row],
+                    "score": round(float(self.scores[row, column]), 6),
+                    "picture_rank": int(picture_ranks[row, column]),
+                    "text_rank": int(text_ranks[row, column]),
+                }
+
+    def text(self, *, top: int) -> str:
+        """The lists of `pairs` for people, `top` of each: place, score and name under a heading."""
+        blocks = []
+        for heading, listed in self._lists():
+            lines = [heading]
+            for place, (row, column) in enumerate(listed[:top], 1):
+                name = self.texts[column] if len(self.images) == 1 else self.images[row]
+                lines.append(f"{place:>6}  {self.scores[row, column]:6.3f}  {name}")
+            if len(listed) > top:
+                lines.append(f"        and {len(listed) - top:,} more")
+            blocks.append("\n".join(lines))
+        return "\n\n".join(blocks)
+
+    def _lists(self) -> Iterator[tuple[str, list[tuple[int, int]]]]:
+        """What is listed: a heading, and below it (row, column) of scores, best first."""
+        if len(self.images) == 1:
+            yield self.images[0], [(0, column) for column in self.captions[0].tolist()]
+            return
+        for column, order in enumerate(self.pictures.tolist()):
+            yield self.texts[column], [(row, column) for row in order]
+
 
 def rank(
     images: Sequence[Source],
