@@ -1,4 +1,4 @@
-"""Laws of the ranking: scores are the cosines of the model's own embeddings, whatever the order or the company."""
+"""Laws of the ranking: scores are the model's own for each pair, whatever the order or the company."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from tgim.data.cache import decode
 from tgim.editor import UnknownWordWarning
 from tgim.errors import CheckpointError, ImageError, TextError, UserError
 from tgim.images import from_uint8
+from tgim.model import Matching
 
+MATCHERS = [name for name, system in small.SYSTEMS.items() if issubclass(system, Matching)]
 TEXTS = ["this bird has a red head and breast", "a small blue bird", "white belly"]
 
 
@@ -41,26 +43,34 @@ def photos(tmp_path_factory):
     return sorted(folder.iterdir())
 
 
-def brute_force(matcher, photos, captions):
+def brute_force(source, photos, captions):
     """Scores one pair at a time."""
-    source = checkpoint.load(matcher)
     rows = []
     with torch.no_grad():
         for path in photos:
-            pixels = torch.tensor(decode(path, size=32)).permute(2, 0, 1)
-            seen = source.model.embed_images(from_uint8(pixels)[None])[0]
-            said = [source.model.embed_captions(source.vocabulary.encode([caption]))[0] for caption in captions]
-            rows.append([torch.cosine_similarity(seen, each, dim=0).item() for each in said])
+            pixels = torch.tensor(decode(path, size=source.model.image_size)).permute(2, 0, 1)
+            seen = source.model.read_images(from_uint8(pixels)[None])
+            said = [source.model.read_captions(source.vocabulary.encode([caption])) for caption in captions]
+            rows.append([source.model.scores(seen, each).item() for each in said])
     return np.array(rows)
 
 
-def test_scores_are_cosines_and_orders_follow_them(matcher, photos, monkeypatch):
-    expected = brute_force(matcher, photos, [*TEXTS[:2], "this bird has a white belly"])
+@pytest.mark.parametrize("name", MATCHERS)
+def test_scores_are_the_models_own_for_each_pair(photos, name):
+    source = checkpoint.Checkpoint(small.model_of(name).eval(), small.VOCABULARY, "{}")
+    expected = brute_force(source, photos, TEXTS)
+    scores = ranking.rank(photos, TEXTS, model=source).scores
+    np.testing.assert_allclose(scores, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_orders_follow_the_scores_and_phrases_are_completed(matcher, photos, monkeypatch):
+    expected = brute_force(checkpoint.load(matcher), photos, [*TEXTS[:2], "this bird has a white belly"])
     for chunk in (2, 64):
         monkeypatch.setattr(ranking, "CHUNK", chunk)
         found = ranking.rank(photos, TEXTS, model=matcher)
         assert found.images == tuple(map(str, photos))
         assert found.texts == tuple(TEXTS)
+        assert abs(found.scores).max() <= 1
         np.testing.assert_allclose(found.scores, expected, atol=1e-5)
         for column, order in enumerate(found.pictures):
             assert order.tolist() == sorted(range(5), key=lambda row, c=column: -found.scores[row, c])

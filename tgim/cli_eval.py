@@ -66,8 +66,8 @@ def match(
     tgim match bird.jpg --text "a red bird" --text "a small blue bird"
     tgim match photos --texts captions.txt --top 3 --json
 
-    For each caption the pictures are listed, best first; for a single picture, the captions. The score is the cosine of
-    their embeddings, -1 to 1: it ranks what one call compares, is no probability, and says nothing between models.
+    For each caption the pictures are listed, best first; for a single picture, the captions. The score is the model's
+    own, of most a cosine, -1 to 1: it ranks what one call compares, is no probability, and says nothing between models.
 
     --json prints a line for each pair: text, image, score, the picture's rank for the text (picture_rank) and the
     text's for the picture (text_rank). Pictures that cannot be read are named at the end; the exit code is 1 then.

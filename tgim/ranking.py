@@ -1,8 +1,8 @@
-"""Which pictures fit a caption best, and which captions a picture: both sides embedded by a matching model.
+"""Which pictures fit a caption best, and which captions a picture, by the score of a matching model.
 
 Pictures are read as data sets are (large JPEGs at a reduced scale) and scaled to the model's square, so that a picture
-gets the score here that it gets where the model was trained and judged. They are embedded a few at a time: a folder
-costs the memory of its embeddings, not of its pictures.
+gets the score here that it gets where the model was trained and where it judges. They are read and scored a few at a
+time: a folder costs the memory of its scores, not of its pictures.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
-from torch.nn import functional as F
 
 from tgim import checkpoint
 from tgim.checkpoint import Checkpoint
@@ -31,7 +29,7 @@ from tgim.images import Source, from_uint8, open_image
 from tgim.model import Matching
 from tgim.text import complete
 
-CHUNK = 64  # pictures or captions that are embedded at a time
+CHUNK = 64  # pictures, and captions, that are looked at together
 READ_ERRORS = (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError)
 
 
@@ -39,8 +37,8 @@ READ_ERRORS = (OSError, ValueError, SyntaxError, MemoryError, Image.Decompressio
 class Ranking:
     """How well N pictures and T captions fit.
 
-    Scores are cosines, from -1 to 1. They order what was compared in one call; they are no probabilities, and say
-    nothing between models.
+    Scores are the model's own, of most models a cosine, -1 to 1. They order what was compared in one call; they are no
+    probabilities, and say nothing between models.
     """
 
     images: tuple[str, ...]  # names of the N pictures that could be read, in the order they were given
@@ -127,23 +125,27 @@ def rank(
         raise ImageError("there is no picture to rank; give one or more")
     source = model if isinstance(model, Checkpoint) else open_matching(model, device=device)
     matching = _matching(source, "the checkpoint").to(torch.device(device)).eval()
-    sentences = embed_captions(source, read_captions(source, texts), device=device)
+    sentences = check_captions(source, texts)
     names, failed, parts = [], [], []
     with torch.inference_mode():
+        said = [
+            matching.read_captions(source.vocabulary.encode(sentences[first : first + CHUNK]).to(device))
+            for first in range(0, len(sentences), CHUNK)
+        ]
         for read in _read(images, size=matching.image_size):
             good = [(name, pixels) for name, pixels in read if not isinstance(pixels, str)]
             failed += [pixels for _, pixels in read if isinstance(pixels, str)]
             if good:
                 pixels = torch.from_numpy(np.stack([pixels for _, pixels in good])).permute(0, 3, 1, 2)
-                parts.append(_unit(matching.embed_images(from_uint8(pixels).to(device))))
+                seen = matching.read_images(from_uint8(pixels).to(device))
+                parts.append(torch.cat([matching.scores(seen, captions).float() for captions in said], 1).cpu())
                 names += [name for name, _ in good]
             if progress is not None:
                 progress(len(names) + len(failed), len(images))
     if not parts:
         several = f"none of the {len(failed)} pictures can be read; the first: " if len(failed) > 1 else ""
         raise ImageError(f"{several}{failed[0]}")
-    scores = (torch.cat(parts) @ sentences.T).clamp(-1, 1).cpu().numpy()
-    return Ranking(tuple(names), tuple(texts), scores, tuple(failed))
+    return Ranking(tuple(names), tuple(texts), torch.cat(parts).numpy(), tuple(failed))
 
 
 def open_matching(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
@@ -160,7 +162,7 @@ def open_matching(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoin
     return source
 
 
-def read_captions(source: Checkpoint, texts: Sequence[str]) -> list[str]:
+def check_captions(source: Checkpoint, texts: Sequence[str]) -> list[str]:
     """The captions that are really used for `texts`: checked, and phrases completed by the checkpoint's template.
 
     Warns with `UnknownWordWarning`, once for each unknown word.
@@ -182,14 +184,6 @@ def read_captions(source: Checkpoint, texts: Sequence[str]) -> list[str]:
         hint = f"; nearest known: {', '.join(near)}" if near else ""
         warnings.warn(f"unknown word {word!r} is ignored{hint}", UnknownWordWarning, stacklevel=3)
     return result
-
-
-@torch.inference_mode()
-def embed_captions(source: Checkpoint, captions: Sequence[str], *, device: str = "cpu") -> Tensor:
-    """Unit embeddings (T, D) of captions."""
-    matching = _matching(source, "the checkpoint")
-    parts = (captions[first : first + CHUNK] for first in range(0, len(captions), CHUNK))
-    return torch.cat([_unit(matching.embed_captions(source.vocabulary.encode(part).to(device))) for part in parts])
 
 
 def read_square(source: Source, *, size: int) -> NDArray[np.uint8]:
@@ -225,10 +219,6 @@ def _read(images: Sequence[Source], *, size: int) -> Iterator[list[tuple[str, An
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for first in range(0, len(images), CHUNK):
             yield list(pool.map(one, range(first, min(first + CHUNK, len(images)))))
-
-
-def _unit(embedding: Tensor) -> Tensor:
-    return F.normalize(embedding.float(), dim=1)
 
 
 def _matching(source: Checkpoint, name: str) -> Matching:
