@@ -15,6 +15,7 @@ from tgim.data.scenes import (
     SYNONYMS,
     Rng,
     Scene,
+    palette,
     pick_colour,
     split_colour,
 )
@@ -154,9 +155,32 @@ def edit_scene(scene: Scene, rng: Rng) -> tuple[str, Scene]:
     return caption, apply_caption(scene, caption)
 
 
+def swap_scene(scene: Scene, rng: Rng, words: Sequence[str]) -> tuple[tuple[str, Scene], tuple[str, Scene]] | None:
+    """Two wishes that differ by which part gets which colour ("red head and white belly", "white head and red belly").
+
+    Each is a caption and the scene that it asks for. The captions have one wording and name two of `words`, which share
+    no part; None when fewer than two can be chosen.
+    """
+    weights = {word: weight for word, weight in _GROUPS[scene.kind].items() if word in words}
+    chosen = _choose(weights, rng, 2)
+    if len(chosen) < 2:
+        return None
+    shared = sorted(set.intersection(*(set(palette(WORDS[scene.kind][word][0])) for word in chosen)))
+    one, other = (shared[i] for i in rng.choice(len(shared), size=2, replace=False))
+    start = _one(rng, f"this {scene.kind} has ", f"a {scene.kind} with ", "")
+    wishes = []
+    for colours in ((one, other), (other, one)):
+        named = [f"{colour} {word}" for colour, word in zip(colours, chosen, strict=True)]
+        if start:
+            named = [text if word in _PLURAL else _article(text) for text, word in zip(named, chosen, strict=True)]
+        caption = start + " and ".join(named)
+        wishes.append((caption, apply_caption(scene, caption)))
+    return wishes[0], wishes[1]
+
+
 def _choose(weights: Mapping[str, int], rng: Rng, count: int, taken: Sequence[str] = ()) -> list[str]:
     """`count` words whose parts do not overlap."""
-    kind = "bird" if "head" in weights else "flower"
+    kind = "bird" if weights.keys() <= _BIRD_GROUPS.keys() else "flower"
     words = list(weights)
     chosen: list[str] = []
     used = {part for word in taken for part in WORDS[kind][word]}
@@ -305,4 +329,4 @@ def _write_flower(scene: Scene, rng: Rng, whole: str, mentions: list[Mention]) -
     return _one(rng, f"this flower has {parts}", f"a {size}flower with {parts}", parts, f"the flower has {parts}")
 
 
-__all__ = ["BIRD_PARTS", "PARTS", "WORDS", "apply_caption", "caption_of", "edit_scene", "read_caption"]
+__all__ = ["BIRD_PARTS", "PARTS", "WORDS", "apply_caption", "caption_of", "edit_scene", "read_caption", "swap_scene"]

@@ -153,11 +153,15 @@ def shade(name: str, at: Sequence[float] | np.ndarray = (0.5, 0.5, 0.5)) -> tupl
     return colorsys.hsv_to_rgb(hue / 360 % 1, min(saturation, 1.0), min(value, 1.0))
 
 
+def palette(part: str) -> Mapping[str, int]:
+    """The colour words that a part may be given, each with how often nature gives it."""
+    return PALETTES.get(part, _PLUMAGE)
+
+
 def pick_colour(part: str, rng: Rng, *, flat: float = 0.0) -> str:
     """A colour for a part: mostly what nature gives it, with probability `flat` any of the words of its palette."""
-    palette = PALETTES.get(part, _PLUMAGE)
-    words = list(palette)
-    weights = np.ones(len(words)) if rng.random() < flat else np.array(list(palette.values()), float)
+    words = list(palette(part))
+    weights = np.ones(len(words)) if rng.random() < flat else np.array(list(palette(part).values()), float)
     word = words[int(rng.choice(len(words), p=weights / weights.sum()))]
     if rng.random() < 0.2 and " " not in word:
         fits = [modifier for modifier, bases in MODIFIED.items() if word in bases]

@@ -20,18 +20,19 @@ from numpy.typing import NDArray
 from tgim.data.drawing import Canvas, Exposed, Field, Layers, Light, Rgb
 from tgim.data.drawn_backdrops import backdrop
 from tgim.data.drawn_birds import bird
-from tgim.data.drawn_captions import apply_caption, caption_of, edit_scene, read_caption
+from tgim.data.drawn_captions import apply_caption, caption_of, edit_scene, read_caption, swap_scene
 from tgim.data.drawn_flowers import flower
 from tgim.data.scenes import COLOURS, PARTS, Rng, Scene, random_scene, shade
 from tgim.errors import DataError, nearest
 
 __all__ = [
-    "COLOURS", "PARTS", "Drawing", "Pair", "PairArrays", "Scene", "apply_caption", "caption_of", "draw", "draw_pair",
-    "draw_pairs", "edit_scene", "random_pair", "random_scene", "read_caption", "sample_picture", "shade",
+    "COLOURS", "PARTS", "UNDER", "Drawing", "Pair", "PairArrays", "Scene", "albedos", "apply_caption", "caption_of",
+    "draw", "draw_pair", "draw_pairs", "edit_scene", "expose", "random_pair", "random_scene", "read_caption",
+    "sample_picture", "shade", "swap_scene", "visible_parts",
 ]  # fmt: skip
 
 KINDS = {"birds": "bird", "flowers": "flower"}
-_UNDER = {"wingbars": "wings", "edges": "petals", "stamen": "center"}  # whose colour an absent pattern shows
+UNDER = {"wingbars": "wings", "edges": "petals", "stamen": "center"}  # whose colour an absent pattern shows
 # Plumages as nature has them, for `sample_picture`.
 _SAMPLES = (
     "a blue bird with an orange throat and breast and a white belly and a black beak and black eyes and gray feet",
@@ -86,19 +87,19 @@ def draw(scene: Scene, size: int | tuple[int, int]) -> Drawing:
     Raises:
         DataError: a side under 8 pixels.
     """
-    exposed = _expose(scene, size)
-    return Drawing(exposed.paint(_albedo(scene)), exposed.subject, _parts(exposed, scene))
+    exposed = expose(scene, size)
+    return Drawing(exposed.paint(albedos(scene)), exposed.subject, visible_parts(exposed, scene))
 
 
 def draw_pair(pair: Pair, size: int | tuple[int, int]) -> tuple[Drawing, NDArray[np.uint8], Field]:
     """The drawn source, the true edited picture (H, W, 3) and the mask (H, W) in [0, 1] of what differs."""
-    exposed = _expose(pair.source, size)
-    before, after = _albedo(pair.source), _albedo(pair.target)
+    exposed = expose(pair.source, size)
+    before, after = albedos(pair.source), albedos(pair.target)
     change = np.zeros(exposed.grain.shape, np.float32)
     for part, mask in exposed.parts.items():
         if before[part] != after[part]:
             change += mask
-    source = Drawing(exposed.paint(before), exposed.subject, _parts(exposed, pair.source))
+    source = Drawing(exposed.paint(before), exposed.subject, visible_parts(exposed, pair.source))
     return source, exposed.paint(after), np.clip(change, 0, 1)
 
 
@@ -136,20 +137,22 @@ def sample_picture(
     return draw(scene, size).image
 
 
-def _albedo(scene: Scene) -> dict[str, Rgb]:
-    return {part: scene.albedo(part if colour else _UNDER[part]) for part, colour in scene.colours}
+def albedos(scene: Scene) -> dict[str, Rgb]:
+    """sRGB in [0, 1] of every part; an absent pattern has the colour of the part that shows in its place."""
+    return {part: scene.albedo(part if colour else UNDER[part]) for part, colour in scene.colours}
 
 
-def _parts(exposed: Exposed, scene: Scene) -> dict[str, Field]:
+def visible_parts(exposed: Exposed, scene: Scene) -> dict[str, Field]:
     """Visible share of each part; an absent pattern counts as the part that shows in its place."""
     masks = dict(exposed.parts)
-    for pattern, under in _UNDER.items():
+    for pattern, under in UNDER.items():
         if pattern in masks and not scene.colour(pattern):
             masks[under] = np.clip(masks.pop(pattern) + masks.get(under, np.float32(0)), 0, 1)
     return masks
 
 
-def _expose(scene: Scene, size: int | tuple[int, int]) -> Exposed:
+def expose(scene: Scene, size: int | tuple[int, int]) -> Exposed:
+    """The scene without its part colours: `Exposed.paint` with the `albedos` of any repainting gives the picture."""
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 8:
         raise DataError(f"size {size} is too small to draw; take at least 8 pixels a side")

@@ -4,10 +4,13 @@ The renderer knows how each part of a drawing would look, under the picture's ow
 word can mean. A part answers to the word one of whose shades comes nearest to the part's mean colour (CIELAB). Nothing
 is learned, and nobody's judgement of colour is asked: the looks are those that the captions were written for.
 
->>> pair = random_pair("flower", np.random.default_rng(8))
+>>> from tgim.data.synthetic import random_pair
+>>> pair = random_pair("flower", np.random.default_rng(3))
 >>> truth = expose(pair.source, 48).paint(albedos(pair.target))
->>> [(q.part, q.word, q.changed, q.answer(truth)) for q in questions(pair, 48)][0]
-('petals', 'purple', True, 'purple')
+>>> pair.target_caption
+'this flower is white with yellow anthers and tips'
+>>> {q.part: (q.changed, q.answer(truth)) for q in questions(pair, 48)}
+{'edges': (True, 'yellow'), 'petals': (False, 'white'), 'leaves': (False, 'green')}
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ from tgim.data.synthetic import UNDER, Pair, albedos, expose, read_caption, visi
 PURE = 0.75  # pixels count of which the part fills this share; others are mostly something else
 LEAST = 0.0015  # share of the picture that a part must fill with such pixels to be asked about ...
 FEWEST = 6  # ... and the fewest of them
-STEPS = (0.0, 0.5, 1.0)  # where in the three ranges of a word its shades are taken
+MOST = 80  # pixels that are looked at, spread over the part
+PLACES = ((0.5, 0.5, 0.5), *itertools.product((0.0, 1.0), repeat=3))  # where in the three ranges of a word
 # What parts are reported under, so that each figure rests on enough pictures.
 GROUPS = {
     part: "head" if part in ("crown", "face", "nape", "throat") else part for kind in PARTS.values() for part in kind
@@ -67,11 +71,12 @@ def questions(pair: Pair, size: int, *, exposed: Exposed | None = None) -> list[
         if not new:
             continue
         word = split_colour(new)[1]
-        changed = not old or split_colour(old)[1] != word
+        changed = split_colour(old or before.colour(UNDER[part]))[1] != word
         kept = old == new and np.array_equal(mask, masks_before.get(part, mask))
         pixels = np.flatnonzero(mask >= PURE)
         if len(pixels) < max(FEWEST, LEAST * mask.size) or not (kept or (changed and part in stated)):
             continue
+        pixels = pixels[np.linspace(0, len(pixels) - 1, min(len(pixels), MOST)).astype(np.intp)]
         looks, names = _looks(exposed, after, part, pixels)
         found.append(Question(part, word, changed, pixels, looks, names))
     return found
@@ -80,7 +85,7 @@ def questions(pair: Pair, size: int, *, exposed: Exposed | None = None) -> list[
 def _looks(
     exposed: Exposed, scene: Scene, part: str, pixels: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Mean colours (K, 3) of `pixels` when `part` has every shade of every word, all else as in `scene`; their words."""
+    """Mean colours (K, 3) of `pixels` with `part` in all shades of all words, the rest as in `scene`; their words."""
     tones, names = _tones(scene.colour(part))
     own = {part, *(pattern for pattern, under in UNDER.items() if under == part and not scene.colour(pattern))}
     paint = albedos(scene)
@@ -93,7 +98,7 @@ def _looks(
             share += weight
         else:
             fixed += weight.T @ (beams * linear(paint[name]))
-    light = fixed + np.einsum("bp,kc,bc->kpc", share, tones, beams, optimize=True)  # (K, P, 3)
+    light = fixed + share.T @ (tones[:, None] * beams)  # (K, P, 3)
     grain = np.broadcast_to(exposed.grain.reshape(-1)[pixels], light.shape[:2])
     seen = replace(exposed, parts={}, base=np.asarray(light, np.float32), grain=grain).paint({})
     return _lab(seen.mean(1)), names
@@ -103,9 +108,8 @@ def _looks(
 def _tones(colour: str) -> tuple[NDArray[np.floating], NDArray[np.intp]]:
     """Linear shades (K, 3) of all words, and of `colour` where it has a modifier; which word each is of."""
     spelled = [*WORDS, colour] if colour not in WORDS else list(WORDS)
-    places = list(itertools.product(STEPS, repeat=3))
-    tones = np.stack([linear(shade(name, place)) for name in spelled for place in places])
-    names = np.repeat([WORDS.index(split_colour(name)[1]) for name in spelled], len(places))
+    tones = np.stack([linear(shade(name, place)) for name in spelled for place in PLACES])
+    names = np.repeat([WORDS.index(split_colour(name)[1]) for name in spelled], len(PLACES))
     return tones, names
 
 
