@@ -1,13 +1,16 @@
-"""Put a trained editor into the package, with a card that carries its measured figures.
+"""Put a trained editor or matching model into the package, with a card that carries its measured figures.
 
-    python benchmarks/embed.py runs/tagrid_birds/model.safetensors birds --results benchmarks/results/edits.jsonl
+    python benchmarks/embed.py runs/tagrid_birds/model.safetensors birds --results benchmarks/results/birds.jsonl
+    python benchmarks/embed.py runs/judge_birds/model.safetensors judge-birds --results benchmarks/results/birds.jsonl
 
-The figures are the rows of `benchmarks/edits.py` for the model's data set; the weights are stored in 16 bits.
+The figures of an editor are its lines of results (or its rows of `benchmarks/edits.py`) on its own data set, those of a
+matching model what it finds for real photographs as a judge. The weights are stored in 16 bits.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,10 @@ import click
 import tgim
 from tgim import checkpoint
 from tgim.errors import UserError
+from tgim.evaluation.contenders import shown_name
+from tgim.evaluation.records import Line
+from tgim.reporting import read_results
+from tgim.reporting.results import interval, metric_label, written
 
 LIMITS = [
     "changes colours of the subject and its parts; no shapes, no stripes or spots, no background",
@@ -23,20 +30,34 @@ LIMITS = [
     "made for one subject that fills a good part of the frame; name a --box where it does not",
     "knows the words of its training captions; negation, counts and commands mean nothing to it",
 ]
+QUERIES = {"real": "photograph, own caption", "unedited": "photograph, target caption", "edited": "edited"}
+OF_EDITORS = {  # protocol -> the metrics that a card shows
+    "retrieval@1": ("recall@1",),
+    "l2-own-caption@1": ("rmse",),
+    "l2-edit@1": ("rmse",),
+    "tradeoff@1": ("area",),
+    "truth@1": ("part_accuracy",),
+}
+OF_JUDGES = ("recall@1", "recall@5", "recall@10", "mrr")
 
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
 @click.argument("name")
-@click.option("--results", type=click.Path(path_type=Path, exists=True), required=True)
-def main(source: Path, name: str, results: Path) -> None:
+@click.option("--results", multiple=True, type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--title", help="Instead of the title that the recipe gave it.")
+@click.option("--licence", help="Instead of the licence that the recipe gave it.")
+def main(source: Path, name: str, results: tuple[Path, ...], **said: str | None) -> None:
     """Write tgim/weights/NAME.safetensors from the checkpoint SOURCE."""
     found = checkpoint.load(source)
-    lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
-    figures = [line for line in lines if line["data"] == found.data["name"] and line.get("model", name) == name]
-    if not any(line["row"] == "edited" for line in figures):
-        raise UserError(f"{results} has no edited row of {name!r}; run benchmarks/edits.py on {source} first")
-    card = {**found.card, "figures": [describe(line) for line in figures], "limits": LIMITS}
+    names = {name, shown_name(source)}
+    figures = [figure for path in results for figure in figures_of(found, names, path)]
+    if not figures:
+        what = "judge" if found.kind == "matcher" else "editor"
+        raise UserError(f"{', '.join(map(str, results))}: nothing of {name!r} as {what}; measure {source} first")
+    card = {**found.card, **{key: value for key, value in said.items() if value}, "figures": figures}
+    if found.kind == "editor":
+        card["limits"] = LIMITS
     path = Path(tgim.__file__).parent / "weights" / f"{name}.safetensors"
     checkpoint.save(
         path,
@@ -51,12 +72,52 @@ def main(source: Path, name: str, results: Path) -> None:
     click.echo(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
 
 
-def describe(line: dict[str, Any]) -> str:
-    """One row of results as a line of the card."""
-    text = f"{line['protocol']}, {line['data']} {line['split']} classes, n {line['n']}: "
-    text += {"real": "photograph, own caption", "unedited": "photograph, target caption", "edited": "edited"}[
-        line["row"]
+def figures_of(found: checkpoint.Checkpoint, names: set[str], path: Path) -> list[str]:
+    """What a results file, of either kind, says of a checkpoint that goes by `names`."""
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    if first and "row" in json.loads(first):  # of benchmarks/edits.py
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        own = [r for r in rows if r["data"] == found.data["name"] and (r["row"] != "edited" or r["model"] in names)]
+        return [describe(row) for row in own] if any(row["row"] == "edited" for row in own) else []
+    lines = read_results([path])
+    return judge_figures(lines, names) if found.kind == "matcher" else editor_figures(lines, names, found.data["name"])
+
+
+def editor_figures(lines: Iterable[Line], names: set[str], data: str) -> list[str]:
+    """An editor's lines at full strength, on its own data set and on drawn pictures, and the references'."""
+    lines = [line for line in lines if line.data in (data, "synthetic") and line.metric in shown(line.protocol)]
+    own = [line for line in lines if line.model in names and line.kind == "model" and line.strength in (None, 1)]
+    beside = [line for line in lines if line.kind == "reference" and line.model in QUERIES]
+    return [describe_line(line) for line in (*beside, *own)] if own else []
+
+
+def judge_figures(lines: Iterable[Line], names: set[str]) -> list[str]:
+    """What a judge finds for real photographs, and for any other."""
+    judged = [line for line in lines if line.judge and line.judge.rsplit(":", 1)[0] in names]
+    return [
+        describe_line(line)
+        for line in judged
+        if line.kind == "reference" and line.protocol == "retrieval@1" and line.metric in OF_JUDGES
     ]
+
+
+def shown(protocol: str) -> tuple[str, ...]:
+    """The metrics of a protocol that an editor's card shows."""
+    return OF_EDITORS.get(protocol, ())
+
+
+def describe_line(line: Line) -> str:
+    """One line of results as a line of the card."""
+    who = QUERIES.get(line.model, "edited" if line.kind == "model" else line.model)
+    spread = f" ({interval(line)})" if line.low < line.high else ""
+    text = f"{line.protocol}, {line.data} {line.split}, n {line.n}, {line.size} px: {who}: "
+    text += f"{metric_label(line.metric)} {written(line.metric, line.value)}{spread}"
+    return text + (f", judge {line.judge.rsplit(':', 1)[0]}" if line.judge else "")
+
+
+def describe(line: dict[str, Any]) -> str:
+    """One row of `benchmarks/edits.py` as a line of the card."""
+    text = f"{line['protocol']}, {line['data']} {line['split']} classes, n {line['n']}: {QUERIES[line['row']]}"
     if line["row"] == "edited":
         text += f" at strength {line['strength']:g}"
     text += f": R@1 of 100 {line['recall@1']:.1%}"

@@ -5,19 +5,26 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from tgim.carry import resize
-from tgim.data.base import CaptionedImages
+from tgim.data.base import CaptionedImages, random_source
 from tgim.data.loader import DataConfig
 from tgim.editor import Editor, UnknownWordWarning
+from tgim.errors import UserError
+from tgim.evaluation import Bench, Contender, ModelContender
 from tgim.evaluation.records import Line
 from tgim.images import open_image, to_uint8
+from tgim.metrics import ranks as ranks_of
+from tgim.metrics import rmse
 
 BUDGET = 1_500_000  # bytes of all pictures of a page, in base64
 QUALITIES = (
@@ -99,11 +106,80 @@ def gallery_of(
     Raises:
         UserError: the data, model or judge cannot be used.
     """
-    raise NotImplementedError
+    some = [line for line in lines if line.judge is not None]
+    judge = judge or (str(some[0].judge).rsplit(":", 1)[0] if some else None)
+    if judge is None:
+        raise UserError("no line of the results names a judge; name the matching model that ranks the edits (--judge)")
+    contender = ModelContender.open(model)
+    facts = some[0] if some else lines[0]
+    bench = Bench(data, size=facts.size, seed=facts.seed, judge=judge, limit=limit, cache=cache)
+    ranks, candidates, change = measured(bench, contender)
+    order = np.lexsort((change, ranks))  # best first
+    picked = {"worst": order[::-1][:count], "best": order[:count]}
+    dataset, editor = bench.dataset, contender.editor
+    shown = np.sort(random_source(facts.seed, SHOWN).permutation(bench.rows)[:columns])
+    captions = CAPTIONS.get(dataset.name) or tuple(dict.fromkeys(bench.target))[:6]
+    pictures = [pixels for row in contact_rows(editor, dataset, captions, rows=shown) for pixels in row]
+    for row in np.concatenate(list(picked.values())):
+        pictures += one_edit(editor, dataset.items[bench.rows[row]].path, bench.target[row])
+    uris = within_budget(pictures)
+    width = len(shown)
+    sheet = [tuple(uris[first : first + width]) for first in range(0, width * (len(captions) + 1), width)]
+    pairs = iter(uris[width * len(sheet) :])
+    examples = {
+        name: tuple(
+            Example(next(pairs), next(pairs), bench.target[row], int(ranks[row]), candidates, float(change[row]))
+            for row in rows
+        )
+        for name, rows in picked.items()
+    }
+    return Gallery(
+        model=contender.name,
+        data=dataset.name,
+        captions=("photograph", *captions),
+        rows=tuple(sheet),
+        worst=examples["worst"],
+        best=examples["best"],
+        notes=tuple(_differences(bench, contender, lines)),
+    )
+
+
+def measured(bench: Bench, contender: Contender) -> tuple[NDArray[np.int64], int, NDArray[np.float64]]:
+    """For each picture the rank of its target caption, among how many, and its RMSE under its own caption."""
+    task = bench.task
+    seen = bench.embeddings(bench.edits(contender, bench.target))  # n, D
+    right, wrong = bench.captions(bench.target), bench.captions(task.captions)
+    own = (seen * right).sum(1, keepdim=True)
+    others = torch.stack([wrong[rows] @ query for rows, query in zip(task.target_wrong, seen, strict=True)])
+    scores = torch.cat([own, others], 1)
+    change = rmse(bench.edits(contender, bench.own), bench.pictures)
+    return ranks_of(scores.numpy()), scores.shape[1], change.double().numpy()
+
+
+def one_edit(editor: Editor, path: Path, text: str) -> tuple[Tensor, Tensor]:
+    """A photograph and its edit at the photograph's size, without a closer look at the subject: as it is measured."""
+    photo = open_image(path)
+    if not editor.knows(text):
+        return photo.pixels, photo.pixels
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnknownWordWarning)
+        return photo.pixels, editor.edit_photo(photo, text, focus=False).pixels
+
+
+def _differences(bench: Bench, contender: Contender, lines: Sequence[Line]) -> Iterator[str]:
+    """What the pictures were made with that the figures were not."""
+    yield f"ranks and changes of single edits: {len(bench)} pictures of {bench.size} px, judge {bench.judge_label}"
+    for what, mine, theirs in (
+        ("data", bench.content, {line.content for line in lines}),
+        ("judge", bench.judge_label, {line.judge for line in lines}),
+        ("checkpoint", contender.checkpoint, {line.checkpoint for line in lines}),
+    ):
+        if mine not in theirs:
+            yield f"the {what} of the pictures ({mine}) is none of the figures'"
 
 
 def contact_rows(
-    editor: Editor, dataset: CaptionedImages, captions: Sequence[str], *, rows: Sequence[int]
+    editor: Editor, dataset: CaptionedImages, captions: Sequence[str], *, rows: Iterable[int]
 ) -> list[list[Tensor]]:
     """The photographs of `rows`, then their edits by each caption, at the photographs' own size."""
     photos = [open_image(dataset.items[row].path) for row in rows]

@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from pydantic import ValidationError
-
 from tgim.errors import UserError
-from tgim.evaluation.records import Line
+from tgim.evaluation.records import Line, read_lines
 
 KeyT = TypeVar("KeyT")
 
@@ -81,29 +79,12 @@ def read_results(paths: Sequence[str | os.PathLike[str]]) -> list[Line]:
     """The lines of results files; one that was measured again takes the place of the earlier one.
 
     Raises:
-        UserError: no file, no line, or a line that is none of an evaluation.
+        UserError: a file cannot be read, has a line that is no figure, or there is no line at all.
     """
-    lines: list[Line] = []
-    for path in map(Path, paths):
-        try:
-            rows = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} cannot be read ({error}); give a file of results, as tgim eval writes") from None
-        for number, row in enumerate(rows, 1):
-            if row.strip():
-                lines.append(_line(row, where=f"{path}, line {number}"))
+    lines = [line for path in paths for line in read_lines(Path(path))]
     if not lines:
         raise UserError(f"{', '.join(map(str, paths)) or 'no file'}: no line of results; run tgim eval first")
     return list({line.key: line for line in lines}.values())
-
-
-def _line(row: str, *, where: str) -> Line:
-    try:
-        return Line.model_validate_json(row)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        what = ".".join(map(str, fault["loc"])) or "it"
-        raise UserError(f"{where} is no line of results ({what}: {fault['msg']}); see tgim eval") from None
 
 
 def setting(line: Line) -> Setting:

@@ -44,7 +44,7 @@ svg.plot { display: block; width: 100%; min-width: 30rem; max-width: 47rem; heig
 svg text { fill: var(--ink); } svg .faint { fill: var(--faint); } svg .end { text-anchor: end; }
 svg .mid { text-anchor: middle; }
 svg .grid { stroke: var(--rule); stroke-width: 1; } svg .level { stroke: var(--faint); stroke-dasharray: 4 4; }
-svg polyline { fill: none; stroke-width: 2.2; stroke-linejoin: round; } 
+svg polyline { fill: none; stroke-width: 2.2; stroke-linejoin: round; }
 svg .label { font-weight: 600; paint-order: stroke; stroke: var(--card);
   stroke-width: 4px; stroke-linejoin: round; }
 svg .faint.label { font-weight: 400; } svg circle.base { fill: var(--faint); }

@@ -138,11 +138,7 @@ def excluded(lines: Iterable[Line], published: dict[str, float]) -> list[str]:
     """What the row of an unrelated photograph says of each reading of the published figures, sentence by sentence."""
     lines = list(lines)
     worst = max(published, key=lambda name: published[name])
-    figures = {}
-    for metric in READINGS:
-        # under its own caption the photograph that a caption was written for may be the picture itself: then the edit's
-        found = [pick(lines, metric, protocol=protocol, model="unrelated") for protocol in (OWN, EDIT)]
-        figures[metric] = next((line for line in found if line is not None and line.value > 0), None)
+    figures = {metric: pick(lines, metric, protocol=OWN, model="unrelated") for metric in READINGS}
     known = {metric: line for metric, line in figures.items() if line is not None}
     opening = f"The published figures are those of {SOURCE}; norm, range and subset are not stated there."
     if not known:

@@ -1,0 +1,67 @@
+"""The L2 table of the papers, with the four things that "L2" can mean, trivial baselines, and what was published.
+
+    python benchmarks/l2_table.py benchmarks/results/birds.jsonl benchmarks/results/flowers.jsonl
+    python benchmarks/l2_table.py --run --data cub --model birds results.jsonl
+    python benchmarks/l2_table.py --text results.jsonl
+
+Protocol `l2-own-caption@1`: every picture of the test classes is edited by each of its own captions, which already fit,
+and compared with itself. With `--run` this is measured first, and its lines are added to the (one) results file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tgim.data.loader import DataConfig
+from tgim.errors import UserError
+from tgim.reporting import l2_tables, read_results
+from tgim.reporting.tables import OWN
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--run", is_flag=True, help="Measure first; lines that RESULTS holds already are not measured again.")
+@click.option("--model", "models", multiple=True, help="With --run: embedded name or checkpoint; may be repeated.")
+@click.option("--data", type=click.Choice(["cub", "oxford102"]), default="cub", show_default=True, help="With --run.")
+@click.option("--root", help="With --run: the data set's folder; $TGIM_DATA/<data> by default.")
+@click.option("--limit", type=int, help="With --run: measure so many pictures only.")
+@click.option("--seed", default=0, show_default=True, help="With --run.")
+@click.option("--text", is_flag=True, help="Plain text instead of Markdown.")
+def main(results: tuple[Path, ...], run: bool, text: bool, **options: Any) -> None:
+    """Print the L2 tables of the files RESULTS."""
+    try:
+        if run:
+            measure(results, (OWN,), **options)
+        tables = l2_tables(read_results(results))
+    except UserError as error:
+        raise click.ClickException(str(error)) from None
+    if not tables:
+        raise click.ClickException(f"no line of {OWN} in {', '.join(map(str, results))}; measure with --run")
+    click.echo("\n".join(table.text() if text else table.markdown() for table in tables), nl=False)
+
+
+def measure(
+    results: tuple[Path, ...],
+    protocols: tuple[str, ...],
+    *,
+    models: tuple[str, ...],
+    data: str,
+    root: str | None,
+    limit: int | None,
+    seed: int,
+    judge: str | None = None,
+) -> None:
+    """Measure `models` and the baselines on the test classes; the lines are added to the one file of `results`."""
+    from tgim.evaluation import evaluate
+
+    if len(results) != 1:
+        raise UserError(f"--run writes to one results file, got {len(results)}; name the file that is to grow")
+    config = DataConfig(name=data, root=root, split="test")  # type: ignore[arg-type]
+    evaluate(list(models), data=config, protocols=protocols, judge=judge, seed=seed, out=results[0], limit=limit)
+
+
+if __name__ == "__main__":
+    main()
