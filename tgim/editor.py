@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from tgim.errors import CheckpointError, TextError, UserError
 from tgim.images import Photo, Source, open_image
 from tgim.model import Editing
 from tgim.models.tagrid import TAGrid
-from tgim.text import complete
+from tgim.text import complete, tokenize
 
 Size = Literal["photo", "model"]
 FEATHER = 0.15  # of the shorter side of a box: how far its edit fades in
@@ -128,6 +128,39 @@ class Editor:
         result = whole.clone()
         result[..., y : y + h, x : x + w] = torch.where(edge > 0, region + edge * (edited - region), region)
         return photo.with_pixels(result)
+
+    @torch.no_grad()
+    def edit_batch(self, pictures: Tensor, texts: Sequence[str], *, strength: float = 1.0) -> Tensor:
+        """Edit pictures of one size, each by its own text, without a closer look at subjects and without warnings.
+
+        Args:
+            pictures: (B, 3, H, W) in [-1, 1].
+            texts: B captions or phrases. A picture whose text has no known word stays as it is.
+            strength: 0 returns the pictures as they were, 1 the full edit.
+
+        Returns:
+            (B, 3, H, W) in [-1, 1], on the CPU; pictures of the model's own size are its raw output.
+
+        Raises:
+            UserError: another number of texts than of pictures, or `strength` is out of range.
+        """
+        if pictures.ndim != 4 or pictures.shape[1] != 3 or len(texts) != len(pictures):
+            raise UserError(
+                f"edit_batch takes pictures (B, 3, H, W) and B texts, got {tuple(pictures.shape)} and {len(texts)}"
+            )
+        if not 0 <= strength <= 1:
+            raise UserError(f"strength is {strength}, expected 0 to 1; 1 is the full edit, 0 none")
+        known = [i for i, text in enumerate(texts) if self.knows(text)]
+        edited = pictures.to("cpu", copy=True)
+        if known:
+            tokens = self.vocabulary.encode([complete(texts[i], self.template) for i in known]).to(self.device)
+            size: Size = "model" if set(pictures.shape[-2:]) == {self.model.image_size} else "photo"
+            edited[known] = self._edit(pictures[known].to(self.device), tokens, strength, size, None).to(edited)
+        return edited
+
+    def knows(self, text: str) -> bool:
+        """Whether the model knows at least one word of `text`."""
+        return any(word in self.vocabulary for word in tokenize(text))
 
     @torch.no_grad()
     def find_subject(self, photo: Photo) -> Box | None:

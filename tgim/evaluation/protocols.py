@@ -1,7 +1,12 @@
-"""All protocols by name."""
+"""All protocols by name, in the order in which they are measured."""
 
 from __future__ import annotations
 
 from tgim.evaluation.bench import Protocol
+from tgim.evaluation.l2 import L2_EDIT, L2_OWN_CAPTION
+from tgim.evaluation.retrieval import DIRECTIONAL, MP, RETRIEVAL
+from tgim.evaluation.tradeoff import TRADEOFF
 
-PROTOCOLS: dict[str, Protocol] = {}
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol for protocol in (RETRIEVAL, TRADEOFF, MP, DIRECTIONAL, L2_EDIT, L2_OWN_CAPTION)
+}

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tgim.data.base import random_source
+from tgim.errors import UserError
 
 RESAMPLES = 1000  # of the bootstrap
-VOLATILE = frozenset(
-    {"value", "low", "high", "commit", "tgim", "torch", "machine", "seconds"}
-)  # no part of a line's key
+STREAM = 900  # of `random_source`
+BLOCK = 2**20  # picture draws that are held at a time
+DIGITS = 6  # significant; the last bits of a float differ between machines
+VOLATILE = frozenset({"value", "low", "high", "commit", "tgim", "torch", "machine", "seconds"})  # not in a line's key
 Kind = Literal["model", "baseline", "reference"]
+Options = dict[str, int | float | str]
 
 
 class Line(BaseModel):
@@ -38,7 +45,7 @@ class Line(BaseModel):
     strength: float | None
     metric: str  # "recall@1", "rmse", "area"
     higher_is_better: bool
-    options: dict[str, int | float | str] = {}  # what else the figure depends on: {"candidates": 100}, {"limit": 200}
+    options: Options = {}  # what else the figure depends on: {"candidates": 100}, {"limit": 200}
     value: float
     low: float  # 95 % bootstrap interval over pictures
     high: float
@@ -64,9 +71,134 @@ class Measured:
     higher_is_better: bool = True
     interval: tuple[float, float, float] | None = None  # value, low, high; instead of `values`
     n: int | None = None  # pictures; needed with `interval` only, and then the bench's by default
-    options: dict[str, int | float | str] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
+
+    def figures(self, *, seed: int) -> tuple[float, float, float]:
+        """Value and interval, rounded to six digits."""
+        found = interval(self.values, seed=seed) if self.values is not None else self.interval
+        if found is None:
+            raise ValueError(f"{self.metric} was measured without values or an interval")
+        value, low, high = (float(f"{float(number):.{DIGITS}g}") for number in found)
+        return value, low, high
+
+
+def resampled_means(table: NDArray[Any], *, seed: int) -> NDArray[np.float64]:
+    """Column means of `table` (n, M) over 1000 bootstrap resamples of its rows; (1000, M). Equal seeds, equal draws."""
+    source = random_source(seed, STREAM)
+    count = len(table)
+    step = max(1, BLOCK // count)
+    blocks = []
+    for first in range(0, RESAMPLES, step):
+        drawn = source.integers(count, size=(min(step, RESAMPLES - first), count))
+        blocks.append(np.stack([column[drawn].mean(1) for column in table.T.astype(np.float64)], 1))
+    return np.concatenate(blocks)
+
+
+def percentiles(resampled: NDArray[np.float64]) -> tuple[float, float]:
+    """The 95 % interval of resampled figures (R,)."""
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def interval(values: NDArray[Any], *, seed: int) -> tuple[float, float, float]:
+    """Mean of `values` (n,) and its 95 % percentile bootstrap interval over pictures.
+
+    >>> interval(np.ones(5), seed=0)
+    (1.0, 1.0, 1.0)
+    """
+    return (float(np.mean(values, dtype=np.float64)), *percentiles(resampled_means(values[:, None], seed=seed)[:, 0]))
 
 
 def read_lines(path: Path) -> list[Line]:
-    """The figures of a results file."""
-    raise NotImplementedError
+    """The figures of a results file, in its order; a last line that was cut off is left out.
+
+    Raises:
+        UserError: the file cannot be read, or has a line that is no figure.
+    """
+    return [Line.model_validate_json(line) for line in _whole_lines(path)]
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    """The lines of a results file without their ends, checked; a torn last one is left out."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise UserError(f"results {path} cannot be read ({error.strerror}); name another file") from None
+    torn = len(lines)
+    for number, line in enumerate(lines, 1):
+        try:
+            if line.strip():
+                Line.model_validate_json(line)
+        except ValidationError:
+            if number < len(lines):  # what follows the last line end may be torn
+                raise UserError(
+                    f"{path} line {number} is no figure that this tgim evaluates; name a file of its own for results"
+                ) from None
+            torn = number - 1
+    return [line for line in lines[:torn] if line.strip()]
+
+
+class Results:
+    """The lines of a run: those that its file holds already, and those that are added, each on disk at once.
+
+    Args:
+        path: of the file, or None to keep nothing. A torn last line is cut off.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.lines: dict[str, Line] = {}
+        if path is None:
+            return
+        if path.exists():
+            whole = _whole_lines(path)
+            self.lines = {line.key: line for line in map(Line.model_validate_json, whole)}
+            text = b"".join(line + b"\n" for line in whole)
+            if text != path.read_bytes():
+                write_whole(path, text)
+        else:
+            self._append(b"")
+
+    def add(self, line: Line) -> Line:
+        """Keep `line` unless the same was measured before; returns the line that is kept."""
+        if line.key not in self.lines:
+            self.lines[line.key] = line
+            self._append(line.model_dump_json().encode() + b"\n")
+        return self.lines[line.key]
+
+    def of(self, like: Line) -> list[Line]:
+        """Lines of the protocol, contender, data, size, seed, judge, extractor and limit of `like`."""
+        wanted = _group(like)
+        return [line for line in self.lines.values() if _group(line) == wanted]
+
+    def complete(self, like: Line, metrics: Collection[str]) -> bool:
+        """Whether there is a line of each of `metrics` for what `like` is of."""
+        return set(metrics) <= {line.metric for line in self.of(like)}
+
+    def _append(self, text: bytes) -> None:
+        if self.path is None:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab", buffering=0) as file:
+                file.write(text)
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise UserError(f"results {self.path} cannot be written ({error.strerror}); name another file") from None
+
+
+def _group(line: Line) -> tuple[Any, ...]:
+    same = (line.protocol, line.model, line.kind, line.checkpoint, line.data, line.split, line.content, line.size)
+    return (*same, line.seed, line.judge, line.extractor, line.options.get("limit"))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file by renaming a finished one; UserError when that cannot be done."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"{path} cannot be written ({error.strerror}); choose another folder") from None

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import torch
+
+from tgim._version import __version__
 from tgim.data.loader import DataConfig
-from tgim.evaluation.bench import Progress
-from tgim.evaluation.records import Line
+from tgim.errors import UserError, nearest
+from tgim.evaluation.baselines import baselines as trivial
+from tgim.evaluation.bench import Bench, Progress, Protocol
+from tgim.evaluation.contenders import Contender, ModelContender
+from tgim.evaluation.protocols import PROTOCOLS
+from tgim.evaluation.records import Kind, Line, Measured, Results
+from tgim.logs import origin
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(
-    models: Sequence[str],
+    models: Sequence[str | Path],
     *,
     data: DataConfig,
     protocols: Sequence[str] | Literal["all"] = "all",
@@ -24,7 +37,147 @@ def evaluate(
     size: int | None = None,
     cache: Path | None = None,
     extractor: str | None = None,
+    device: str = "cpu",
     progress: Progress | None = None,
 ) -> list[Line]:
-    """Measure models, baselines and references."""
-    raise NotImplementedError
+    """Measure models, trivial baselines and reference rows by each protocol.
+
+    Args:
+        models: names or paths of editors' checkpoints; none measures the baselines alone.
+        data: the data set and its split; give the test split, which no model has seen.
+        protocols: names in `PROTOCOLS`, or "all" that can be measured with what is given.
+        judge: name or path of a matching model that none of the models was trained against.
+        seed: of the task and of the bootstrap.
+        out: file to which each figure is appended as soon as it is known. Figures that it holds already are not
+            measured again, so a run that was killed goes on where it was.
+        baselines: measure the trivial editors too.
+        limit: measure on this many pictures, a seeded choice.
+        size: pixels, side of the pictures that are edited and compared. By default that of the models, which must then
+            share it, or without models that of the judge.
+        cache: folder of decoded pictures, edits and embeddings; `tgim.data.cache.cache_folder()` unless given.
+        extractor: of features, for `realism@1`.
+        device: where models edit, "cpu" or "cuda"; the judge looks on the CPU.
+        progress: called with (what, done, total).
+
+    Returns:
+        The lines that were asked for, those from the file among them.
+
+    Raises:
+        UserError: a protocol is unknown or lacks what it needs, a model is no editor, or sizes differ.
+        DataError: the data set will not do.
+    """
+    wanted = chosen(protocols, data, judge=judge, extractor=extractor)
+    contenders: list[Contender] = [ModelContender.open(source, device=device) for source in models]
+    side = size if size is not None else common_size(contenders)
+    bench = Bench(
+        data,
+        size=side or data.image_size,
+        seed=seed,
+        judge=judge,
+        extractor=extractor,
+        limit=limit,
+        cache=cache,
+        progress=progress,
+    )
+    contenders += trivial(bench) if baselines else []
+    results = Results(out)
+    lines: list[Line] = []
+    for protocol in wanted:
+        lines += _measure(bench, protocol, contenders, results)
+    return lines
+
+
+def chosen(
+    protocols: Sequence[str] | Literal["all"], data: DataConfig, *, judge: str | None, extractor: str | None
+) -> list[Protocol]:
+    """The protocols of these names; UserError for an unknown one, and for one that lacks what it needs."""
+    drawn = data.name == "synthetic"
+    if protocols == "all":
+        return [p for p in PROTOCOLS.values() if not _lacks(p, judge=judge, extractor=extractor, drawn=drawn)]
+    found = []
+    for name in protocols:
+        if name not in PROTOCOLS:
+            hint = nearest(name, PROTOCOLS)
+            raise UserError(f"no protocol {name!r}{hint}; there are: {', '.join(PROTOCOLS)}")
+        if lack := _lacks(PROTOCOLS[name], judge=judge, extractor=extractor, drawn=drawn):
+            raise UserError(f"{name} needs {lack}")
+        found.append(PROTOCOLS[name])
+    return found
+
+
+def _lacks(protocol: Protocol, *, judge: str | None, extractor: str | None, drawn: bool) -> str:
+    """What is missing for a protocol, or an empty string."""
+    if protocol.needs_judge and judge is None:
+        return "a judge: name a matching model that the editors were not trained against, such as judge-birds"
+    if protocol.needs_extractor and extractor is None:
+        return "an extractor of features: name one that tgim.features knows"
+    if protocol.needs_truth and not drawn:
+        return "pictures whose true edit is known: take the data set synthetic"
+    return ""
+
+
+def common_size(contenders: Sequence[Any]) -> int | None:
+    """The side that all models work at, None without models; UserError when they differ."""
+    sizes = {contender.name: int(contender.editor.model.image_size) for contender in contenders}
+    if len(set(sizes.values())) > 1:
+        shown = ", ".join(f"{name} {side}" for name, side in sizes.items())
+        raise UserError(f"models work at different sizes ({shown}); give the size to compare at, or measure them apart")
+    return next(iter(sizes.values()), None)
+
+
+def _measure(bench: Bench, protocol: Protocol, contenders: Sequence[Contender], results: Results) -> Iterator[Line]:
+    """The lines of one protocol: its references, then each contender; what is in the file already comes from it."""
+    place = origin()
+    blank: dict[str, Any] = {
+        "protocol": protocol.name,
+        "data": bench.data.name,
+        "split": bench.data.split,
+        "content": bench.content,
+        "size": bench.size,
+        "seed": bench.seed,
+        "judge": bench.judge_label if protocol.needs_judge else None,
+        "extractor": protocol.extractor_label(bench),
+        "commit": place["commit"],
+        "tgim": __version__,
+        "torch": torch.__version__,
+        "machine": f"{place['gpu'] or place['machine']}, {os.cpu_count()} cores",
+    }
+    limit = {"limit": bench.limit} if bench.limit is not None and len(bench) < len(bench.dataset) else {}
+
+    def line(name: str, kind: Kind, checkpoint: str | None, figure: Measured, start: float) -> Line:
+        value, low, high = figure.figures(seed=bench.seed)
+        count = len(figure.values) if figure.values is not None else figure.n
+        return Line(
+            **blank,
+            model=name,
+            kind=kind,
+            checkpoint=checkpoint,
+            n=len(bench) if count is None else count,
+            strength=figure.strength,
+            metric=figure.metric,
+            higher_is_better=figure.higher_is_better,
+            options={**figure.options, **limit},
+            value=value,
+            low=low,
+            high=high,
+            seconds=round(time.monotonic() - start, 3),
+        )
+
+    nothing = Measured("", interval=(0.0, 0.0, 0.0))
+    start = time.monotonic()
+    known = [line(name, "reference", None, nothing, start) for name in protocol.reference_names]
+    if known and all(results.complete(like, protocol.metrics) for like in known):
+        yield from (found for like in known for found in results.of(like))
+    else:
+        for name, figure in protocol.references(bench):
+            yield results.add(line(name, "reference", None, figure, start))
+    for contender in contenders:
+        identity = contender.name, contender.kind, contender.checkpoint
+        start = time.monotonic()
+        like = line(*identity, nothing, start)
+        if results.complete(like, protocol.metrics):
+            yield from results.of(like)
+            continue
+        log.info("%s: %s", protocol.name, contender.name)
+        for figure in protocol.measure(bench, contender):
+            yield results.add(line(*identity, figure, start))

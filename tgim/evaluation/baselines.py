@@ -1,0 +1,122 @@
+"""Editors that anyone can beat, or ought to: they stand in every table beside the models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tgim.data.phrases import COLOURS as COLOUR_WORDS
+from tgim.data.scenes import COLOURS, shade
+from tgim.evaluation.bench import Bench
+from tgim.evaluation.contenders import Contender, quantised
+from tgim.evaluation.records import Kind
+from tgim.text import tokenize
+
+BLUR = 16  # times smaller, and up again
+NAMED = 2  # colour words of a caption that are taken: later ones speak of details
+SYNONYMS = {  # words that the renderer does not draw, as the nearest one that it does
+    "grey": "gray", "silver": "gray", "violet": "purple", "lavender": "purple", "lilac": "purple", "indigo": "purple",
+    "magenta": "pink", "peach": "pink", "beige": "tan", "cream": "tan", "buff": "tan", "gold": "golden",
+    "crimson": "red", "scarlet": "red", "maroon": "red", "rufous": "brown", "rust": "brown", "turquoise": "teal",
+    "cyan": "teal", "blackish": "black", "whitish": "white", "greyish": "gray", "grayish": "gray", "brownish": "brown",
+    "reddish": "red", "orangish": "orange", "yellowish": "yellow", "greenish": "green", "bluish": "blue",
+    "purplish": "purple", "pinkish": "pink",
+}  # fmt: skip
+# Colour differences Cb and Cr of ITU-R BT.601, of (R, G, B) in [-1, 1]; and back.
+CHROMA = ((-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+UNCHROMA = ((0.0, 1.402), (-0.344136, -0.714136), (1.772, 0.0))
+
+
+class Baseline:
+    """A contender without a checkpoint; edits in full, the bench blends."""
+
+    name: str
+    kind: Kind = "baseline"
+    checkpoint: str | None = None
+    has_strength = False
+
+    def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
+        """Full edits, whatever `strength` says."""
+        raise NotImplementedError  # abstract: every baseline says what it does
+
+
+class Identity(Baseline):
+    """Changes nothing: perfect preservation, no obedience."""
+
+    name = "identity"
+
+    def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
+        return pictures
+
+
+class MeanColour(Baseline):
+    """Every pixel is the mean colour of its picture."""
+
+    name = "mean_colour"
+
+    def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
+        return quantised(pictures.mean((2, 3), keepdim=True).expand_as(pictures))
+
+
+class Blur(Baseline):
+    """The picture shrunk sixteen times (area average) and enlarged again (bilinear)."""
+
+    name = f"blur{BLUR}"
+
+    def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
+        height, width = pictures.shape[-2:]
+        small = F.adaptive_avg_pool2d(pictures, (max(1, height // BLUR), max(1, width // BLUR)))
+        return quantised(F.interpolate(small, (height, width), mode="bilinear", align_corners=False))
+
+
+@dataclass(frozen=True)
+class Unrelated(Baseline):
+    """Another photograph: the one that the target caption was written for. It fits perfectly and preserves nothing.
+
+    Under the picture's own caption it is the same photograph of another class.
+    """
+
+    bench: Bench
+    name: str = "unrelated"
+
+    def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
+        return self.bench.images(self.bench.targets[np.asarray(rows)])
+
+
+class ColourShift(Baseline):
+    """The whole picture tinted: its mean colour difference is moved to that of the caption's first two colour words.
+
+    Brightness stays, and every pixel is moved alike; a caption without a colour word leaves its picture as it is.
+    """
+
+    name = "colour_shift"
+
+    def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
+        edited = pictures.clone()
+        to_chroma, from_chroma = torch.tensor(CHROMA), torch.tensor(UNCHROMA)
+        for i, caption in enumerate(captions):
+            colours = [colour_of(word) for word in tokenize(caption) if word in COLOUR_WORDS][:NAMED]
+            if colours:
+                wanted = to_chroma @ (2 * torch.tensor(colours).mean(0) - 1)  # 2
+                shift = from_chroma @ (wanted - to_chroma @ pictures[i].mean((1, 2)))  # 3
+                edited[i] = (pictures[i] + shift[:, None, None]).clamp(-1, 1)
+        return quantised(edited)
+
+
+def colour_of(word: str) -> tuple[float, float, float]:
+    """Typical sRGB in [0, 1] of one of `tgim.data.phrases.COLOURS`.
+
+    >>> [round(c, 1) for c in colour_of("scarlet")]
+    [0.8, 0.2, 0.2]
+    """
+    return shade(word if word in COLOURS else SYNONYMS[word])
+
+
+def baselines(bench: Bench) -> list[Contender]:
+    """All of them, in the order of the tables."""
+    return [Identity(), MeanColour(), Blur(), Unrelated(bench), ColourShift()]

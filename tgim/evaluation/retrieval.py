@@ -1,0 +1,95 @@
+"""Does an edited picture fit its new caption? Asked of a judge that no editor is trained against.
+
+- `retrieval@1`: the edited picture is the query, its target caption must be found among 100, 99 of them of other
+  classes than the target's; ties count against. Reference rows: "real", the photograph with its own caption among 99 of
+  other classes (what a real match is worth to this judge); "unedited", the photograph with the target caption (the
+  floor: what an editor gets for doing nothing); "chance".
+- `mp@1`, manipulative precision (Li et al., ManiGAN, CVPR 2020): (1 - mean absolute difference in [0, 1]) times the
+  cosine of picture and target caption.
+- `directional@1` (Gal et al., StyleGAN-NADA, 2022, as a measure): cosine of the change of the picture and the change
+  from its own to the target caption; 0 where the picture did not change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from tgim import metrics
+from tgim.evaluation.bench import Bench, Protocol
+from tgim.evaluation.contenders import Contender
+from tgim.evaluation.records import Measured, Options
+
+DEPTHS = (1, 5, 10)
+METRICS = (*(f"recall@{k}" for k in DEPTHS), "mrr")
+
+
+def target_ranks(bench: Bench, pictures: Tensor) -> NDArray[np.int64]:
+    """(n,) rank of each picture's target caption among its candidates, 1 is best."""
+    return _ranks(bench, pictures, bench.captions(bench.target), bench.task.target_wrong)
+
+
+def _ranks(bench: Bench, pictures: Tensor, right: Tensor, wrong: NDArray[np.int64]) -> NDArray[np.int64]:
+    seen = bench.embeddings(pictures)  # n, D
+    others = bench.captions(bench.task.captions)[torch.from_numpy(wrong)]  # n, K, D
+    scores = (torch.cat([right[:, None], others], 1) @ seen[:, :, None])[..., 0]  # n, 1 + K
+    return metrics.ranks(scores.numpy())
+
+
+def candidates(bench: Bench) -> Options:
+    """How many captions a query chooses from: 100, or fewer where the data set has not so many."""
+    return {"candidates": 1 + bench.task.target_wrong.shape[1]}
+
+
+def _figures(bench: Bench, found: NDArray[np.int64], strength: float | None) -> Iterator[Measured]:
+    for k in DEPTHS:
+        yield Measured(f"recall@{k}", (found <= k).astype(float), strength, options=candidates(bench))
+    yield Measured("mrr", 1 / found, strength, options=candidates(bench))
+
+
+def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
+    """The full edit as query."""
+    yield from _figures(bench, target_ranks(bench, bench.edits(contender, bench.target)), 1.0)
+
+
+def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
+    """Real photographs with their own captions, unedited ones with the target's, and chance."""
+    own = bench.captions(bench.task.captions)[torch.from_numpy(bench.rows)]
+    rows = {
+        "real": _ranks(bench, bench.pictures, own, bench.task.own_wrong),
+        "unedited": target_ranks(bench, bench.pictures),
+    }
+    for name, found in rows.items():
+        for figure in _figures(bench, found, None):
+            yield name, figure
+    count = 1 + bench.task.target_wrong.shape[1]
+    by_luck = [min(k, count) / count for k in DEPTHS] + [float((1 / np.arange(1, count + 1)).mean())]
+    for metric, value in zip(METRICS, by_luck, strict=True):
+        yield "chance", Measured(metric, interval=(value, value, value), options=candidates(bench))
+
+
+def measure_mp(bench: Bench, contender: Contender) -> Iterator[Measured]:
+    """Manipulative precision of the full edit."""
+    edited = bench.edits(contender, bench.target)
+    similarity = F.cosine_similarity(bench.embeddings(edited), bench.captions(bench.target))
+    values = metrics.manipulative_precision(bench.pictures, edited, similarity)
+    yield Measured("mp", values.double().numpy(), 1.0)
+
+
+def measure_directional(bench: Bench, contender: Contender) -> Iterator[Measured]:
+    """Directional similarity of the full edit."""
+    pictures, edited = bench.pictures, bench.edits(contender, bench.target)
+    said = bench.captions(bench.own), bench.captions(bench.target)
+    values = metrics.directional_similarity(bench.embeddings(pictures), bench.embeddings(edited), *said)
+    values = torch.where((pictures == edited).flatten(1).all(1), torch.zeros_like(values), values)
+    yield Measured("directional", values.double().numpy(), 1.0)
+
+
+RETRIEVAL = Protocol("retrieval@1", METRICS, measure, references, ("real", "unedited", "chance"), needs_judge=True)
+MP = Protocol("mp@1", ("mp",), measure_mp, needs_judge=True)
+DIRECTIONAL = Protocol("directional@1", ("directional",), measure_directional, needs_judge=True)
