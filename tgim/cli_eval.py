@@ -181,6 +181,7 @@ is not measured again: after ctrl-C or a crash, the same command goes on.
 @click.option(
     "--size", type=click.IntRange(16, 1024), metavar="PX", help="Side of the pictures.  [default: the model's]"
 )
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--extractor", help="Of realism: file of the Inception weights, or a matching model.")
 @as_json
 def evaluate_command(
@@ -191,6 +192,7 @@ def evaluate_command(
     protocol: str,
     out: Path | None,
     judge: str | None,
+    device: str,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -201,22 +203,25 @@ def evaluate_command(
     if out is not None:
         check_out(out)
     config = data_config(data, kind=kind, split=split)
+    from tgim.environment import pick_device
     from tgim.evaluation import evaluate, read_lines
 
-    judge = judge or JUDGES.get(config.name)
-    if judge is None:
-        names = without_judge(names, config)
+    options["device"] = pick_device(device)
+    judge = judge or default_judge(names, config.name, data)
     before = len(read_lines(out)) if out is not None and out.exists() else 0
     if before:
         click.echo(f"tgim: {out} holds {before} figures; they are not measured again", err=True)
     form = "{desc}: {n_fmt} of {total_fmt} {bar} {elapsed}<{remaining}"
     try:
         with tqdm(disable=None, leave=False, bar_format=form) as bar:
+            shown = ("", 0)
 
             def progress(what: str, done: int, total: int) -> None:
-                if bar.desc != f"{what}: " or bar.total != total:
+                nonlocal shown
+                if shown != (what, total) or done < bar.n:
+                    shown = what, total
                     bar.reset(total=total)
-                    bar.set_description(what, refresh=False)
+                    bar.set_description_str(what, refresh=False)
                 bar.update(done - bar.n)
 
             lines = evaluate(
@@ -262,10 +267,10 @@ def check_out(out: Path) -> None:
     """Refuse a results file that could not be written, before hours are spent; UserError."""
     if out.is_dir():
         raise UserError(f"{out} is a folder, expected a file; give --out {out / 'results.jsonl'}")
-    if not out.parent.is_dir():
-        raise UserError(f"{out} cannot be written: the folder {out.parent} does not exist; create it first")
-    if not os.access(out if out.exists() else out.parent, os.W_OK):
-        raise UserError(f"{out} cannot be written: it is write-protected; name another --out")
+    there = out if out.exists() else next(folder for folder in out.absolute().parents if folder.exists())
+    if (there != out and not there.is_dir()) or not os.access(there, os.W_OK):
+        what = "write-protected" if there.is_dir() or there == out else "no folder"
+        raise UserError(f"{out} cannot be written: {there} is {what}; name another --out")
 
 
 def data_config(data: str, *, kind: str | None, split: str) -> DataConfig:
@@ -294,25 +299,22 @@ def data_config(data: str, *, kind: str | None, split: str) -> DataConfig:
     return config
 
 
-def without_judge(names: list[str], config: DataConfig) -> list[str]:
-    """The protocols that are measured when there is no judge.
+def default_judge(names: Sequence[str], kind: str, data: str) -> str | None:
+    """The judge of protocols that need one, where none is given.
 
     Raises:
-        UserError: one of them needs one, unless all were asked for of drawn pictures.
+        UserError: the data are the user's own; it says how to come by a judge for them.
     """
     from tgim.evaluation import PROTOCOLS as known
 
-    drawn = config.name == "synthetic"
-    chosen = names or [name for name, protocol in known.items() if drawn or not protocol.needs_truth]
-    needing = [name for name in chosen if known[name].needs_judge]
-    if needing and (names or not drawn):
-        root = config.root or "drawn pictures"
-        train = f"tgim train recipes/judge_birds.yaml data.name=folder data.root={root} --out runs/judge"
+    needing = [name for name in names or known if name in known and known[name].needs_judge]
+    if needing and kind == "folder":
+        train = f"tgim train recipes/judge_birds.yaml data.name=folder data.root={data} --out runs/judge"
         raise UserError(
-            f"{', '.join(needing)} of {root} need a judge that knows its words; give --judge with a matching model "
+            f"{', '.join(needing)} of {data} need a judge that knows its words; give --judge with a matching model "
             f"that no editor learned from, such as runs/judge/model.safetensors after: {train}"
         )
-    return [name for name in chosen if name not in needing]
+    return JUDGES.get(kind) if needing else None
 
 
 def tables(lines: Sequence[Line]) -> str:
