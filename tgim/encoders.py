@@ -5,6 +5,7 @@ Shapes: B batch, T tokens, W width of a word vector, E width of the text code.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tgim.errors import CheckpointError
-from tgim.text import TextCode, Tokens, Vocabulary, tokenize
+from tgim.text import PADDING, TextCode, Tokens, Vocabulary, tokenize
 
 MAX_WORDS_READ = 50_000  # of a file of word vectors, most frequent first
 
@@ -50,6 +53,75 @@ class Gru(nn.Module):
         words = self.onward(vectors)[0].float() * mask[..., None]
         last = (mask.sum(1) - 1).clamp(min=0)
         return TextCode(words, words[torch.arange(len(words), device=words.device), last], mask)
+
+
+class BiLstm(nn.Module):
+    """One LSTM in each direction, side by side: vectors (B, T, W) to words (B, T, E) and the sentence (B, E).
+
+    The text encoder of Xu et al., AttnGAN, CVPR 2018 (300-d vectors, E = 2 x 128): the sentence is the onward state
+    after the last word beside the inward state after the first. Dropout on the word vectors, as in their release.
+    """
+
+    def __init__(self, word_size: int, size: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.rnn = nn.LSTM(word_size, size // 2, batch_first=True, bidirectional=True)
+
+    def forward(self, vectors: Tensor, mask: Tensor) -> TextCode:
+        """Code of captions whose `mask` (B, T) is True on the real words, which come first."""
+        lengths = mask.sum(1)
+        packed = pack_padded_sequence(
+            self.dropout(vectors), lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False
+        )
+        out, (last, _) = self.rnn(packed)
+        words, _ = pad_packed_sequence(out, batch_first=True, total_length=mask.shape[1])
+        spoken = (lengths > 0)[:, None]
+        return TextCode(words.float() * mask[..., None], last.transpose(0, 1).flatten(1).float() * spoken, mask)
+
+
+class CharCnnRnn(nn.Module):
+    """Characters by convolutions, then a recurrent net: ids (B, T) to steps (B, 8, D) and a sentence (B, E).
+
+    Reed et al., CVPR 2016: one-hot characters, three convolutions (kernel 4, ReLU) each with max pooling 3/3, 3/3 and
+    3/2, which leave 8 steps of 201 characters; a recurrent net over the steps, its mean over time, a linear map.
+    Captions are cut, or filled with empty columns, to `length`; an unknown character is an empty column, too.
+    """
+
+    def __init__(
+        self,
+        symbols: int,
+        *,
+        widths: tuple[int, int, int] = (384, 512, 256),
+        size: int = 1024,
+        length: int = 201,
+        recurrent: str = "relu",
+    ) -> None:
+        """`symbols` is the number of ids, the two reserved ones included; `recurrent` is "relu" or "gru"."""
+        super().__init__()
+        self.symbols, self.length = symbols, length
+        inputs = (symbols - 2, *widths)
+        self.convolutions = nn.Sequential()
+        for i, stride in enumerate((3, 3, 2)):
+            convolution = nn.Conv1d(inputs[i], inputs[i + 1], 4)
+            active = inputs[i] if i else 1  # of one-hot columns a single input is not zero
+            nn.init.normal_(convolution.weight, std=math.sqrt(2 / (4 * active)))  # He et al. 2015
+            self.convolutions.extend([convolution, nn.ReLU(), nn.MaxPool1d(3, stride)])
+        last = widths[-1]
+        self.rnn: nn.RNN | nn.GRU = (
+            nn.GRU(last, last, batch_first=True)
+            if recurrent == "gru"
+            else nn.RNN(last, last, batch_first=True, nonlinearity="relu")
+        )
+        self.project = nn.Linear(last, size)
+
+    def forward(self, tokens: Tokens) -> TextCode:
+        """Code of captions; `words` are the steps, all of them real."""
+        ids = tokens.ids.masked_fill(~tokens.mask, PADDING)[:, : self.length]
+        ids = F.pad(ids, (0, self.length - ids.shape[1]), value=PADDING)
+        columns = F.one_hot(ids, self.symbols)[..., 2:].mT  # B, symbols - 2, length
+        steps = self.rnn(self.convolutions(columns.to(self.project.weight.dtype)).mT)[0].float()  # B, 8, D
+        mask = torch.ones(steps.shape[:2], dtype=torch.bool, device=steps.device)
+        return TextCode(steps, self.project(steps.mean(1)).float(), mask)
 
 
 class MeanOfWords(nn.Module):

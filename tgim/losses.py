@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -78,25 +80,144 @@ def cosines(x: Tensor, y: Tensor) -> Tensor:
         return F.normalize(x.float(), dim=1) @ F.normalize(y.float(), dim=1).T
 
 
-def ranking(scores: Tensor, *, margin: float = 0.2) -> Tensor:
+def ranking(scores: Tensor, *, margin: float = 0.2, labels: Tensor | None = None, hardest: bool = False) -> Tensor:
     """Hinge by which wrong pairs come within `margin` of the right one, both ways; summed, per row; scalar.
 
     Args:
         scores: (B, B), picture i against caption j; right pairs on the diagonal.
         margin: in units of the scores.
+        labels: (B,) class ids; pairs of equal ids are not counted as wrong. None: only the diagonal is right.
+        hardest: of each row and of each column count the worst wrong pair alone, instead of the sum of all.
 
-    Source: Kiros et al., "Unifying visual-semantic embeddings", 2014.
+    Source: Kiros et al., "Unifying visual-semantic embeddings", 2014; `hardest`: Faghri et al., "VSE++", BMVC 2018.
 
     >>> ranking(torch.eye(2))  # right pairs at 1, wrong ones at 0
     tensor(0.)
     >>> ranking(torch.zeros(2, 2), margin=0.2)  # four hinges of 0.2 over two rows
     tensor(0.4000)
+    >>> ranking(torch.zeros(3, 3), margin=0.2, hardest=True)  # one hinge a row, one a column
+    tensor(0.4000)
     """
     right = scores.diagonal()
-    by_row = F.relu(margin + scores - right[:, None])
-    by_column = F.relu(margin + scores - right[None, :])
-    wrong = ~torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    return ((by_row + by_column) * wrong).sum() / len(scores)
+    if labels is None:
+        wrong = ~torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    else:
+        wrong = labels[:, None] != labels[None, :]
+    by_row = F.relu(margin + scores - right[:, None]) * wrong
+    by_column = F.relu(margin + scores - right[None, :]) * wrong
+    if hardest:
+        return (by_row.amax(1).sum() + by_column.amax(0).sum()) / len(scores)
+    return (by_row + by_column).sum() / len(scores)
+
+
+def structured_hinge(scores: Tensor, labels: Tensor, *, margin: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Hinges of the structured joint embedding: pictures against classes of captions, and captions against classes
+    of pictures; each summed over the wrong classes, mean over B; two scalars.
+
+    For picture n: sum over classes y != y_n of max(0, margin + mean of F(v_n, t) over captions t of y - F(v_n, t_n)).
+    A class is what the batch holds of it.
+
+    Args:
+        scores: F (B, B), picture i against caption j; own captions on the diagonal.
+        labels: (B,) class ids.
+        margin: the 0-1 loss of a wrong class, in units of the scores.
+
+    Source: Reed et al., CVPR 2016, eq. 2-5, with the sum over classes that their release trains in place of the
+    maximum; Akata et al., CVPR 2015.
+
+    >>> structured_hinge(torch.zeros(3, 3), torch.tensor([0, 1, 1]))  # 1, 1, 1 wrong classes
+    (tensor(1.), tensor(1.))
+    >>> structured_hinge(2 * torch.eye(2), torch.tensor([0, 1]))
+    (tensor(0.), tensor(0.))
+    """
+    scores = scores.float()
+    same = (labels[:, None] == labels[None, :]).float()
+    share = same / same.sum(0)  # column k: the mean over the class of k
+    wrong = (1 - same) / same.sum(0)  # a class of many members counts once
+    right = scores.diagonal()[:, None]
+    with torch.autocast(scores.device.type, enabled=False):
+        of_captions, of_pictures = scores @ share, scores.T @ share  # B, B
+    pictures, captions = ((F.relu(margin + mean - right) * wrong).sum(1).mean() for mean in (of_captions, of_pictures))
+    return pictures, captions
+
+
+def contrastive(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the diagonal in rows and in columns, in nats, mean over B; equal labels are no negatives.
+
+    Args:
+        logits: (B, B), picture i against caption j.
+        labels: (B,) class ids.
+
+    >>> row, column = contrastive(torch.eye(3) * 100, torch.arange(3))
+    >>> float(row) < 1e-6 and float(column) < 1e-6
+    True
+    """
+    same = labels[:, None] == labels[None, :]
+    same.fill_diagonal_(False)
+    logits = logits.float().masked_fill(same, -math.inf)
+    diagonal = torch.arange(len(logits), device=logits.device)
+    return F.cross_entropy(logits, diagonal), F.cross_entropy(logits.T, diagonal)
+
+
+def word_scores(regions: Tensor, words: Tensor, mask: Tensor, *, gamma1: float = 5.0, gamma2: float = 5.0) -> Tensor:
+    """How well the words of each caption find themselves in each picture, R(Q, D): (N, M), natural logarithms.
+
+    With s = w . v for word t and region r: attention a = softmax_r(gamma1 softmax_t(s)), context c_t = sum_r a v_r,
+    R = log sum_t exp(gamma2 cos(c_t, w_t)). Padding takes part in no sum.
+
+    Args:
+        regions: v (N, E, R) of N pictures.
+        words: w (M, T, E) of M captions.
+        mask: (M, T), True on real words.
+        gamma1: how much attention singles out regions.
+        gamma2: how much the score singles out the best words.
+
+    Source: Xu et al., "AttnGAN", CVPR 2018, eq. 7-10; the power 1/gamma2 of eq. 10 is left to gamma3.
+
+    >>> one = torch.ones(1, 2, 1)
+    >>> word_scores(one, one.mT, torch.ones(1, 1, dtype=torch.bool), gamma2=3.0)  # one word, found: exp(3)
+    tensor([[3.]])
+    """
+    with torch.autocast(regions.device.type, enabled=False):
+        mask = torch.cat([mask[:, :1] | ~mask.any(1, keepdim=True), mask[:, 1:]], 1)  # a caption of none scores zero
+        regions, words = regions.float(), words.float().masked_fill(~mask[..., None], 0)
+        match = torch.matmul(words.flatten(0, 1), regions).view(-1, *mask.shape, regions.shape[2])  # N, M, T, R
+        hide = match.new_zeros(mask.shape).masked_fill(~mask, -1e30)[..., None]
+        attention = (gamma1 * (match + hide).softmax(2)).softmax(3)
+        # cos(c, w) without laying out c, which is wider than s: c . w = sum_r a s, and |c|^2 = a (v' v) a'
+        rows = attention.flatten(1, 2)  # N, M T, R
+        square = ((rows @ (regions.mT @ regions)) * rows).sum(2).view(match.shape[:3])
+        length = square.clamp(min=1e-12).sqrt() * words.square().sum(2).clamp(min=1e-12).sqrt()
+        cosine = (attention * match).sum(3) / length  # N, M, T
+        scores: Tensor = (gamma2 * cosine).masked_fill(~mask, -1e30).logsumexp(2)
+    return scores
+
+
+def damsm_words(
+    regions: Tensor,
+    words: Tensor,
+    mask: Tensor,
+    labels: Tensor,
+    *,
+    gamma1: float = 5.0,
+    gamma2: float = 5.0,
+    gamma3: float = 10.0,
+) -> tuple[Tensor, Tensor]:
+    """Word loss of the DAMSM, picture to caption and caption to picture, in nats, mean over B; two scalars.
+
+    `contrastive` of gamma3 times `word_scores`; see there for the arguments. Xu et al., CVPR 2018, eq. 11-12.
+    """
+    return contrastive(gamma3 * word_scores(regions, words, mask, gamma1=gamma1, gamma2=gamma2), labels)
+
+
+def damsm_sentence(
+    pictures: Tensor, sentences: Tensor, labels: Tensor, *, gamma3: float = 10.0
+) -> tuple[Tensor, Tensor]:
+    """Sentence loss of the DAMSM: `contrastive` of gamma3 times the cosines of (B, E) and (B, E); two scalars, nats.
+
+    Xu et al., CVPR 2018, eq. 13 in place of eq. 10.
+    """
+    return contrastive(gamma3 * cosines(pictures, sentences), labels)
 
 
 def known_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PADDING, UNKNOWN = 0, 1  # reserved ids
 MAX_WORDS = 60  # a longer caption is refused: no caption of CUB or Oxford-102 comes near
+CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789\n,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{} "  # the 70 of Reed et al., 2016
 
 
 class Tokens(NamedTuple):
@@ -86,6 +87,10 @@ class Vocabulary:
     {'bleu': ('blue',)}
     """
 
+    def __new__(cls, words: Sequence[str] = ()) -> Vocabulary:
+        """A vocabulary that is exactly the alphabet reads characters: files say no more of it than its words."""
+        return super().__new__(Alphabet if tuple(words) == tuple(CHARACTERS) else cls)
+
     def __init__(self, words: Sequence[str]) -> None:
         self.words = tuple(words)
         self._ids = {word: i + 2 for i, word in enumerate(self.words)}
@@ -137,6 +142,52 @@ class Vocabulary:
     def encode(self, captions: Sequence[str]) -> Tokens:
         """Turn captions into `Tokens`, padded to the longest of them."""
         return pad([self.ids(caption) for caption in captions])
+
+
+class Alphabet(Vocabulary):
+    """The 70 characters of character-level encoders (Zhang et al. 2015; Reed et al. 2016) in place of words.
+
+    Captions are read in lower case, white space as single blanks. The authors' list names "-" twice, and only the
+    second place is ever used; the first is the line break here, which no caption holds.
+
+    >>> Alphabet().ids("A b-z")
+    [2, 71, 3, 62, 27]
+    >>> type(Vocabulary(list(CHARACTERS))).__name__
+    'Alphabet'
+    """
+
+    def __init__(self, words: Sequence[str] = tuple(CHARACTERS)) -> None:
+        if tuple(words) != tuple(CHARACTERS):
+            raise TextError(f"an alphabet has {len(CHARACTERS)} fixed characters, got {len(words)}; use Vocabulary")
+        super().__init__(words)
+
+    def ids(self, caption: str) -> list[int]:
+        """Ids of the characters of one caption; unknown ones become id 1."""
+        return [self._ids.get(character, UNKNOWN) for character in characters(caption)]
+
+    def unknown(self, caption: str) -> dict[str, tuple[str, ...]]:
+        """Unknown characters of a caption; nothing looks like them."""
+        return {each: () for each in dict.fromkeys(characters(caption)) if each not in self}
+
+    def check(self, caption: str) -> str:
+        """Return `caption` stripped if it can be used.
+
+        Raises:
+            TextError: empty, over `MAX_WORDS` words, or no word of known characters.
+        """
+        words = tokenize(caption)
+        if words and not any(character in self for word in words for character in word):
+            raise TextError(f"this model reads Latin letters and digits, and {caption!r} has none; write it in English")
+        return Vocabulary(list(dict.fromkeys(words))).check(caption)  # empty or too long
+
+
+def characters(caption: str) -> str:
+    r"""A caption as characters are read: lower case, white space as single blanks, none at the ends.
+
+    >>> characters(" A red\n bird. ")
+    'a red bird.'
+    """
+    return " ".join(caption.lower().split())
 
 
 def pad(ids: Sequence[Sequence[int]]) -> Tokens:
