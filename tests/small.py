@@ -20,11 +20,16 @@ CAPTIONS = [
 VOCABULARY = Vocabulary.build(CAPTIONS)
 ENCODER = {"image_size": 32, "width": 8, "blocks": 1, "word_size": 8, "embedding_size": 16}
 NARROW = {"image_size": 32, "width": 4, "residual_blocks": 1, "word_size": 6, "text_size": 8, "condition_size": 5}
+PICTURE = {"image_size": 32, "width": 8, "blocks": 1}
 SIZES = {  # a system that is not named here is tried at its defaults
     "tagrid": {"encoder": ENCODER, "width": 16, "bins": 3},
     "tagan": NARROW,
     "sisgan": NARROW,
     "dual_encoder": ENCODER,
+    "late_interaction": {"image_size": 32, "members": 2, "width": 8, "blocks": 1, "word_size": 8, "embedding_size": 16, "match_size": 8},
+    "vse": {**PICTURE, "word_size": 8, "embedding_size": 16},
+    "damsm": {**PICTURE, "word_size": 8, "embedding_size": 16},
+    "sje": {**PICTURE, "text_widths": (8, 12, 16), "embedding_size": 16},
 }
 SYSTEMS: dict[str, type[Model]] = {  # those of the library: tests register some of their own
     name: system
