@@ -32,7 +32,7 @@ def answer(model: Model, batch: Batch) -> list[torch.Tensor]:
     with torch.no_grad():
         if isinstance(model, Editing):
             return [model.edit(batch.image, batch.text)]
-        return [model.encode_image(batch.image).embedding, model.encode_text(batch.text).sentence]
+        return [model.embed_images(batch.image), model.embed_captions(batch.text)]
 
 
 @every

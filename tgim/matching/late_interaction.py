@@ -11,6 +11,8 @@ belly. No editor is trained against it.
 Differs from them:
 - the weight w of a word is learned from the word in its caption: "this bird has" says little;
 - captions of the same class as the picture are not used as negatives, because they may well fit it;
+- drawn pictures, where the batch has them, are a second group with negatives of its own: their parts have any colour,
+  so that colours and parts are learned apart from the species that have them;
 - members differ by their starting weights alone; their scores are averaged, and their embeddings joined;
 - out of training a picture is seen together with its mirror image.
 """
@@ -45,6 +47,7 @@ class LateInteractionConfig(Config):
     match_size: int = Field(96, ge=8)  # K, of words and regions
     word_dropout: float = Field(0.1, ge=0, lt=1)  # probability that a training word is replaced by "unknown"
     sentence_weight: float = Field(0.3, ge=0)  # of a second loss on the embeddings alone
+    drawn_weight: float = Field(0.5, ge=0)  # of the losses among drawn pictures
 
 
 class Seen(NamedTuple):
@@ -76,13 +79,13 @@ class Member(nn.Module):
             halve(quarter, eighth),
             *(Residual(eighth) for _ in range(config.blocks)),
         )
-        self.glance = nn.Conv2d(eighth, config.glances, 1)
+        self.glance = nn.Conv2d(eighth, config.glances, 1, bias=False)
         self.project = nn.Linear((config.glances + 1) * eighth, config.embedding_size)
         self.region = nn.Conv2d(eighth, config.match_size, 1)
         sizes = config.model_dump(include={"word_size", "embedding_size", "word_dropout"})
         self.text = TextEncoder(DualEncoderConfig(**sizes), vocabulary_size)
         self.word = nn.Linear(2 * config.word_size, config.match_size)
-        self.weigh = nn.Linear(2 * config.word_size, 1)
+        self.weigh = nn.Linear(2 * config.word_size, 1, bias=False)
         self.log_scales = nn.Parameter(torch.full((2,), math.log(10.0)))  # log a, log b
 
     def see(self, image: Tensor) -> Seen:
@@ -165,18 +168,36 @@ class LateInteraction(Matching):
         return total / len(self.members)
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One phase: each member's symmetric cross-entropy, same-class pairs left out of the negatives."""
+        """One phase: each member's symmetric cross-entropy among the photographs, and among the drawn pictures."""
+        terms = self._contrast(batch.image, batch.text, batch.labels)
+        if batch.drawn is not None and self.config.drawn_weight:
+            drawn = batch.drawn
+            labels = torch.arange(2 * len(drawn.image), device=drawn.image.device)
+            images = torch.cat([drawn.image, drawn.target])
+            found = self._contrast(images, joined(drawn.text, drawn.target_text), labels)
+            terms |= {f"drawn_{name}": self.config.drawn_weight * term for name, term in found.items()}
+        yield "members", terms
+
+    def _contrast(self, image: Tensor, text: Tokens, labels: Tensor) -> Terms:
         joint: list[Tensor] = []
         alone: list[Tensor] = []
         for member in self._members():
-            whole, words = member.scores(member.see(batch.image), member.read(batch.text))
+            whole, words = member.scores(member.see(image), member.read(text))
             a, b = member.scales()
-            joint += contrastive(a * whole + b * words, batch.labels)
-            alone += contrastive(a * whole, batch.labels)
-        terms = {"words_and_sentence": 0.5 * torch.stack(joint).sum()}
-        if self.config.sentence_weight:
-            terms["sentence"] = 0.5 * self.config.sentence_weight * torch.stack(alone).sum()
-        yield "members", terms
+            joint += contrastive(a * whole + b * words, labels)
+            alone += contrastive(a * whole, labels)
+        weight = self.config.sentence_weight
+        return {
+            "words_and_sentence": 0.5 * torch.stack(joint).sum(),
+            "sentence": 0.5 * weight * torch.stack(alone).sum(),
+        }
 
     def _members(self) -> list[Member]:
         return cast(list[Member], list(self.members))
+
+
+def joined(first: Tokens, second: Tokens) -> Tokens:
+    """The captions of both, padded to the longest."""
+    length = max(first.ids.shape[1], second.ids.shape[1])
+    parts = [[F.pad(x, (0, length - x.shape[1])) for x in pair] for pair in zip(first, second, strict=True)]
+    return Tokens(*(torch.cat(pair) for pair in parts))
