@@ -68,8 +68,9 @@ class Frozen:
         check_pictures("pictures", pictures)
         if not len(pictures):
             return torch.zeros(0, self.dimension)
+        parts = (pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH))
         with torch.no_grad():
-            return torch.cat([self._embed(part.float()).float().cpu() for part in pictures.split(BATCH)])
+            return torch.cat([self._embed(part.float()).float().cpu() for part in parts])
 
     def probabilities(self, features: Tensor) -> Tensor | None:
         if features.ndim != 2 or features.shape[1] != self.dimension:

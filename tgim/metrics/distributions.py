@@ -43,7 +43,7 @@ def fid(real: Numbers, fake: Numbers) -> float:
 def _root(x: Floats) -> Floats:
     """A with A^T A the covariance of the rows of `x` (N, D); min(N, D) rows."""
     centred = (x - x.mean(0)) / np.sqrt(len(x) - 1)
-    return np.linalg.qr(centred, mode="r") if len(x) > x.shape[1] else centred
+    return np.asarray(np.linalg.qr(centred, mode="r")) if len(x) > x.shape[1] else centred
 
 
 def kid(real: Numbers, fake: Numbers, *, subsets: int = 100, subset_size: int | None = None, seed: int = 0) -> float:

@@ -15,6 +15,7 @@ from tgim.metrics.checks import check_pair
 from tgim.metrics.weights import read_weights
 
 Backbone = Literal["alex", "vgg"]
+BATCH = 32  # pictures at once
 VARIABLE = "TGIM_LPIPS_BACKBONE"
 SOURCES = {
     "alex": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
@@ -40,8 +41,11 @@ def lpips(x: Tensor, y: Tensor, *, network: nn.Module) -> Tensor:
     """
     check_pair(x, y, least=32)
     with torch.no_grad():
-        parts = [network(a.float(), b.float()).flatten() for a, b in zip(x.split(32), y.split(32), strict=True)]
-    return torch.cat(parts)
+        found = [
+            network(x[start : start + BATCH].float(), y[start : start + BATCH].float()).flatten()
+            for start in range(0, len(x), BATCH)
+        ]
+    return torch.cat(found) if found else x.new_zeros(0, dtype=torch.float32)
 
 
 def lpips_network(path: str | Path | None = None, *, backbone: Backbone = "alex") -> nn.Module:
@@ -69,7 +73,9 @@ def lpips_network(path: str | Path | None = None, *, backbone: Backbone = "alex"
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")  # torchvision's about the way in which lpips calls it
         network: nn.Module = package.LPIPS(net=backbone, pnet_rand=True, verbose=False)
-    for name, parameter in network.net.named_parameters():  # slice1.0.weight is torchvision's features.0.weight
+    for name, parameter in network.get_submodule(
+        "net"
+    ).named_parameters():  # slice1.0.weight is torchvision's features.0.weight
         key = f"features.{name.split('.', 1)[1]}"
         if key not in state or state[key].shape != parameter.shape:
             came = f"shape {tuple(state[key].shape)}" if key in state else "nothing"

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tgim.errors import UserError
-from tgim.metrics.checks import Numbers, array, check_finite
+from tgim.metrics.checks import Floats, Numbers, array, check_finite
 
 Ints = npt.NDArray[np.int64]
 
@@ -32,7 +32,7 @@ def ranks(scores: Numbers, right: int | Numbers = 0) -> Ints:
     """
     table = array("scores", scores, shape="(N, K)")
     n, k = table.shape
-    column = np.broadcast_to(np.asarray(right), (n,)) if np.ndim(right) == 0 else array("right", right, shape="(N,)")
+    column = np.full(n, right) if isinstance(right, int) else array("right", right, shape="(N,)")
     if column.shape != (n,) or column.dtype.kind not in "iu" or (n and not 0 <= column.min() <= column.max() < k):
         raise UserError(f"right must hold {n} whole numbers from 0 to {k - 1}, the right columns of scores {n} x {k}")
     own = np.take_along_axis(table, column[:, None].astype(np.int64), 1)
@@ -68,8 +68,8 @@ def median_rank(ranks: Numbers) -> float:
     return float(np.median(_ranks(ranks)))
 
 
-def _ranks(values: Numbers) -> npt.NDArray[Any]:
-    found = array("ranks", values, shape="(N,)")
+def _ranks(values: Numbers) -> Floats:
+    found = array("ranks", values, shape="(N,)").astype(np.float64)
     if not len(found) or found.min() < 1:
         raise UserError(
             f"ranks are {len(found)} numbers, expected one or more, each at least 1; see tgim.metrics.ranks"
@@ -175,5 +175,6 @@ def _change(before: Tensor, after: Tensor) -> Tensor:
     """From `before` to `after` as a unit vector, zero where they are equal but for rounding; (N, D)."""
     before, after = before.float(), after.float()
     change = after - before
-    length = torch.maximum(before.norm(dim=1), after.norm(dim=1))
-    return F.normalize(change, dim=1) * (change.norm(dim=1) > 1e-5 * length)[:, None]
+    length = torch.maximum(before.square().sum(1), after.square().sum(1)).sqrt()
+    moved = change.square().sum(1).sqrt() > 1e-5 * length
+    return F.normalize(change, dim=1) * moved[:, None]
