@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -22,8 +21,8 @@ from tgim.editor import Editor, UnknownWordWarning
 from tgim.errors import UserError
 from tgim.evaluation import Bench, Contender, ModelContender
 from tgim.evaluation.records import Line
+from tgim.evaluation.retrieval import target_ranks
 from tgim.images import open_image, to_uint8
-from tgim.metrics import ranks as ranks_of
 from tgim.metrics import rmse
 
 BUDGET = 1_500_000  # bytes of all pictures of a page, in base64
@@ -146,14 +145,9 @@ def gallery_of(
 
 def measured(bench: Bench, contender: Contender) -> tuple[NDArray[np.int64], int, NDArray[np.float64]]:
     """For each picture the rank of its target caption, among how many, and its RMSE under its own caption."""
-    task = bench.task
-    seen = bench.embeddings(bench.edits(contender, bench.target))  # n, D
-    right, wrong = bench.captions(bench.target), bench.captions(task.captions)
-    own = (seen * right).sum(1, keepdim=True)
-    others = torch.stack([wrong[rows] @ query for rows, query in zip(task.target_wrong, seen, strict=True)])
-    scores = torch.cat([own, others], 1)
+    ranks = target_ranks(bench, bench.edits(contender, bench.target))
     change = rmse(bench.edits(contender, bench.own), bench.pictures)
-    return ranks_of(scores.numpy()), scores.shape[1], change.double().numpy()
+    return ranks, 1 + bench.task.target_wrong.shape[1], change.double().numpy()
 
 
 def one_edit(editor: Editor, path: Path, text: str) -> tuple[Tensor, Tensor]:

@@ -34,11 +34,14 @@ METRICS = {
     "recall@10": "R@10",
     "mrr": "MRR",
     "area": "trade-off area",
+    "mp": "manipulative precision",
+    "directional": "directional similarity",
+    "part_accuracy": "parts true",
     "fid": "FID",
     "kid": "KID",
     "inception_score": "IS",
 }
-SHARES = ("recall", "accuracy", "precision")  # metrics that are written as percentages
+SHARES = ("recall", "accuracy")  # metrics that are written as percentages
 
 
 class Setting(NamedTuple):
@@ -152,7 +155,7 @@ def written(metric: str, value: float, *, sign: bool = True) -> str:
     >>> written("recall@1", 0.1234), written("rmse", 0.1234), written("recall@1", 0.5, sign=False)
     ('12.3%', '0.123', '50.0')
     """
-    if metric.startswith(SHARES) or metric.endswith(SHARES):
+    if any(share in metric for share in SHARES):
         return f"{100 * value:.1f}" + ("%" if sign else "")
     if metric in ("fid", "inception_score"):
         return f"{value:.1f}"

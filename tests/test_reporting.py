@@ -1,0 +1,238 @@
+"""Laws of what results are shown as: nothing is lost, nothing is made up, nothing from a file becomes markup."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+import torch
+from results_toy import curve, l2, line, results, retrieval
+
+from tgim.errors import UserError
+from tgim.reporting import l2_tables, page, read_results, retrieval_tables, section_tables, summary_tables
+from tgim.reporting.pictures import BUDGET, Example, Gallery, data_uri, within_budget
+from tgim.reporting.plot import tradeoff_svg
+from tgim.reporting.results import metric_label, pick, written
+from tgim.reporting.tables import ranking
+
+EVIL = '<script>alert("x")</script>'
+VOID = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """What a page holds: tags, what they point at, words; raises where tags do not close each other."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.links, self.names, self.words, self.open = [], [], [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.names += [name for name, _ in attributes]
+        self.links += [value for name, value in attributes if name in ("src", "href", "srcset", "data", "action")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def gallery(caption="a red bird"):
+    uri = data_uri(torch.zeros(3, 8, 8), side=8, quality=60)
+    example = Example(uri, uri, caption, 7, 100, 0.1234)
+    rows = ((uri, uri), (uri, uri))
+    return Gallery(caption, caption, ("photograph", caption), rows, (example,) * 2, (example,), (caption,))
+
+
+def row_of(table, name):
+    return next(row for row in table.rows if row.name == name)
+
+
+def test_files_are_read_in_order_and_a_line_measured_again_counts_once(tmp_path):
+    first, second = line("a@1", "birds", "rmse", 0.1), line("a@1", "birds", "rmse", 0.2, commit="d" * 40)
+    other = line("a@1", "birds", "mse", 0.3)
+    for name, part in {"one": [first, other], "two": [second]}.items():
+        (tmp_path / name).write_text("".join(each.model_dump_json() + "\n" for each in part))
+    assert read_results([tmp_path / "one", tmp_path / "two"]) == [second, other]
+
+
+@pytest.mark.parametrize("content", ["", '{"row": "real"}\n\n'])
+def test_what_is_no_result_is_refused_in_one_line(content, tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"^[^\n]*results\.jsonl[^\n]*$"):
+        read_results([path])
+
+
+def test_figures_that_cannot_be_compared_stand_in_different_tables():
+    changes = [{}, {"size": 128}, {"content": "other"}, {"n": 5}, {"seed": 1}, {"judge": "j:0"}, {"split": "val"}]
+    lines = [line("a@1", "birds", "rmse", 0.1, **change) for change in changes]
+    assert len(section_tables(lines)) == len(changes)
+
+
+def test_references_stand_first_then_baselines_then_models_the_best_on_top():
+    (table,) = retrieval_tables(results()[::-1])
+    assert [row.kind for row in table.rows] == ["reference"] * 3 + ["baseline"] * 5 + ["model"] * 2
+    assert [row.name for row in table.rows[:3]] == [
+        "photograph, its own caption",
+        "photograph, target caption",
+        "chance",
+    ]
+    assert [row.name for row in table.rows[-2:]] == ["birds", "tagan"]
+
+
+def test_the_best_is_a_model_of_several_in_the_direction_of_the_metric():
+    tables = {table.title.split(": ")[1].split(",")[0]: table for table in section_tables(results())}
+    for protocol, better in (("retrieval@1", "birds"), ("l2-own-caption@1", "birds")):
+        marked = {row.name for row in tables[protocol].rows if any(cell.best for cell in row.cells)}
+        assert marked == {better}  # though identity's RMSE is 0
+    alone = [each for each in results() if each.model != "tagan"]
+    assert not any(cell.best for table in section_tables(alone)[:3] for row in table.rows for cell in row.cells)
+
+
+def test_retrieval_is_read_against_real_photographs():
+    lines = [*retrieval("real", 0.2, kind="reference"), *retrieval("birds", 0.05)]
+    (table,) = retrieval_tables(lines)
+    assert row_of(table, "birds").cells[-1].text == "0.25"
+    assert row_of(table, "photograph, its own caption").cells[-1].text == "1.00"
+    (bare,) = retrieval_tables(list(retrieval("birds", 0.05)))
+    assert bare.columns == ("R@1", "R@5", "R@10", "MRR")
+
+
+@pytest.mark.parametrize(("unrelated", "out"), [(0.112 * 4, ["mse_unit"]), (0.25, ["mse_unit", "mse"]), (4.0, [])])
+def test_a_reading_is_excluded_by_the_unrelated_photograph_alone(unrelated, out):
+    lines = list(l2("l2-own-caption@1", "unrelated", 0.7, unrelated, kind="baseline"))
+    lines += l2("l2-own-caption@1", "birds", 0.1, 0.01)
+    (table,) = l2_tables(lines)
+    excluded = [note for note in table.notes if note.startswith("Excluded")]
+    assert len(excluded) == len(out)
+    assert all(any(f"Excluded: {metric_label(metric)};" in note for note in excluded) for metric in out)
+    published = [row for row in table.rows if row.kind == "published"]
+    assert [row.cells[0].text for row in published] == ["0.30", "0.25", "0.11"]
+    assert all(cell.text == "–" for row in published for cell in row.cells[1:])  # in no column of ours
+
+
+def test_without_an_unrelated_photograph_nothing_is_excluded():
+    (table,) = l2_tables(list(l2("l2-own-caption@1", "birds", 0.1, 0.01)))
+    assert "no reading" in table.notes[0]
+    (drawn,) = l2_tables(list(l2("l2-own-caption@1", "birds", 0.1, 0.01, data="synthetic")))
+    assert all(row.kind != "published" for row in drawn.rows)
+
+
+def test_the_summary_takes_each_figure_from_its_own_protocol():
+    lines = results() + results("oxford102")
+    tables = summary_tables(lines)
+    assert [table.title.split(",")[0] for table in tables] == ["cub", "oxford102"]
+    cells = {row.name: [cell.text for cell in row.cells] for row in tables[0].rows}
+    assert cells["birds"] == ["27.0% (2.14)", "0.078", "0.196", "0.090", "71.0%"]
+    assert cells["identity"][-1] == "12.0%"
+    assert cells["chance"][1:] == ["–"] * 4
+
+
+def test_two_checkpoints_of_one_name_are_told_apart():
+    lines = [*l2("l2-edit@1", "birds", 0.1, 0.01), *l2("l2-edit@1", "birds", 0.2, 0.02, checkpoint="b" * 16)]
+    (table,) = section_tables(lines)
+    assert [row.name for row in table.rows] == ["birds (aaaaaa)", "birds (bbbbbb)"]
+
+
+def test_tables_have_as_many_cells_as_columns_in_both_forms():
+    for table in (*section_tables(results()), *l2_tables(results()), *summary_tables(results())):
+        rows = [each for each in table.markdown().splitlines() if each.startswith("|")]
+        assert {each.count(" | ") for each in rows} == {len(table.columns)}
+        rule, *text = table.text().splitlines()[1:]
+        assert all(len(each) <= len(rule) for each in text[: len(table.rows) + 2])
+
+
+def test_names_break_no_markdown():
+    (table,) = section_tables([line("a@1", "a|b<c", "rmse", 0.1, kind="baseline")])
+    assert "| a\\|b&lt;c |" in table.markdown()
+
+
+def test_ranking_is_by_area():
+    assert [who.name for who, _ in ranking(results())][:2] == ["birds", "colour_shift"]
+
+
+def test_a_picture_of_the_curve_has_every_point_and_stays_inside():
+    lines = [each for each in results() if each.protocol == "tradeoff@1"]
+    svg = tradeoff_svg(lines, references=[each for each in results() if each.kind == "reference"])
+    assert svg.count("<circle") == 4 + 4 + 5  # two models with four strengths, five baselines
+    assert svg.count("<polyline") == 2
+    for x, y in re.findall(r'cx="([-\d.]+)" cy="([-\d.]+)"', svg):
+        assert 0 <= float(x) <= 560
+        assert 0 <= float(y) <= 400
+    assert tradeoff_svg([]) == ""
+
+
+def test_labels_do_not_cover_each_other():
+    lines = [each for i in range(6) for each in curve(f"model{i}", [(0.2, 0.1 + i / 1000)], 0.1, checkpoint=str(i))]
+    spots = re.findall(r'label" x="([\d.]+)" y="([-\d.]+)"', tradeoff_svg(lines))
+    heights = sorted(float(y) for _, y in spots)
+    assert len(spots) == 6
+    assert min(b - a for a, b in pairwise(heights)) >= 14
+
+
+@pytest.mark.parametrize("with_pictures", [False, True])
+def test_a_page_is_whole_and_loads_nothing(with_pictures):
+    text = page(results() + results("oxford102"), gallery=gallery() if with_pictures else None)
+    found = Page(text)
+    assert all(link.startswith(("#", "data:image/jpeg;base64,")) for link in found.links)
+    assert not re.search(r"https?://|@import|url\(", text)
+    assert found.tags.count("img") == (4 + 6 if with_pictures else 0)
+    assert found.tags.count("table") == len(section_tables(results() + results("oxford102")))
+    assert 'name="viewport"' in text
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_a_page_shows_every_figure_of_its_lines():
+    lines = results()
+    words = " ".join(Page(page(lines)).words)
+    for each in lines:
+        assert written(each.metric, each.value) in words, each
+    for fact in ("1" * 16, "c" * 16, "c" * 40, "judge-birds:" + "f" * 16):
+        assert fact in words
+
+
+def test_nothing_from_a_file_becomes_markup():
+    evil = {"judge": EVIL, "extractor": EVIL, "content": EVIL, "split": EVIL, "commit": EVIL, "torch": EVIL}
+    lines = [*results(), *curve(EVIL, [(0.1, 0.1)], 0.2), line(EVIL, EVIL, EVIL, 0.1, machine=EVIL, tgim=EVIL, **evil)]
+    lines += [line("b@1", EVIL + "'\"", "rmse", 0.1, kind=kind) for kind in ("baseline", "reference")]
+    text = page(lines, gallery=gallery(EVIL + "\" onerror='x'"), title=EVIL)
+    found = Page(text)
+    assert found.tags.count("script") == 1  # the page's own
+    assert not any(name.startswith("on") for name in found.names)
+    assert "<script>alert" not in text
+
+
+def test_pictures_stay_within_their_budget():
+    torch.manual_seed(0)
+    noisy = [torch.rand(3, 160, 200) * 2 - 1 for _ in range(3)]
+    uris = within_budget(noisy, budget=20_000)
+    assert sum(map(len, uris)) <= 20_000 < sum(map(len, within_budget(noisy, budget=BUDGET)))
+    assert all(uri.startswith("data:image/jpeg;base64,") for uri in uris)
+
+
+def test_small_pictures_are_not_enlarged():
+    import base64
+    import io
+
+    from PIL import Image
+
+    uri = data_uri(torch.zeros(3, 20, 40), side=176, quality=80)
+    assert Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).size == (40, 20)
+
+
+def test_full_strength_is_what_is_picked():
+    lines = list(curve("birds", [(0.1, 0.2), (0.2, 0.3)], 0.1))
+    assert pick(lines, "rmse").value == 0.2
+    assert pick(lines, "rmse", strength=0.5).value == 0.1
+    assert pick(lines, "rmse", model="tagan") is None
