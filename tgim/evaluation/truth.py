@@ -10,8 +10,8 @@ of the full edit (strength 1).
   and `rmse_outside` of the same pixels in [-1, 1].
 - `part_accuracy`: of the parts whose colour word the caption changes, the share that answer to the new word
   (`tgim.evaluation.part_colours`): the mean over pictures; `part_accuracy/<part>` for parts alone, and
-  `part_accuracy_macro`, the mean over those. A guess is right once in 15 times. `kept_accuracy`: the same of the parts
-  that keep their colour.
+  `part_accuracy_macro`, the mean over those that at least a twentieth of the pictures ask about. A guess is right once
+  in 15 times. `kept_accuracy`: the same of the parts that keep their colour.
 - `swap_accuracy`: two captions that differ by which part gets which colour; the share of pictures where either edit is
   nearer (RMSE) to its own true picture than to the other's. Coins are right once in four times; an editor to which both
   captions are one, never.
@@ -47,6 +47,7 @@ from tgim.images import from_uint8, to_uint8
 
 PAIRS = 500  # drawn pictures, and half as many for the swaps
 STREAM = 901  # of `random_source`: training draws from others
+COMMON = 0.05  # share of the pictures that must ask about a part for it to count in the macro average
 PLAIN = 4  # times what a part must fill to be asked about, for the two parts of a swap
 METRICS = (
     "rmse_inside", "rmse_inside_ratio", "leak_255", "rmse_outside", "part_accuracy", "part_accuracy_macro",
@@ -182,9 +183,9 @@ def _parts(drawn: Drawn, edited: Tensor) -> Iterator[Measured]:
         yield Measured(f"part_accuracy/{group}", marks[:, 0] / marks[:, 1], strength=1.0, options=options)
     if changed:
         yield Measured("part_accuracy", np.array(changed), strength=1.0, options=options)
-        yield Measured(
-            "part_accuracy_macro", interval=_macro(list(groups.values())), n=len(changed), strength=1.0, options=options
-        )
+        common = [marks for _, marks in sorted(groups.items()) if (marks[:, 1] > 0).mean() >= COMMON]
+        figure = _macro(common or list(groups.values()))
+        yield Measured("part_accuracy_macro", interval=figure, n=len(changed), strength=1.0, options=options)
     if kept:
         yield Measured("kept_accuracy", np.array(kept), strength=1.0, options=options)
 
