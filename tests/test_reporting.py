@@ -236,3 +236,57 @@ def test_full_strength_is_what_is_picked():
     assert pick(lines, "rmse").value == 0.2
     assert pick(lines, "rmse", strength=0.5).value == 0.1
     assert pick(lines, "rmse", model="tagan") is None
+
+
+@pytest.fixture(scope="module")
+def small_gallery(tmp_path_factory, tagrid_file):
+    """Six drawn birds of three classes, edited by an untrained model and ranked by an untrained judge."""
+    import json
+
+    from PIL import Image
+    from small import CAPTIONS, VOCABULARY, model_of
+
+    from tgim import checkpoint
+    from tgim.data.loader import DataConfig
+    from tgim.data.synthetic import sample_picture
+    from tgim.reporting import gallery_of
+
+    home = tmp_path_factory.mktemp("birds")
+    (home / "images").mkdir()
+    with (home / "metadata.jsonl").open("w") as file:
+        for i in range(6):
+            Image.fromarray(sample_picture("birds", seed=i, size=(40, 50))).save(home / "images" / f"{i}.png")
+            fact = {"file_name": f"{i}.png", "captions": [CAPTIONS[i % 3], "zebra quux"], "class": str(i % 3)}
+            file.write(json.dumps(fact) + "\n")
+    judge = checkpoint.save(home / "judge.safetensors", model_of("dual_encoder"), vocabulary=VOCABULARY)
+    data = DataConfig(name="folder", root=str(home), split="all")
+    lines = list(retrieval("tagrid", 0.5, size=32))
+    options = {"data": data, "judge": str(judge), "cache": home / "cache", "columns": 3, "count": 2}
+    return gallery_of(str(tagrid_file), lines=lines, **options), lines, options
+
+
+def test_the_gallery_shows_the_worst_and_the_best_of_what_was_measured(small_gallery):
+    found, _, _ = small_gallery
+    assert {len(row) for row in found.rows} == {3}
+    assert len(found.rows) == len(found.captions)
+    assert (len(found.worst), len(found.best)) == (2, 2)
+    keys = [[(each.rank, each.rmse_own) for each in part] for part in (found.best, found.worst[::-1])]
+    assert keys[0] == sorted(keys[0])
+    assert keys[1] == sorted(keys[1])
+    assert keys[0][-1] <= keys[1][0]
+    assert all(1 <= each.rank <= each.candidates for each in (*found.best, *found.worst))
+    assert Page(page(results(), gallery=found)).tags.count("img") == 3 * len(found.rows) + 2 * 4
+
+
+def test_the_gallery_says_what_its_figures_were_not_made_with(small_gallery):
+    found, _, _ = small_gallery
+    for what in ("data", "judge", "checkpoint"):
+        assert any(note.startswith(f"the {what} of the pictures") for note in found.notes)
+
+
+def test_the_gallery_needs_a_judge(small_gallery, tagrid_file):
+    from tgim.reporting import gallery_of
+
+    _, _, options = small_gallery
+    with pytest.raises(UserError, match="--judge"):
+        gallery_of(str(tagrid_file), lines=[line("l2-edit@1", "tagrid", "rmse", 0.1)], **{**options, "judge": None})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +15,14 @@ from PIL import Image
 from torch import Tensor
 
 from tgim.carry import resize
-from tgim.data.base import CaptionedImages, random_source
+from tgim.data.base import random_source
 from tgim.data.loader import DataConfig
 from tgim.editor import Editor, UnknownWordWarning
 from tgim.errors import UserError
 from tgim.evaluation import Bench, Contender, ModelContender
 from tgim.evaluation.records import Line
 from tgim.evaluation.retrieval import target_ranks
-from tgim.images import open_image, to_uint8
+from tgim.images import Photo, open_image, to_uint8
 from tgim.metrics import rmse
 
 BUDGET = 1_500_000  # bytes of all pictures of a page, in base64
@@ -118,9 +118,12 @@ def gallery_of(
     dataset, editor = bench.dataset, contender.editor
     shown = np.sort(random_source(facts.seed, SHOWN).permutation(bench.rows)[:columns])
     captions = CAPTIONS.get(dataset.name) or tuple(dict.fromkeys(bench.target))[:6]
-    pictures = [pixels for row in contact_rows(editor, dataset, captions, rows=shown) for pixels in row]
+    photos = [open_image(dataset.items[row].path) for row in shown]
+    pictures = [photo.pixels for photo in photos]
+    pictures += [one_edit(editor, photo, text, focus=True) for text in captions for photo in photos]
     for row in np.concatenate(list(picked.values())):
-        pictures += one_edit(editor, dataset.items[bench.rows[row]].path, bench.target[row])
+        photo = open_image(dataset.items[bench.rows[row]].path)
+        pictures += [photo.pixels, one_edit(editor, photo, bench.target[row], focus=False)]
     uris = within_budget(pictures)
     width = len(shown)
     sheet = [tuple(uris[first : first + width]) for first in range(0, width * (len(captions) + 1), width)]
@@ -150,14 +153,16 @@ def measured(bench: Bench, contender: Contender) -> tuple[NDArray[np.int64], int
     return ranks, 1 + bench.task.target_wrong.shape[1], change.double().numpy()
 
 
-def one_edit(editor: Editor, path: Path, text: str) -> tuple[Tensor, Tensor]:
-    """A photograph and its edit at the photograph's size, without a closer look at the subject: as it is measured."""
-    photo = open_image(path)
+def one_edit(editor: Editor, photo: Photo, text: str, *, focus: bool) -> Tensor:
+    """The edited photograph at its own size; unedited where the caption has no known word.
+
+    Without `focus` there is no closer look at the subject: the edit as it is measured.
+    """
     if not editor.knows(text):
-        return photo.pixels, photo.pixels
+        return photo.pixels
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnknownWordWarning)
-        return photo.pixels, editor.edit_photo(photo, text, focus=False).pixels
+        return editor.edit_photo(photo, text, focus=focus).pixels
 
 
 def _differences(bench: Bench, contender: Contender, lines: Sequence[Line]) -> Iterator[str]:
@@ -170,17 +175,6 @@ def _differences(bench: Bench, contender: Contender, lines: Sequence[Line]) -> I
     ):
         if mine not in theirs:
             yield f"the {what} of the pictures ({mine}) is none of the figures'"
-
-
-def contact_rows(
-    editor: Editor, dataset: CaptionedImages, captions: Sequence[str], *, rows: Iterable[int]
-) -> list[list[Tensor]]:
-    """The photographs of `rows`, then their edits by each caption, at the photographs' own size."""
-    photos = [open_image(dataset.items[row].path) for row in rows]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnknownWordWarning)
-        edited = [[editor.edit_photo(photo, text).pixels for photo in photos] for text in captions]
-    return [[photo.pixels for photo in photos], *edited]
 
 
 def data_uri(pixels: Tensor, *, side: int, quality: int) -> str:

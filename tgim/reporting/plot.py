@@ -49,7 +49,7 @@ def tradeoff_svg(lines: Sequence[Line], *, references: Sequence[Line] = ()) -> s
             round(HEIGHT - BOTTOM - y / top * (HEIGHT - TOP - BOTTOM), 1),
         )
 
-    parts, labels = [_axes(at, right, top)], []
+    parts, spots, labels = [_axes(at, right, top)], [], []
     for name, line in levels.items():
         if line is not None:
             (x, y), edge = at(0, line.value), WIDTH - RIGHT
@@ -60,18 +60,19 @@ def tradeoff_svg(lines: Sequence[Line], *, references: Sequence[Line] = ()) -> s
     for who, points in curves.items():
         if who.kind == "model":
             colour += 1
-            spots = [at(rmse.value, recall.value) for rmse, recall in points]
+            places = [at(rmse.value, recall.value) for rmse, recall in points]
             start = [at(0, floor.value)] if floor is not None else []
-            path = " ".join(f"{x},{y}" for x, y in start + spots)
+            path = " ".join(f"{x},{y}" for x, y in start + places)
             style = f"s{(colour - 1) % COLOURS + 1}"
             parts.append(f'<polyline class="{style}" points="{path}"/>')
-            parts += [_spot(spot, style, who, point) for spot, point in zip(spots, points, strict=True)]
-            labels.append(Label(*spots[-1], label(who, among=everyone), style))
+            spots += [_spot(place, style, who, point) for place, point in zip(places, points, strict=True)]
+            labels.append(Label(*places[-1], label(who, among=everyone), style))
         else:
-            spot = at(points[-1][0].value, points[-1][1].value)
-            parts.append(_spot(spot, "base", who, points[-1]))
-            labels.append(Label(spot[0] - 4, spot[1] - 9, label(who), "faint"))
-    parts += _labels(labels)
+            x, y = at(points[-1][0].value, points[-1][1].value)
+            spots.append(_spot((x, y), "base", who, points[-1]))
+            if x > LEFT:  # who changes nothing stands on the line that says "unedited"
+                labels.append(Label(x - 4, y - 9, label(who), "faint"))
+    parts += [*_labels(labels), *spots]
     words = "Share of edits whose target caption is found first, against the change of the picture"
     return (
         f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{words}">'

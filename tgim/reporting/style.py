@@ -46,7 +46,7 @@ svg .mid { text-anchor: middle; }
 svg .grid { stroke: var(--rule); stroke-width: 1; } svg .level { stroke: var(--faint); stroke-dasharray: 4 4; }
 svg polyline { fill: none; stroke-width: 2.2; stroke-linejoin: round; }
 svg .label { font-weight: 600; paint-order: stroke; stroke: var(--card);
-  stroke-width: 4px; stroke-linejoin: round; }
+  stroke-width: 3px; stroke-linejoin: round; }
 svg .faint.label { font-weight: 400; } svg circle.base { fill: var(--faint); }
 svg polyline.s1 { stroke: var(--c1) } svg .s1:not(polyline) { fill: var(--c1) }
 svg polyline.s2 { stroke: var(--c2) } svg .s2:not(polyline) { fill: var(--c2) }
