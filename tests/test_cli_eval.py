@@ -65,6 +65,16 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_both_verbs_explain_themselves():
+    listed = tgim("--help").stdout
+    for verb in ("match", "eval"):
+        assert f"\n  {verb} " in listed
+        result = tgim(verb, "--help")
+        assert result.exit_code == 0
+        assert result.stdout.startswith(f"Usage: tgim {verb}")
+        assert result.stdout.count(f"\n  tgim {verb} ") == 3  # examples
+
+
 # match
 
 

@@ -213,15 +213,15 @@ def evaluate_command(
         click.echo(f"tgim: {out} holds {before} figures; they are not measured again", err=True)
     form = "{desc}: {n_fmt} of {total_fmt} {bar} {elapsed}<{remaining}"
     try:
-        with tqdm(disable=None, leave=False, bar_format=form) as bar:
+        with tqdm(desc="data", disable=None, leave=False, bar_format=form) as bar:
             shown = ("", 0)
 
             def progress(what: str, done: int, total: int) -> None:
                 nonlocal shown
                 if shown != (what, total) or done < bar.n:
                     shown = what, total
-                    bar.reset(total=total)
                     bar.set_description_str(what, refresh=False)
+                    bar.reset(total=total)
                 bar.update(done - bar.n)
 
             lines = evaluate(
