@@ -59,7 +59,7 @@ def page(lines: Iterable[Line], *, gallery: Gallery | None = None, title: str = 
     lines = list(lines)
     settings = grouped(lines, setting)
     links = [("ranking", "Ranking"), ("tables", "Tables")]
-    links += [("pictures", "Pictures"), ("worst", "Worst ten"), ("best", "Best ten")] if gallery else []
+    links += [("pictures", "Pictures"), ("worst", "The worst"), ("best", "The best")] if gallery else []
     links += [("origin", "Where the figures come from")]
     body = [
         f"<header><h1>{escape(title)}</h1>",

@@ -56,7 +56,8 @@ svg polyline.s5 { stroke: var(--c5) } svg .s5:not(polyline) { fill: var(--c5) }
 svg polyline.s6 { stroke: var(--c6) } svg .s6:not(polyline) { fill: var(--c6) }
 .sheet { display: grid; gap: 4px; margin: .6rem 0 1rem; align-items: center; overflow-x: auto; }
 .sheet p { margin: 0; font-size: .84rem; line-height: 1.3; padding-right: .4rem; }
-.sheet img, .pair img { display: block; width: 100%; height: auto; border-radius: 4px; }
+.sheet img, .pair img { display: block; width: 100%; border-radius: 4px; object-fit: cover; aspect-ratio: 1; }
+.pair img { object-fit: contain; aspect-ratio: 4 / 3; background: var(--mark); }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1rem; padding: 0;
   margin: .6rem 0; list-style: none; }
 .cards li { border: 1px solid var(--rule); border-radius: 8px; padding: .6rem; background: var(--card); }
