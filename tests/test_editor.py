@@ -252,3 +252,48 @@ def test_the_package_offers_the_editor(tagrid_file, edit):
     assert tgim.list_models() == tuple(checkpoint.list_embedded())
     source = picture(30, 30)
     assert tgim.Editor(loaded)(source, TEXT).tobytes() == edit(source, TEXT).tobytes()
+
+
+@KINDS
+@pytest.mark.parametrize("side", [32, 48, 20])
+def test_a_batch_is_edited_as_each_picture_alone(editors, kind, side):
+    photos = [open_image(sample_picture("birds", seed=seed, size=(side, side))) for seed in (1, 2)]
+    texts = ["a small red bird", "yellow wings"]
+    pictures = torch.stack([photo.pixels for photo in photos])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        edited = editors[kind].edit_batch(pictures, texts)
+    for i, (photo, text) in enumerate(zip(photos, texts, strict=True)):
+        size = "model" if side == 32 else "photo"
+        alone = editors[kind].edit_photo(photo, text, focus=False, size=size).pixels
+        assert (edited[i] - alone).abs().max() < 1e-4
+        assert not torch.equal(alone, photo.pixels)
+
+
+@KINDS
+@pytest.mark.parametrize("side", [32, 48])
+def test_strength_of_a_batch_is_a_blend_with_the_photograph(editors, kind, side):
+    pictures = torch.stack([open_image(sample_picture("birds", seed=s, size=(side, side))).pixels for s in (1, 2)])
+    full, half, none = (editors[kind].edit_batch(pictures, [TEXT] * 2, strength=s) for s in (1.0, 0.5, 0.0))
+    assert torch.equal(none, pictures)
+    assert (half - (pictures + full) / 2).abs().max() <= 1 / 127.5  # a level of a file
+
+
+def test_a_batch_takes_captions_that_the_model_cannot_read(edit):
+    pictures = torch.stack([open_image(picture(32, 32)).pixels] * 3)
+    edited = edit.edit_batch(pictures, ["xyzzy plugh", TEXT, ""])
+    assert torch.equal(edited[[0, 2]], pictures[[0, 2]])
+    assert not torch.equal(edited[1], pictures[1])
+    assert torch.equal(edit.edit_batch(pictures[:1], ["xyzzy"]), pictures[:1])
+
+
+def test_a_batch_that_does_not_fit_is_refused(edit):
+    pictures = torch.zeros(2, 3, 32, 32)
+    for given, texts, options in (
+        (pictures, [TEXT], {}),
+        (pictures[0], [TEXT] * 3, {}),
+        (pictures, [TEXT] * 2, {"strength": 2}),
+    ):
+        with pytest.raises(UserError) as raised:
+            edit.edit_batch(given, texts, **options)
+        assert is_one_line(raised)
