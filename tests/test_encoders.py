@@ -8,9 +8,19 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from tgim.encoders import BiGru, Gru, MeanOfWords, WordTable, read_word_vectors, reverse_order, take_words
+from tgim.encoders import (
+    BiGru,
+    BiLstm,
+    CharCnnRnn,
+    Gru,
+    MeanOfWords,
+    WordTable,
+    read_word_vectors,
+    reverse_order,
+    take_words,
+)
 from tgim.errors import CheckpointError
-from tgim.text import pad
+from tgim.text import Alphabet, pad
 
 LENGTHS = (5, 3, 1)
 
@@ -20,7 +30,7 @@ def captions() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(3, 5, 4), mask
 
 
-@pytest.mark.parametrize("encoder", [BiGru, Gru, MeanOfWords])
+@pytest.mark.parametrize("encoder", [BiGru, BiLstm, Gru, MeanOfWords])
 def test_padding_has_no_influence(encoder):
     encode = encoder(4, 4)
     vectors, mask = captions()
@@ -58,6 +68,78 @@ def test_gru_sentence_is_the_state_after_the_last_word():
     vectors, mask = captions()
     packed = nn.utils.rnn.pack_padded_sequence(vectors, torch.tensor(LENGTHS), batch_first=True)
     assert_close(encode(vectors, mask).sentence, encode.onward(packed)[1][0])
+
+
+def test_bilstm_is_two_lstm_cells_run_by_hand():
+    encode = BiLstm(4, 6)
+    vectors, mask = captions()
+    code = encode(vectors, mask)
+    for way, suffix in enumerate(("", "_reverse")):
+        cell = nn.LSTMCell(4, 3)
+        cell.load_state_dict({key: encode.rnn.state_dict()[f"{key}_l0{suffix}"] for key in cell.state_dict()})
+        half = slice(3 * way, 3 * way + 3)
+        for i, length in enumerate(LENGTHS):
+            state = (torch.zeros(1, 3), torch.zeros(1, 3))
+            for t in reversed(range(length)) if way else range(length):
+                state = cell(vectors[i : i + 1, t], state)
+                assert_close(code.words[i, t, half], state[0][0])
+            assert_close(code.sentence[i, half], state[0][0])
+    assert not code.words[~mask].any()
+
+
+def test_bilstm_of_the_papers_sizes_has_the_releases_weights():
+    shapes = {key: list(value.shape) for key, value in BiLstm(300, 256, dropout=0.5).state_dict().items()}
+    for suffix in ("l0", "l0_reverse"):
+        assert shapes[f"rnn.weight_ih_{suffix}"] == [512, 300]
+        assert shapes[f"rnn.weight_hh_{suffix}"] == [512, 128]
+        assert shapes[f"rnn.bias_ih_{suffix}"] == shapes[f"rnn.bias_hh_{suffix}"] == [512]
+    assert len(shapes) == 8
+
+
+def test_bilstm_drops_parts_of_word_vectors_in_training_only():
+    encode = BiLstm(4, 6, dropout=0.5)
+    assert not torch.equal(encode(*captions()).words, encode(*captions()).words)
+    vectors, mask = captions()
+    encode.eval()
+    assert torch.equal(encode(vectors, mask).words, encode(vectors, mask).words)
+
+
+@pytest.mark.parametrize(("length", "steps"), [(201, 8), (66, 1)])
+def test_characters_become_the_papers_number_of_steps(length, steps):
+    code = CharCnnRnn(72, widths=(3, 4, 5), size=7, length=length)(Alphabet().encode(["a red bird", "x"]))
+    assert (code.words.shape, code.sentence.shape) == ((2, steps, 5), (2, 7))
+    assert code.mask.all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("recurrent", ["relu", "gru"])
+def test_characters_are_one_hot_columns_and_the_sentence_the_mean_over_time(recurrent):
+    encode = CharCnnRnn(72, widths=(3, 4, 5), size=7, recurrent=recurrent)
+    caption = "a-b\u00fc!"  # the u-umlaut is no character of the alphabet: an empty column
+    columns = torch.zeros(1, 70, 201)
+    for place, plane in ((0, 0), (1, 59), (2, 1), (4, 40)):
+        columns[0, plane, place] = 1
+    x = columns
+    for convolution, stride in zip((encode.convolutions[i] for i in (0, 3, 6)), (3, 3, 2), strict=True):
+        x = torch.nn.functional.max_pool1d(torch.relu(convolution(x)), 3, stride)
+    hidden, states = torch.zeros(1, 5), []
+    cell = nn.GRUCell(5, 5) if recurrent == "gru" else nn.RNNCell(5, 5, nonlinearity="relu")
+    cell.load_state_dict({key.removesuffix("_l0"): value for key, value in encode.rnn.state_dict().items()})
+    for t in range(8):
+        hidden = cell(x[..., t], hidden)
+        states.append(hidden)
+    code = encode(Alphabet().encode([caption]))
+    assert_close(code.words[0], torch.cat(states))
+    assert_close(code.sentence, encode.project(torch.stack(states).mean(0)))
+
+
+@torch.no_grad()
+def test_a_spelled_caption_is_its_own_whatever_its_neighbours():
+    encode = CharCnnRnn(72, widths=(3, 4, 5), size=7)
+    spelled = ["a red bird", "x", "a bird with a very long tail " * 9]
+    together = encode(Alphabet().encode(spelled)).sentence
+    for i, caption in enumerate(spelled):
+        assert_close(encode(Alphabet().encode([caption])).sentence[0], together[i])
 
 
 def test_reversing_twice_is_nothing():

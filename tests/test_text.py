@@ -8,7 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tgim.errors import TextError, nearest
-from tgim.text import MAX_WORDS, PADDING, UNKNOWN, TextCode, Tokens, Vocabulary, complete, pad, tokenize
+from tgim.text import (
+    CHARACTERS,
+    MAX_WORDS,
+    PADDING,
+    UNKNOWN,
+    Alphabet,
+    TextCode,
+    Tokens,
+    Vocabulary,
+    characters,
+    complete,
+    pad,
+    tokenize,
+)
 
 WORD = st.text("abcde", min_size=1, max_size=3)
 CAPTION = st.lists(WORD, min_size=1, max_size=6).map(" ".join)
@@ -170,3 +183,50 @@ def test_only_a_known_name_is_suggested(name, known):
     hint = nearest(name, known)
     assert hint == "" or hint in {f"; did you mean {word!r}?" for word in known}
     assert (name in known) <= (hint == f"; did you mean {name!r}?")
+
+
+def test_the_alphabet_is_that_of_the_authors_release():
+    theirs = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{} "
+    planes = {character: place for place, character in enumerate(theirs)}  # of "-", named twice, the second place
+    alphabet = Alphabet()
+    assert len(alphabet) == len(CHARACTERS) + 2 == 72
+    for character in theirs.strip():
+        assert alphabet.ids(character) == [planes[character] + 2]
+    assert alphabet.ids("a b")[1] == planes[" "] + 2
+
+
+def test_a_caption_by_hand_in_characters():
+    tokens = Alphabet().encode(["Aa  z9\n.", "\u00fc"])
+    assert tokens.ids.tolist() == [[2, 2, 71, 27, 37, 71, 41], [UNKNOWN] + 6 * [PADDING]]
+    assert tokens.lengths.tolist() == [7, 1]
+
+
+@quick
+@given(st.text())
+def test_every_character_has_an_id_and_only_known_ones_a_known_one(caption):
+    alphabet, read = Alphabet(), characters(caption)
+    ids = alphabet.ids(caption)
+    assert len(ids) == len(read)
+    assert alphabet.unknown(caption).keys() == {c for c, i in zip(read, ids, strict=True) if i == UNKNOWN}
+    assert alphabet.ids("\n") == []
+
+
+def test_a_vocabulary_of_the_alphabet_alone_is_one():
+    assert isinstance(Vocabulary(list(CHARACTERS)), Alphabet)
+    assert type(Vocabulary(list(CHARACTERS[:-1]))) is Vocabulary
+    assert type(Vocabulary(list(reversed(CHARACTERS)))) is Vocabulary
+    with pytest.raises(TextError, match="70 fixed characters, got 2"):
+        Alphabet(["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("", "no words"), ("\u9ce5", "Latin letters"), ("bird " * (MAX_WORDS + 1), "61 words")]
+)
+def test_an_alphabet_refuses_what_it_cannot_read(text, message):
+    with pytest.raises(TextError, match=message):
+        Alphabet().check(text)
+
+
+def test_an_alphabet_reads_any_word():
+    assert Alphabet().check(" a bleu bird bird\n") == "a bleu bird bird"
+    assert Alphabet().unknown("a bl\u00eau bird") == {"\u00ea": ()}

@@ -175,7 +175,7 @@ def word_scores(regions: Tensor, words: Tensor, mask: Tensor, *, gamma1: float =
     Source: Xu et al., "AttnGAN", CVPR 2018, eq. 7-10; the power 1/gamma2 of eq. 10 is left to gamma3.
 
     >>> one = torch.ones(1, 2, 1)
-    >>> word_scores(one, one.mT, torch.ones(1, 1, dtype=torch.bool), gamma2=3.0)  # one word, found: exp(3)
+    >>> word_scores(one, one.mT, torch.ones(1, 1, dtype=torch.bool), gamma2=3.0).round()  # one word, found: log exp(3)
     tensor([[3.]])
     """
     with torch.autocast(regions.device.type, enabled=False):

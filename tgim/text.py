@@ -151,7 +151,7 @@ class Alphabet(Vocabulary):
     second place is ever used; the first is the line break here, which no caption holds.
 
     >>> Alphabet().ids("A b-z")
-    [2, 71, 3, 62, 27]
+    [2, 71, 3, 61, 27]
     >>> type(Vocabulary(list(CHARACTERS))).__name__
     'Alphabet'
     """
