@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 from colour_world import WORDS, Eyes, EyesConfig, Honest
+from small import SIZES
 
 from tgim import checkpoint
+from tgim.carry import resize
 from tgim.data import open_dataset
 from tgim.data.loader import DataConfig
 from tgim.errors import DataError, UserError
@@ -177,6 +179,26 @@ def test_who_ties_has_lost(world, judge):
         found = figures("retrieval@1", bench, contender)
         assert found["recall@1", 1.0] == found["recall@10", 1.0] == 0
         assert figures("directional@1", bench, contender)["directional", 1.0] == 0
+
+
+@pytest.mark.parametrize("name", ["dual_encoder", "late_interaction"])
+def test_a_picture_fits_by_the_judges_own_score(world, tmp_path, name):
+    torch.manual_seed(0)
+    system = MATCHERS[name]
+    model = system(system.Config(**SIZES[name]), vocabulary_size=len(colour_world.VOCABULARY))
+    file = checkpoint.save(tmp_path / "judge.safetensors", model, vocabulary=colour_world.VOCABULARY)
+    bench = bench_of(world, judge=str(file))
+    found = bench.fits(bench.pictures, bench.target, bench.task.target_wrong)
+    assert found.shape == (len(bench), 1 + bench.task.target_wrong.shape[1])
+    model.eval()
+    with torch.no_grad():
+        for i in (0, len(bench) - 1):
+            texts = [bench.target[i], *(bench.task.captions[row] for row in bench.task.target_wrong[i])]
+            seen = model.read_images(resize(bench.pictures[i : i + 1], (model.image_size,) * 2))
+            slow = [
+                float(model.scores(seen, model.read_captions(colour_world.VOCABULARY.encode([text])))) for text in texts
+            ]
+            np.testing.assert_allclose(found[i], slow, atol=1e-5)
 
 
 def test_no_trick_beats_an_honest_edit(world, judge):

@@ -27,7 +27,8 @@ from tgim.evaluation.contenders import Contender, file_hash, quantised, shown_na
 from tgim.evaluation.records import Measured
 from tgim.evaluation.task import Task, content_hash, draw_task, in_order
 from tgim.images import from_uint8, to_uint8
-from tgim.model import Matching
+from tgim.model import Codes, Matching
+from tgim.text import Tokens
 
 CHUNK = 64  # pictures that are edited, or looked at, at a time: part of what makes figures repeat to the last digit
 Progress = Callable[[str, int, int], None]  # (what, done, total)
@@ -225,6 +226,41 @@ class Bench:
             vocabulary, model = self._judge_file.vocabulary, self.judge
             self._texts[mark] = torch.cat([model.embed_captions(vocabulary.encode(part)).float() for part in parts])
         return self._texts[mark]
+
+    @torch.no_grad()
+    def fits(self, pictures: Tensor, right: Sequence[str], wrong: NDArray[np.int64]) -> NDArray[np.float32]:
+        """How well each picture fits its right caption and its wrong ones by the judge's own score: (n, 1 + K).
+
+        Args:
+            pictures: (n, 3, S, S); resized to the judge's side if need be.
+            right: n captions.
+            wrong: (n, K) rows of `task.captions`.
+        """
+        model, side = self.judge, self.judge.image_size
+
+        def make() -> NDArray[Any]:
+            texts = [*right, *self.task.captions]
+            codes = self._read(texts)
+            scores = np.empty((len(pictures), 1 + wrong.shape[1]), np.float32)
+            for first in range(0, len(pictures), CHUNK):
+                part = pictures[first : first + CHUNK]
+                seen = model.read_images(resize(part, (side, side)))
+                for i in range(len(part)):
+                    rows = torch.from_numpy(np.concatenate([[first + i], len(right) + wrong[first + i]]))
+                    one = tuple(each[i : i + 1] for each in seen)
+                    scores[first + i] = model.scores(one, tuple(each[rows] for each in codes))[0].float().numpy()
+                self.progress("judge", first + len(part), len(pictures))
+            return scores
+
+        mark = digest(self.judge_label, code(), pictures, right, self.task.captions, wrong.ravel().tolist())
+        return self._stored(f"fits-{mark}", make)
+
+    def _read(self, texts: Sequence[str]) -> Codes:
+        """The judge's codes of captions, all padded alike."""
+        ids, mask = self._judge_file.vocabulary.encode(texts)
+        cuts = [slice(first, first + CHUNK) for first in range(0, len(texts), CHUNK)]
+        parts = [self.judge.read_captions(Tokens(ids[cut], mask[cut])) for cut in cuts]
+        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
     @property
     def judge(self) -> Matching:

@@ -31,14 +31,7 @@ METRICS = (*(f"recall@{k}" for k in DEPTHS), "mrr")
 
 def target_ranks(bench: Bench, pictures: Tensor) -> NDArray[np.int64]:
     """(n,) rank of each picture's target caption among its candidates, 1 is best."""
-    return _ranks(bench, pictures, bench.captions(bench.target), bench.task.target_wrong)
-
-
-def _ranks(bench: Bench, pictures: Tensor, right: Tensor, wrong: NDArray[np.int64]) -> NDArray[np.int64]:
-    seen = bench.embeddings(pictures)  # n, D
-    others = bench.captions(bench.task.captions)[torch.from_numpy(wrong)]  # n, K, D
-    scores = (torch.cat([right[:, None], others], 1) @ seen[:, :, None])[..., 0]  # n, 1 + K
-    return metrics.ranks(scores.numpy())
+    return metrics.ranks(bench.fits(pictures, bench.target, bench.task.target_wrong))
 
 
 def candidates(bench: Bench) -> Options:
@@ -59,9 +52,8 @@ def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
 
 def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
     """Real photographs with their own captions, unedited ones with the target's, and chance."""
-    own = bench.captions(bench.task.captions)[torch.from_numpy(bench.rows)]
     rows = {
-        "real": _ranks(bench, bench.pictures, own, bench.task.own_wrong),
+        "real": metrics.ranks(bench.fits(bench.pictures, bench.own, bench.task.own_wrong)),
         "unedited": target_ranks(bench, bench.pictures),
     }
     for name, found in rows.items():
