@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from small import batch_of, model_of, train
 from torch.testing import assert_close
 
-from tgim.matching.dual_encoder import DualEncoder, DualEncoderConfig, contrastive
+from tgim.losses import contrastive
+from tgim.matching.dual_encoder import DualEncoder, DualEncoderConfig
 from tgim.text import UNKNOWN, Tokens, pad
 
 CAPTIONS = [[2, 3, 4, 5, 6], [7], [3, 8, 2], [4, 4]]

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tgim.data.batch import Batch
+from tgim.losses import contrastive
 from tgim.model import Config, Matching, Terms
 from tgim.text import UNKNOWN, TextCode, Tokens
 
@@ -179,21 +180,3 @@ class DualEncoder(Matching):
         scale = self.encoders.log_scale.exp().clamp(max=100)
         image_to_text, text_to_image = contrastive(scale * images @ captions.T, batch.labels)
         yield "encoders", {"image_to_text": 0.5 * image_to_text, "text_to_image": 0.5 * text_to_image}
-
-
-def contrastive(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the diagonal in rows and in columns, in nats, mean over B; equal labels are no negatives.
-
-    Args:
-        logits: (B, B), picture i against caption j.
-        labels: (B,) class ids.
-
-    >>> row, column = contrastive(torch.eye(3) * 100, torch.arange(3))
-    >>> float(row) < 1e-6 and float(column) < 1e-6
-    True
-    """
-    same = labels[:, None] == labels[None, :]
-    same.fill_diagonal_(False)
-    logits = logits.masked_fill(same, -1e4)
-    diagonal = torch.arange(len(logits), device=logits.device)
-    return F.cross_entropy(logits, diagonal), F.cross_entropy(logits.T, diagonal)

@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.data.batch import Batch
-from tgim.matching.dual_encoder import DualEncoderConfig, Residual, TextEncoder, contrastive, halve
+from tgim.losses import contrastive
+from tgim.matching.dual_encoder import DualEncoderConfig, Residual, TextEncoder, halve
 from tgim.model import Codes, Config, Matching, Terms
 from tgim.text import TextCode, Tokens
 
