@@ -37,3 +37,8 @@ METRICS: dict[str, Metric] = {
     "kid": Metric(-inf, inf, False, "squared kernel distance of two sets of features, unbiased; 0 for one source"),
     "inception_score": Metric(1, inf, True, "how sure and how varied a classifier finds the pictures"),
 }
+METRICS |= {  # as lines of results call them
+    "mp": METRICS["manipulative_precision"],
+    "directional": METRICS["directional_similarity"],
+    "is": METRICS["inception_score"],
+}
