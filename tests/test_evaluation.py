@@ -21,6 +21,7 @@ from tgim.errors import DataError, UserError
 from tgim.evaluation import PROTOCOLS, Measured
 from tgim.evaluation.baselines import COLOUR_WORDS, baselines, colour_of
 from tgim.evaluation.bench import Bench
+from tgim.evaluation.matching import evaluate_matching
 from tgim.evaluation.records import interval
 from tgim.evaluation.task import content_hash, draw_targets, draw_task, frozen_targets, in_order
 from tgim.evaluation.tradeoff import area
@@ -199,6 +200,29 @@ def test_a_picture_fits_by_the_judges_own_score(world, tmp_path, name):
                 float(model.scores(seen, model.read_captions(colour_world.VOCABULARY.encode([text])))) for text in texts
             ]
             np.testing.assert_allclose(found[i], slow, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dual_encoder", "late_interaction"])
+def test_recall_of_a_matching_model_both_ways(world, tmp_path, name):
+    torch.manual_seed(0)
+    system = MATCHERS[name]
+    model = system(system.Config(**SIZES[name]), vocabulary_size=len(colour_world.VOCABULARY)).eval()
+    file = checkpoint.save(tmp_path / "matcher.safetensors", model, vocabulary=colour_world.VOCABULARY)
+    lines = evaluate_matching([file], data=world, limit=9, out=tmp_path / "found.jsonl")
+    bench = Bench(world, size=model.image_size, judge=str(file), limit=9)
+    with torch.no_grad():
+        seen = model.read_images(bench.images(np.arange(len(bench.dataset))))
+        said = model.read_captions(colour_world.VOCABULARY.encode(bench.task.captions))
+        table = model.scores(seen, said)
+    for way, scores in (("image to text", table), ("text to image", table.T)):
+        for depth in (1, 5, 10):
+            hits = [
+                int((scores[row, list(wrong)] >= scores[row, row]).sum()) < depth
+                for row, wrong in zip(bench.rows, bench.task.own_wrong, strict=True)
+            ]
+            found = [line.value for line in lines if line.metric == f"{way} recall@{depth}"]
+            assert found == [pytest.approx(np.mean(hits), abs=1e-5)]
+    assert evaluate_matching([file], data=world, limit=9, out=tmp_path / "found.jsonl") == lines
 
 
 def test_no_trick_beats_an_honest_edit(world, judge):

@@ -240,7 +240,7 @@ class Bench:
 
         def make() -> NDArray[Any]:
             texts = [*right, *self.task.captions]
-            codes = self._read(texts)
+            codes = self.read(texts)
             scores = np.empty((len(pictures), 1 + wrong.shape[1]), np.float32)
             for first in range(0, len(pictures), CHUNK):
                 part = pictures[first : first + CHUNK]
@@ -255,7 +255,7 @@ class Bench:
         mark = digest(self.judge_label, code(), pictures, right, self.task.captions, wrong.ravel().tolist())
         return self._stored(f"fits-{mark}", make)
 
-    def _read(self, texts: Sequence[str]) -> Codes:
+    def read(self, texts: Sequence[str]) -> Codes:
         """The judge's codes of captions, all padded alike."""
         ids, mask = self._judge_file.vocabulary.encode(texts)
         cuts = [slice(first, first + CHUNK) for first in range(0, len(texts), CHUNK)]

@@ -55,7 +55,7 @@ def evaluate(
         size: pixels, side of the pictures that are edited and compared. By default that of the models, which must then
             share it, or without models that of the judge.
         cache: folder of decoded pictures, edits and embeddings; `tgim.data.cache.cache_folder()` unless given.
-        extractor: of features, for `realism@1`.
+        extractor: of features, for `realism@1`: an Inception file, or a matching model; the judge unless given.
         device: where models edit, "cpu" or "cuda"; the judge looks on the CPU.
         progress: called with (what, done, total).
 
@@ -66,6 +66,7 @@ def evaluate(
         UserError: a protocol is unknown or lacks what it needs, a model is no editor, or sizes differ.
         DataError: the data set will not do.
     """
+    extractor = extractor if extractor is not None else judge
     wanted = chosen(protocols, data, judge=judge, extractor=extractor)
     contenders: list[Contender] = [ModelContender.open(source, device=device) for source in models]
     side = size if size is not None else common_size(contenders)
