@@ -62,6 +62,22 @@ def test_it_comes_back_equal(saved: Path) -> None:
         assert torch.equal(loaded.model.state_dict()[name], value), name
 
 
+def test_a_fingerprint_is_of_what_a_checkpoint_computes(saved: Path, tmp_path: Path) -> None:
+    told = checkpoint.fingerprint(saved)
+    assert len(told) == 16
+    assert int(told, 16) >= 0
+    model = a_model(width=6)
+    other_card = checkpoint.save(
+        tmp_path / "card.safetensors", model, vocabulary=WORDS, template="a {} square", card={"title": "Another"}
+    )
+    assert checkpoint.fingerprint(other_card) == told
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] += 1
+    for name, words, changed in (("w", WORDS, model), ("v", Vocabulary(["red", "blue", "ball"]), a_model(width=6))):
+        path = checkpoint.save(tmp_path / f"{name}.safetensors", changed, vocabulary=words, template="a {} square")
+        assert checkpoint.fingerprint(path) != told
+
+
 def test_half_precision_is_close_and_leaves_integers_alone(tmp_path: Path) -> None:
     model = a_model()
     with torch.no_grad():

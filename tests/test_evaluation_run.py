@@ -15,7 +15,7 @@ from tgim.data.loader import DataConfig
 from tgim.editor import Editor
 from tgim.errors import UserError
 from tgim.evaluation import PROTOCOLS, evaluate, read_lines
-from tgim.evaluation.contenders import ModelContender, file_hash
+from tgim.evaluation.contenders import ModelContender
 from tgim.evaluation.records import VOLATILE, Results
 from tgim.matching import MATCHERS
 
@@ -47,9 +47,9 @@ def test_a_line_can_be_argued_with(world, judge, tagrid_file, tmp_path):
     assert len({line.key for line in lines}) == len(lines)
     model = next(line for line in lines if line.kind == "model")
     assert model.model == "tagrid"
-    assert model.checkpoint == file_hash(tagrid_file)
+    assert model.checkpoint == checkpoint.fingerprint(tagrid_file)
     assert model.size == 32
-    assert model.judge == f"eyes:{file_hash(judge)}"
+    assert model.judge == f"eyes:{checkpoint.fingerprint(judge)}"
     assert model.options == {"candidates": 21, "limit": 8}
     for line in lines:
         assert line.n == 8

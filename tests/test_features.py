@@ -149,7 +149,7 @@ def test_a_matching_models_features_are_its_embeddings_under_its_own_name(matche
     with torch.no_grad():
         expected = model.embed_images(from_uint8(to_uint8(pictures)))
     found = extractor.features(pictures)
-    assert extractor.label == f"judge-toy:{digest(path)}"
+    assert extractor.label == f"judge-toy:{checkpoint.fingerprint(path)}"
     assert extractor.dimension == expected.shape[1]
     assert_close(found, expected)
     assert extractor.features(PICTURES).shape == (2, extractor.dimension)  # of another size

@@ -18,9 +18,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = ("torch", "torchvision", "kornia", "numpy", "PIL", "pydantic", "skimage", "accelerate")
 LAYERS = (  # a module imports those of its own layer and of earlier ones
     {"_version", "errors"},
-    {"decode", "carry", "images", "bilateral", "matting", "text", "layers", "losses", "metrics", "data", "model"},
+    {"decode", "carry", "images", "bilateral", "matting", "text", "layers", "losses", "data", "model"},
     {"encoders"},
     {"checkpoint"},
+    {"metrics"},
     {"models", "matching"},
     {"recipe", "state", "logs", "running", "trainer", "train", "editor", "convert", "card", "environment", "jobs"},
     {"features", "ranking", "evaluation", "reporting"},

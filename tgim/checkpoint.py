@@ -6,6 +6,7 @@ path unpickles, and headers are read without torch, so that listing and describi
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import math
@@ -285,6 +286,23 @@ def read_header(path: str | Path) -> dict[str, Any]:
     if header["kind"] not in REGISTRIES or not all(isinstance(word, str) for word in header["vocabulary"]):
         raise CheckpointError(f"{path} has a tgim header of unknown kind or vocabulary; get the file again")
     return {**header, "tensors": tensors}
+
+
+def fingerprint(path: str | Path) -> str:
+    """16 hex digits that say what a checkpoint, by name or path, computes: its weights, config and words, not its card.
+
+    Raises:
+        CheckpointError: as `read_header`.
+    """
+    path = resolve(path)
+    header = read_header(path)
+    told = {key: header[key] for key in ("kind", "name", "config", "vocabulary", "template", "tensors")}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    with path.open("rb") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()[:16]
 
 
 def read_metadata(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:

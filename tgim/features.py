@@ -179,7 +179,7 @@ def from_matching(
     def embed(pictures: Tensor) -> Tensor:
         return model.embed_images(resize(from_uint8(to_uint8(pictures)), size).to(device))
 
-    label = f"{file.name.removesuffix(checkpoint.SUFFIX)}:{fingerprint(file)}"
+    label = f"{file.name.removesuffix(checkpoint.SUFFIX)}:{checkpoint.fingerprint(file)}"
     with torch.no_grad():
         dimension = embed(torch.zeros(1, 3, *size)).shape[1]
         if class_captions is None:

@@ -23,7 +23,7 @@ from tgim.data.cache import PixelCache, cache_folder, store_array, stored_array
 from tgim.data.loader import DataConfig
 from tgim.data.pool import DrawnPool
 from tgim.errors import DataError, UserError
-from tgim.evaluation.contenders import Contender, file_hash, quantised, shown_name
+from tgim.evaluation.contenders import Contender, quantised, shown_name
 from tgim.evaluation.records import Measured
 from tgim.evaluation.task import Task, content_hash, draw_task, in_order
 from tgim.images import from_uint8, to_uint8
@@ -31,6 +31,7 @@ from tgim.model import Codes, Matching
 from tgim.text import Tokens
 
 CHUNK = 64  # pictures that are edited, or looked at, at a time: part of what makes figures repeat to the last digit
+APART = {"evaluation", "reporting", "metrics", "cli.py", "cli_eval.py", "ranking.py", "card.py", "jobs.py", "train.py"}
 Progress = Callable[[str, int, int], None]  # (what, done, total)
 
 
@@ -79,7 +80,7 @@ class Bench:
         self.folder = cache if cache is not None else cache_folder()
         self.progress: Progress = progress if progress is not None else lambda what, done, total: None
         self._judge = open_judge(judge) if judge is not None else None
-        self.judge_label = None if judge is None else f"{shown_name(judge)}:{file_hash(judge)}"
+        self.judge_label = None if judge is None else f"{shown_name(judge)}:{checkpoint.fingerprint(judge)}"
         self._load()
         self.task: Task = draw_task(self.dataset, split=data.split, seed=seed, limit=limit)
         self._held: tuple[str, Tensor] = ("", torch.empty(0))
@@ -299,9 +300,9 @@ def digest(*parts: Any) -> str:
 
 @cache
 def code() -> str:
-    """A hash of the library's code without this package: edits by other code are not taken for its own."""
+    """A hash of the library's code that edits and sees: what other code made is not taken for its own."""
     home = Path(checkpoint.__file__).parent
-    files = sorted(path for path in home.rglob("*.py") if "evaluation" not in path.relative_to(home).parts[:1])
+    files = sorted(path for path in home.rglob("*.py") if path.relative_to(home).parts[0] not in APART)
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +30,7 @@ class Contender(Protocol):
 
     @property
     def checkpoint(self) -> str | None:
-        """Hash of the checkpoint file, 16 hex digits; edits of what has one are kept on disk."""
+        """Its `tgim.checkpoint.fingerprint`, 16 hex digits; edits of what has one are kept on disk."""
 
     @property
     def has_strength(self) -> bool:
@@ -60,7 +59,11 @@ class ModelContender:
     @classmethod
     def open(cls, source: str | Path, *, device: str = "cpu") -> ModelContender:
         """The editor of a checkpoint, by name or path; CheckpointError when there is none, or it does not edit."""
-        return cls(Editor.from_pretrained(source, device=device), name=shown_name(source), checkpoint=file_hash(source))
+        return cls(
+            Editor.from_pretrained(source, device=device),
+            name=shown_name(source),
+            checkpoint=checkpoint.fingerprint(source),
+        )
 
     def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
         """Full edits, whatever `strength` says; a picture whose caption has no known word stays as it is."""
@@ -73,11 +76,6 @@ class ModelContender:
 def quantised(pictures: Tensor) -> Tensor:
     """Pictures as a file would give them back: on the 256 levels."""
     return from_uint8(to_uint8(pictures))
-
-
-def file_hash(source: str | Path) -> str:
-    """The first 16 hex digits of the sha256 of a checkpoint file, given by name or path."""
-    return hashlib.sha256(checkpoint.resolve(source).read_bytes()).hexdigest()[:16]
 
 
 def shown_name(source: str | Path) -> str:

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tgim import metrics
+from tgim import checkpoint, metrics
 from tgim._version import __version__
 from tgim.carry import resize
 from tgim.data.loader import DataConfig
 from tgim.evaluation.bench import CHUNK, Bench, Progress, open_judge
-from tgim.evaluation.contenders import file_hash, shown_name
+from tgim.evaluation.contenders import shown_name
 from tgim.evaluation.records import Line, Measured, Results
 from tgim.logs import origin
 
@@ -58,7 +58,7 @@ def _measured(bench: Bench, source: str, results: Results) -> Iterator[Line]:
         protocol=PROTOCOL,
         model=shown_name(source),
         kind="model",
-        checkpoint=file_hash(source),
+        checkpoint=checkpoint.fingerprint(source),
         data=bench.data.name,
         split=bench.data.split,
         content=bench.content,
