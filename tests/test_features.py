@@ -165,7 +165,7 @@ def test_class_captions_give_labelled_probabilities(matcher):
     with torch.no_grad():
         means = torch.stack([model.embed_captions(small.VOCABULARY.encode(c)).mean(0) for c in classes])
     assert_close(extractor.probabilities(found), (7 * found @ means.T).softmax(1))
-    assert extractor.label == f"judge-toy:{digest(path)}+3 caption classes"
+    assert extractor.label == f"judge-toy:{checkpoint.fingerprint(path)}+3 caption classes"
     with pytest.raises(UserError, match="1 classes, expected 2 or more"):
         features.from_matching(path, class_captions=classes[:1])
 
