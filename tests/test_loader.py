@@ -20,7 +20,7 @@ from tgim.data.loader import CaptionTable, augment
 from tgim.data.phrases import variants
 from tgim.data.pool import DrawnPool
 from tgim.errors import DataError
-from tgim.text import Vocabulary
+from tgim.text import Alphabet, Vocabulary
 
 SIZE = 16
 
@@ -150,6 +150,14 @@ def test_long_captions_are_cut_and_rare_words_unknown(data):
     vocabulary = vocabulary_of(data, DataConfig(min_word_count=3))
     assert "number9" not in vocabulary
     assert "red" in vocabulary
+
+
+def test_characters_are_read_further_than_words(data, tmp_path):
+    items = tuple(Item(item.path, ("a red bird with " + "very " * 80 + "long wings",), None) for item in data.items)
+    long = CaptionedImages("folder", data.root, items)
+    assert make(long).batch(0).text.ids.shape[1] == 60
+    batches = Batches(long, DataConfig(image_size=16), batch_size=2, vocabulary=Alphabet(), cache=tmp_path)
+    assert batches.batch(0).text.ids.shape[1] == 201
 
 
 def test_without_augmentation_pictures_are_those_of_the_cache(data):

@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING, Any
 from tgim._version import __version__
 
 if TYPE_CHECKING:
+    from tgim import metrics
     from tgim.editor import Editor, list_models, load
 
-__all__ = ["Editor", "__version__", "list_models", "load"]
+__all__ = ["Editor", "__version__", "list_models", "load", "metrics"]
 _HOMES = {"Editor": "tgim.editor", "load": "tgim.editor", "list_models": "tgim.editor"}
 
 
 def __getattr__(name: str) -> Any:
     """Import the public names when they are first used, so that `import tgim` costs no torch (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'tgim' has no attribute {name!r}")
     import importlib
 
+    if name == "metrics":
+        return importlib.import_module("tgim.metrics")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tgim' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 

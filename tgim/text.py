@@ -87,6 +87,8 @@ class Vocabulary:
     {'bleu': ('blue',)}
     """
 
+    longest = MAX_WORDS  # tokens of a caption that are read
+
     def __new__(cls, words: Sequence[str] = ()) -> Vocabulary:
         """A vocabulary that is exactly the alphabet reads characters: files say no more of it than its words."""
         return super().__new__(Alphabet if tuple(words) == tuple(CHARACTERS) else cls)
@@ -155,6 +157,8 @@ class Alphabet(Vocabulary):
     >>> type(Vocabulary(list(CHARACTERS))).__name__
     'Alphabet'
     """
+
+    longest = 201  # characters, Reed et al.'s
 
     def __init__(self, words: Sequence[str] = tuple(CHARACTERS)) -> None:
         if tuple(words) != tuple(CHARACTERS):

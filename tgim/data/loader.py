@@ -21,7 +21,7 @@ from tgim.data.phrases import FRAMES, variants
 from tgim.data.pool import DrawnPool
 from tgim.data.subject import NOTHING_KNOWN, SUBJECT, guess_subjects
 from tgim.errors import DataError
-from tgim.text import MAX_WORDS, PADDING, Tokens, Vocabulary
+from tgim.text import PADDING, Tokens, Vocabulary
 
 EPOCH, STEP = range(2)  # streams of `random_source`
 Range = tuple[float, float]
@@ -51,7 +51,7 @@ class DataConfig(BaseModel):
     captions: Literal["random", "first"] = "random"
     phrases: float = Field(0.0, ge=0, le=1)  # how often a caption gives way to a phrase cut from it
     min_word_count: int = Field(1, ge=1)  # rarer words of the training captions are unknown
-    max_tokens: int = Field(MAX_WORDS, ge=1)  # longer captions are cut
+    max_tokens: int | None = Field(None, ge=1)  # longer captions are cut; by default at 60 words or 201 characters
 
     subject: bool = False  # add a guess at where the subject is (GrabCut) to each batch
     drawn: int = Field(0, ge=0)  # pairs with known truth added to each batch
@@ -119,9 +119,9 @@ class Batches:
         class_ids = {label: i for i, label in enumerate(dataset.classes)}
         labels = [class_ids.get(item.label or "", -1 - row) for row, item in enumerate(dataset.items)]
         self.labels = np.asarray(labels, dtype=np.int64)
-        captions = [item.captions for item in dataset.items]
-        self.captions = CaptionTable(captions, vocabulary, max_tokens=config.max_tokens)
-        self.cuts = PhraseTable(captions, vocabulary, max_tokens=config.max_tokens) if config.phrases else None
+        captions, longest = [item.captions for item in dataset.items], config.max_tokens or vocabulary.longest
+        self.captions = CaptionTable(captions, vocabulary, max_tokens=longest)
+        self.cuts = PhraseTable(captions, vocabulary, max_tokens=longest) if config.phrases else None
         self.drawn = DrawnTable(open_pool(config, cache, progress), vocabulary, config) if config.drawn else None
         self._orders: dict[int, NDArray[np.int64]] = {}
 
@@ -221,7 +221,8 @@ class DrawnTable:
     def __init__(self, pool: DrawnPool, vocabulary: Vocabulary, config: DataConfig) -> None:
         self.pool, self.count, self.flip = pool, config.drawn, config.flip
         captions = ([[text] for text in texts] for texts in (pool.captions, pool.target_captions))
-        self.own, self.target = (CaptionTable(c, vocabulary, max_tokens=config.max_tokens) for c in captions)
+        longest = config.max_tokens or vocabulary.longest
+        self.own, self.target = (CaptionTable(c, vocabulary, max_tokens=longest) for c in captions)
 
     def pairs(self, source: np.random.Generator) -> DrawnPairs:
         """As many pairs as the config asks for, half of them mirrored where pictures are."""

@@ -10,7 +10,7 @@ Differs from the paper or the authors' release:
 - a batch holds classes as they come, not one picture of each; a class is the mean of what the batch holds of it;
 - the backbone is a small net trained along unless a file of weights is given (their features: GoogLeNet's, 1024 wide,
   frozen); theta is a linear map in both cases;
-- characters: the 70 of the release, see `tgim.text.Alphabet`; recipes must set data.max_tokens to 201.
+- characters: the 70 of the release, see `tgim.text.Alphabet`.
 """
 
 from __future__ import annotations

@@ -38,6 +38,15 @@ METRICS: dict[str, Metric] = {
     "inception_score": Metric(1, inf, True, "how sure and how varied a classifier finds the pictures"),
 }
 METRICS |= {  # as lines of results call them
+    "area": Metric(0, 1, True, "best recall@1 at an error of at most e, averaged over e from 0 to 0.25 RMSE"),
+    "rmse_inside": Metric(0, 2, False, "RMSE in [-1, 1] against the true picture where it may change"),
+    "rmse_inside_ratio": Metric(0, inf, False, "the same over that of the unedited picture; 0 is the truth"),
+    "rmse_outside": Metric(0, 2, False, "RMSE in [-1, 1] where nothing may change"),
+    "leak_255": Metric(0, 255, False, "mean absolute change where nothing may change, in levels of 255"),
+    "part_accuracy": Metric(0, 1, True, "share of parts that show the colour word that the caption newly gives them"),
+    "part_accuracy_macro": Metric(0, 1, True, "the same, averaged over parts"),
+    "kept_accuracy": Metric(0, 1, True, "share of the other parts that still show their colour word"),
+    "swap_accuracy": Metric(0, 1, True, "share of pictures where two captions with swapped colours go their own ways"),
     "mp": METRICS["manipulative_precision"],
     "directional": METRICS["directional_similarity"],
     "is": METRICS["inception_score"],
