@@ -5,31 +5,41 @@ import torch
 from small import CAPTIONS, VOCABULARY, batch_of, model_of
 from torch.nn import functional as F
 
+from tgim import checkpoint
+from tgim.errors import CheckpointError
 from tgim.matching.late_interaction import LateInteraction
 from tgim.text import Tokens
 
 
 @pytest.fixture(scope="module")
 def model() -> LateInteraction:
-    return model_of("late_interaction").eval()
+    model = model_of("late_interaction").eval()
+    model.remember(batch_of(count=3))
+    return model
 
 
 @torch.no_grad()
 def slow_scores(model, image, text):
     """The formula of the module's head, pair by pair, member by member, for both of a picture's views."""
     table = torch.zeros(len(image), len(text.ids))
-    for member in model.members:
+    for number, member in enumerate(model.members):
         a, b = member.log_scales.exp()
         views = [member.see(image), member.see(image.flip(-1))]
         read = member.read(text)
-        for i in range(len(image)):
-            whole = F.normalize(sum(view.whole[i] for view in views), dim=0)
-            regions = torch.cat([view.regions[i] for view in views], 1)
-            for j in range(len(text.ids)):
-                best = 0.0
-                for t in range(int(text.mask[j].sum())):
-                    best += read.weights[j, t] * max(read.words[j, t] @ region for region in regions.T)
-                table[i, j] += (a * whole @ read.sentence[j] + b * best) / (a + b) / len(model.members)
+
+        def score(whole, regions, j, read=read, a=a, b=b):
+            best = 0.0
+            for t in range(int(text.mask[j].sum())):
+                best += read.weights[j, t] * max(read.words[j, t] @ region for region in regions.T)
+            return (a * whole @ read.sentence[j] + b * best) / (a + b)
+
+        for j in range(len(text.ids)):
+            bank = zip(model.bank_whole[number], model.bank_regions[number], strict=True)
+            usual = torch.stack([score(whole, regions, j) for whole, regions in bank]).mean()
+            for i in range(len(image)):
+                whole = F.normalize(sum(view.whole[i] for view in views), dim=0)
+                regions = torch.cat([view.regions[i] for view in views], 1)
+                table[i, j] += (score(whole, regions, j) - usual) / len(model.members)
     return table
 
 
@@ -37,7 +47,29 @@ def test_the_score_is_the_formula(model):
     batch = batch_of()
     got = model.scores(model.read_images(batch.image), model.read_captions(batch.text))
     torch.testing.assert_close(got, slow_scores(model, batch.image, batch.text), atol=1e-5, rtol=1e-5)
-    assert got.abs().max() <= 1
+    assert got.abs().max() <= 2
+
+
+def test_remembered_pictures_score_nothing_on_average():
+    model, batch = model_of("late_interaction", bank=4).eval(), batch_of(count=4)
+    batch = type(batch)(torch.cat([batch.image[:2], batch.image[:2].flip(-1)]), batch.text, batch.labels)
+    model.remember(batch)
+    seen = tuple(x for m in model.members for x in m.see(batch.image))  # one view each, as they are remembered
+    torch.testing.assert_close(
+        model.scores(seen, model.read_captions(batch.text)).mean(0), torch.zeros(4), atol=1e-6, rtol=0
+    )
+
+
+def test_it_goes_on_from_a_model_of_the_same_parts(tmp_path):
+    begun = model_of("late_interaction")
+    file = checkpoint.save(tmp_path / "begun.safetensors", begun, vocabulary=VOCABULARY)
+    going = model_of("late_interaction", start=str(file))
+    assert going.vocabulary_for(going.config).words == VOCABULARY.words
+    going.load_parts()
+    for name, value in begun.state_dict().items():
+        assert torch.equal(value, going.state_dict()[name]), name
+    with pytest.raises(CheckpointError, match="other parts"):
+        model_of("late_interaction", start=str(file), members=1).load_parts()
 
 
 def test_padding_has_no_say(model):
