@@ -38,7 +38,7 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
 
 
 def list_models() -> tuple[str, ...]:
-    """Names of the checkpoints that come with the package."""
+    """Names of the checkpoints that come with the package, editors and judges."""
     return tuple(checkpoint.list_embedded())
 
 
@@ -52,9 +52,8 @@ class Editor:
 
     def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu") -> None:
         if not isinstance(source.model, Editing):
-            raise CheckpointError(
-                f"{source.model.name} does not edit pictures; choose one of: {', '.join(list_models())}"
-            )
+            editors = [name for name in list_models() if checkpoint.read_header(name)["kind"] == "editor"]
+            raise CheckpointError(f"{source.model.name} does not edit pictures; choose one of: {', '.join(editors)}")
         self.device = torch.device(device)
         self.model: Editing = source.model.to(self.device).eval()
         self.vocabulary, self.template, self.card = source.vocabulary, source.template, source.card

@@ -252,8 +252,6 @@ class Trainer:
         }
         data = {"name": self.dataset.name, "split": self.recipe.data.split, "licence": self.dataset.licence}
         with self.averages.in_place():
-            if remember := getattr(self.model, "remember", None):
-                remember(self.batches.batch(0).to(self.accelerator.device))
             checkpoint.save(
                 out / MODEL,
                 self.model,

@@ -13,8 +13,6 @@ Differs from them:
 - captions of the same class as the picture are not used as negatives, because they may well fit it;
 - drawn pictures, where the batch has them, are a second group with negatives of its own: their parts have any colour,
   so that colours and parts are learned apart from the species that have them;
-- a caption's score is told against what remembered training pictures score with it on average: a caption that says
-  little ("this is a small bird") fits them all, and is worth no more for it (hubness; Dinu et al., ICLR workshop 2015);
 - members differ by their starting weights alone; their scores are averaged, and their embeddings joined;
 - out of training a picture is seen together with its mirror image.
 """
@@ -51,7 +49,6 @@ class LateInteractionConfig(Config):
     word_size: int = Field(128, ge=8)  # E, width of a word vector and of each direction of the text encoder
     embedding_size: int = Field(128, ge=8)  # D, of a member's pictures and sentences
     match_size: int = Field(96, ge=8)  # K, of words and regions
-    bank: int = Field(64, ge=1)  # n, training pictures that are remembered
     word_dropout: float = Field(0.1, ge=0, lt=1)  # probability that a training word is replaced by "unknown"
     sentence_weight: float = Field(0.3, ge=0)  # of a second loss on the embeddings alone
     drawn_weight: float = Field(0.5, ge=0)  # of the losses among drawn pictures
@@ -137,9 +134,6 @@ class Members(nn.ModuleList):
 class LateInteraction(Matching):
     """Image-text matching by words and regions, averaged over members."""
 
-    bank_whole: Tensor  # (M, n, D), zero before `remember`
-    bank_regions: Tensor  # (M, n, K, R)
-
     name: ClassVar[str] = "late_interaction"
     Config: ClassVar[type[Config]] = LateInteractionConfig
     networks: ClassVar[tuple[str, ...]] = ("members",)
@@ -149,9 +143,6 @@ class LateInteraction(Matching):
         super().__init__()
         self.config = config
         self.members = Members(Member(config, vocabulary_size) for _ in range(config.members))
-        kept, places = (config.members, config.bank), (config.image_size // 8) ** 2
-        self.register_buffer("bank_whole", torch.zeros(*kept, config.embedding_size))
-        self.register_buffer("bank_regions", torch.zeros(*kept, config.match_size, places))
 
     @classmethod
     def vocabulary_for(cls, config: LateInteractionConfig) -> Vocabulary | None:
@@ -169,17 +160,6 @@ class LateInteraction(Matching):
             )
         self.load_state_dict(begun.state_dict())
 
-    @torch.no_grad()
-    def remember(self, batch: Batch) -> None:
-        """Keep the codes of some training pictures, against which captions are weighed (`scores`)."""
-        training = self.training
-        self.eval()
-        rows = torch.arange(self.config.bank, device=batch.image.device) % len(batch.image)
-        for i, member in enumerate(self._members()):
-            seen = member.see(batch.image[rows])
-            self.bank_whole[i], self.bank_regions[i] = seen.whole, seen.regions
-        self.train(training)
-
     def embed_images(self, image: Tensor) -> Tensor:
         """Unit embeddings (B, M D) of pictures (B, 3, S, S) in [-1, 1]: those of the members side by side."""
         parts = [member.see_both(image).whole for member in self._members()]
@@ -195,17 +175,11 @@ class LateInteraction(Matching):
         return tuple(part for member in self._members() for part in member.see_both(image))
 
     def read_captions(self, text: Tokens) -> Codes:
-        """Sentences, words and their weights of each member in turn; last (N,) what any picture scores with each."""
-        codes = tuple(part for member in self._members() for part in member.read(text))
-        bank = tuple(part for pair in zip(self.bank_whole, self.bank_regions, strict=True) for part in pair)
-        parts = [self._mean(tuple(part[i : i + 8] for part in bank), codes) for i in range(0, self.config.bank, 8)]
-        return (*codes, torch.cat(parts).mean(0))
+        """Sentences, words and their weights of each member in turn."""
+        return tuple(part for member in self._members() for part in member.read(text))
 
     def scores(self, images: Codes, captions: Codes) -> Tensor:
-        """Mean over members of s, less what the remembered pictures score on average: (B, N)."""
-        return self._mean(images, captions) - captions[-1]
-
-    def _mean(self, images: Codes, captions: Codes) -> Tensor:
+        """Mean over members of s, in [-1, 1]: (B, N)."""
         total = images[0].new_zeros(len(images[0]), len(captions[0]))
         for i, member in enumerate(self._members()):
             parts = member.scores(Seen(*images[2 * i : 2 * i + 2]), Read(*captions[3 * i : 3 * i + 3]))
