@@ -13,8 +13,7 @@ Differs from them:
 - captions of the same class as the picture are not used as negatives, because they may well fit it;
 - drawn pictures, where the batch has them, are a second group with negatives of its own: their parts have any colour,
   so that colours and parts are learned apart from the species that have them;
-- members differ by their starting weights alone; their scores are averaged, and their embeddings joined;
-- out of training a picture is seen together with its mirror image.
+- members differ by their starting weights alone; their scores are averaged, and their embeddings joined.
 """
 
 from __future__ import annotations
@@ -101,15 +100,6 @@ class Member(nn.Module):
         regions = self.region(features).float().flatten(2)
         return Seen(F.normalize(self.project(pooled).float(), dim=1), F.normalize(regions, dim=1))
 
-    def see_both(self, image: Tensor) -> Seen:
-        """`see`, out of training joined with that of the mirror image: its regions are added, wholes averaged."""
-        seen = self.see(image)
-        if self.training:
-            return seen
-        mirrored = self.see(image.flip(-1))
-        whole = F.normalize(seen.whole + mirrored.whole, dim=1)
-        return Seen(whole, torch.cat([seen.regions, mirrored.regions], 2))
-
     def read(self, tokens: Tokens) -> Read:
         """Code of captions."""
         code: TextCode = self.text(tokens)
@@ -162,7 +152,7 @@ class LateInteraction(Matching):
 
     def embed_images(self, image: Tensor) -> Tensor:
         """Unit embeddings (B, M D) of pictures (B, 3, S, S) in [-1, 1]: those of the members side by side."""
-        parts = [member.see_both(image).whole for member in self._members()]
+        parts = [member.see(image).whole for member in self._members()]
         return torch.cat(parts, 1) / math.sqrt(len(parts))
 
     def embed_captions(self, text: Tokens) -> Tensor:
@@ -172,7 +162,7 @@ class LateInteraction(Matching):
 
     def read_images(self, image: Tensor) -> Codes:
         """The picture as a whole and its regions, of each member in turn."""
-        return tuple(part for member in self._members() for part in member.see_both(image))
+        return tuple(part for member in self._members() for part in member.see(image))
 
     def read_captions(self, text: Tokens) -> Codes:
         """Sentences, words and their weights of each member in turn."""
