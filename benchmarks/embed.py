@@ -1,18 +1,18 @@
-"""Put a trained editor or matching model into the package, with a card that carries its measured figures.
+"""Put a trained editor or matching model into the package, and its measured figures onto its card.
 
-    python benchmarks/embed.py runs/tagrid_birds/model.safetensors birds --results benchmarks/results/birds.jsonl
-    python benchmarks/embed.py runs/judge_birds/model.safetensors judge-birds --results benchmarks/results/birds.jsonl
+    python benchmarks/embed.py runs/judge_birds_second/model.safetensors judge-birds
+    tgim eval --model birds --data cub --out benchmarks/results/birds.jsonl
+    python benchmarks/embed.py tgim/weights/judge-birds.safetensors judge-birds --results benchmarks/results/birds.jsonl
 
-The figures of an editor are its lines of results (or its rows of `benchmarks/edits.py`) on its own data set, those of a
-matching model what it finds for real photographs as a judge. The weights are stored in 16 bits.
+The weights are stored in 16 bits, so a model goes into the package first, is measured as it lies there, and is written
+once more with its figures, which change nothing of what it computes. The figures of an editor are its lines of results
+on its own data set, those of a matching model what it finds for real photographs as a judge.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -44,7 +44,7 @@ OF_JUDGES = ("recall@1", "recall@5", "recall@10", "mrr")
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
 @click.argument("name")
-@click.option("--results", multiple=True, type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--results", multiple=True, type=click.Path(path_type=Path, exists=True), help="For the card's figures.")
 @click.option("--title", help="Instead of the title that the recipe gave it.")
 @click.option("--licence", help="Instead of the licence that the recipe gave it.")
 def main(source: Path, name: str, results: tuple[Path, ...], **said: str | None) -> None:
@@ -52,7 +52,7 @@ def main(source: Path, name: str, results: tuple[Path, ...], **said: str | None)
     found = checkpoint.load(source)
     names = {name, shown_name(source)}
     figures = [figure for path in results for figure in figures_of(found, names, path)]
-    if not figures:
+    if results and not figures:
         what = "judge" if found.kind == "matcher" else "editor"
         raise UserError(f"{', '.join(map(str, results))}: nothing of {name!r} as {what}; measure {source} first")
     card = {**found.card, **{key: value for key, value in said.items() if value}, "figures": figures}
@@ -73,12 +73,7 @@ def main(source: Path, name: str, results: tuple[Path, ...], **said: str | None)
 
 
 def figures_of(found: checkpoint.Checkpoint, names: set[str], path: Path) -> list[str]:
-    """What a results file, of either kind, says of a checkpoint that goes by `names`."""
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
-    if first and "row" in json.loads(first):  # of benchmarks/edits.py
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        own = [r for r in rows if r["data"] == found.data["name"] and (r["row"] != "edited" or r["model"] in names)]
-        return [describe(row) for row in own] if any(row["row"] == "edited" for row in own) else []
+    """What a results file says of a checkpoint that goes by `names`."""
     lines = read_results([path])
     return judge_figures(lines, names) if found.kind == "matcher" else editor_figures(lines, names, found.data["name"])
 
@@ -113,17 +108,6 @@ def describe_line(line: Line) -> str:
     text = f"{line.protocol}, {line.data} {line.split}, n {line.n}, {line.size} px: {who}: "
     text += f"{metric_label(line.metric)} {written(line.metric, line.value)}{spread}"
     return text + (f", judge {line.judge.rsplit(':', 1)[0]}" if line.judge else "")
-
-
-def describe(line: dict[str, Any]) -> str:
-    """One row of `benchmarks/edits.py` as a line of the card."""
-    text = f"{line['protocol']}, {line['data']} {line['split']} classes, n {line['n']}: {QUERIES[line['row']]}"
-    if line["row"] == "edited":
-        text += f" at strength {line['strength']:g}"
-    text += f": R@1 of 100 {line['recall@1']:.1%}"
-    if "rmse_own" in line:
-        text += f", RMSE in [-1, 1] own caption {line['rmse_own']:.3f}, target caption {line['rmse_target']:.3f}"
-    return text
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What the documents say is what was measured; the scripts print what the library says."""
 
 import importlib.util
-import json
 import sys
 from pathlib import Path
 
@@ -10,6 +9,12 @@ from click.testing import CliRunner
 from results_toy import results
 
 ROOT = Path(__file__).resolve().parent.parent
+DATA = {  # embedded checkpoint -> its results file, and the data set in it
+    "birds": ("birds", "cub"),
+    "flowers": ("flowers", "oxford102"),
+    "judge-birds": ("birds", "cub"),
+    "judge-flowers": ("flowers", "oxford102"),
+}
 
 
 def script(name):
@@ -46,36 +51,42 @@ def test_the_readme_shows_the_committed_results():
     assert table.filled(readme, table.table()) == readme
 
 
-def test_the_readme_shows_measured_lines_once_there_are_some(results_file, monkeypatch):
+def test_the_table_shows_a_row_for_each_contender_of_each_data_set(results_file, monkeypatch):
     table = script("table")
-    monkeypatch.setattr(table, "RESULTS", [results_file, results_file.with_name("none.jsonl")])
+    monkeypatch.setattr(table, "RESULTS", [results_file])
     rows = table.table().splitlines()
     birds = next(row for row in rows if row.startswith("| `birds` "))
     assert birds == "| `birds` | 27.0% (2.14) | 0.078 | 0.196 | 0.090 | 71.0% |"
     assert sum(row.startswith("| photograph, its own caption ") for row in rows) == 2  # one table for each data set
 
 
-@pytest.mark.parametrize("name", ["birds", "flowers"])
+@pytest.mark.parametrize("name", DATA)
 def test_the_card_shows_the_committed_results(name):
     from tgim.card import model_card
+    from tgim.reporting import read_results
 
     table, embed = script("table"), script("embed")
     figures = model_card(name)["card"]["figures"]
-    if any(figure.startswith("edits@1") for figure in figures):  # a card of before there were lines
-        measured = [embed.describe(row) for row in table.read() if row.get("model") == name]
-    else:
-        from tgim.reporting import read_results
-
-        lines = read_results([path for path in table.RESULTS if path.stem == name])
-        data = {"birds": "cub", "flowers": "oxford102"}[name]
-        measured = embed.editor_figures(lines, {name}, data)
+    lines = read_results([path for path in table.RESULTS if path.stem == DATA[name][0]])
+    measured = (
+        embed.judge_figures(lines, {name})
+        if name.startswith("judge")
+        else embed.editor_figures(lines, {name}, DATA[name][1])
+    )
     assert measured
     assert set(measured) <= set(figures)
 
 
-def test_a_measured_line_can_be_argued_with():
-    for line in script("table").read():
-        assert line.keys() >= {"protocol", "data", "split", "n", "seed", "judge", "commit", "torch", "machine"}
+def test_the_lines_are_of_the_models_that_come_with_the_package():
+    from tgim import checkpoint
+    from tgim.reporting import read_results
+
+    for name, (file, _) in DATA.items():
+        lines = read_results([ROOT / "benchmarks" / "results" / f"{file}.jsonl"])
+        told = {line.checkpoint for line in lines if line.model == name} | {
+            line.judge.split(":")[1] for line in lines if line.judge and line.judge.startswith(f"{name}:")
+        }
+        assert told == {checkpoint.fingerprint(name)}
 
 
 def test_the_l2_table_in_both_forms(results_file):
@@ -158,8 +169,6 @@ def test_embedding_writes_a_card_with_figures(kind, tmp_path, tagrid_file, resul
     assert not any("oxford102" in figure for figure in found.card["figures"] if kind == "editor")
 
 
-def test_what_was_not_measured_is_not_embedded(tmp_path, tagrid_file):
-    rows = tmp_path / "edits.jsonl"
-    rows.write_text(json.dumps({"row": "edited", "data": "cub", "model": "birds"}) + "\n")
-    answer = CliRunner().invoke(script("embed").main, [str(tagrid_file), "mine", "--results", str(rows)])
+def test_what_was_not_measured_gets_no_figures(tagrid_file, results_file):
+    answer = CliRunner().invoke(script("embed").main, [str(tagrid_file), "mine", "--results", str(results_file)])
     assert "nothing of 'mine' as editor" in str(answer.exception)

@@ -9,6 +9,7 @@ from tgim.card import model_card
 from tgim.data.synthetic import apply_caption, draw, random_scene, sample_picture
 from tgim.editor import Editor
 from tgim.images import open_image, to_uint8
+from tgim.ranking import rank
 
 COLOURS = ("red", "yellow", "blue", "green")
 SAYS = {"birds": "this bird is {}", "flowers": "the petals of this flower are {}"}
@@ -81,3 +82,25 @@ def test_equal_calls_give_equal_pictures(editor):
     photo = open_image(sample_picture(editor.name, size=(100, 140)))
     first, second = (to_uint8(editor.edit_photo(photo, "bright red").pixels) for _ in range(2))
     assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("name", ["judge-birds", "judge-flowers"])
+def test_a_judge_says_what_it_is_and_was_never_an_editors_teacher(name):
+    card = model_card(name)
+    assert card["megabytes"] <= 16
+    assert "research use" in card["card"]["licence"]
+    assert any("real" in line or "own caption" in line for line in card["card"]["figures"])
+    assert card["data"]["split"] == "trainval"
+    guide = model_card(name.removeprefix("judge-"))
+    assert guide["recipe"]["model"]["encoder"] is not None  # the editor's own matching model, of another system
+    assert card["system"] == "late_interaction"
+    assert card["recipe"]["train"]["seed"] != guide["recipe"]["train"]["seed"]
+
+
+@pytest.mark.parametrize("kind", sorted(SAYS))
+def test_a_judge_tells_colours_apart(kind):
+    rng = np.random.default_rng(4)
+    texts = [SAYS[kind].format(colour) for colour in COLOURS]
+    scenes = [apply_caption(random_scene(KIND[kind], rng), text) for text in texts for _ in range(6)]
+    found = rank([draw(scene, 64).image for scene in scenes], texts, model=f"judge-{kind}")
+    assert (found.scores.argmax(1) == np.repeat(np.arange(len(texts)), 6)).mean() > 0.8

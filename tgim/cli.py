@@ -331,7 +331,7 @@ def list_command(as_json: bool) -> None:
     for heading, names in found.items():
         click.echo(f"{heading}:")
         for name, what in names.items():
-            click.echo(f"  {name:<14}{what}")
+            click.echo(f"  {name:<18}{what}")
 
 
 @main.command()

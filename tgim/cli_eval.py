@@ -33,7 +33,7 @@ PROTOCOLS = {  # what --help says of each
     "tradeoff@1": "recall against RMSE at four strengths; the area ranks editors",
     "mp@1": "manipulative precision: what fits the caption times what was kept",
     "directional@1": "whether picture and caption moved the same way",
-    "truth@1": "drawn pictures against their true edit (--data synthetic)",
+    "truth@1": "drawn birds or flowers against their true edit, part by part",
     "realism@1": "FID, KID and inception score of the edited pictures",
 }
 
