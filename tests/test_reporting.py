@@ -84,8 +84,8 @@ def test_references_stand_first_then_baselines_then_models_the_best_on_top():
     (table,) = retrieval_tables(results()[::-1])
     assert [row.kind for row in table.rows] == ["reference"] * 3 + ["baseline"] * 5 + ["model"] * 2
     assert [row.name for row in table.rows[:3]] == [
-        "photograph, its own caption",
-        "photograph, target caption",
+        "real photograph",
+        "unedited photograph",
         "chance",
     ]
     assert [row.name for row in table.rows[-2:]] == ["birds", "tagan"]
@@ -104,7 +104,7 @@ def test_retrieval_is_read_against_real_photographs():
     lines = [*retrieval("real", 0.2, kind="reference"), *retrieval("birds", 0.05)]
     (table,) = retrieval_tables(lines)
     assert row_of(table, "birds").cells[-1].text == "0.25"
-    assert row_of(table, "photograph, its own caption").cells[-1].text == "1.00"
+    assert row_of(table, "real photograph").cells[-1].text == "1.00"
     (bare,) = retrieval_tables(list(retrieval("birds", 0.05)))
     assert bare.columns == ("R@1", "R@5", "R@10", "MRR")
 

@@ -63,7 +63,7 @@ def page(lines: Iterable[Line], *, gallery: Gallery | None = None, title: str = 
     links += [("origin", "Where the figures come from")]
     body = [
         f"<header><h1>{escape(title)}</h1>",
-        f'<p class="faint">{"; ".join(escape(str(where)) for where in settings)}</p>',
+        f'<p class="faint">{"; ".join(dict.fromkeys(_where(where) for where in settings))}</p>',
         f"<nav>{''.join(f'<a href=#{to}>{name}</a>' for to, name in links)}</nav></header>",
         '<section id="ranking"><h2>Ranking</h2>',
         f'<p class="small faint">{AREA} {BASELINES}</p>',
@@ -83,6 +83,10 @@ def page(lines: Iterable[Line], *, gallery: Gallery | None = None, title: str = 
         + "\n".join(body)
         + f"\n<script>{SCRIPT}</script></body></html>\n"
     )
+
+
+def _where(where: Setting) -> str:
+    return escape(f"{where.data}, {where.split} split, seed {where.seed}")
 
 
 def _ranking(where: Setting, lines: list[Line], *, several: bool) -> str:
@@ -215,7 +219,8 @@ def _origin(lines: Sequence[Line], gallery: Gallery | None) -> str:
     settings = grouped(lines, setting)
     facts = [("checkpoint of " + escape(who.name), some([who.checkpoint])) for who in grouped(lines, entrant)
              if who.kind == "model"]  # fmt: skip
-    facts += [("content of " + escape(f"{where.data}, {where.split}"), escape(where.content)) for where in settings]
+    contents = {(where.data, where.split, where.content): None for where in settings}
+    facts += [(f"content of {escape(data)}, {escape(split)}", escape(content)) for data, split, content in contents]
     facts += [
         ("judge", some(line.judge for line in lines)),
         ("extractor", some(line.extractor for line in lines)),

@@ -15,9 +15,11 @@ KeyT = TypeVar("KeyT")
 CEILING, FLOOR, CHANCE = "real", "unedited", "chance"  # names of the reference rows
 KINDS = ("reference", "baseline", "model")  # in the order of a table
 NAMES = {
-    CEILING: "photograph, its own caption",
-    FLOOR: "photograph, target caption",
+    CEILING: "real photograph",
+    FLOOR: "unedited photograph",
     CHANCE: "chance",
+    "true": "true edit",
+    "real_jpeg75": "real photograph, JPEG 75",
     "identity": "identity",
     "mean_colour": "mean colour",
     "blur16": "16x blur",

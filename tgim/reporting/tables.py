@@ -160,7 +160,8 @@ def summary_tables(lines: Iterable[Line]) -> list[Table]:
     lines = list(lines)
     truth = [line for line in lines if line.protocol == TRUTH]
     tables = []
-    for where, part in grouped((line for line in lines if line.protocol != TRUTH), setting).items():
+    shown = (RETRIEVAL, OWN, EDIT, TRADEOFF)
+    for where, part in grouped((line for line in lines if line.protocol in shown), setting).items():
         names = {line.checkpoint for line in part if line.kind == "model"}
         drawn = {line.content for line in truth if line.kind == "model" and line.checkpoint in names}
         known = [line for line in truth if line.content in drawn]
