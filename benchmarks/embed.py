@@ -30,7 +30,12 @@ LIMITS = [
     "made for one subject that fills a good part of the frame; name a --box where it does not",
     "knows the words of its training captions; negation, counts and commands mean nothing to it",
 ]
-QUERIES = {"real": "photograph, own caption", "unedited": "photograph, target caption", "edited": "edited"}
+LIMITS_OF_JUDGES = [
+    "a ruler, not an eye: it often misses the caption of a real photograph, so read figures against that row",
+    "works at 64 px and knows the words of its training captions; what it does not see, it does not judge",
+    "stays a judge only as long as nothing is trained against it, or chosen by its figures on the test classes",
+]
+QUERIES = {"real": "photograph, own caption", "unedited": "photograph, target caption"}
 OF_EDITORS = {  # protocol -> the metrics that a card shows
     "retrieval@1": ("recall@1",),
     "l2-own-caption@1": ("rmse",),
@@ -56,8 +61,7 @@ def main(source: Path, name: str, results: tuple[Path, ...], **said: str | None)
         what = "judge" if found.kind == "matcher" else "editor"
         raise UserError(f"{', '.join(map(str, results))}: nothing of {name!r} as {what}; measure {source} first")
     card = {**found.card, **{key: value for key, value in said.items() if value}, "figures": figures}
-    if found.kind == "editor":
-        card["limits"] = LIMITS
+    card["limits"] = LIMITS if found.kind == "editor" else LIMITS_OF_JUDGES
     path = Path(tgim.__file__).parent / "weights" / f"{name}.safetensors"
     checkpoint.save(
         path,

@@ -57,7 +57,7 @@ def test_the_table_shows_a_row_for_each_contender_of_each_data_set(results_file,
     rows = table.table().splitlines()
     birds = next(row for row in rows if row.startswith("| `birds` "))
     assert birds == "| `birds` | 27.0% (2.14) | 0.078 | 0.196 | 0.090 | 71.0% |"
-    assert sum(row.startswith("| photograph, its own caption ") for row in rows) == 2  # one table for each data set
+    assert sum(row.startswith("| real photograph ") for row in rows) == 2  # one table for each data set
 
 
 @pytest.mark.parametrize("name", DATA)
