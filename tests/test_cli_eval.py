@@ -229,7 +229,6 @@ BAD_EVALS = {
     "out is no result": (["--protocol", "l2-edit", "--out", "my_birds/metadata.jsonl"], "metadata.jsonl"),
     "judge": (["--protocol", "retrieval", "--judge", "no/such.safetensors"], "no/such.safetensors"),
     "model": (["--protocol", "l2-edit", "--model", "no/such.safetensors"], "no/such.safetensors"),
-    "truth of photographs": (["--protocol", "truth"], "truth@1"),
     "seed": (["--seed", "-1"], "--seed"),
 }
 

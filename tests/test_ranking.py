@@ -145,7 +145,7 @@ def test_what_cannot_be_used_is_refused(matcher, photos, tagrid_file):
         with pytest.raises(UserError, match="lists"):
             ranking.rank(*arguments, model=matcher)
     for model in (tagrid_file, checkpoint.load(tagrid_file)):
-        with pytest.raises(CheckpointError, match=r"tagrid, which edits pictures.*matching"):
+        with pytest.raises(CheckpointError, match=r"tagrid, which edits pictures; to match them"):
             ranking.rank(photos, TEXTS, model=model)
 
 

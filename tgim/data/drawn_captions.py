@@ -162,7 +162,7 @@ def swap_scene(scene: Scene, rng: Rng, words: Sequence[str]) -> tuple[tuple[str,
     no part; None when fewer than two can be chosen.
     """
     weights = {word: weight for word, weight in _GROUPS[scene.kind].items() if word in words}
-    chosen = _choose(weights, rng, 2)
+    chosen = _choose(weights, rng, 2) if weights else []
     if len(chosen) < 2:
         return None
     shared = sorted(set.intersection(*(set(palette(WORDS[scene.kind][word][0])) for word in chosen)))

@@ -112,7 +112,7 @@ def colour_of(word: str) -> tuple[float, float, float]:
     """Typical sRGB in [0, 1] of one of `tgim.data.phrases.COLOURS`.
 
     >>> [round(c, 1) for c in colour_of("scarlet")]
-    [0.8, 0.2, 0.2]
+    [0.7, 0.1, 0.1]
     """
     return shade(word if word in COLOURS else SYNONYMS[word])
 

@@ -333,4 +333,5 @@ class Protocol:
     needs_judge: bool = False
     needs_extractor: bool = False
     extractor_label: Callable[[Bench], str | None] = no_label  # what the lines say of the extractor
+    fewest: int = 2  # pictures that it makes sense of
     needs_truth: bool = False  # runs on the synthetic data set alone

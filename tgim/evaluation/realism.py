@@ -195,5 +195,6 @@ REALISM = Protocol(
     references,
     ("real", f"real_jpeg{JPEG}"),
     needs_extractor=True,
+    fewest=2 * FEWEST,
     extractor_label=label,
 )

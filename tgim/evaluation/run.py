@@ -45,7 +45,7 @@ def evaluate(
     Args:
         models: names or paths of editors' checkpoints; none measures the baselines alone.
         data: the data set and its split; give the test split, which no model has seen.
-        protocols: names in `PROTOCOLS`, or "all" that can be measured with what is given.
+        protocols: names in `PROTOCOLS`, or "all" that can be measured with what is given, on so many pictures.
         judge: name or path of a matching model that none of the models was trained against.
         seed: of the task and of the bootstrap.
         out: file to which each figure is appended as soon as it is known. Figures that it holds already are not
@@ -80,6 +80,8 @@ def evaluate(
         cache=cache,
         progress=progress,
     )
+    if protocols == "all":
+        wanted = [protocol for protocol in wanted if len(bench) >= protocol.fewest]
     contenders += trivial(bench) if baselines else []
     results = Results(out)
     lines: list[Line] = []

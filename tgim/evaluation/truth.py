@@ -48,6 +48,7 @@ from tgim.images import from_uint8, to_uint8
 PAIRS = 500  # drawn pictures, and half as many for the swaps
 STREAM = 901  # of `random_source`: training draws from others
 COMMON = 0.05  # share of the pictures that must ask about a part for it to count in the macro average
+TRIES = 1000  # scenes that may be passed over for one swap
 PLAIN = 4  # times what a part must fill to be asked about, for the two parts of a swap
 METRICS = (
     "rmse_inside", "rmse_inside_ratio", "leak_255", "rmse_outside", "part_accuracy", "part_accuracy_macro",
@@ -110,13 +111,16 @@ def draw_truth(kind: Kind, *, count: int = PAIRS, size: int = 64, seed: int = 0)
 def _swap(kind: Kind, size: int, seed: int, index: int) -> tuple[list[NDArray[np.uint8]], tuple[str, str]]:
     """A picture and those that its two captions ask for; scenes that show too little of their parts are passed over."""
     source = random_source(seed, STREAM, index, 1)
-    while True:
+    for _ in range(TRIES):
         scene = random_scene(KINDS[kind], source)
         exposed = expose(scene, size)
         wishes = swap_scene(scene, source, _plain_words(scene, exposed))
         if wishes is not None:
             (one, first), (other, second) = wishes
             return [exposed.paint(albedos(each)) for each in (scene, first, second)], (one, other)
+    raise UserError(
+        f"truth@1 at {size} pixels: no part of a drawing is large enough to be asked about; take 48 or more"
+    )
 
 
 def _plain_words(scene: Scene, exposed: Exposed) -> list[str]:
@@ -197,8 +201,8 @@ def _macro(groups: Sequence[NDArray[np.float64]]) -> tuple[float, float, float]:
 
     def macro(means: NDArray[np.float64]) -> NDArray[np.float64]:  # (R, 2 groups); a group may miss in a resample
         right, asked = np.split(means, 2, axis=1)
-        each = np.divide(right, asked, out=np.full_like(right, np.nan), where=asked > 0)
-        return np.asarray(np.nanmean(each, 1))
+        each = np.divide(right, asked, out=np.zeros_like(right), where=asked > 0)
+        return np.asarray(each.sum(1) / (asked > 0).sum(1).clip(1))
 
     return (float(macro(table.mean(0)[None])[0]), *percentiles(macro(resampled_means(table, seed=0))))
 
