@@ -10,6 +10,7 @@ and compared with itself. With `--run` this is measured first, and its lines are
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +18,55 @@ import click
 
 from tgim.data.loader import DataConfig
 from tgim.errors import UserError
+from tgim.evaluation.records import Line
 from tgim.reporting import l2_tables, read_results
-from tgim.reporting.tables import OWN
+from tgim.reporting.tables import OWN, Table
+
+
+def table_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The arguments of a script that prints tables of results, and may measure them first."""
+    data = click.Choice(["cub", "oxford102"])
+    for option in (
+        click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path)),
+        click.option("--run", is_flag=True, help="Measure first what RESULTS does not hold already."),
+        click.option(
+            "--model", "models", multiple=True, help="With --run: embedded name or checkpoint; may be repeated."
+        ),
+        click.option("--data", type=data, default="cub", show_default=True, help="With --run."),
+        click.option("--root", help="With --run: the data set's folder; $TGIM_DATA/<data> by default."),
+        click.option("--limit", type=int, help="With --run: measure so many pictures only."),
+        click.option("--seed", default=0, show_default=True, help="With --run."),
+        click.option("--text", is_flag=True, help="Plain text instead of Markdown."),
+    )[::-1]:
+        command = option(command)
+    return command
 
 
 @click.command()
-@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--run", is_flag=True, help="Measure first; lines that RESULTS holds already are not measured again.")
-@click.option("--model", "models", multiple=True, help="With --run: embedded name or checkpoint; may be repeated.")
-@click.option("--data", type=click.Choice(["cub", "oxford102"]), default="cub", show_default=True, help="With --run.")
-@click.option("--root", help="With --run: the data set's folder; $TGIM_DATA/<data> by default.")
-@click.option("--limit", type=int, help="With --run: measure so many pictures only.")
-@click.option("--seed", default=0, show_default=True, help="With --run.")
-@click.option("--text", is_flag=True, help="Plain text instead of Markdown.")
-def main(results: tuple[Path, ...], run: bool, text: bool, **options: Any) -> None:
+@table_options
+def main(results: tuple[Path, ...], **options: Any) -> None:
     """Print the L2 tables of the files RESULTS."""
+    show(results, OWN, l2_tables, **options)
+
+
+def show(
+    results: tuple[Path, ...],
+    protocol: str,
+    tables_of: Callable[[list[Line]], list[Table]],
+    *,
+    run: bool,
+    text: bool,
+    **options: Any,
+) -> None:
+    """Print the tables that `tables_of` makes of the results, measured first by `protocol` if `run`."""
     try:
         if run:
-            measure(results, (OWN,), **options)
-        tables = l2_tables(read_results(results))
+            measure(results, (protocol,), **options)
+        tables = tables_of(read_results(results))
     except UserError as error:
         raise click.ClickException(str(error)) from None
     if not tables:
-        raise click.ClickException(f"no line of {OWN} in {', '.join(map(str, results))}; measure with --run")
+        raise click.ClickException(f"no line of {protocol} in {', '.join(map(str, results))}; measure with --run")
     click.echo("\n".join(table.text() if text else table.markdown() for table in tables), nl=False)
 
 

@@ -13,34 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import click
-from l2_table import measure
+from l2_table import show, table_options
 
-from tgim.errors import UserError
-from tgim.reporting import read_results, retrieval_tables
+from tgim.reporting import retrieval_tables
 from tgim.reporting.tables import RETRIEVAL
 
 
 @click.command()
-@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--run", is_flag=True, help="Measure first; lines that RESULTS holds already are not measured again.")
-@click.option("--model", "models", multiple=True, help="With --run: embedded name or checkpoint; may be repeated.")
 @click.option("--judge", help="With --run: embedded name or checkpoint of a matching model.")
-@click.option("--data", type=click.Choice(["cub", "oxford102"]), default="cub", show_default=True, help="With --run.")
-@click.option("--root", help="With --run: the data set's folder; $TGIM_DATA/<data> by default.")
-@click.option("--limit", type=int, help="With --run: measure so many pictures only.")
-@click.option("--seed", default=0, show_default=True, help="With --run.")
-@click.option("--text", is_flag=True, help="Plain text instead of Markdown.")
-def main(results: tuple[Path, ...], run: bool, text: bool, **options: Any) -> None:
+@table_options
+def main(results: tuple[Path, ...], **options: Any) -> None:
     """Print the retrieval tables of the files RESULTS."""
-    try:
-        if run:
-            measure(results, (RETRIEVAL,), **options)
-        tables = retrieval_tables(read_results(results))
-    except UserError as error:
-        raise click.ClickException(str(error)) from None
-    if not tables:
-        raise click.ClickException(f"no line of {RETRIEVAL} in {', '.join(map(str, results))}; measure with --run")
-    click.echo("\n".join(table.text() if text else table.markdown() for table in tables), nl=False)
+    show(results, RETRIEVAL, retrieval_tables, **options)
 
 
 if __name__ == "__main__":

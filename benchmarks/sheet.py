@@ -17,25 +17,7 @@ from tgim.data import open_dataset
 from tgim.data.loader import DataConfig
 from tgim.editor import Editor
 from tgim.images import contact_sheet, list_images, open_image
-
-CAPTIONS = {
-    "cub": (
-        "this bird has a red head and breast",
-        "this bird is yellow with black wings",
-        "a small blue bird with a white belly",
-        "this bird is completely black",
-        "a white bird with gray wings",
-        "this bird has a bright green body",
-    ),
-    "oxford102": (
-        "this flower has red petals",
-        "the petals of this flower are yellow with an orange center",
-        "a blue flower with a yellow center",
-        "this flower is white",
-        "a purple flower",
-        "this flower has bright pink petals with a white center",
-    ),
-}
+from tgim.reporting.pictures import CAPTIONS
 
 
 @click.command()
