@@ -58,9 +58,9 @@ def page(lines: Iterable[Line], *, gallery: Gallery | None = None, title: str = 
     """
     lines = list(lines)
     settings = grouped(lines, setting)
-    links = [("ranking", "Ranking"), ("tables", "Tables")]
+    links = [("ranking", "Ranking")]
     links += [("pictures", "Pictures"), ("worst", "The worst"), ("best", "The best")] if gallery else []
-    links += [("origin", "Where the figures come from")]
+    links += [("tables", "Tables"), ("origin", "Where the figures come from")]
     body = [
         f"<header><h1>{escape(title)}</h1>",
         f'<p class="faint">{"; ".join(dict.fromkeys(_where(where) for where in settings))}</p>',
@@ -69,11 +69,11 @@ def page(lines: Iterable[Line], *, gallery: Gallery | None = None, title: str = 
         f'<p class="small faint">{AREA} {BASELINES}</p>',
         *(_ranking(where, part, several=len(settings) > 1) for where, part in settings.items()),
         "</section>",
+        *(_gallery(gallery) if gallery else ()),
         '<section id="tables"><h2>Tables</h2>',
         f'<p class="small faint">{BARS} Bold: the best of several models.</p>',
         *(_protocols(part) for part in settings.values()),
         "</section>",
-        *(_gallery(gallery) if gallery else ()),
         _origin(lines, gallery),
     ]
     return (

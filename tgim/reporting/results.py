@@ -13,6 +13,7 @@ from tgim.evaluation.records import Line, read_lines
 KeyT = TypeVar("KeyT")
 
 CEILING, FLOOR, CHANCE = "real", "unedited", "chance"  # names of the reference rows
+TRUTH = "truth@1"
 KINDS = ("reference", "baseline", "model")  # in the order of a table
 NAMES = {
     CEILING: "real photograph",
@@ -52,11 +53,12 @@ class Setting(NamedTuple):
     data: str
     split: str
     content: str
-    n: int
+    n: int | None  # None for drawn pictures, each part of which is seen in some of them: columns say it
     seed: int
 
     def __str__(self) -> str:
-        return f"{self.data}, {self.split} split, n {self.n:,}, seed {self.seed}"
+        count = f"n {self.n:,}, " if self.n is not None else ""
+        return f"{self.data}, {self.split} split, {count}seed {self.seed}"
 
 
 class Section(NamedTuple):
@@ -94,7 +96,7 @@ def read_results(paths: Sequence[str | os.PathLike[str]]) -> list[Line]:
 
 def setting(line: Line) -> Setting:
     """Data, split, content, n and seed of a line."""
-    return Setting(line.data, line.split, line.content, line.n, line.seed)
+    return Setting(line.data, line.split, line.content, None if line.protocol == TRUTH else line.n, line.seed)
 
 
 def section(line: Line) -> Section:

@@ -10,6 +10,7 @@ from tgim.reporting.results import (
     CEILING,
     KINDS,
     NAMES,
+    TRUTH,
     Entrant,
     entrant,
     grouped,
@@ -22,7 +23,8 @@ from tgim.reporting.results import (
     written,
 )
 
-OWN, EDIT, RETRIEVAL, TRADEOFF, TRUTH = "l2-own-caption@1", "l2-edit@1", "retrieval@1", "tradeoff@1", "truth@1"
+OWN, EDIT, RETRIEVAL, TRADEOFF = "l2-own-caption@1", "l2-edit@1", "retrieval@1", "tradeoff@1"
+COLUMNS, PART_COLUMNS = 5, 7  # of a table at most; parts stand without their intervals
 READINGS = ("rmse", "rmse_unit", "mse", "mse_unit")  # of what the papers call L2
 ORDER = (*READINGS, "recall@1", "recall@5", "recall@10", "mrr")  # of columns; others follow as they come
 SOURCE = "Nam et al., NeurIPS 2018"
@@ -88,11 +90,18 @@ class Table:
 
 def section_tables(lines: Iterable[Line], *, intervals: bool = True) -> list[Table]:
     """A table for each protocol and for all that differs between figures which cannot be compared."""
-    groups = grouped(lines, lambda line: (setting(line), section(line)))
-    return [
-        _measured([line for line in part if line.metric != "area"] or part, f"{where[0]}: {where[1]}", intervals)
-        for where, part in groups.items()
-    ]
+    groups = grouped(lines, lambda line: (setting(line), section(line), "/" in line.metric))
+    tables = []
+    for (where, what, parts), part in groups.items():
+        part = [line for line in part if line.metric != "area"] or part
+        metrics = list(dict.fromkeys(line.metric for line in part))
+        metrics.sort(key=lambda metric: ORDER.index(metric) if metric in ORDER else len(ORDER))
+        columns = PART_COLUMNS if parts else COLUMNS
+        for first in range(0, len(metrics), columns):
+            chosen = metrics[first : first + columns]
+            some = [line for line in part if line.metric in chosen]
+            tables.append(_measured(some, f"{where}: {what}", intervals and not parts))
+    return tables
 
 
 def retrieval_tables(lines: Iterable[Line], *, intervals: bool = True) -> list[Table]:
@@ -221,7 +230,11 @@ def _measured(lines: Sequence[Line], title: str, intervals: bool) -> Table:
                     text += f" ({interval(line)})"
                 cells.append(Cell(text, line, best=line is not None and line is best.get(metric)))
             rows.append(Row(name, who.kind, tuple(cells)))
-    return Table(title, tuple(map(metric_label, metrics)), tuple(rows))
+    heads = [metric_label(metric) for metric in metrics]
+    if lines[0].protocol == TRUTH:
+        counts = [next(line.n for line in lines if line.metric == metric) for metric in metrics]
+        heads = [f"{head.rpartition('/')[2]}, n {count}" for head, count in zip(heads, counts, strict=True)]
+    return Table(title, tuple(heads), tuple(rows))
 
 
 def _best(lines: Sequence[Line]) -> dict[str, Line]:
