@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ CHROMA = ((-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 UNCHROMA = ((0.0, 1.402), (-0.344136, -0.714136), (1.772, 0.0))
 
 
-class Baseline:
+class Baseline(ABC):
     """A contender without a checkpoint; edits in full, the bench blends."""
 
     name: str
@@ -40,9 +41,9 @@ class Baseline:
     checkpoint: str | None = None
     has_strength = False
 
+    @abstractmethod
     def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
         """Full edits, whatever `strength` says."""
-        raise NotImplementedError  # abstract: every baseline says what it does
 
 
 class Identity(Baseline):

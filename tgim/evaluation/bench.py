@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tgim import checkpoint
+from tgim._version import __version__
 from tgim.carry import resize
 from tgim.checkpoint import Checkpoint
 from tgim.data import open_dataset
@@ -24,9 +26,10 @@ from tgim.data.loader import DataConfig
 from tgim.data.pool import DrawnPool
 from tgim.errors import DataError, UserError
 from tgim.evaluation.contenders import Contender, quantised, shown_name
-from tgim.evaluation.records import Measured
+from tgim.evaluation.records import Measured, Options
 from tgim.evaluation.task import Task, content_hash, draw_task, in_order
 from tgim.images import from_uint8, to_uint8
+from tgim.logs import origin
 from tgim.model import Codes, Matching
 from tgim.text import Tokens
 
@@ -120,6 +123,25 @@ class Bench:
     def __len__(self) -> int:
         """Number of pictures that are measured."""
         return len(self.task.rows)
+
+    def facts(self) -> dict[str, Any]:
+        """What every line says of the data, the code and the machine."""
+        place = origin()
+        return {
+            "data": self.data.name,
+            "split": self.data.split,
+            "content": self.content,
+            "size": self.size,
+            "seed": self.seed,
+            "commit": place["commit"],
+            "tgim": __version__,
+            "torch": torch.__version__,
+            "machine": f"{place['gpu'] or place['machine']}, {os.cpu_count()} cores",
+        }
+
+    def limited(self) -> Options:
+        """The limit as an option of lines, where there is one that leaves pictures out."""
+        return {"limit": self.limit} if self.limit is not None and len(self) < len(self.dataset) else {}
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -334,4 +356,3 @@ class Protocol:
     needs_extractor: bool = False
     extractor_label: Callable[[Bench], str | None] = no_label  # what the lines say of the extractor
     fewest: int = 2  # pictures that it makes sense of
-    needs_truth: bool = False  # runs on the synthetic data set alone

@@ -8,7 +8,6 @@ of `retrieval@1`, whose row "real" is the first of the two at another size.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,13 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from tgim import checkpoint, metrics
-from tgim._version import __version__
 from tgim.carry import resize
 from tgim.data.loader import DataConfig
 from tgim.evaluation.bench import CHUNK, Bench, Progress, open_judge
 from tgim.evaluation.contenders import shown_name
 from tgim.evaluation.records import Line, Measured, Results
-from tgim.logs import origin
 
 PROTOCOL = "matching@1"
 DEPTHS = (1, 5, 10)
@@ -53,32 +50,23 @@ def evaluate_matching(
 
 
 def _measured(bench: Bench, source: str, results: Results) -> Iterator[Line]:
-    place, start = origin(), time.monotonic()
+    start = time.monotonic()
     blank = Line(
+        **bench.facts(),
         protocol=PROTOCOL,
         model=shown_name(source),
         kind="model",
         checkpoint=checkpoint.fingerprint(source),
-        data=bench.data.name,
-        split=bench.data.split,
-        content=bench.content,
-        size=bench.size,
         n=len(bench),
-        seed=bench.seed,
         judge=None,
         extractor=None,
         strength=None,
         metric="",
         higher_is_better=True,
-        options={"candidates": 1 + bench.task.own_wrong.shape[1]}
-        | ({"limit": bench.limit} if bench.limit is not None and len(bench) < len(bench.dataset) else {}),
+        options={"candidates": 1 + bench.task.own_wrong.shape[1], **bench.limited()},
         value=0,
         low=0,
         high=0,
-        commit=place["commit"],
-        tgim=__version__,
-        torch=torch.__version__,
-        machine=f"{place['gpu'] or place['machine']}, {os.cpu_count()} cores",
         seconds=0,
     )
     if results.complete(blank, METRICS):

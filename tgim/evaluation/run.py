@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
-from tgim._version import __version__
 from tgim.data.loader import DataConfig
 from tgim.errors import UserError, nearest
 from tgim.evaluation.baselines import baselines as trivial
@@ -19,7 +15,6 @@ from tgim.evaluation.bench import Bench, Progress, Protocol
 from tgim.evaluation.contenders import Contender, ModelContender
 from tgim.evaluation.protocols import PROTOCOLS
 from tgim.evaluation.records import Kind, Line, Measured, Results
-from tgim.logs import origin
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +62,7 @@ def evaluate(
         DataError: the data set will not do.
     """
     extractor = extractor if extractor is not None else judge
-    wanted = chosen(protocols, data, judge=judge, extractor=extractor)
+    wanted = chosen(protocols, judge=judge, extractor=extractor)
     contenders: list[Contender] = [ModelContender.open(source, device=device) for source in models]
     side = size if size is not None else common_size(contenders)
     bench = Bench(
@@ -90,32 +85,27 @@ def evaluate(
     return lines
 
 
-def chosen(
-    protocols: Sequence[str] | Literal["all"], data: DataConfig, *, judge: str | None, extractor: str | None
-) -> list[Protocol]:
+def chosen(protocols: Sequence[str] | Literal["all"], *, judge: str | None, extractor: str | None) -> list[Protocol]:
     """The protocols of these names; UserError for an unknown one, and for one that lacks what it needs."""
-    drawn = data.name == "synthetic"
     if protocols == "all":
-        return [p for p in PROTOCOLS.values() if not _lacks(p, judge=judge, extractor=extractor, drawn=drawn)]
+        return [p for p in PROTOCOLS.values() if not _lacks(p, judge=judge, extractor=extractor)]
     found = []
     for name in protocols:
         if name not in PROTOCOLS:
             hint = nearest(name, PROTOCOLS)
             raise UserError(f"no protocol {name!r}{hint}; there are: {', '.join(PROTOCOLS)}")
-        if lack := _lacks(PROTOCOLS[name], judge=judge, extractor=extractor, drawn=drawn):
+        if lack := _lacks(PROTOCOLS[name], judge=judge, extractor=extractor):
             raise UserError(f"{name} needs {lack}")
         found.append(PROTOCOLS[name])
     return found
 
 
-def _lacks(protocol: Protocol, *, judge: str | None, extractor: str | None, drawn: bool) -> str:
+def _lacks(protocol: Protocol, *, judge: str | None, extractor: str | None) -> str:
     """What is missing for a protocol, or an empty string."""
     if protocol.needs_judge and judge is None:
         return "a judge: name a matching model that the editors were not trained against, such as judge-birds"
     if protocol.needs_extractor and extractor is None:
         return "an extractor of features: name one that tgim.features knows"
-    if protocol.needs_truth and not drawn:
-        return "pictures whose true edit is known: take the data set synthetic"
     return ""
 
 
@@ -130,22 +120,12 @@ def common_size(contenders: Sequence[Any]) -> int | None:
 
 def _measure(bench: Bench, protocol: Protocol, contenders: Sequence[Contender], results: Results) -> Iterator[Line]:
     """The lines of one protocol: its references, then each contender; what is in the file already comes from it."""
-    place = origin()
     blank: dict[str, Any] = {
+        **bench.facts(),
         "protocol": protocol.name,
-        "data": bench.data.name,
-        "split": bench.data.split,
-        "content": bench.content,
-        "size": bench.size,
-        "seed": bench.seed,
         "judge": bench.judge_label if protocol.needs_judge else None,
         "extractor": protocol.extractor_label(bench),
-        "commit": place["commit"],
-        "tgim": __version__,
-        "torch": torch.__version__,
-        "machine": f"{place['gpu'] or place['machine']}, {os.cpu_count()} cores",
     }
-    limit = {"limit": bench.limit} if bench.limit is not None and len(bench) < len(bench.dataset) else {}
 
     def line(name: str, kind: Kind, checkpoint: str | None, figure: Measured, start: float) -> Line:
         value, low, high = figure.figures(seed=bench.seed)
@@ -159,7 +139,7 @@ def _measure(bench: Bench, protocol: Protocol, contenders: Sequence[Contender], 
             strength=figure.strength,
             metric=figure.metric,
             higher_is_better=figure.higher_is_better,
-            options={**figure.options, **limit},
+            options={**figure.options, **bench.limited()},
             value=value,
             low=low,
             high=high,
