@@ -36,6 +36,7 @@ class Batch:
     labels: Tensor  # (B,) int64 class ids, -1 - row where there is none; equal ids: captions that may fit
     subject: Tensor | None = None  # (B, 1, S, S) in [0, 1], a guess at where the subject is; -1 where nothing is known
     drawn: DrawnPairs | None = None
+    altered: Tokens | None = None  # `text` made false by one attribute; a row that cannot be is as in `text`
 
     def to(self, device: Any) -> Batch:
         return _to(self, device)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
+from tgim.data.alterations import Alterations
 from tgim.data.base import CaptionedImages, Split, random_source
 from tgim.data.batch import Batch, DrawnPairs
 from tgim.data.cache import Fit, PixelCache, Progress
@@ -50,6 +51,7 @@ class DataConfig(BaseModel):
 
     captions: Literal["random", "first"] = "random"
     phrases: float = Field(0.0, ge=0, le=1)  # how often a caption gives way to a phrase cut from it
+    altered: bool = False  # add to each caption one that an attribute makes false
     min_word_count: int = Field(1, ge=1)  # rarer words of the training captions are unknown
     max_tokens: int | None = Field(None, ge=1)  # longer captions are cut; by default at 60 words or 201 characters
 
@@ -123,6 +125,7 @@ class Batches:
         self.captions = CaptionTable(captions, vocabulary, max_tokens=longest)
         self.cuts = PhraseTable(captions, vocabulary, max_tokens=longest) if config.phrases else None
         self.drawn = DrawnTable(open_pool(config, cache, progress), vocabulary, config) if config.drawn else None
+        self.alterations = Alterations(vocabulary) if config.altered else None
         self._orders: dict[int, NDArray[np.int64]] = {}
 
     @property
@@ -149,7 +152,10 @@ class Batches:
         text = self._captions(rows, source)
         drawn = self.drawn.pairs(source) if self.drawn is not None else None
         labels = torch.from_numpy(self.labels[rows])
-        return Batch(image=image[:, :3].contiguous(), text=text, labels=labels, subject=subject, drawn=drawn)
+        altered = None
+        if self.alterations is not None:
+            altered = Tokens(torch.from_numpy(self.alterations(text.ids.numpy(), source)), text.mask)
+        return Batch(image[:, :3].contiguous(), text, labels, subject=subject, drawn=drawn, altered=altered)
 
     def _captions(self, rows: NDArray[np.int64], source: np.random.Generator) -> Tokens:
         first = self.config.captions == "first"

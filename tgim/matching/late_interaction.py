@@ -13,6 +13,8 @@ Differs from them:
 - captions of the same class as the picture are not used as negatives, because they may well fit it;
 - drawn pictures, where the batch has them, are a second group with negatives of its own: their parts have any colour,
   so that colours and parts are learned apart from the species that have them;
+- captions made false by one attribute, where the batch has them, must score lower than the true ones (pairwise
+  logistic loss): whoever looks for a colour anywhere in the picture cannot tell them apart;
 - members differ by their starting weights alone; their scores are averaged, and their embeddings joined.
 """
 
@@ -51,6 +53,7 @@ class LateInteractionConfig(Config):
     word_dropout: float = Field(0.1, ge=0, lt=1)  # probability that a training word is replaced by "unknown"
     sentence_weight: float = Field(0.3, ge=0)  # of a second loss on the embeddings alone
     drawn_weight: float = Field(0.5, ge=0)  # of the losses among drawn pictures
+    altered_weight: float = Field(0.5, ge=0)  # of captions made false by one attribute, where the batch has them
 
 
 class Seen(NamedTuple):
@@ -111,6 +114,12 @@ class Member(nn.Module):
         kind = torch.bfloat16 if self.training else torch.float32  # B N T R numbers, gone through often
         best = torch.einsum("bkr,ntk->bntr", seen.regions.to(kind), read.words.to(kind)).max(-1).values
         return seen.whole @ read.sentence.T, (best.float() * read.weights).sum(-1)
+
+    def pair_scores(self, seen: Seen, read: Read) -> Tensor:
+        """a and b times both cosines of picture i and caption i: (B,)."""
+        best = torch.einsum("bkr,btk->btr", seen.regions, read.words).max(-1).values
+        a, b = self.scales()
+        return a * (seen.whole * read.sentence).sum(1) + b * (best * read.weights).sum(1)
 
     def scales(self) -> Tensor:
         """(2,) the weights a and b."""
@@ -179,7 +188,7 @@ class LateInteraction(Matching):
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """One phase: each member's symmetric cross-entropy among the photographs, and among the drawn pictures."""
-        terms = self._contrast(batch.image, batch.text, batch.labels)
+        terms = self._contrast(batch.image, batch.text, batch.labels, batch.altered)
         if batch.drawn is not None and self.config.drawn_weight:
             drawn = batch.drawn
             labels = torch.arange(2 * len(drawn.image), device=drawn.image.device)
@@ -188,19 +197,25 @@ class LateInteraction(Matching):
             terms |= {f"drawn_{name}": self.config.drawn_weight * term for name, term in found.items()}
         yield "members", terms
 
-    def _contrast(self, image: Tensor, text: Tokens, labels: Tensor) -> Terms:
+    def _contrast(self, image: Tensor, text: Tokens, labels: Tensor, altered: Tokens | None = None) -> Terms:
         joint: list[Tensor] = []
         alone: list[Tensor] = []
+        true: list[Tensor] = []
         for member in self._members():
-            whole, words = member.scores(member.see(image), member.read(text))
+            seen, read = member.see(image), member.read(text)
+            whole, words = member.scores(seen, read)
             a, b = member.scales()
             joint += contrastive(a * whole + b * words, labels)
             alone += contrastive(a * whole, labels)
-        weight = self.config.sentence_weight
-        return {
+            if altered is not None:
+                false = (altered.ids != text.ids).any(1).float()
+                margin = member.pair_scores(seen, read) - member.pair_scores(seen, member.read(altered))
+                true.append((F.softplus(-margin) * false).sum() / false.sum().clamp(min=1))
+        terms = {
             "words_and_sentence": 0.5 * torch.stack(joint).sum(),
-            "sentence": 0.5 * weight * torch.stack(alone).sum(),
+            "sentence": 0.5 * self.config.sentence_weight * torch.stack(alone).sum(),
         }
+        return terms | ({"altered": self.config.altered_weight * torch.stack(true).sum()} if true else {})
 
     def _members(self) -> list[Member]:
         return cast(list[Member], list(self.members))
