@@ -18,13 +18,14 @@ from tgim.data.alterations import Alterations
 from tgim.data.base import CaptionedImages, Split, random_source
 from tgim.data.batch import Batch, DrawnPairs
 from tgim.data.cache import Fit, PixelCache, Progress
+from tgim.data.context import in_scenes
 from tgim.data.phrases import FRAMES, variants
 from tgim.data.pool import DrawnPool
 from tgim.data.subject import NOTHING_KNOWN, SUBJECT, guess_subjects
 from tgim.errors import DataError
 from tgim.text import PADDING, Tokens, Vocabulary
 
-EPOCH, STEP = range(2)  # streams of `random_source`
+EPOCH, STEP, SCENES = range(3)  # streams of `random_source`
 Range = tuple[float, float]
 
 
@@ -48,6 +49,7 @@ class DataConfig(BaseModel):
     aspect: Range = (1.0, 1.0)  # width over height, times this
     brightness: float = Field(0.0, ge=0, le=1)  # added, up to this much either way, of a range of 2
     contrast: float = Field(0.0, ge=0, lt=1)  # times 1 - c .. 1 + c about the picture's mean
+    context: float = Field(0.0, ge=0, le=1)  # share of pictures shown small within a scene; for tight cut-outs
 
     captions: Literal["random", "first"] = "random"
     phrases: float = Field(0.0, ge=0, le=1)  # how often a caption gives way to a phrase cut from it
@@ -147,7 +149,7 @@ class Batches:
         image = self.pixels.images(rows)
         if self.subjects is not None:
             image = torch.cat([image, as_channels(self.subjects[rows])], 1)
-        image = augment(image, self.config, source)
+        image = varied(image, self.config, source, random_source(self.seed, SCENES, step))
         subject = torch.where(image[:, 4:] > 0.5, image[:, 3:4], -1.0) if self.subjects is not None else None
         text = self._captions(rows, source)
         drawn = self.drawn.pairs(source) if self.drawn is not None else None
@@ -278,6 +280,16 @@ def as_channels(labels: NDArray[np.uint8]) -> Tensor:
     """Subject labels (B, S, S) as channels (B, 2, S, S): 1 on the subject, 1 where anything is known."""
     known = torch.from_numpy(labels != NOTHING_KNOWN)
     return torch.stack([torch.from_numpy(labels == SUBJECT), known], 1).float()
+
+
+def varied(image: Tensor, config: DataConfig, source: np.random.Generator, scenes: np.random.Generator) -> Tensor:
+    """Pictures as `augment` shows them, some of them (`config.context`) whole, small and within a scene."""
+    result = augment(image, config, source)
+    rows = np.flatnonzero(scenes.random(len(image)) < config.context)
+    if len(rows):
+        shown = in_scenes(image[rows], image.roll(1, 0)[rows], config.image_size, scenes)
+        result[rows] = augment(shown, config.model_copy(update={"margin": 0, "zoom": (1.0, 1.0)}), scenes)
+    return result
 
 
 def augment(image: Tensor, config: DataConfig, source: np.random.Generator) -> Tensor:
