@@ -34,6 +34,7 @@ PROTOCOLS = {  # what --help says of each
     "mp@1": "manipulative precision: what fits the caption times what was kept",
     "directional@1": "whether picture and caption moved the same way",
     "truth@1": "drawn birds or flowers against their true edit, part by part",
+    "swaps@1": "whether the judge tells apart two captions that swap the colours of two parts",
     "realism@1": "FID, KID and inception score of the edited pictures",
 }
 

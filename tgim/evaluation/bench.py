@@ -250,7 +250,6 @@ class Bench:
             self._texts[mark] = torch.cat([model.embed_captions(vocabulary.encode(part)).float() for part in parts])
         return self._texts[mark]
 
-    @torch.no_grad()
     def fits(self, pictures: Tensor, right: Sequence[str], wrong: NDArray[np.int64]) -> NDArray[np.float32]:
         """How well each picture fits its right caption and its wrong ones by the judge's own score: (n, 1 + K).
 
@@ -259,23 +258,28 @@ class Bench:
             right: n captions.
             wrong: (n, K) rows of `task.captions`.
         """
+        own = np.arange(len(right))[:, None]
+        return self.scores(pictures, [*right, *self.task.captions], np.concatenate([own, len(right) + wrong], 1))
+
+    @torch.no_grad()
+    def scores(self, pictures: Tensor, texts: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The judge's own score of each picture with some of `texts`: (n, K) for rows (n, K) of `texts`."""
         model, side = self.judge, self.judge.image_size
 
         def make() -> NDArray[Any]:
-            texts = [*right, *self.task.captions]
             codes = self.read(texts)
-            scores = np.empty((len(pictures), 1 + wrong.shape[1]), np.float32)
+            scores = np.empty(rows.shape, np.float32)
             for first in range(0, len(pictures), CHUNK):
                 part = pictures[first : first + CHUNK]
                 seen = model.read_images(resize(part, (side, side)))
                 for i in range(len(part)):
-                    rows = torch.from_numpy(np.concatenate([[first + i], len(right) + wrong[first + i]]))
+                    asked = torch.from_numpy(rows[first + i])
                     one = tuple(each[i : i + 1] for each in seen)
-                    scores[first + i] = model.scores(one, tuple(each[rows] for each in codes))[0].float().numpy()
+                    scores[first + i] = model.scores(one, tuple(each[asked] for each in codes))[0].float().numpy()
                 self.progress("judge", first + len(part), len(pictures))
             return scores
 
-        mark = digest(self.judge_label, code(), pictures, right, self.task.captions, wrong.ravel().tolist())
+        mark = digest(self.judge_label, code(), pictures, texts, rows.ravel().tolist())
         return self._stored(f"fits-{mark}", make)
 
     def read(self, texts: Sequence[str]) -> Codes:

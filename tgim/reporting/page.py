@@ -36,6 +36,8 @@ READ = {  # protocol -> how its figures are read
     "mp@1": "Manipulative precision: (1 - mean change) times similarity of result and caption. High only if both are.",
     "directional@1": "Cosine between how picture and caption moved in the judge's space; 0 if the picture did not.",
     "truth@1": "On drawn pictures the true edit is known: how far off the result is, and how many parts are right.",
+    "swaps@1": "Two captions swap the colours of two parts: the judge must prefer either edit's own. Doing nothing "
+    "scores 0. Read photographs against one colour for all, and drawings against their true edits.",
     "realism@1": "Statistics of edited against real pictures. They depend on extractor and n: compare within a table.",
 }
 AREA = (

@@ -13,13 +13,16 @@ from tgim.evaluation.records import Line, read_lines
 KeyT = TypeVar("KeyT")
 
 CEILING, FLOOR, CHANCE = "real", "unedited", "chance"  # names of the reference rows
-TRUTH = "truth@1"
+TRUTH, SWAPS = "truth@1", "swaps@1"
+OF_PARTS = (TRUTH, SWAPS)  # whose figures rest on photographs and drawings, or on drawings, of different counts
 KINDS = ("reference", "baseline", "model")  # in the order of a table
 NAMES = {
     CEILING: "real photograph",
     FLOOR: "unedited photograph",
     CHANCE: "chance",
     "true": "true edit",
+    "true_drawn": "true edit (drawn)",
+    "one_colour": "one colour for all",
     "real_jpeg75": "real photograph, JPEG 75",
     "identity": "identity",
     "mean_colour": "mean colour",
@@ -96,7 +99,7 @@ def read_results(paths: Sequence[str | os.PathLike[str]]) -> list[Line]:
 
 def setting(line: Line) -> Setting:
     """Data, split, content, n and seed of a line."""
-    return Setting(line.data, line.split, line.content, None if line.protocol == TRUTH else line.n, line.seed)
+    return Setting(line.data, line.split, line.content, None if line.protocol in OF_PARTS else line.n, line.seed)
 
 
 def section(line: Line) -> Section:

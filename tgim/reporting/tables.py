@@ -10,6 +10,7 @@ from tgim.reporting.results import (
     CEILING,
     KINDS,
     NAMES,
+    OF_PARTS,
     TRUTH,
     Entrant,
     entrant,
@@ -231,7 +232,7 @@ def _measured(lines: Sequence[Line], title: str, intervals: bool) -> Table:
                 cells.append(Cell(text, line, best=line is not None and line is best.get(metric)))
             rows.append(Row(name, who.kind, tuple(cells)))
     heads = [metric_label(metric) for metric in metrics]
-    if lines[0].protocol == TRUTH:
+    if lines[0].protocol in OF_PARTS:
         counts = [next(line.n for line in lines if line.metric == metric) for metric in metrics]
         heads = [f"{head.rpartition('/')[2]}, n {count}" for head, count in zip(heads, counts, strict=True)]
     return Table(title, tuple(heads), tuple(rows))
