@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 SCALES = (0.35, 0.8)  # side of the cut-out, as a share of the frame's
 MIDDLE = 1.25  # squared radius, 1 on the inscribed ellipse: what lies within may be the subject, whatever is guessed
-GROWN = 8  # of the picture's side, one part: how far a subject is taken to reach beyond its guess
+GROWN = 4  # pixels of the coarse copy's: a subject is taken to reach one such further than its guess
 COARSEST = 8  # places of a background's blurred copy
 
 
@@ -47,9 +47,9 @@ def in_scenes(image: Tensor, others: Tensor, size: int, source: np.random.Genera
 
     reserve, ground = near_subject(image, wide=False), background(image)
     shrink = ((1 / side - 1) / 1.5).clamp(max=1)[:, None]
-    small = torch.lerp(image, F.avg_pool2d(image, 3, 1, 1, count_include_pad=False), shrink)
+    small = torch.lerp(image, coarser(image, image.shape[-1] // 2), shrink)
     sampled = F.grid_sample(
-        torch.cat([small, reserve, ground, blurred(ground)], 1),
+        torch.cat([small, reserve, ground, coarser(ground, COARSEST)], 1),
         torch.stack([x, y], -1),
         padding_mode="reflection",
         align_corners=False,
@@ -84,8 +84,8 @@ def near_subject(image: Tensor, *, wide: bool) -> Tensor:
     if image.shape[1] == 3:
         return middle
     guess, known = image[:, 3:4] * image[:, 4:], image[:, 4:].amax((2, 3), keepdim=True) > 0.5
-    reach = 2 * (side // (2 * GROWN)) + 1
-    grown = F.avg_pool2d(F.max_pool2d(guess, reach, 1, reach // 2), 5, 1, 2, count_include_pad=False)
+    coarse = F.max_pool2d(F.adaptive_max_pool2d(guess, side // GROWN), 3, 1, 1)
+    grown = F.interpolate(coarse, (side, side), mode="bilinear", align_corners=False)
     return torch.maximum(middle, grown) if wide else torch.where(known, grown, middle)
 
 
@@ -106,10 +106,9 @@ def filled(image: Tensor, weight: Tensor) -> Tensor:
     return torch.lerp(F.interpolate(below, image.shape[-2:], mode="bilinear", align_corners=False), image, weight)
 
 
-def blurred(image: Tensor) -> Tensor:
-    """Pictures (B, C, S, S) with what is smaller than an eighth of them gone."""
-    coarse = F.adaptive_avg_pool2d(image, COARSEST)
-    return F.interpolate(coarse, image.shape[-2:], mode="bicubic", align_corners=False).clamp(-1, 1)
+def coarser(image: Tensor, places: int) -> Tensor:
+    """Pictures (B, C, S, S) without what is smaller than one of `places` along a side."""
+    return F.interpolate(F.adaptive_avg_pool2d(image, places), image.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def smooth(x: Tensor) -> Tensor:
