@@ -76,7 +76,15 @@ def tagrid_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     vocabulary = colour_vocabulary()
     torch.manual_seed(0)
-    encoder = {"image_size": 32, "width": 8, "blocks": 1, "word_size": 8, "embedding_size": 16}
+    encoder = {
+        "image_size": 32,
+        "width": 8,
+        "blocks": 1,
+        "word_size": 8,
+        "embedding_size": 16,
+        "match_size": 8,
+        "members": 1,
+    }
     model = MODELS["tagrid"](
         MODELS["tagrid"].Config(encoder=encoder, width=16, bins=3), vocabulary_size=len(vocabulary)
     )

@@ -9,7 +9,7 @@ import tgim.models
 from tgim.data.batch import Batch, DrawnPairs
 from tgim.matching import MATCHERS
 from tgim.model import Model
-from tgim.text import Vocabulary
+from tgim.text import Tokens, Vocabulary
 
 CAPTIONS = [
     "this bird has a red head and breast",
@@ -19,22 +19,15 @@ CAPTIONS = [
 ]
 VOCABULARY = Vocabulary.build(CAPTIONS)
 ENCODER = {"image_size": 32, "width": 8, "blocks": 1, "word_size": 8, "embedding_size": 16}
+WORDS_AND_REGIONS = {**ENCODER, "members": 2, "match_size": 8}
 NARROW = {"image_size": 32, "width": 4, "residual_blocks": 1, "word_size": 6, "text_size": 8, "condition_size": 5}
 PICTURE = {"image_size": 32, "width": 8, "blocks": 1}
 SIZES = {  # a system that is not named here is tried at its defaults
-    "tagrid": {"encoder": ENCODER, "width": 16, "bins": 3},
+    "tagrid": {"encoder": WORDS_AND_REGIONS, "width": 16, "bins": 3},
     "tagan": NARROW,
     "sisgan": NARROW,
     "dual_encoder": ENCODER,
-    "late_interaction": {
-        "image_size": 32,
-        "members": 2,
-        "width": 8,
-        "blocks": 1,
-        "word_size": 8,
-        "embedding_size": 16,
-        "match_size": 8,
-    },
+    "late_interaction": WORDS_AND_REGIONS,
     "vse": {**PICTURE, "word_size": 8, "embedding_size": 16},
     "damsm": {**PICTURE, "word_size": 8, "embedding_size": 16},
     "sje": {**PICTURE, "text_widths": (8, 12, 16), "embedding_size": 16},
@@ -57,6 +50,8 @@ def model_of(name: str, *, stirred: bool = True, **options: object) -> Model:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))
+            if name == "tagrid":
+                model.generator.head.leave[-1].weight.normal_(std=0.5)  # edits that can be seen
     return model
 
 
@@ -68,7 +63,9 @@ def batch_of(side: int = 32, count: int = 4) -> Batch:
     text = VOCABULARY.encode([CAPTIONS[i % len(CAPTIONS)] for i in range(count)])
     known = subject.clamp(0, 1)
     drawn = DrawnPairs(image.flip(0), text.roll(), text, target, known, known)
-    return Batch(image=image, text=text, labels=torch.arange(count), subject=subject, drawn=drawn)
+    altered = Tokens(text.ids.clone(), text.mask)
+    altered.ids[:, 0] = altered.ids[:, 0].roll(1)
+    return Batch(image, text, torch.arange(count), subject=subject, drawn=drawn, altered=altered)
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:

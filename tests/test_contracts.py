@@ -15,8 +15,6 @@ EDITORS = [name for name, system in SYSTEMS.items() if issubclass(system, Editin
 PHASES = [(name, network) for name, system in SYSTEMS.items() for network in system.networks]
 BLIND = {  # gradients that are zero but for rounding
     "encoders.image.saliency.bias",  # a softmax does not see a constant that is added everywhere
-    "generator.head.blocks.0.attention.key.bias",
-    "generator.head.blocks.1.attention.key.bias",
     "discriminator.compress.0.bias",  # nor does the batch normalisation after it, where no sign differs in the batch
 }
 every = pytest.mark.parametrize("name", SYSTEMS)

@@ -272,11 +272,13 @@ def test_a_batch_is_edited_as_each_picture_alone(editors, kind, side):
 
 @KINDS
 @pytest.mark.parametrize("side", [32, 48])
-def test_strength_of_a_batch_is_a_blend_with_the_photograph(editors, kind, side):
+def test_strength_of_a_batch_goes_from_the_photograph_to_the_full_edit(editors, kind, side):
     pictures = torch.stack([open_image(sample_picture("birds", seed=s, size=(side, side))).pixels for s in (1, 2)])
     full, half, none = (editors[kind].edit_batch(pictures, [TEXT] * 2, strength=s) for s in (1.0, 0.5, 0.0))
     assert torch.equal(none, pictures)
-    assert (half - (pictures + full) / 2).abs().max() <= 1 / 127.5  # a level of a file
+    assert 0 < (half - pictures).abs().mean() < (full - pictures).abs().mean()
+    if kind == "tagan":  # what a weak edit is was not learned: a blend
+        assert (half - (pictures + full) / 2).abs().max() <= 1 / 127.5  # a level of a file
 
 
 def test_a_batch_takes_captions_that_the_model_cannot_read(edit):

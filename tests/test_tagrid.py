@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,18 +15,21 @@ from torch.testing import assert_close
 
 from tgim import checkpoint
 from tgim.errors import UserError
-from tgim.matching.dual_encoder import DualEncoder, DualEncoderConfig, ImageCode
+from tgim.matching.late_interaction import LateInteraction, LateInteractionConfig, Member
 from tgim.matting import subject_mask
 from tgim.models.tagrid import (
     Plan,
     TAGrid,
     TAGridConfig,
+    Wishes,
     apply_affine,
+    draw_wishes,
     known_cross_entropy,
+    random_view,
     roughness,
     slice_grid,
 )
-from tgim.text import TextCode, Vocabulary
+from tgim.text import Tokens, Vocabulary
 
 
 def photo_of(height: int, width: int, *, count: int = 1) -> Tensor:
@@ -40,7 +44,7 @@ def photo_of(height: int, width: int, *, count: int = 1) -> Tensor:
 def plan_of(*, count: int = 1, strong: float = 0.3) -> Plan:
     """A random grid, and a subject that fills the right half."""
     source = torch.Generator().manual_seed(6)
-    grid = torch.eye(3, 4).view(1, 12, 1, 1, 1) + strong * torch.randn(count, 12, 3, 8, 8, generator=source)
+    grid = strong * torch.randn(count, 12, 3, 8, 8, generator=source)
     mask = torch.zeros(count, 1, 32, 32)
     mask[..., 16:] = 1
     return Plan(grid, mask)
@@ -110,6 +114,23 @@ def test_before_training_an_edit_is_the_identity():
 
 
 @torch.no_grad()
+def test_strength_is_asked_of_the_model_and_nought_changes_nothing(model):
+    batch = batch_of()
+    image = 0.5 * batch.image
+    change = [
+        (
+            model.recolour(image, model.plan(image, batch.text, strength=s)._replace(subject=torch.ones(4, 1, 32, 32)))
+            - image
+        )
+        for s in (0.0, 0.25, 0.5, 1.0)
+    ]
+    assert not change[0].any()
+    sizes = [c.abs().mean().item() for c in change]
+    assert 0 < sizes[1] < sizes[2] < sizes[3]
+    assert not torch.allclose(change[2], 0.5 * change[3], atol=1e-4)  # no mere blend
+
+
+@torch.no_grad()
 def test_under_the_mask_an_edit_is_what_training_saw(model):
     image, plan = 0.5 * batch_of().image, plan_of(count=4, strong=0.1)
     everywhere = torch.ones(4, 1, 32, 32)
@@ -146,17 +167,6 @@ def test_without_a_mask_nothing_changes(model):
 def test_strips_do_not_show(model, strip):
     photo, plan = photo_of(90, 60), plan_of()
     assert_close(model.recolour(photo, plan, strip=strip), model.recolour(photo, plan, strip=10**6), atol=1e-6, rtol=0)
-
-
-@torch.no_grad()
-def test_strength_is_linear_from_the_photograph_to_the_edit(model):
-    photo, plan = photo_of(80, 60), plan_of()
-    full = model.recolour(photo, plan)
-    assert torch.equal(model.recolour(photo, plan, strength=0.0), photo)
-    assert torch.equal(model.recolour(photo, plan, strength=1.0), full)
-    for strength in (0.25, 0.5):
-        expected = photo + strength * (full - photo)
-        assert_close(model.recolour(photo, plan, strength=strength), expected, atol=1e-6, rtol=0)
 
 
 @torch.no_grad()
@@ -225,10 +235,18 @@ def test_the_mask_is_taught_by_its_labels_alone():
 def test_terms_come_with_their_data():
     model, batch = model_of("tagrid"), batch_of()
     *_, (_, terms) = model.steps(type(batch)(batch.image, batch.text, batch.labels))
-    always = {"match", "keep", "own", "range", "smooth", "adversarial"}
+    always = {"match", "keep", "own", "own_gate", "range", "smooth", "adversarial"}
     assert terms.keys() == always
     *_, (_, terms) = model.steps(batch)
-    assert terms.keys() == always | {"subject", "drawn", "drawn_subject"}
+    assert terms.keys() == always | {
+        "subject",
+        "drawn",
+        "drawn_rest",
+        "drawn_gate",
+        "drawn_own",
+        "drawn_own_gate",
+        "drawn_subject",
+    }
 
 
 # The matching model
@@ -236,20 +254,56 @@ def test_terms_come_with_their_data():
 
 def test_match_takes_the_own_caption_as_a_negative_but_no_other_that_may_fit(model, monkeypatch):
     torch.manual_seed(0)
-    seen, own = (F.normalize(torch.randn(4, 16), dim=1) for _ in range(2))
+    table, extra = torch.randn(4, 4), torch.randn(4)  # row: picture, which is to become the caption before it
     labels = torch.tensor([0, 0, 1, 0])
-    wanted = labels.roll(1).tolist()
-    target = own.roll(1, 0)
-    monkeypatch.setattr(model.matching, "encode_image", lambda _: ImageCode(None, None, None, seen))
-    codes = [TextCode(torch.zeros(4, 1, 1), sentence, torch.ones(4, 1).bool()) for sentence in (target, own)]
-    loss = model._match(torch.zeros(4, 3, 32, 32), *codes, labels)
-    scale, expected = model.config.match_scale, 0.0
+    local, false = torch.tensor([False, True, False, False]), torch.tensor([False, False, True, False])
+    batch = replace(batch_of(), labels=labels)
+    monkeypatch.setattr(Member, "logits", lambda self, seen, read: table)
+    monkeypatch.setattr(Member, "pair_logits", lambda self, seen, read: extra)
+    loss = model._match(batch.image, Wishes(batch.text, batch.text, local, false), batch)
+    expected = 0.0
     for i in range(4):
-        score = [scale * float(seen[i] @ caption) for caption in (*target, *own)]
-        others = [score[j] for j in range(4) if j != i and wanted[j] != wanted[i]]
-        others += [score[4 + j] for j in range(4) if j == i or labels[j] != wanted[i]]
-        expected += math.log(math.exp(score[i]) + sum(map(math.exp, others))) - score[i]
+        before = (i - 1) % 4
+        wanted = labels[i] if local[i] else labels[before]
+        right = float(extra[i]) if local[i] else float(table[i, before])
+        row = [float(table[i, j]) for j in range(4) if j in (i, before) or labels[j] != wanted]
+        row += [float(extra[i])] if local[i] or false[i] else []
+        expected += math.log(sum(map(math.exp, row))) - right
     assert loss.item() == pytest.approx(expected / 4, rel=1e-4)
+
+
+def test_wishes_are_other_captions_or_the_own_one_altered():
+    batch = batch_of()
+    altered = Tokens(batch.text.ids.clone(), batch.text.mask)
+    altered.ids[1, 0] = altered.ids[2, 0] = 7  # the others cannot be altered
+    batch = replace(batch, altered=altered)
+    others = draw_wishes(batch, 0.0)
+    assert torch.equal(others.target.ids, batch.text.ids.roll(1, 0))
+    assert others.local.tolist() == [False] * 4
+    assert others.false.tolist() == [False, False, True, True]
+    assert torch.equal(others.extra.ids, altered.ids.roll(1, 0))
+    own = draw_wishes(batch, 1.0)
+    assert own.local.tolist() == [False, True, True, False]
+    assert own.false.tolist() == [False, False, False, True]
+    assert torch.equal(own.target.ids[1:3], altered.ids[1:3])
+    assert torch.equal(own.extra.ids[1:3], altered.ids[1:3])
+    assert torch.equal(own.target.ids[0], batch.text.ids[3])
+    assert torch.equal(own.target.mask[1], batch.text.mask[1])
+    assert draw_wishes(replace(batch, altered=None), 1.0).extra is None
+
+
+def test_a_random_view_shows_the_same_picture():
+    torch.manual_seed(0)
+    image = torch.full((5, 3, 16, 16), 0.25)
+    image[..., 8:] = -0.5
+    view = random_view(image)
+    assert view.shape == image.shape
+    assert not torch.equal(view, image)
+    assert view.min() >= -0.5
+    assert view.max() <= 0.25
+    mirrored = (view[:, 0, 8, 0] < view[:, 0, 8, -1]).tolist()
+    assert True in mirrored
+    assert False in mirrored
 
 
 def test_the_matching_model_neither_learns_nor_switches_to_training():
@@ -264,7 +318,7 @@ def test_the_matching_model_neither_learns_nor_switches_to_training():
 
 
 def test_the_matching_checkpoint_gives_words_sizes_and_weights_and_is_then_not_needed(tmp_path):
-    matcher = model_of("dual_encoder").eval()
+    matcher = model_of("late_interaction").eval()
     words = Vocabulary([f"w{i}" for i in range(len(VOCABULARY.words))])
     file = checkpoint.save(tmp_path / "matching.safetensors", matcher, vocabulary=words)
     config = TAGridConfig(matching=str(file), width=16, bins=3)
@@ -294,11 +348,11 @@ def test_a_matching_model_that_is_not_there_is_told(tmp_path):
 
 def test_a_matching_model_that_is_none_is_refused(tmp_path):
     editor = checkpoint.save(tmp_path / "tagan.safetensors", model_of("tagan"), vocabulary=VOCABULARY)
-    with pytest.raises(UserError, match="dual_encoder"):
+    with pytest.raises(UserError, match="late_interaction"):
         TAGrid(TAGridConfig(matching=str(editor)), vocabulary_size=len(VOCABULARY))
 
 
 def test_without_a_matching_checkpoint_sizes_are_the_defaults():
     model = TAGrid(TAGridConfig(width=16), vocabulary_size=9)
-    assert model.config.encoder == DualEncoderConfig()
-    assert isinstance(model.matching, DualEncoder)
+    assert model.config.encoder == LateInteractionConfig()
+    assert isinstance(model.matching, LateInteraction)

@@ -208,8 +208,8 @@ class Editor:
         side = self.model.image_size
         small = resize(photo, (side, side))
         if isinstance(self.model, TAGrid):
-            plan = self.model.plan(small, tokens)
-            return self.model.recolour(small if size == "model" else photo, plan, strength=strength)
+            plan = self.model.plan(small, tokens, strength=strength)
+            return self.model.recolour(small if size == "model" else photo, plan)
         edited = self.model.edit(small, tokens, seed=seed)
         edited = small + strength * (edited - small)
         return edited if size == "model" else carry_change(photo, small, edited)

@@ -58,7 +58,7 @@ class Alterations:
     def __call__(self, ids: NDArray[np.int64], source: np.random.Generator) -> NDArray[np.int64]:
         """Altered copy of captions (B, T); a row in which nothing can be altered comes back as it is."""
         altered = ids.copy()
-        coloured = self._family[ids].any(-1)
+        coloured: NDArray[np.bool_] = np.any(self._family[ids], axis=-1)
         for row in np.flatnonzero(coloured.any(1)):
             places = np.flatnonzero(coloured[row])
             swaps = self._swaps(ids[row], places)
@@ -67,8 +67,8 @@ class Alterations:
                 altered[row, [i, j]] = ids[row, [j, i]]
                 continue
             place = places[source.integers(len(places))]
-            own = self._family[ids[row, places]].any(0)  # a colour of the caption could make another true caption
-            others = self._plain[~(self._family[self._plain] & own).any(1)]
+            own = np.any(self._family[ids[row, places]], axis=0)  # a colour of the caption could make a true one again
+            others = self._plain[~np.any(self._family[self._plain] & own, axis=1)]
             if len(others):
                 altered[row, place] = others[source.integers(len(others))]
         return altered

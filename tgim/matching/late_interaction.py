@@ -77,6 +77,7 @@ class Member(nn.Module):
     def __init__(self, config: LateInteractionConfig, vocabulary_size: int) -> None:
         super().__init__()
         half, quarter, eighth = config.width, 2 * config.width, 4 * config.width
+        self.quarter = 3 + config.blocks  # how many layers lead to a quarter of the resolution
         self.trunk = nn.Sequential(
             halve(3, half),
             Residual(half),
@@ -94,9 +95,17 @@ class Member(nn.Module):
         self.weigh = nn.Linear(2 * config.word_size, 1, bias=False)
         self.log_scales = nn.Parameter(torch.full((2,), math.log(10.0)))  # log a, log b
 
+    def maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of pictures (B, 3, S, S): (B, 2W, S/4, S/4) and (B, 4W, S/8, S/8)."""
+        fine = self.trunk[: self.quarter](image)
+        return fine, self.trunk[self.quarter :](fine)
+
     def see(self, image: Tensor) -> Seen:
         """Code of pictures (B, 3, S, S)."""
-        features = self.trunk(image)  # B, C, S/8, S/8
+        return self.see_maps(self.maps(image)[1])
+
+    def see_maps(self, features: Tensor) -> Seen:
+        """Code of pictures from their coarser features (B, 4W, S/8, S/8)."""
         places = self.glance(features).float().flatten(2).softmax(-1)  # B, G, R
         pooled = places @ features.float().flatten(2).mT  # B, G, C
         pooled = torch.cat([pooled.flatten(1), features.float().mean((2, 3))], 1)
@@ -115,11 +124,19 @@ class Member(nn.Module):
         best = torch.einsum("bkr,ntk->bntr", seen.regions.to(kind), read.words.to(kind)).max(-1).values
         return seen.whole @ read.sentence.T, (best.float() * read.weights).sum(-1)
 
-    def pair_scores(self, seen: Seen, read: Read) -> Tensor:
-        """a and b times both cosines of picture i and caption i: (B,)."""
+    def logits(self, seen: Seen, read: Read) -> Tensor:
+        """a and b times both cosines: (B, N)."""
+        whole, words = self.scores(seen, read)
+        a, b = self.scales()
+        logits: Tensor = a * whole + b * words
+        return logits
+
+    def pair_logits(self, seen: Seen, read: Read) -> Tensor:
+        """`logits` of picture i and caption i alone: (B,)."""
         best = torch.einsum("bkr,btk->btr", seen.regions, read.words).max(-1).values
         a, b = self.scales()
-        return a * (seen.whole * read.sentence).sum(1) + b * (best * read.weights).sum(1)
+        logits: Tensor = a * (seen.whole * read.sentence).sum(1) + b * (best * read.weights).sum(1)
+        return logits
 
     def scales(self) -> Tensor:
         """(2,) the weights a and b."""
@@ -209,7 +226,7 @@ class LateInteraction(Matching):
             alone += contrastive(a * whole, labels)
             if altered is not None:
                 false = (altered.ids != text.ids).any(1).float()
-                margin = member.pair_scores(seen, read) - member.pair_scores(seen, member.read(altered))
+                margin = member.pair_logits(seen, read) - member.pair_logits(seen, member.read(altered))
                 true.append((F.softplus(-margin) * false).sum() / false.sum().clamp(min=1))
         terms = {
             "words_and_sentence": 0.5 * torch.stack(joint).sum(),

@@ -5,19 +5,20 @@ grid and a few brightness bins, an affine colour transform; the grid is sliced a
 position and brightness and applied to that pixel (Gharbi et al., "Deep Bilateral Learning", SIGGRAPH 2017, section 3).
 A soft mask of the subject, predicted from the picture alone, says where colour may change at all:
 
-    y(p) = x(p) + mask(p) (A(p) [x(p), 1] - x(p)),      A(p) = grid sliced at (position of p, guide of x(p))
+    y(p) = x(p) + mask(p) A(p) [x(p), 1],      A(p) = grid sliced at (position of p, guide of x(p))
 
 Training needs no pairs (nothing is known about how a real photograph ought to look after an edit):
 
-- a frozen image-text matching model must find the target caption in the edited picture, against the other captions of
-  the batch and, as a hard negative, against the picture's own caption;
+- a frozen matching model of words and regions must find the target caption in the edited picture, against the captions
+  of the batch, the picture's own among them. The target is another picture's caption, and then the same made false by
+  one attribute is a negative, too; or it is the own caption with one attribute altered;
+- strength is an input: training samples it, and what a weak edit changes costs more;
 - with its own caption a picture stays what it is;
 - a small patch discriminator keeps colours plausible, a penalty keeps them inside the range;
 - drawn pictures, whose true edit is known, teach colour words and parts directly;
 - where the training data offer a guess at the subject (GrabCut), the mask is taught by it and by the drawn pictures.
 
-An edit differs from training's picture in two things: the mask is refined by the photograph (`tgim.matting`), and a
-picture that fits its caption already is changed less (`need`).
+An edit differs from training's picture in one thing: the mask is refined by the photograph (`tgim.matting`).
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import spectral_norm
 
 from tgim import checkpoint
 from tgim.bilateral import apply_affine, look_up, roughness, slice_grid
 from tgim.data.batch import Batch, DrawnPairs
 from tgim.errors import CheckpointError
 from tgim.losses import known_cross_entropy
-from tgim.matching.dual_encoder import DualEncoder, DualEncoderConfig, ImageCode
+from tgim.matching.late_interaction import LateInteraction, LateInteractionConfig, Member
 from tgim.matting import subject_mask
 from tgim.model import Config, Editing, Terms
-from tgim.text import TextCode, Tokens, Vocabulary
+from tgim.models.tagrid_head import Eyes, GridHead, Guide, Seen, SubjectMask, patch_discriminator
+from tgim.text import Tokens, Vocabulary
 
 
 class TAGridConfig(Config):
@@ -47,154 +48,61 @@ class TAGridConfig(Config):
 
     matching: str | None = None  # trained matching model: path of a checkpoint or name of an embedded one
     start: str | None = None  # a trained TAGrid to go on from, by path or name; brings its own matching model
-    encoder: DualEncoderConfig | None = None  # sizes of that model; filled in from its checkpoint
-    width: int = Field(96, ge=16, multiple_of=8)  # channels of the head
+    encoder: LateInteractionConfig | None = None  # sizes of that model; filled in from its checkpoint
+    width: int = Field(80, ge=16, multiple_of=16)  # channels of the head at a quarter of the resolution
     bins: int = Field(6, ge=2)  # brightness bins of the grid
-    bound: float = Field(1.2, gt=0)  # largest change of a coefficient from the identity
+    bound: float = Field(1.5, gt=0)  # largest coefficient
     own_share: float = Field(0.25, gt=0, le=1)  # of the batch that is also edited with its own caption; at least one
-    match_scale: float = Field(12.0, gt=0)  # inverse temperature of the matching softmax
-    match_weight: float = 1.0
-    keep_weight: float = 1.5  # of the mean absolute change
-    own_weight: float = 8.0  # of the mean absolute change under the own caption
+    local_share: float = Field(0.25, ge=0, le=1)  # of the targets are the own caption with one attribute altered
+    full_share: float = Field(0.5, ge=0, le=1)  # of the edits are trained at full strength, the others at any
+    match_scale: float = Field(0.5, gt=0)  # times the matching model's own inverse temperature
+    match_weight: float = 1.5
+    keep_weight: float = 1.5  # of the mean absolute change, over the strength
+    own_weight: float = 12.0  # of the mean absolute change under the own caption
     range_weight: float = 10.0  # of the overshoot beyond [-1, 1]
     smooth_weight: float = 0.1  # of the difference of neighbouring cells
     adversarial_weight: float = 0.5
     subject_weight: float = 2.0  # of the mask's cross-entropy
-    drawn_weight: float = 20.0  # of the mean absolute error on drawn pairs
+    gate_weight: float = 2.0  # of the cross-entropy of which cells change: known of drawn pairs and own captions
+    drawn_weight: float = 10.0  # of the mean squared error on drawn pairs, where they change
+    drawn_rest_weight: float = 12.0  # of the mean absolute error elsewhere, a share of the whole picture
 
 
 class Plan(NamedTuple):
     """An edit, small: predicted once from a small copy, applied at any resolution."""
 
-    grid: Tensor  # (B, 12, bins, G, G), affine coefficients, row by row of the 3x4 matrix
+    grid: Tensor  # (B, 12, bins, G, G), what is added: affine coefficients, row by row of the 3x4 matrix
     subject: Tensor  # (B, 1, S, S), probability that the subject is there
 
 
-class WordAttention(nn.Module):
-    """Every place asks the words: (B, C, G, G) and words (B, T, E) -> context (B, C, G, G)."""
+class Wishes(NamedTuple):
+    """What B pictures are to become."""
 
-    def __init__(self, channels: int, word_size: int) -> None:
-        super().__init__()
-        self.query = nn.Conv2d(channels, channels, 1)
-        self.key = nn.Linear(word_size, channels)
-        self.value = nn.Linear(word_size, channels)
-
-    def forward(self, x: Tensor, text: TextCode) -> Tensor:
-        query = self.query(x).flatten(2).mT  # B, GG, C
-        scores = query @ self.key(text.words).mT / x.shape[1] ** 0.5  # B, GG, T
-        weights = scores.float().masked_fill(~text.mask[:, None], -1e4).softmax(-1)
-        context: Tensor = weights.to(query.dtype) @ self.value(text.words)
-        return context.mT.reshape(x.shape)
-
-
-class HeadBlock(nn.Module):
-    """Scale and shift by the sentence, ask the words, mix with the neighbours; (B, C, G, G) -> the same."""
-
-    def __init__(self, channels: int, word_size: int, condition_size: int) -> None:
-        super().__init__()
-        self.film = nn.Linear(condition_size, 2 * channels)
-        self.attention = WordAttention(channels, word_size)
-        self.join = nn.Conv2d(2 * channels, channels, 1)
-        self.mix = nn.Sequential(
-            nn.GroupNorm(8, channels),
-            nn.SiLU(),
-            nn.Conv2d(channels, channels, 3, padding=1),
-            nn.GroupNorm(8, channels),
-            nn.SiLU(),
-            nn.Conv2d(channels, channels, 3, padding=1),
-        )
-
-    def forward(self, x: Tensor, text: TextCode, condition: Tensor) -> Tensor:
-        scale, shift = self.film(condition)[..., None, None].chunk(2, 1)
-        x = x * (1 + scale) + shift
-        x = x + self.join(torch.cat([x, self.attention(x, text)], 1))
-        mixed: Tensor = x + self.mix(x)
-        return mixed
-
-
-class GridHead(nn.Module):
-    """Features of picture and caption to the grid (B, 12, bins, G, G); the identity before any training."""
-
-    identity: Tensor  # (12,), coefficients that change nothing
-
-    def __init__(self, config: TAGridConfig, encoder: DualEncoderConfig) -> None:
-        super().__init__()
-        self.bins, self.bound = config.bins, config.bound
-        words, common = 2 * encoder.word_size, encoder.embedding_size
-        self.enter = nn.Conv2d(6 * encoder.width + 3, config.width, 1)
-        self.blocks = nn.ModuleList(HeadBlock(config.width, words, 3 * common) for _ in range(2))
-        self.leave = nn.Sequential(
-            nn.GroupNorm(8, config.width), nn.SiLU(), nn.Conv2d(config.width, 12 * config.bins, 3, padding=1)
-        )
-        last = self.leave[-1]
-        nn.init.zeros_(last.weight)  # type: ignore[arg-type]
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
-        self.register_buffer("identity", torch.eye(3, 4).flatten(), persistent=False)
-
-    def forward(self, image: Tensor, code: ImageCode, text: TextCode) -> Tensor:
-        fine = code.fine
-        coarse = F.interpolate(code.coarse, fine.shape[-2:], mode="bilinear", align_corners=False)
-        colours = F.adaptive_avg_pool2d(image, (fine.shape[-2], fine.shape[-1]))
-        x = self.enter(torch.cat([fine, coarse, colours], 1))  # B, C, G, G
-        seen, said = code.embedding, text.sentence
-        condition = torch.cat([said, seen, 4 * said * seen], 1)  # the product tells whether the caption fits already
-        for block in self.blocks:
-            x = block(x, text, condition)
-        change = self.leave(x).float().unflatten(1, (12, self.bins))
-        return self.identity.view(12, 1, 1, 1) + self.bound * torch.tanh(0.5 * change)
-
-
-class SubjectMask(nn.Module):
-    """Where the subject is: picture and its features to logits (B, 1, S, S); knows nothing of the caption."""
-
-    def __init__(self, encoder: DualEncoderConfig) -> None:
-        super().__init__()
-        self.enter_full = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.SiLU())
-        self.enter_half = nn.Sequential(nn.Conv2d(16, 32, 4, stride=2, padding=1), nn.SiLU())
-        self.deep = nn.Sequential(
-            nn.Conv2d(6 * encoder.width, 64, 1), nn.SiLU(), nn.Conv2d(64, 64, 3, padding=1), nn.SiLU()
-        )
-        self.up_half = nn.Sequential(nn.Conv2d(96, 32, 3, padding=1), nn.SiLU())
-        self.up_full = nn.Sequential(nn.Conv2d(48, 16, 3, padding=1), nn.SiLU(), nn.Conv2d(16, 1, 1))
-
-    def forward(self, image: Tensor, code: ImageCode) -> Tensor:
-        coarse = F.interpolate(code.coarse, code.fine.shape[-2:], mode="bilinear", align_corners=False)
-        full = self.enter_full(image)
-        half = self.enter_half(full)
-        deep = F.interpolate(self.deep(torch.cat([code.fine, coarse], 1)), scale_factor=2.0, mode="bilinear")
-        half = F.interpolate(self.up_half(torch.cat([deep, half], 1)), scale_factor=2.0, mode="bilinear")
-        logits: Tensor = self.up_full(torch.cat([half, full], 1))
-        return logits.float()
-
-
-class Guide(nn.Module):
-    """Which brightness bin a pixel looks up: pixelwise, brightness plus a learned correction, in [0, 1]."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.correct = nn.Sequential(nn.Conv2d(3, 8, 1), nn.SiLU(), nn.Conv2d(8, 1, 1))
-        nn.init.zeros_(self.correct[-1].weight)  # type: ignore[arg-type]
-        nn.init.zeros_(self.correct[-1].bias)  # type: ignore[arg-type]
-        self.register_buffer("luma", torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1), persistent=False)
-
-    def forward(self, image: Tensor) -> Tensor:
-        brightness = 0.5 + 0.5 * (image * self.luma).sum(1, keepdim=True)  # type: ignore[operator]
-        guide: Tensor = (brightness + 0.5 * torch.tanh(self.correct(image).float())).clamp(0, 1)
-        return guide
+    target: Tokens
+    extra: Tokens | None  # the target where it is the own caption altered; elsewhere the target made false
+    local: Tensor  # (B,) bool, the target is the own caption altered
+    false: Tensor  # (B,) bool, `extra` is a false caption
 
 
 class Generator(nn.Module):
     """All that is trained to edit."""
 
-    def __init__(self, config: TAGridConfig, encoder: DualEncoderConfig) -> None:
+    def __init__(self, config: TAGridConfig, encoder: LateInteractionConfig) -> None:
         super().__init__()
-        self.head = GridHead(config, encoder)
-        self.subject = SubjectMask(encoder)
+        self.eyes = Eyes(config.width, 2 * encoder.width, 4 * encoder.width)
+        self.head = GridHead(
+            config.width,
+            config.bins,
+            config.bound,
+            word_size=2 * encoder.word_size,
+            embedding_size=encoder.embedding_size,
+        )
+        self.subject = SubjectMask(config.width)
         self.guide = Guide()
 
 
 class TAGrid(Editing):
-    """The editor: a frozen matching model, the head on it, a patch discriminator for training."""
+    """The editor: a frozen matching model, the head on its first member, a patch discriminator for training."""
 
     name: ClassVar[str] = "tagrid"
     Config: ClassVar[type[Config]] = TAGridConfig
@@ -205,7 +113,7 @@ class TAGrid(Editing):
         super().__init__()
         encoder = config.encoder or matching_config(config)
         self.config = config.model_copy(update={"encoder": encoder})
-        self.matching = DualEncoder(encoder, vocabulary_size=vocabulary_size).requires_grad_(False)
+        self.matching = LateInteraction(encoder, vocabulary_size=vocabulary_size).requires_grad_(False)
         self.generator = Generator(config, encoder)
         self.discriminator = patch_discriminator(32)
 
@@ -220,8 +128,7 @@ class TAGrid(Editing):
         if self.config.start:
             self.load_state_dict(checkpoint.load(self.config.start).model.state_dict())
         elif self.config.matching:
-            trained = checkpoint.load(self.config.matching).model
-            self.matching.load_state_dict(trained.state_dict())
+            self.matching.load_state_dict(checkpoint.load(self.config.matching).model.state_dict())
 
     @property
     def image_size(self) -> int:
@@ -233,19 +140,26 @@ class TAGrid(Editing):
         self.matching.eval()
         return self
 
-    def plan(self, image: Tensor, text: Tokens) -> Plan:
-        """Predict the edit of small pictures (B, 3, S, S) in [-1, 1]; what fits its caption already is edited less."""
-        code, words = self.matching.encode_image(image), self.matching.encode_text(text)
-        identity = self.generator.head.identity.view(12, 1, 1, 1)
-        change = self.generator.head(image, code, words) - identity
-        grid = identity + need(code.embedding, words.sentence).view(-1, 1, 1, 1, 1) * change
-        return Plan(grid, torch.sigmoid(self.generator.subject(image, code)))
+    def plan(self, image: Tensor, text: Tokens, *, strength: float = 1.0) -> Plan:
+        """Predict the edit of small pictures (B, 3, S, S) in [-1, 1]; `strength` 0 changes nothing, 1 is all of it."""
+        seen = self.see(image)
+        knob = image.new_full((len(image),), strength)
+        grid, _ = self.generator.head(seen, self._first.text(text), knob)
+        return Plan(grid, torch.sigmoid(self.generator.subject(seen)))
 
     def subject(self, image: Tensor) -> Tensor:
         """Probability (B, 1, S, S) that the subject is there, in small pictures (B, 3, S, S) in [-1, 1]."""
-        return torch.sigmoid(self.generator.subject(image, self.matching.encode_image(image)))
+        return torch.sigmoid(self.generator.subject(self.see(image)))
 
-    def recolour(self, image: Tensor, plan: Plan, *, strength: float = 1.0, strip: int = 256) -> Tensor:
+    def see(self, image: Tensor) -> Seen:
+        """All that an edit needs to know of small pictures (B, 3, S, S) in [-1, 1], whatever the caption."""
+        with torch.no_grad():
+            fine, coarse = self._first.maps(image)
+            whole = self._first.see_maps(coarse).whole
+        seen: Seen = self.generator.eyes(image, fine, coarse, whole)
+        return seen
+
+    def recolour(self, image: Tensor, plan: Plan, *, strip: int = 256) -> Tensor:
         """Carry a plan out on photographs (B, 3, H, W) in [-1, 1] of any size; the same shape comes back, in [-1, 1].
 
         Only pixels under the mask are touched; the others stay bit-identical. The mask is refined by the photograph's
@@ -254,7 +168,7 @@ class TAGrid(Editing):
         result = image.clone()
         height, width = image.shape[-2:]
         for i, photo in enumerate(image):
-            mask = strength * subject_mask(photo[None], plan.subject[i : i + 1])[0, 0]
+            mask = subject_mask(photo[None], plan.subject[i : i + 1])[0, 0]
             for first in range(0, height, strip):
                 rows, columns = (mask[first : first + strip] > 0).nonzero(as_tuple=True)
                 if not len(rows):
@@ -264,7 +178,7 @@ class TAGrid(Editing):
                 x, y = (columns + 0.5) / width, (rows + 0.5) / height
                 guide = self.generator.guide(pixels[None, :, None])[:, 0, 0]
                 transform = look_up(plan.grid[i : i + 1], x[None], y[None], guide)
-                change = apply_affine(pixels[None], transform)[0].clamp(-1, 1) - pixels
+                change = (pixels + apply_affine(pixels[None], transform)[0]).clamp(-1, 1) - pixels
                 result[i, :, rows, columns] = pixels + mask[rows, columns] * change
         return result
 
@@ -274,14 +188,17 @@ class TAGrid(Editing):
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Discriminator on photographs and edits, then the generator on everything listed at the top of this file."""
-        c = self.config
-        image, own_count = batch.image, max(1, round(c.own_share * len(batch.image)))
+        c, image = self.config, batch.image
+        count, own_count = len(image), max(1, round(c.own_share * len(image)))
+        wishes = draw_wishes(batch, c.local_share)
         with torch.no_grad():
-            code = self.matching.encode_image(image)
-            own = self.matching.encode_text(batch.text)
-        target = own.roll()
-        grid = self.generator.head(image, code, target)
-        mask_logits = self.generator.subject(image, code)
+            target = self._first.text(wishes.target)
+            own = self._first.text(batch.text[:own_count])
+        seen = self.see(image)
+        mask_logits = self.generator.subject(seen)
+        strength = torch.rand(count, device=image.device)
+        strength = torch.where(torch.rand_like(strength) < c.full_share, 1.0, 0.15 + 0.85 * strength)
+        grid, _ = self.generator.head(seen, target, strength)
         edited = self._render(image, grid, mask_logits)
 
         yield (
@@ -292,13 +209,13 @@ class TAGrid(Editing):
             },
         )
         few = slice(0, own_count)
-        own_code = ImageCode(*(x[few] for x in code))
-        own_grid = self.generator.head(image[few], own_code, TextCode(*(x[few] for x in own)))
+        own_grid, own_gate = self.generator.head(seen[few], own, torch.ones_like(strength[few]))
         kept = self._render(image[few], own_grid, mask_logits[few])
         terms = {
-            "match": c.match_weight * self._match(edited, target, own, batch.labels),
-            "keep": c.keep_weight * (edited - image).abs().mean(),
+            "match": c.match_weight * self._match(edited, wishes, batch),
+            "keep": c.keep_weight * ((edited - image).abs().mean((1, 2, 3)) / strength).mean(),
             "own": c.own_weight * (kept - image[few]).abs().mean(),
+            "own_gate": c.gate_weight * F.softplus(own_gate).mean(),
             "range": c.range_weight * F.relu(edited.abs() - 1).mean(),
             "smooth": c.smooth_weight * roughness(grid),
             "adversarial": c.adversarial_weight * F.softplus(-self.discriminator(edited)).mean(),
@@ -312,39 +229,71 @@ class TAGrid(Editing):
     def _render(self, image: Tensor, grid: Tensor, mask_logits: Tensor) -> Tensor:
         transform = slice_grid(grid, self.generator.guide(image))
         mask = firm(mask_logits).detach()  # it learns where the subject is, not what pays
-        return image + mask * (apply_affine(image, transform) - image)
+        return image + mask * apply_affine(image, transform)
 
-    def _match(self, edited: Tensor, target: TextCode, own: TextCode, labels: Tensor) -> Tensor:
-        """Cross-entropy of the target caption among all target and all own ones, for a picture shifted and noised."""
-        shifted = random_shift(edited, 4)
-        seen = self.matching.encode_image(shifted + 0.03 * torch.randn_like(shifted)).embedding
-        logits = self.config.match_scale * seen @ torch.cat([target.sentence, own.sentence]).T  # B, 2B
-        wanted = labels.roll(1)
-        may_fit = wanted[:, None] == torch.cat([wanted, labels])[None]
+    def _match(self, edited: Tensor, wishes: Wishes, batch: Batch) -> Tensor:
+        """Cross-entropy of the target among all captions, by one member, for a picture moved and noised."""
+        labels, member = batch.labels, self._members[int(torch.randint(len(self._members), ()))]
+        with torch.no_grad():
+            own = member.read(batch.text)
+            extra = None if wishes.extra is None else member.read(wishes.extra)
+        moved = random_view(edited)
+        seen = member.see(moved + 0.03 * torch.randn_like(moved))
+        logits = member.logits(seen, own).float()  # (B, B); row i is to become caption i - 1
         rows = torch.arange(len(labels), device=labels.device)
-        may_fit[rows, rows] = False
-        may_fit[rows, rows + len(labels)] = False  # the own caption is always a negative
-        return F.cross_entropy(logits.masked_fill(may_fit, -1e4), rows)
+        target = rows.roll(1)
+        wanted = torch.where(wishes.local, labels, labels.roll(1))
+        may_fit = wanted[:, None] == labels[None]
+        may_fit[rows, target] = False
+        may_fit[rows, rows] = False  # the own caption is always a negative
+        logits = logits.masked_fill(may_fit, -1e4)
+        if extra is not None:
+            column = member.pair_logits(seen, extra).float().masked_fill(~(wishes.local | wishes.false), -1e4)
+            logits = torch.cat([logits, column[:, None]], 1)
+            target = torch.where(wishes.local, len(labels), target)
+        return F.cross_entropy(self.config.match_scale * logits, target)
 
     def _drawn_terms(self, drawn: DrawnPairs) -> Terms:
+        c, half = self.config, slice(0, max(1, len(drawn.image) // 2))
         with torch.no_grad():
-            code = self.matching.encode_image(drawn.image)
-            text = self.matching.encode_text(drawn.target_text)
-        logits = self.generator.subject(drawn.image, code)
-        edited = self._render(drawn.image, self.generator.head(drawn.image, code, text), logits)
+            text, own = self._first.text(drawn.target_text), self._first.text(drawn.text[half])
+        seen = self.see(drawn.image)
+        logits = self.generator.subject(seen)
+        full = drawn.image.new_ones(len(drawn.image))
+        grid, gate = self.generator.head(seen, text, full)
+        edited = self._render(drawn.image, grid, logits)
+        error = edited - drawn.target
+        inside = (error.square().mean(1, keepdim=True) * drawn.change).sum((1, 2, 3))
+        inside = inside / drawn.change.sum((1, 2, 3)).clamp(min=10)
+        own_grid, own_gate = self.generator.head(seen[half], own, full[half])
+        kept = self._render(drawn.image[half], own_grid, logits[half])
+        change = F.adaptive_avg_pool2d(drawn.change, (gate.shape[-2], gate.shape[-1]))
         return {
-            "drawn": self.config.drawn_weight * (edited - drawn.target).abs().mean(),
-            "drawn_subject": self.config.subject_weight * known_cross_entropy(logits, drawn.subject),
+            "drawn": c.drawn_weight * inside.mean(),
+            "drawn_rest": c.drawn_rest_weight * (error.abs() * (1 - drawn.change)).mean(),
+            "drawn_own": c.own_weight * (kept - drawn.image[half]).abs().mean(),
+            "drawn_gate": c.gate_weight
+            * F.binary_cross_entropy_with_logits(gate, change, pos_weight=gate.new_tensor(3.0)),
+            "drawn_own_gate": c.gate_weight * F.softplus(own_gate).mean(),
+            "drawn_subject": c.subject_weight * known_cross_entropy(logits, drawn.subject),
         }
 
+    @property
+    def _members(self) -> list[Member]:
+        return [member for member in self.matching.members if isinstance(member, Member)]
 
-def matching_config(config: TAGridConfig) -> DualEncoderConfig:
+    @property
+    def _first(self) -> Member:
+        return self._members[0]
+
+
+def matching_config(config: TAGridConfig) -> LateInteractionConfig:
     """Sizes of the matching model that `config` names, or the defaults."""
     if config.start is not None:
-        return DualEncoderConfig(**wanted(config.start, TAGrid.name, "start")["config"]["encoder"])
+        return LateInteractionConfig(**wanted(config.start, TAGrid.name, "start")["config"]["encoder"])
     if config.matching is None:
-        return DualEncoderConfig.model_validate({})
-    return DualEncoderConfig(**wanted(config.matching, DualEncoder.name, "matching")["config"])
+        return LateInteractionConfig.model_validate({})
+    return LateInteractionConfig(**wanted(config.matching, LateInteraction.name, "matching")["config"])
 
 
 def wanted(source: str, system: str, key: str) -> dict[str, Any]:
@@ -355,26 +304,21 @@ def wanted(source: str, system: str, key: str) -> dict[str, Any]:
     return header
 
 
-def patch_discriminator(width: int) -> nn.Sequential:
-    """Pictures (B, 3, S, S) to logits (B, 1, S/4 - 1, S/4 - 1), spectrally normalised (Miyato et al., ICLR 2018)."""
-    return nn.Sequential(
-        spectral_norm(nn.Conv2d(3, width, 4, stride=2, padding=1)),
-        nn.LeakyReLU(0.2),
-        spectral_norm(nn.Conv2d(width, 2 * width, 4, stride=2, padding=1)),
-        nn.LeakyReLU(0.2),
-        spectral_norm(nn.Conv2d(2 * width, 1, 4, padding=1)),
-    )
+def draw_wishes(batch: Batch, local_share: float) -> Wishes:
+    """The caption of the picture before it for each picture, or, for `local_share` of them, its own one altered."""
+    count = len(batch.labels)
+    other, none = batch.text.roll(), torch.zeros(count, dtype=torch.bool, device=batch.labels.device)
+    if batch.altered is None:
+        return Wishes(other, None, none, none)
+    differs = (batch.altered.ids != batch.text.ids).any(1)
+    local = differs & (torch.rand(count, device=none.device) < local_share)
+    extra = either(local, batch.altered, batch.altered.roll())
+    return Wishes(either(local, batch.altered, other), extra, local, differs.roll(1) & ~local)
 
 
-def need(seen: Tensor, said: Tensor) -> Tensor:
-    """How much of an edit a picture needs: 1 up to a cosine of 0.3 with the caption, falling to 1/2 at 0.7; (B,).
-
-    Of training pictures and their own captions nine in ten have a larger cosine than 0.3, a quarter a larger than 0.7.
-
-    >>> need(torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
-    tensor([0.5000, 1.0000])
-    """
-    return 1 - 0.5 * (((seen * said).sum(1) - 0.3) / 0.4).clamp(0, 1)
+def either(choice: Tensor, first: Tokens, second: Tokens) -> Tokens:
+    """Captions of `first` where `choice` (B,) is True, elsewhere of `second`."""
+    return Tokens(*(torch.where(choice[:, None], a, b) for a, b in zip(first, second, strict=True)))
 
 
 def firm(logits: Tensor) -> Tensor:
@@ -386,8 +330,12 @@ def firm(logits: Tensor) -> Tensor:
     return ((torch.sigmoid(logits) - 0.05) / 0.3).clamp(0, 1)
 
 
-def random_shift(image: Tensor, pixels: int) -> Tensor:
-    """The pictures moved by up to `pixels` in each direction, borders repeated; one shift for the batch."""
-    dy, dx = (int(v) for v in torch.randint(0, 2 * pixels + 1, (2,)))
-    padded = F.pad(image, (pixels,) * 4, mode="replicate")
-    return padded[..., dy : dy + image.shape[-2], dx : dx + image.shape[-1]]
+def random_view(image: Tensor) -> Tensor:
+    """The pictures each mirrored or not, scaled by 0.85 to 1.2 and moved by up to a tenth; borders are repeated."""
+    count = len(image)
+    mirror, scale, x, y = torch.rand(4, count, device=image.device)
+    mirror, scale, x, y = 2 * mirror.round() - 1, 0.85 + 0.35 * scale, 0.4 * x - 0.2, 0.4 * y - 0.2
+    zero = torch.zeros_like(x)
+    affine = torch.stack([mirror / scale, zero, x, zero, 1 / scale, y], 1).view(count, 2, 3)
+    grid = F.affine_grid(affine, list(image.shape), align_corners=False)
+    return F.grid_sample(image, grid, padding_mode="border", align_corners=False)
