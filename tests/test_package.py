@@ -25,6 +25,7 @@ LAYERS = (  # a module imports those of its own layer and of earlier ones
     {"models", "matching"},
     {"recipe", "state", "logs", "running", "trainer", "train", "editor", "convert", "card", "environment", "jobs"},
     {"features", "ranking", "evaluation", "reporting"},
+    {"stages"},
     {"cli", "cli_eval"},
     {"__main__"},
 )
