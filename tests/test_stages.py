@@ -26,6 +26,7 @@ RECIPE = Path(__file__).parents[1] / "recipes" / "tagrid.yaml"
 GUIDE = {"name": "dual_encoder", **ENCODER}  # what `tagrid` takes for `matching`
 JUDGE = {"name": "late_interaction", **SIZES["late_interaction"], "members": 1}
 EDITOR = {"name": "tagrid", "matching": "stage:guide", "width": 16, "bins": 2}
+CAPTION = "a square that is green, green"
 TRAIN = {"batch_size": 4, "log_every": 1, "checkpoint_every": 2, "sample_every": 0, "device": "cpu", "ema": 0.9}
 
 
@@ -49,6 +50,7 @@ def values(root: Path | None = None, **report: object) -> dict:
                 "editor": "stage:editor",
                 "judge": "stage:judge",
                 "protocols": ["retrieval", "l2-own-caption"],
+                "captions": [CAPTION],
                 **report,
             },
         },
@@ -100,7 +102,8 @@ def test_a_run_leaves_an_editor_and_a_report(whole: Path, pictures: Path) -> Non
     edit = Editor.from_pretrained(whole / "model.safetensors")
     assert edit(next(pictures.glob("images/*.png")), "a red square").pixels.shape == (3, 32, 32)
     page = (whole / "report" / "report.html").read_text()
-    assert "a red square" in page or "this one is red" in page
+    assert CAPTION in page
+    assert "data:image/jpeg" in page
     assert "| `mine` |" in (whole / "report" / "summary.md").read_text()
     models = {line.model: line for line in read_lines(whole / "report" / "results.jsonl") if line.kind == "model"}
     assert list(models) == ["mine"]

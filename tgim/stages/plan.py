@@ -162,8 +162,10 @@ def parse(values: Any, overrides: Sequence[str] = (), *, source: str = "recipe")
             raise RecipeError(f"{source}: stage {name!r} must be named by letters, digits, _ and -, as no other key is")
         if not isinstance(body, dict):
             raise RecipeError(f"{source}: stage {name} must be keys and values, got {body!r}")
-    given = _override(common, bodies, overrides)
     order = list(bodies)
+    if order == [REPORT]:
+        raise RecipeError(f"{source} trains nothing; {REPORT} needs a stage before it")
+    given = _override(common, bodies, overrides)
     if REPORT in order[:-1]:
         raise RecipeError(f"{source}: stage {REPORT} measures what was trained and must come last")
     trainings, resolved = {}, {}
@@ -172,9 +174,10 @@ def parse(values: Any, overrides: Sequence[str] = (), *, source: str = "recipe")
         trainings[name] = recipes.parse(resolved[name], source=f"{source}, stage {name}", given=given[name])
         for other in references(trainings[name].model):
             if other not in trainings or other == name:
-                _no_stage(other, list(trainings)[:-1], f"{source}, stage {name}", f"an earlier stage than {name}")
-    if not trainings:
-        raise RecipeError(f"{source} trains nothing; {REPORT} needs a stage before it")
+                close = [] if other in bodies else order
+                _no_stage(
+                    other, list(trainings)[:-1], f"{source}, stage {name}", f"an earlier stage than {name}", close
+                )
     stages = Stages(trainings, None, {"stages": resolved})
     return (
         _with_report(stages, bodies[REPORT], f"{source}, stage {REPORT}", given[REPORT]) if REPORT in order else stages
@@ -235,8 +238,8 @@ def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
     return dict(found)
 
 
-def _no_stage(name: str, known: Sequence[str], source: str, what: str) -> None:
-    hint = nearest(name, known) or f" (there are: {', '.join(known) or 'none'})"
+def _no_stage(name: str, known: Sequence[str], source: str, what: str, close: Sequence[str]) -> None:
+    hint = nearest(name, close) or f" (there are: {', '.join(known) or 'none'})"
     raise RecipeError(f"{source}: {PREFIX}{name} is not {what}{hint}")
 
 
@@ -256,7 +259,8 @@ def _with_report(stages: Stages, body: Mapping[str, Any], source: str, given: Ma
             continue
         bare = name.removeprefix(PREFIX)
         if not is_stage(name) or bare not in stages.trainings:
-            _no_stage(bare, list(stages.trainings), source, f"a stage ({key})")
+            known = list(stages.trainings)
+            _no_stage(bare, known, source, f"a stage ({key})", known)
         if not issubclass(stages.trainings[bare].model_class, kind):
             what = "edits" if key == "editor" else "matches pictures and captions"
             raise RecipeError(f"{source}: {key} must be a stage whose model {what}, and that of {bare} does not")
