@@ -99,9 +99,9 @@ def guided_fit(guide: Tensor, mask: Tensor, *, window: int, eps: float) -> Tenso
     Returns:
         (1, 4, H, W): slopes of red, green and blue, and the offset, each the mean of the windows that hold the pixel.
     """
-    r, g, b = guide.split(1, 1)
+    r, g, b = guide.chunk(3, 1)
     means = window_mean(torch.cat([guide, mask, r * guide, g * g, g * b, b * b, mask * guide], 1), window)
-    mr, mg, mb, m, rr, rg, rb, gg, gb, bb, pr, pg, pb = means.split(1, 1)
+    mr, mg, mb, m, rr, rg, rb, gg, gb, bb, pr, pg, pb = means.chunk(13, 1)
     # Covariances, then Cholesky's decomposition without roots (L D L^T) of all pixels at once.
     rr, rg, rb = rr - mr * mr + eps, rg - mr * mg, rb - mr * mb
     gg, gb, bb = gg - mg * mg + eps, gb - mg * mb, bb - mb * mb + eps
