@@ -152,6 +152,7 @@ def edit(
     from tgim.editor import Editor
     from tgim.environment import pick_device
     from tgim.images import check_target, list_images
+    from tgim.language import understand
 
     if options["box"] is not None:
         options["box"] = parse_box(options["box"])
@@ -184,8 +185,10 @@ def edit(
             if result.error:
                 failed.append(result.error)
             elif as_json:
-                unknown = {word: list(near) for word, near in editor.vocabulary.unknown(result.job.text).items()}
-                say(result.as_dict() | {"model": model, "device": str(editor.device), **options, "unknown": unknown})
+                read = understand(result.job.text, editor.vocabulary, editor.template)
+                unknown = {word: list(near) for word, near in read.unknown.items()}
+                line = result.as_dict() | {"model": model, "device": str(editor.device), **options}
+                say(line | {"caption": read.caption, "unknown": unknown})
             elif images is None:
                 click.echo(result.job.out)
     if images is not None and not as_json:
