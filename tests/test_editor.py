@@ -176,7 +176,7 @@ def test_unknown_words_are_named_with_the_nearest_known(edit):
     told = [str(warning.message) for warning in caught]
     assert len(told) == 2
     assert "'bleu'" in told[0]
-    assert "nearest known: blue" in told[0]
+    assert "'blue' is used instead" in told[0]
     assert "'xylophone'" in told[1]
     assert "nearest" not in told[1]
     with warnings.catch_warnings():

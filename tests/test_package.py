@@ -23,8 +23,10 @@ LAYERS = (  # a module imports those of its own layer and of earlier ones
     {"checkpoint"},
     {"metrics"},
     {"models", "matching"},
+    {"lexicon", "clauses", "language"},
     {"recipe", "state", "logs", "running", "trainer", "train", "editor", "convert", "card", "environment", "jobs"},
     {"features", "ranking", "evaluation", "reporting"},
+    {"stages"},
     {"cli", "cli_eval"},
     {"__main__"},
 )

@@ -15,6 +15,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ SUFFIX = ".safetensors"
 MAX_HEADER = 100_000_000  # bytes, the limit of the safetensors format itself
 REGISTRIES = {"editor": ("tgim.models", "MODELS"), "matcher": ("tgim.matching", "MATCHERS")}
 SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}  # bytes
+_NAMED: ContextVar[Mapping[str, Path] | None] = ContextVar("_NAMED", default=None)  # see `naming`
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "tgim_version": str,
     "kind": str,
@@ -359,8 +361,22 @@ def list_embedded() -> list[str]:
     return sorted(p.name.removesuffix(SUFFIX) for p in folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
 
 
+@contextmanager
+def naming(files: Mapping[str, Path]) -> Iterator[None]:
+    """Within, the names in `files` stand for these files wherever a checkpoint is named.
+
+    A run of several stages calls the models of its earlier stages so: what it writes then holds no path.
+    """
+    token = _NAMED.set(files)
+    try:
+        yield
+    finally:
+        _NAMED.reset(token)
+
+
 def resolve(path: str | Path) -> Path:
     """The file that a path, or the name of embedded weights, stands for; CheckpointError when there is none."""
+    path = (_NAMED.get() or {}).get(str(path), path)
     text = os.path.expanduser(os.fspath(path))
     if isinstance(path, str) and not re.search(r"[/\\.]", text) and not Path(text).is_file():
         names = list_embedded()

@@ -152,6 +152,7 @@ def edit(
     from tgim.editor import Editor
     from tgim.environment import pick_device
     from tgim.images import check_target, list_images
+    from tgim.language import understand
 
     if options["box"] is not None:
         options["box"] = parse_box(options["box"])
@@ -184,8 +185,10 @@ def edit(
             if result.error:
                 failed.append(result.error)
             elif as_json:
-                unknown = {word: list(near) for word, near in editor.vocabulary.unknown(result.job.text).items()}
-                say(result.as_dict() | {"model": model, "device": str(editor.device), **options, "unknown": unknown})
+                read = understand(result.job.text, editor.vocabulary, editor.template)
+                unknown = {word: list(near) for word, near in read.unknown.items()}
+                line = result.as_dict() | {"model": model, "device": str(editor.device), **options}
+                say(line | {"caption": read.caption, "unknown": unknown})
             elif images is None:
                 click.echo(result.job.out)
     if images is not None and not as_json:
@@ -206,30 +209,56 @@ def edit(
 def train(
     context: click.Context, recipe: Path, overrides: tuple[str, ...], out: Path | None, resume: bool, dry_run: bool
 ) -> None:
-    """Train the model of a recipe.
+    """Train the model of a recipe, or all models of a recipe of stages.
 
     RECIPE is a YAML file; KEY=VALUE replaces some of its values.
 
     \b
-    tgim train recipes/tagrid_birds.yaml --out runs/birds
+    tgim train recipes/tagrid.yaml data.root=my_pictures --out runs/mine
+    tgim train recipes/tagrid.yaml data.root=my_pictures editor.train.steps=500 --out runs/try
     tgim train recipes/tagan_birds.yaml train.steps=100 data.root=~/cub --out runs/try
     tgim train recipes/tagan_birds.yaml --dry-run
+
+    Of a recipe of stages, KEY begins with a stage's name or is for all stages; the last stage may be a report.
 
     Ctrl-C saves and stops; the same command with --resume goes on.
     """
     from tgim import recipe as recipes
     from tgim import train as training
 
-    chosen = recipes.load(recipe, overrides)
-    if dry_run:
-        click.echo(str(training.dry_run(chosen)))
-        return
+    values = recipes.read(recipe)
+    if isinstance(values, dict) and "stages" in values:
+        from tgim import stages
+
+        several = stages.parse(values, overrides, source=str(recipe))
+        if dry_run:
+            click.echo(str(stages.dry_run(several)))
+            return
+        device = next(iter(several.trainings.values())).train.device
+    else:
+        several, chosen = None, recipes.parse(values, overrides, source=str(recipe))
+        if dry_run:
+            click.echo(str(training.dry_run(chosen)))
+            return
+        device = chosen.train.device
     if out is None:
         raise click.UsageError("give --out FOLDER for the run, or --dry-run")
     if context.find_root().obj["own_process"]:
-        restart_for_memory(chosen.train.device, training.malloc_environment())
+        restart_for_memory(device, training.malloc_environment())
+    progress = sys.stderr.isatty()
     try:
-        click.echo(training.fit(chosen, out=out, resume=resume, progress=sys.stderr.isatty()))
+        if several is None:
+            click.echo(training.fit(chosen, out=out, resume=resume, progress=progress))
+            return
+
+        def tell(line: str) -> None:
+            click.echo(f"tgim: {line}", err=True)
+
+        outcome = stages.fit(several, out=out, resume=resume, progress=progress, tell=tell)
+        if summary := outcome.summary():
+            click.echo(f"{summary}\n")
+        for path in filter(None, (outcome.model, outcome.page)):
+            click.echo(path)
     except training.Interrupted as error:
         fail(str(error), code=130, kind="")
 

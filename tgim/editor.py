@@ -17,6 +17,7 @@ from tgim.carry import Box, carry_change, parse_box, resize, soft_box
 from tgim.checkpoint import Checkpoint
 from tgim.errors import CheckpointError, TextError, UserError
 from tgim.images import Photo, Source, open_image
+from tgim.language import understand
 from tgim.model import Editing
 from tgim.models.tagrid import TAGrid
 from tgim.text import complete, tokenize
@@ -29,7 +30,7 @@ MINOR = 0.25  # smaller parts than this share of the largest do not count as sub
 
 
 class UnknownWordWarning(UserWarning):
-    """A caption has words that the model never saw; the rest of the caption is used."""
+    """A text has words that the model never saw, or says what it cannot take; the rest is used."""
 
 
 def load(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
@@ -189,20 +190,19 @@ class Editor:
         return (x0, y0, x1 - x0, y1 - y0) if small else None
 
     def caption(self, text: str) -> str:
-        """The caption that is really used for `text`: checked, and completed by the checkpoint's template if a phrase.
+        """The caption that is used for `text` (`understand`), completed by the checkpoint's template if a phrase.
 
-        Warns with `UnknownWordWarning` about each unknown word.
+        Warns with `UnknownWordWarning` about each unknown word and all else that is not taken as it was said.
 
         Raises:
-            TextError: no words, too many, or none that the model knows.
+            TextError: no words, too many, only what is not wanted, or none that the model knows.
         """
         if not isinstance(text, str):
             raise TextError(f"text is a {type(text).__name__}, expected a string such as 'a red bird with black wings'")
-        text = self.vocabulary.check(text)
-        for word, near in self.vocabulary.unknown(text).items():
-            hint = f"; nearest known: {', '.join(near)}" if near else ""
-            warnings.warn(f"unknown word {word!r} is ignored{hint}", UnknownWordWarning, stacklevel=3)
-        return complete(text, self.template)
+        understood = understand(text, self.vocabulary, self.template)
+        for note in understood.notes:
+            warnings.warn(note, UnknownWordWarning, stacklevel=3)
+        return complete(understood.caption, self.template)
 
     def _edit(self, photo: Tensor, tokens: Any, strength: float, size: Size, seed: int | None) -> Tensor:
         side = self.model.image_size

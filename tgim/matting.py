@@ -2,7 +2,9 @@
 
 A model of 64 px knows roughly where a bird is; the photograph knows where the bird ends. The guess is weighed against
 the colours of this very photograph (colours that are common inside the guess and rare outside it belong to the subject:
-the colour term of GrabCut, with histograms for its mixtures), then drawn to its edges by the guided filter.
+the colour term of GrabCut, with histograms for its mixtures), then drawn to its edges by the guided filter (He, Sun and
+Tang, TPAMI 2013; He and Sun, "Fast Guided Filter", 2015). The filter is written out here for one mask and three
+colours: a library's solves the equations of each pixel one by one, and filters more than is needed.
 """
 
 from __future__ import annotations
@@ -31,8 +33,6 @@ def subject_mask(photo: Tensor, probability: Tensor) -> Tensor:
     Returns:
         (1, 1, H, W) in [0, 1]; exactly 0 where the subject is unlikely.
     """
-    from kornia.filters import guided_blur  # here: kornia costs start-up time that most commands need not pay
-
     height, width = photo.shape[-2:]
     shrink = min(1.0, WORKING_SIZE / max(height, width))
     size = max(1, round(height * shrink)), max(1, round(width * shrink))
@@ -42,14 +42,17 @@ def subject_mask(photo: Tensor, probability: Tensor) -> Tensor:
     firm = ((likely - CERTAIN_OUT) / (CERTAIN_IN - CERTAIN_OUT)).clamp(0, 1)
     window = 2 * (max(size) // 64) + 1
     if window > 1 and min(size) > window:
-        firm = guided_blur(small, firm, kernel_size=window, eps=3e-3).clamp(0, 1)
+        slopes = guided_fit(small, firm, window=window, eps=3e-3)
+        firm = follow(small, slopes)
     if shrink == 1:
         return cut(firm)
     coarser = max(1, min(height // size[0], width // size[1]))
-    plain = F.interpolate(firm, (height, width), mode="bilinear", align_corners=False)
     if coarser == 1 or min(size) < 8:
-        return cut(plain)
-    return cut(guided_blur(photo, plain, kernel_size=4 * coarser + 1, eps=1e-3, subsample=coarser).clamp(0, 1))
+        return cut(F.interpolate(firm, (height, width), mode="bilinear", align_corners=False))
+    rows, columns = (every(length, coarser).to(photo.device) for length in (height, width))
+    known = enlarged(enlarged(firm, 2, rows, height), 3, columns, width)
+    slopes = guided_fit(photo[:, :, rows][..., columns], known, window=5, eps=1e-3)
+    return cut(follow(photo, F.interpolate(slopes, (height, width), mode="bilinear", align_corners=False)))
 
 
 def weigh_colours(image: Tensor, probability: Tensor) -> Tensor:
@@ -67,20 +70,94 @@ def weigh_colours(image: Tensor, probability: Tensor) -> Tensor:
     prior = torch.logit(probability.flatten().clamp(0.02, 0.98))
     inside = probability.flatten()
     for _ in range(ROUNDS):
-        evidence = log_share(colour, inside) - log_share(colour, 1 - inside)
-        inside = torch.sigmoid(prior + TRUST * evidence[colour])
+        shares = log_shares(colour, torch.stack([inside, 1 - inside]))
+        inside = torch.sigmoid(prior + TRUST * (shares[0] - shares[1])[colour])
     return inside.view_as(probability)
 
 
-def log_share(colour: Tensor, weight: Tensor) -> Tensor:
-    """Logarithm of the smoothed share of each colour: colours (N,) with weights (N,) -> (LEVELS^3,)."""
-    counts = weight.new_zeros(LEVELS**3).scatter_add_(0, colour, weight).view(1, 1, LEVELS, LEVELS, LEVELS)
-    bell = weight.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-    for axis in range(3):
-        shape, padding = [1, 1, 1, 1, 1], [0, 0, 0]
-        shape[2 + axis], padding[axis] = 5, 2
-        counts = F.conv3d(counts, bell.view(shape), padding=padding)
-    return (counts.flatten() / counts.sum().clamp(min=1e-9) + 1e-5).log()
+def log_shares(colour: Tensor, weights: Tensor) -> Tensor:
+    """Logarithms of the smoothed shares of each colour: colours (N,) with K weights (K, N) -> (K, LEVELS^3)."""
+    kinds = len(weights)
+    counts = weights.new_zeros(kinds, LEVELS**3).scatter_add_(1, colour.expand(kinds, -1), weights)
+    distance = torch.arange(LEVELS, device=weights.device)
+    bell = weights.new_tensor([6.0, 4.0, 1.0, 0.0])[(distance - distance[:, None]).abs().clamp(max=3)] / 16
+    counts = bell @ counts.view(kinds, LEVELS, LEVELS**2)  # along red
+    counts = bell @ counts.view(kinds, LEVELS, LEVELS, LEVELS) @ bell  # along green and blue
+    counts = counts.flatten(1)
+    return (counts / counts.sum(1, keepdim=True).clamp(min=1e-9) + 1e-5).log()
+
+
+def guided_fit(guide: Tensor, mask: Tensor, *, window: int, eps: float) -> Tensor:
+    """The guided filter's coefficients: in each window the mask is fitted as slope times colour plus offset.
+
+    Args:
+        guide: (1, 3, H, W) in [-1, 1].
+        mask: (1, 1, H, W) in [0, 1].
+        window: pixels, odd, less than 2 H and 2 W; borders are reflected.
+        eps: added to the variance of each colour; larger is smoother.
+
+    Returns:
+        (1, 4, H, W): slopes of red, green and blue, and the offset, each the mean of the windows that hold the pixel.
+    """
+    r, g, b = guide.chunk(3, 1)
+    means = window_mean(torch.cat([guide, mask, r * guide, g * g, g * b, b * b, mask * guide], 1), window)
+    mr, mg, mb, m, rr, rg, rb, gg, gb, bb, pr, pg, pb = means.chunk(13, 1)
+    # Covariances, then Cholesky's decomposition without roots (L D L^T) of all pixels at once.
+    rr, rg, rb = rr - mr * mr + eps, rg - mr * mg, rb - mr * mb
+    gg, gb, bb = gg - mg * mg + eps, gb - mg * mb, bb - mb * mb + eps
+    pr, pg, pb = pr - m * mr, pg - m * mg, pb - m * mb
+    lg, lb = rg / rr, rb / rr
+    dg = gg - lg * rg
+    rest = gb - lg * rb
+    lgb = rest / dg
+    db = bb - lb * rb - lgb * rest
+    pg = pg - lg * pr
+    blue = (pb - lb * pr - lgb * pg) / db
+    green = pg / dg - lgb * blue
+    red = pr / rr - lg * green - lb * blue
+    return window_mean(torch.cat([red, green, blue, m - red * mr - green * mg - blue * mb], 1), window)
+
+
+def window_mean(x: Tensor, window: int) -> Tensor:
+    """Mean of (B, C, H, W) over `window` x `window` pixels, borders reflected; the same shape."""
+    x = F.pad(x, (window // 2,) * 4, mode="reflect")
+    for dim in (2, 3):
+        count = x.shape[dim] - window + 1
+        total = x.narrow(dim, 0, count).clone()
+        for first in range(1, window):
+            total += x.narrow(dim, first, count)
+        x = total
+    return x / window**2
+
+
+def follow(guide: Tensor, slopes: Tensor) -> Tensor:
+    """Slopes times colours plus offset, in [0, 1]: (1, 3, H, W) and (1, 4, H, W) -> (1, 1, H, W)."""
+    mask = slopes[:, 3:].clone()
+    for i in range(3):
+        mask.addcmul_(slopes[:, i : i + 1], guide[:, i : i + 1])
+    return mask.clamp_(0, 1)
+
+
+def every(length: int, step: int) -> Tensor:
+    """Which pixels of an axis a copy `step` times smaller keeps, so that bilinear enlarging puts them back in place.
+
+    >>> every(9, 3), every(8, 3)
+    (tensor([0, 3, 6]), tensor([1, 5]))
+    """
+    count = length // step
+    places = (2 * torch.arange(count) + 1) * length + count * (1 - step)
+    return places.div(2 * count, rounding_mode="floor").clamp(0, length - 1)
+
+
+def enlarged(x: Tensor, dim: int, places: Tensor, length: int) -> Tensor:
+    """What bilinear enlarging of axis `dim` to `length` pixels shows at `places`, without the rest of the pixels."""
+    last = x.shape[dim] - 1
+    where = ((places.to(x.dtype) + 0.5) * (last + 1) / length - 0.5).clamp(min=0)
+    first = where.floor().long()
+    shape = [1] * x.ndim
+    shape[dim] = len(places)
+    after = (first + 1).clamp(max=last)
+    return torch.lerp(x.index_select(dim, first), x.index_select(dim, after), (where - first).view(shape))
 
 
 def cut(mask: Tensor) -> Tensor:

@@ -133,6 +133,11 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: no such file, no YAML, unknown keys (the nearest is named) or values that do not fit.
     """
+    return parse(read(path), overrides, source=str(Path(path).expanduser()))
+
+
+def read(path: str | Path) -> Any:
+    """The unchecked values of a recipe file; RecipeError when it cannot be read or is no YAML."""
     path = Path(path).expanduser()
     try:
         text = path.read_text(encoding="utf-8")
@@ -141,18 +146,36 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(
             f"recipe {path} cannot be read: {reason}; expected a YAML file with model, data and train"
         ) from None
-    return parse(_yaml(text, str(path)), overrides, source=str(path))
+    return _yaml(text, str(path))
 
 
-def parse(values: Any, overrides: Sequence[str] = (), *, source: str = "recipe") -> Recipe:
-    """Check the values of a recipe; `source` is named by the errors. See `load`."""
+def parse(
+    values: Any,
+    overrides: Sequence[str] = (),
+    *,
+    source: str = "recipe",
+    given: Mapping[str, str] | None = None,
+) -> Recipe:
+    """Check the values of a recipe; see `load`.
+
+    Args:
+        values: what a recipe file holds.
+        overrides: "key=value", as for `load`.
+        source: named by the errors.
+        given: overrides that `values` have taken in already, dotted key -> text: named by the errors, too.
+
+    Raises:
+        RecipeError: as `load`.
+    """
     if not isinstance(values, dict):
         raise RecipeError(f"{source} holds {type(values).__name__}, expected the keys model, data and train")
-    values = _copy(values)
-    given = dict(_apply(values, text) for text in overrides)
+    values = copied(values)
+    given = {**(given or {}), **dict(apply(values, text) for text in overrides)}
+    if "stages" in values and "model" not in values:
+        raise RecipeError(f"{source} holds several stages, where one model is expected; tgim train takes both")
     for name in values:
         if name not in Recipe.model_fields:
-            _fail([_unknown((str(name),), list(Recipe.model_fields))], source, given)
+            fail([_unknown((str(name),), list(Recipe.model_fields))], source, given)
     section = values.get("model")
     if not isinstance(section, dict) or not isinstance(section.get("name"), str):
         raise RecipeError(
@@ -169,25 +192,25 @@ def parse(values: Any, overrides: Sequence[str] = (), *, source: str = "recipe")
     problems: list[tuple[str, str]] = []
     checked: dict[str, Any] = {name: values[name] for name in ("template", "card") if name in values}
     keys = {key: value for key, value in section.items() if key != "name"}
-    config = _check(model_class.Config, keys, "model", problems)
+    config = check(model_class.Config, keys, "model", problems)
     data = values.get("data")
     if isinstance(data, dict) and isinstance(data.get("root"), str):
         data = {**data, "root": _expand(data["root"], source)}
     if isinstance(data, dict) and "image_size" not in data and config is not None and hasattr(config, "image_size"):
         data = {**data, "image_size": config.image_size}
-    checked["data"] = _check(DataConfig, data, "data", problems)
-    train = checked["train"] = _check(TrainConfig, values.get("train"), "train", problems)
+    checked["data"] = check(DataConfig, data, "data", problems)
+    train = checked["train"] = check(TrainConfig, values.get("train"), "train", problems)
     for network in train.optimizers if train else ():
         if network not in model_class.networks:
             hint = nearest(network, model_class.networks) or f"; there are: {', '.join(model_class.networks)}"
             problems.append((f"train.optimizers.{network}", f"is no network of {section['name']}{hint}"))
     if problems or config is None:
-        _fail(problems, source, given)
+        fail(problems, source, given)
         raise RecipeError(source)
     checked["model"] = {"name": section["name"], **config.model_dump(mode="json")}
-    recipe = _check(Recipe, checked, "", problems)
+    recipe = check(Recipe, checked, "", problems)
     if recipe is None:
-        _fail(problems, source, given)
+        fail(problems, source, given)
         raise RecipeError(source)
     return recipe
 
@@ -195,7 +218,7 @@ def parse(values: Any, overrides: Sequence[str] = (), *, source: str = "recipe")
 _M = typing.TypeVar("_M", bound=BaseModel)
 
 
-def _check(model: type[_M], values: Any, where: str, problems: list[tuple[str, str]]) -> _M | None:
+def check(model: type[_M], values: Any, where: str, problems: list[tuple[str, str]]) -> _M | None:
     """Build `model`, or add (dotted key, what is wrong) for each fault to `problems`."""
     if values is None:
         values = {}
@@ -248,7 +271,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(inner)
 
 
-def _fail(problems: Sequence[tuple[str, str]], source: str, given: Mapping[str, str]) -> None:
+def fail(problems: Sequence[tuple[str, str]], source: str, given: Mapping[str, str]) -> None:
     """Raise one line for all `problems`, each with the file or the override that it came from."""
     lines = []
     for key, message in problems:
@@ -264,7 +287,7 @@ def _fail(problems: Sequence[tuple[str, str]], source: str, given: Mapping[str, 
     raise RecipeError("; ".join(lines))
 
 
-def _apply(values: dict[str, Any], override: str) -> tuple[str, str]:
+def apply(values: dict[str, Any], override: str) -> tuple[str, str]:
     """Put "key=value" into `values`; the key and the whole text come back."""
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
@@ -290,8 +313,9 @@ def _expand(root: str, source: str) -> str:
     return full
 
 
-def _copy(values: Any) -> Any:
-    return {key: _copy(value) for key, value in values.items()} if isinstance(values, dict) else values
+def copied(values: Any) -> Any:
+    """`values` with dictionaries of their own."""
+    return {key: copied(value) for key, value in values.items()} if isinstance(values, dict) else values
 
 
 class _Loader(yaml.SafeLoader):

@@ -18,13 +18,14 @@ from typing import Any
 
 import torch
 
-from tgim import state
+from tgim import checkpoint, state
+from tgim.data.pool import drawn_count
 from tgim.logs import RunLog, flatten
 from tgim.recipe import Recipe
 from tgim.running import malloc_environment
 from tgim.trainer import MODEL, STATE, Interrupted, Trainer, TrainingError
 
-__all__ = ["DryRun", "Interrupted", "TrainingError", "dry_run", "fit", "malloc_environment"]
+__all__ = ["DryRun", "Interrupted", "TrainingError", "dry_run", "duration", "finished", "fit", "malloc_environment"]
 RECIPE = "recipe.yaml"
 MAY_CHANGE = {f"train.{key}" for key in ("steps", "epochs", "log_every", "checkpoint_every", "sample_every")}
 logger = logging.getLogger(__name__)
@@ -62,6 +63,21 @@ def fit(recipe: Recipe, *, out: str | Path, resume: bool = False, progress: bool
     with contextlib.closing(RunLog(out, step=trainer.step)) as log:
         trainer.run(out, log, progress=progress)
     return out / MODEL
+
+
+def finished(recipe: Recipe, *, out: str | Path) -> bool:
+    """Whether the run in the folder `out` has done all steps of `recipe`; False where there is no run yet.
+
+    Raises:
+        TrainingError: the run has another recipe.
+        CheckpointError: its files are broken.
+    """
+    out = Path(out).expanduser()
+    if not ((out / STATE).exists() and (out / MODEL).exists()):
+        return False
+    notes = _notes(out, recipe, resume=True) or {}
+    as_long = all(notes["given"]["train"][key] == getattr(recipe.train, key) for key in ("steps", "epochs"))
+    return as_long and bool(notes["step"] >= checkpoint.read_header(out / MODEL)["history"]["of"])
 
 
 def _notes(out: Path, recipe: Recipe, *, resume: bool) -> dict[str, Any] | None:
@@ -117,15 +133,15 @@ class DryRun:
                 ),
                 f"data        {self.pictures:,} pictures; {epochs:.1f} epochs of batches of {batch}",
                 f"memory      {memory}, on {self.device}",
-                f"time        {_duration(seconds)} for {self.steps:,} steps of {self.seconds_per_step:.2f} s",
+                f"time        {duration(seconds)} for {self.steps:,} steps of {self.seconds_per_step:.2f} s",
             ]
         )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Hours, minutes and seconds, as few as tell.
 
-    >>> _duration(4.2), _duration(90), _duration(7300)
+    >>> duration(4.2), duration(90), duration(7300)
     ('4 s', '2 min', '2 h 2 min')
     """
     if seconds < 60:
@@ -145,13 +161,17 @@ def peak_memory(device: torch.device) -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def dry_run(recipe: Recipe) -> DryRun:
+def dry_run(recipe: Recipe, *, keep: Path | None = None) -> DryRun:
     """What `fit` would do: sizes, memory and time, from two steps on real pictures; nothing is left on the disk.
+
+    Args:
+        recipe: as for `fit`.
+        keep: a folder that gets `model.safetensors` as it is after these two steps, for a recipe that goes on from it.
 
     Raises:
         DataError, CheckpointError, RecipeError, TrainingError: as `fit`.
     """
-    pool = max(1, recipe.data.drawn)
+    pool = min(recipe.data.drawn_pool, max(20, recipe.data.drawn))
     small = recipe.model_copy(update={"data": recipe.data.model_copy(update={"drawn_pool": pool})})
     with tempfile.TemporaryDirectory(prefix="tgim-") as folder:
         trainer = Trainer.build(small, cache=Path(folder), limit=recipe.train.batch_size)
@@ -160,6 +180,8 @@ def dry_run(recipe: Recipe) -> DryRun:
             trainer.train_step(trainer.batches.batch(step))
             trainer.check()
             begun.append(time.monotonic())
+        if keep is not None:
+            trainer.save_model(keep)
     counts = {
         name: (
             sum(p.numel() for p in child.parameters() if p.requires_grad),
@@ -168,11 +190,15 @@ def dry_run(recipe: Recipe) -> DryRun:
         for name, child in trainer.model.named_children()
     }
     data = trainer.recipe.data.model_copy(update={"drawn_pool": recipe.data.drawn_pool})
+    pictures, steps = trainer.pictures, trainer.total
+    if data.name == "synthetic":
+        pictures = drawn_count(data.drawn_pool, data.split)
+        steps = recipe.train.total_steps(pictures / recipe.train.batch_size)
     return DryRun(
         recipe=trainer.recipe.model_copy(update={"data": data}),
         parameters=counts,
-        pictures=trainer.pictures,
-        steps=trainer.total,
+        pictures=pictures,
+        steps=steps,
         seconds_per_step=begun[2] - begun[1],
         memory=peak_memory(trainer.accelerator.device),
         device=str(trainer.accelerator.device),

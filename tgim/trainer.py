@@ -84,7 +84,7 @@ class Trainer:
         accelerator = _accelerator(train)
         if train.threads:
             torch.set_num_threads(train.threads)
-        dataset = open_dataset(recipe.data)
+        dataset = open_dataset(recipe.data, cache=cache)
         model, vocabulary = _model(recipe, dataset, notes)
         data = _sized(recipe.data, model)
         pictures, steps_per_epoch = len(dataset), len(dataset) / train.batch_size

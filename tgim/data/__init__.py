@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tgim.data.base import CaptionedImages, Item, Problem
     from tgim.data.batch import Batch, DrawnPairs
     from tgim.data.cache import PixelCache
@@ -41,8 +43,12 @@ _HOMES = {
 }
 
 
-def open_dataset(config: DataConfig) -> CaptionedImages:
+def open_dataset(config: DataConfig, *, cache: Path | None = None) -> CaptionedImages:
     """The pictures and captions that `config` names.
+
+    Args:
+        config: data set and split.
+        cache: where drawn pictures are kept, the usual place unless given.
 
     Raises:
         DataError: they are not there, or the split has none.
@@ -57,7 +63,7 @@ def open_dataset(config: DataConfig) -> CaptionedImages:
     if config.name == "folder":
         return folder.load(config.folder, split=split, seed=seed)
     size = config.image_size + config.margin
-    return pool.load(config.drawn_kind, count=config.drawn_pool, size=size, split=split, seed=config.seed)
+    return pool.load(config.drawn_kind, count=config.drawn_pool, size=size, split=split, seed=config.seed, folder=cache)
 
 
 def __getattr__(name: str) -> Any:

@@ -73,10 +73,17 @@ class DrawnPool:
 
 
 def load(
-    kind: Kind, *, count: int, size: int, split: Split = "train", seed: int = 0, progress: Progress | None = None
+    kind: Kind,
+    *,
+    count: int,
+    size: int,
+    split: Split = "train",
+    seed: int = 0,
+    folder: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> CaptionedImages:
     """The drawn pictures of one split as a data set without files: items carry the caption and a name, no class."""
-    pool = DrawnPool.open(kind, count=count, size=size, seed=seed, split=split, progress=progress)
+    pool = DrawnPool.open(kind, count=count, size=size, seed=seed, split=split, folder=folder, progress=progress)
     items = (Item(Path(kind) / f"{i:06d}", (caption,)) for i, caption in enumerate(pool.captions))
     return CaptionedImages("synthetic", Path(kind), tuple(items), (), LICENCE)
 
@@ -89,6 +96,15 @@ def fingerprint(kind: Kind) -> str:
     for pixels in (drawn.image, drawn.target, drawn.change, drawn.subject):
         digest.update(pixels.tobytes())
     return digest.hexdigest()[:12]
+
+
+def drawn_count(count: int, split: Split) -> int:
+    """How many of `count` drawn pairs belong to `split`; DataError when none does.
+
+    >>> drawn_count(100, "test")
+    10
+    """
+    return len(range(count)[_part(count, split)])
 
 
 def _part(count: int, split: Split) -> slice:

@@ -116,7 +116,8 @@ def told_apart(scores: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArr
     """
     table = scores.astype(np.float64)
     own, other = table[:, (0, 1), (0, 1)], table[:, (0, 1), (1, 0)]
-    return (own > other).all(1).astype(np.float64), (own.sum(1) > other.sum(1)).astype(np.float64)
+    both = np.logical_and(*(own > other).T)
+    return both.astype(np.float64), np.greater(own.sum(1), other.sum(1)).astype(np.float64)
 
 
 def judge_swaps(bench: Bench, edits: Edits, captions: Captions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -85,6 +85,7 @@ def gallery_of(
     data: DataConfig,
     lines: Sequence[Line],
     judge: str | None = None,
+    captions: Sequence[str] = (),
     columns: int = 10,
     count: int = 10,
     limit: int | None = None,
@@ -97,6 +98,7 @@ def gallery_of(
         data: the data set whose pictures are shown.
         lines: results; they say size, seed and judge, and are compared with what is shown.
         judge: name or path of the matching model, where `lines` do not name an embedded one.
+        captions: rows of the contact sheet; chosen for the data set, or its own, unless given.
         columns: pictures of the contact sheet.
         count: of the worst and of the best edits.
         limit: look for these among so many pictures.
@@ -117,7 +119,7 @@ def gallery_of(
     picked = {"worst": order[::-1][:count], "best": order[:count]}
     dataset, editor = bench.dataset, contender.editor
     shown = np.sort(random_source(facts.seed, SHOWN).permutation(bench.rows)[:columns])
-    captions = CAPTIONS.get(dataset.name) or tuple(dict.fromkeys(bench.target))[:6]
+    captions = tuple(captions) or CAPTIONS.get(dataset.name) or tuple(dict.fromkeys(bench.target))[:6]
     photos = [open_image(dataset.items[row].path) for row in shown]
     pictures = [photo.pixels for photo in photos]
     pictures += [one_edit(editor, photo, text, focus=True) for text in captions for photo in photos]
