@@ -88,7 +88,7 @@ class Trainer:
         model, vocabulary = _model(recipe, dataset, notes)
         data = _sized(recipe.data, model)
         pictures, steps_per_epoch = len(dataset), len(dataset) / train.batch_size
-        if limit is not None:
+        if limit is not None and data.name != "synthetic":  # drawn pictures are limited by data.drawn_pool
             dataset = replace(dataset, items=dataset.items[:limit])
         with decoding(progress) as tell:
             batches = Batches(
