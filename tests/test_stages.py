@@ -12,7 +12,7 @@ import pytest
 import torch
 import toy
 import yaml
-from small import ENCODER, SIZES
+from small import SIZES
 from test_cli import is_refused, tgim
 
 from tgim import checkpoint, stages, trainer
@@ -23,7 +23,7 @@ from tgim.evaluation import read_lines
 from tgim.trainer import Interrupted, TrainingError
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "tagrid.yaml"
-GUIDE = {"name": "dual_encoder", **ENCODER}  # what `tagrid` takes for `matching`
+GUIDE = {"name": "late_interaction", **SIZES["late_interaction"]}
 JUDGE = {"name": "late_interaction", **SIZES["late_interaction"], "members": 1}
 EDITOR = {"name": "tagrid", "matching": "stage:guide", "width": 16, "bins": 2}
 CAPTION = "a square that is green, green"

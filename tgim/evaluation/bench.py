@@ -34,7 +34,9 @@ from tgim.model import Codes, Matching
 from tgim.text import Tokens
 
 CHUNK = 64  # pictures that are edited, or looked at, at a time: part of what makes figures repeat to the last digit
-APART = {"evaluation", "reporting", "metrics", "cli.py", "cli_eval.py", "ranking.py", "card.py", "jobs.py", "train.py"}
+APART = {
+    "evaluation", "reporting", "metrics", "stages", "cli.py", "cli_eval.py", "ranking.py", "card.py", "jobs.py", "train.py",
+}  # fmt: skip
 Progress = Callable[[str, int, int], None]  # (what, done, total)
 
 

@@ -5,8 +5,8 @@ as in Yao et al., "FILIP", ICLR 2022, section 3.1. A member's score of a picture
 
     s = (a cos(picture, sentence) + b sum_t w_t max_r cos(word t, region r)) / (a + b),     sum_t w_t = 1
 
-It is what edits are judged by, for what is true of an unseen bird is a new mixture of old facts: a red head, a white
-belly. No editor is trained against it.
+It guides TAGrid, and another of its kind, trained apart, is what edits are judged by: what is true of an unseen bird is
+a new mixture of old facts, a red head, a white belly. No editor is trained against a judge.
 
 Differs from them:
 - the weight w of a word is learned from the word in its caption: "this bird has" says little;
