@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from skimage import measure
 from torch import Tensor
@@ -23,9 +25,12 @@ from tgim.models.tagrid import TAGrid
 from tgim.text import complete, tokenize
 
 Size = Literal["photo", "model"]
+_Extent = tuple[float, float, float, float]  # left, top, right, bottom
 FEATHER = 0.15  # of the shorter side of a box: how far its edit fades in
 CLOSE_UP = 0.9  # share of the frame above which a subject needs no closer look
-ROOM = 0.15  # around a subject, of its longer side
+SURE, MAYBE = 0.5, 0.25  # probabilities: a subject is where one pixel is sure, and goes on as long as they may be
+LOOK = 0.2  # around what a first look found, of its longer side: where the second looks
+ROOM = 0.12  # around a subject, of its longer side
 MINOR = 0.25  # smaller parts than this share of the largest do not count as subjects
 
 
@@ -166,28 +171,28 @@ class Editor:
     def find_subject(self, photo: Photo) -> Box | None:
         """Where the model sees the subject, with some room around it: ``(x, y, width, height)`` in pixels.
 
-        None when it fills most of the photograph, when there is none, or when the model does not look for one. Several
-        subjects of like size share one box.
+        None when it fills most of the photograph, when there is none, or when the model has no `subject` (pictures
+        (B, 3, S, S) -> probabilities (B, 1, S, S)). Several subjects of like size share one box. The model looks twice,
+        at the photograph and at what it found there, each time at the mirrored picture, too.
         """
-        if not isinstance(self.model, TAGrid):
+        subject = getattr(self.model, "subject", None)
+        if subject is None:
             return None
-        side = self.model.image_size
-        seen = self.model.subject(resize(photo.pixels[None].to(self.device), (side, side)))[0, 0]
-        labels = measure.label((seen > 0.5).cpu().numpy())  # type: ignore[no-untyped-call]
-        found = measure.regionprops(labels)  # type: ignore[no-untyped-call]
-        largest = max((region.area for region in found), default=0)
-        boxes = [region.bbox for region in found if region.area >= max(MINOR * largest, 4)]
-        if not boxes:
+        whole, side = photo.pixels[None].to(self.device), self.model.image_size
+
+        def look(frame: Box) -> _Extent | None:
+            x, y, w, h = frame
+            small = resize(whole[..., y : y + h, x : x + w], (side, side))
+            straight, mirrored = subject(torch.cat([small, small.flip(-1)]))[:, 0]
+            return _extent(((straight + mirrored.flip(-1)) / 2).cpu().numpy(), frame)
+
+        first = look((0, 0, photo.width, photo.height))
+        if first is None:
             return None
-        top, left, bottom, right = (
-            pick(edges) for pick, edges in zip((min, min, max, max), zip(*boxes, strict=True), strict=True)
-        )
-        room = ROOM * max(bottom - top, right - left)
-        x0, x1 = (round(min(max(v, 0), side) * photo.width / side) for v in (left - room, right + room))
-        y0, y1 = (round(min(max(v, 0), side) * photo.height / side) for v in (top - room, bottom + room))
-        share = max((x1 - x0) / photo.width, (y1 - y0) / photo.height)
-        small = share < CLOSE_UP and min(x1 - x0, y1 - y0) > 0
-        return (x0, y0, x1 - x0, y1 - y0) if small else None
+        closer = _with_room(first, LOOK, photo)
+        box = _with_room(look(closer) or first, ROOM, photo) if min(closer[2:]) > 0 else closer
+        small = max(box[2] / photo.width, box[3] / photo.height) < CLOSE_UP and min(box[2:]) > 0
+        return box if small else None
 
     def caption(self, text: str) -> str:
         """The caption that is used for `text` (`understand`), completed by the checkpoint's template if a phrase.
@@ -213,3 +218,25 @@ class Editor:
         edited = self.model.edit(small, tokens, seed=seed)
         edited = small + strength * (edited - small)
         return edited if size == "model" else carry_change(photo, small, edited)
+
+
+def _extent(seen: NDArray[np.float32], frame: Box) -> _Extent | None:
+    """Left, top, right and bottom, in the photograph's pixels, of the subjects seen (S, S) in a frame of it."""
+    labels = measure.label(seen > MAYBE)  # type: ignore[no-untyped-call]
+    sure = np.bincount(labels[seen > SURE], minlength=labels.max() + 1)
+    found = measure.regionprops(labels)  # type: ignore[no-untyped-call]
+    boxes = [region.bbox for region in found if sure[region.label] >= max(MINOR * sure.max(), 4)]
+    if not boxes:
+        return None
+    (x, y, w, h), side = frame, len(seen)
+    top, left, bottom, right = np.array(boxes).T
+    return x + left.min() * w / side, y + top.min() * h / side, x + right.max() * w / side, y + bottom.max() * h / side
+
+
+def _with_room(extent: _Extent, room: float, photo: Photo) -> Box:
+    """A box around `extent`, larger on each side by `room` of its longer side, inside the photograph."""
+    left, top, right, bottom = extent
+    more = room * max(right - left, bottom - top)
+    x0, x1 = (round(min(max(v, 0), photo.width)) for v in (left - more, right + more))
+    y0, y1 = (round(min(max(v, 0), photo.height)) for v in (top - more, bottom + more))
+    return x0, y0, x1 - x0, y1 - y0
