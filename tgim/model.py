@@ -57,6 +57,37 @@ class Editing(Model):
         raise NotImplementedError  # abstract: every editor says how it edits
 
 
+class Generating(Model):
+    """A model that draws pictures from captions and noise; it takes no picture.
+
+    Two noises, so that each can be varied alone: `noise` (B, `noise_size`) makes the picture what no caption says, and
+    `variation` (B, `variation_size`) draws from the conditioning augmentation; `variation_size` is 0 for a model that
+    has none. Both are standard normal; without `variation` the mean of the conditioning augmentation is taken.
+    """
+
+    @property
+    def noise_size(self) -> int:
+        """Z, how many numbers of noise a picture is drawn from."""
+        raise NotImplementedError  # abstract: every generator says how much noise it takes
+
+    @property
+    def variation_size(self) -> int:
+        """V, how many numbers the conditioning augmentation draws; 0 where there is none."""
+        return 0
+
+    def generate(self, text: Tokens, noise: Tensor, *, variation: Tensor | None = None) -> Tensor:
+        """Pictures (B, 3, S, S) in [-1, 1] of captions; `noise` (B, Z), `variation` (B, V). Equal calls, equal pictures."""
+        return self.generate_from(self.condition(text, variation=variation), noise)
+
+    def condition(self, text: Tokens, *, variation: Tensor | None = None) -> Codes:
+        """All that drawing needs to know of captions; each tensor starts with B, so that codes can be interpolated."""
+        raise NotImplementedError  # abstract: every generator says how it reads
+
+    def generate_from(self, condition: Codes, noise: Tensor) -> Tensor:
+        """Pictures (B, 3, S, S) in [-1, 1] of what `condition` gave and of noise (B, Z)."""
+        raise NotImplementedError  # abstract: every generator says how it draws
+
+
 Codes = tuple[Tensor, ...]  # what a matching model keeps of B pictures or captions; each tensor starts with B
 
 
