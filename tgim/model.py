@@ -76,7 +76,7 @@ class Generating(Model):
         return 0
 
     def generate(self, text: Tokens, noise: Tensor, *, variation: Tensor | None = None) -> Tensor:
-        """Pictures (B, 3, S, S) in [-1, 1] of captions; `noise` (B, Z), `variation` (B, V). Equal calls, equal pictures."""
+        """Pictures (B, 3, S, S) in [-1, 1] of captions, `noise` (B, Z) and `variation` (B, V)."""
         return self.generate_from(self.condition(text, variation=variation), noise)
 
     def condition(self, text: Tokens, *, variation: Tensor | None = None) -> Codes:
