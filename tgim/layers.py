@@ -102,6 +102,36 @@ def up(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), *mix(inputs, outputs))
 
 
+def gated(inputs: int, outputs: int) -> nn.Sequential:
+    """3x3 convolution to twice the width, batch normalisation, GLU: (B, inputs, H, W) -> (B, outputs, H, W)."""
+    return mix(inputs, 2 * outputs, activation=nn.GLU(1))
+
+
+def gated_up(inputs: int, outputs: int) -> nn.Sequential:
+    """Nearest upsampling and `gated`: H x W -> 2H x 2W."""
+    return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), *gated(inputs, outputs))
+
+
+class GatedResidual(nn.Module):
+    """`gated` and one more 3x3 convolution with batch normalisation, around a skip: (B, C, H, W) -> the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*gated(channels, channels), *mix(channels, channels)[:2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class RowNorm(nn.BatchNorm1d):
+    """Batch normalisation of rows (B, C); a lone row, which has no deviation, takes the running statistics."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training and len(input) == 1:
+            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(input)
+
+
 def from_image(outputs: int, *, halve: bool = False) -> nn.Sequential:
     """First layer, without normalisation: 3x3 and ReLU, or 4x4 of stride 2 and LeakyReLU when `halve`."""
     if halve:
