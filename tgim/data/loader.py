@@ -22,6 +22,7 @@ from tgim.data.context import in_scenes
 from tgim.data.phrases import FRAMES, variants
 from tgim.data.pool import DrawnPool
 from tgim.data.subject import NOTHING_KNOWN, SUBJECT, guess_subjects
+from tgim.data.triples import TriplePool
 from tgim.errors import DataError
 from tgim.text import PADDING, Tokens, Vocabulary
 
@@ -60,6 +61,7 @@ class DataConfig(BaseModel):
     subject: bool = False  # add a guess at where the subject is (GrabCut) to each batch
     drawn: int = Field(0, ge=0)  # pairs with known truth added to each batch
     drawn_kind: Literal["birds", "flowers"] = "birds"
+    drawn_task: Literal["edits", "changes"] = "edits"  # target captions, or what is to change; see tgim.data.triples
     drawn_pool: int = Field(4000, ge=1)  # how many different ones are drawn
     seed: int = Field(0, ge=0)  # of what is drawn
 
@@ -234,7 +236,7 @@ class DrawnTable:
 
     def pairs(self, source: np.random.Generator) -> DrawnPairs:
         """As many pairs as the config asks for, half of them mirrored where pictures are."""
-        rows = source.integers(0, len(self.pool), self.count)
+        rows = self.pool.pick(source, self.count)
         pixels = self.pool.pixels[rows]  # (N, S, S, 8)
         if self.flip:
             mirror = source.random(self.count) < 0.5
@@ -253,7 +255,8 @@ class DrawnTable:
 def open_pool(config: DataConfig, cache: str | Path | None = None, progress: Progress | None = None) -> DrawnPool:
     """The drawn pairs that `config` adds to batches; always of the pool's training part."""
     size, count = config.image_size, config.drawn_pool
-    return DrawnPool.open(config.drawn_kind, count=count, size=size, seed=config.seed, folder=cache, progress=progress)
+    pool = TriplePool if config.drawn_task == "changes" else DrawnPool
+    return pool.open(config.drawn_kind, count=count, size=size, seed=config.seed, folder=cache, progress=progress)
 
 
 def _pixels(

@@ -71,6 +71,10 @@ class DrawnPool:
     def __len__(self) -> int:
         return len(self.captions)
 
+    def pick(self, source: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """Rows (count,) of a batch."""
+        return source.integers(0, len(self), count)
+
 
 def load(
     kind: Kind,

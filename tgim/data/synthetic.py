@@ -151,20 +151,24 @@ def visible_parts(exposed: Exposed, scene: Scene) -> dict[str, Field]:
     return masks
 
 
-def expose(scene: Scene, size: int | tuple[int, int]) -> Exposed:
-    """The scene without its part colours: `Exposed.paint` with the `albedos` of any repainting gives the picture."""
+def expose(scene: Scene, size: int | tuple[int, int], *, scale: float = 1.0) -> Exposed:
+    """The scene without its part colours: `Exposed.paint` with the `albedos` of any repainting gives the picture.
+
+    `scale` draws the subject, and what it sits on, larger or smaller about the centre of the picture.
+    """
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 8:
         raise DataError(f"size {size} is too small to draw; take at least 8 pixels a side")
     canvas = Canvas.of(height, width)
+    closer = canvas if scale == 1 else Canvas(canvas.x / scale, canvas.y / scale, canvas.pixel)
     light = Light.random(np.random.default_rng([scene.light, 3]))
     layers = Layers(canvas, light)
     rng = np.random.default_rng([scene.light, 4])
     if scene.kind == "bird":
-        perch = bird(canvas, layers, pose=scene.pose, size=scene.size, shape=scene.shape)
+        perch = bird(closer, layers, pose=scene.pose, size=scene.size, shape=scene.shape)
         behind = backdrop(canvas, np.random.default_rng([scene.backdrop, 5]), kinds=_SUITS[perch])
     else:
-        flower(canvas, layers, pose=scene.pose, size=scene.size, shape=scene.shape)
+        flower(closer, layers, pose=scene.pose, size=scene.size, shape=scene.shape)
         behind = backdrop(
             canvas, np.random.default_rng([scene.backdrop, 6]), kinds=("foliage", "dark", "brown", "gray")
         )
