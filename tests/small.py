@@ -22,10 +22,13 @@ ENCODER = {"image_size": 32, "width": 8, "blocks": 1, "word_size": 8, "embedding
 WORDS_AND_REGIONS = {**ENCODER, "members": 2, "match_size": 8}
 NARROW = {"image_size": 32, "width": 4, "residual_blocks": 1, "word_size": 6, "text_size": 8, "condition_size": 5}
 PICTURE = {"image_size": 32, "width": 8, "blocks": 1}
+DRAWER = {"image_size": 32, "word_size": 6, "text_size": 8, "noise_size": 6, "condition_size": 5, "width": 8}
 SIZES = {  # a system that is not named here is tried at its defaults
     "tagrid": {"encoder": WORDS_AND_REGIONS, "width": 16, "bins": 3},
     "tagan": NARROW,
     "sisgan": NARROW,
+    "gan_int_cls": {**DRAWER, "discriminator_width": 4},
+    "style_encoder": {"system": "gan_int_cls", "sizes": {**DRAWER, "discriminator_width": 4}, "width": 4},
     "dual_encoder": ENCODER,
     "late_interaction": WORDS_AND_REGIONS,
     "vse": {**PICTURE, "word_size": 8, "embedding_size": 16},

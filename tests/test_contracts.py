@@ -8,7 +8,7 @@ from small import SYSTEMS, VOCABULARY, batch_of, model_of, train, trainable
 
 from tgim import checkpoint
 from tgim.data.batch import Batch
-from tgim.model import Config, Editing, Model
+from tgim.model import Config, Editing, Generating, Model
 from tgim.text import Tokens
 
 EDITORS = [name for name, system in SYSTEMS.items() if issubclass(system, Editing)]
@@ -30,6 +30,9 @@ def answer(model: Model, batch: Batch) -> list[torch.Tensor]:
     with torch.no_grad():
         if isinstance(model, Editing):
             return [model.edit(batch.image, batch.text)]
+        if isinstance(model, Generating):
+            noise = torch.linspace(-1, 1, model.noise_size).expand(len(batch.labels), -1)  # the same for each row
+            return [model.generate(batch.text, noise)]
         return [model.embed_images(batch.image), model.embed_captions(batch.text)]
 
 

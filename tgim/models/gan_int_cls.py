@@ -1,0 +1,320 @@
+"""GAN-INT-CLS: Generative Adversarial Text to Image Synthesis (Reed et al., ICML 2016).
+
+A DC-GAN that draws from noise z and a caption's code h. Section 4.1: the code is compressed and joined with z at the
+start of the generator, and at 4x4 places in the discriminator. Algorithm 1, with a caption h^ of another class (CLS):
+
+    L_D = BCE(D(x, h), 1) + (BCE(D(x, h^), 0) + BCE(D(G(z, h), h), 0)) / 2
+    L_G = BCE(D(G(z, h), h), 1)
+
+Without CLS the middle term is left out and the last counts in full. INT (eq. 5) also asks the generator for pictures
+of codes between two captions, beta h1 + (1 - beta) h2, for half a batch of pairs. Both switches off is their GAN.
+Codes come from a char-CNN-RNN that the structured joint embedding trained before (`text`), and are frozen.
+
+Differs from the paper or the authors' release:
+- one caption of a picture is read where theirs averages the codes of four;
+- a picture is drawn once per step and shown to both phases, as in Algorithm 1; the release draws it anew for G;
+- interpolated pictures are normalised as a batch of their own, not along with the others: so each switch moves its own
+  terms and no other;
+- the mismatching pair is x with another caption (Algorithm 1), not another picture with h (release); in a batch of
+  one class alone there is none;
+- the discriminator follows section 4.1; the release has no activation after the third convolution, normalises the
+  compressed code, and names a residual block that it never fills in;
+- without `text` each network learns a reader of words (`BiGru`) of its own, and INT goes between the codes of each;
+- picture sizes other than 64: as many doublings as are needed, at most 8 times the width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tgim import checkpoint
+from tgim.data.batch import Batch
+from tgim.encoders import BiGru, CharCnnRnn, WordTable
+from tgim.errors import CheckpointError
+from tgim.layers import SLOPE, down, frozen, init_adversarial, mix, tile
+from tgim.losses import real_fake
+from tgim.matching.sje import SJE, SJEConfig
+from tgim.model import Codes, Config, Generating, Terms
+from tgim.models.tagrid import wanted
+from tgim.text import TextCode, Tokens, Vocabulary
+
+START = 4  # places on a side where the generator begins and the discriminator ends
+
+
+class GanIntClsConfig(Config):
+    """Sizes, switches and loss weights of GAN-INT-CLS; the defaults are the paper's."""
+
+    image_size: int = Field(64, ge=32)  # pixels, square, a power of two
+    text: str | None = None  # trained structured joint embedding: path of a checkpoint; None: words, learned along
+    encoder: SJEConfig | None = None  # sizes of that embedding; filled in from its checkpoint
+    word_size: int = Field(128, ge=1)  # of a learned word vector, without `text`
+    text_size: int = Field(256, ge=1)  # E, of the learned code, without `text`
+    noise_size: int = Field(100, ge=1)  # Z
+    condition_size: int = Field(128, ge=1)  # of the compressed code
+    width: int = Field(128, ge=1)  # the generator's channels at half resolution, doubled at each halving
+    discriminator_width: int = Field(64, ge=1)  # the same of the discriminator
+    cls: bool = True  # show the discriminator photographs with mismatching captions
+    mismatch_weight: float = Field(0.5, ge=0, le=1)  # of these; the drawn ones have the rest of 1
+    interpolate: bool = True  # draw codes between two captions, too
+    beta: float = Field(0.5, ge=0, le=1)  # share of the first caption
+    interpolation_weight: float = Field(1.0, ge=0)  # of such a picture, where one of its own caption counts 1
+
+    @field_validator("image_size")
+    @classmethod
+    def _power(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError("image_size must be a power of two, such as 64")
+        return value
+
+
+class Reader(nn.Module):
+    """Captions to sentences (B, E) by a word table and a `BiGru`, both learned."""
+
+    def __init__(self, config: GanIntClsConfig, vocabulary_size: int) -> None:
+        super().__init__()
+        self.table = WordTable(vocabulary_size, config.word_size, given=False)
+        self.gru = BiGru(config.word_size, config.text_size)
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        code: TextCode = self.gru(self.table(tokens), tokens.mask)
+        return code.sentence
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 3x3 convolutions through a quarter of the channels around a skip, activated after the sum."""
+
+    def __init__(self, channels: int, activation: nn.Module) -> None:
+        super().__init__()
+        narrow = max(1, channels // 4)
+        self.body = nn.Sequential(
+            mix(channels, narrow, kernel=1, activation=activation),
+            mix(narrow, narrow, activation=activation),
+            mix(narrow, channels, activation=nn.Identity()),
+        )
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.activation(x + self.body(x))
+        return x
+
+
+class Generator(nn.Module):
+    """Sentences (B, E) and noise (B, Z) to pictures (B, 3, S, S) in [-1, 1]."""
+
+    def __init__(self, config: GanIntClsConfig, text_size: int, reader: Reader | None) -> None:
+        super().__init__()
+        widths = doubled(config.width, config.image_size)[::-1]  # 1024, 512, 256, 128
+        self.read = reader
+        self.compress = nn.Sequential(nn.Linear(text_size, config.condition_size), nn.LeakyReLU(SLOPE))
+        self.paint = nn.Sequential(
+            nn.ConvTranspose2d(config.noise_size + config.condition_size, widths[0], START, bias=False),
+            nn.BatchNorm2d(widths[0]),  # the activation follows the residual sum
+            Bottleneck(widths[0], nn.ReLU()),
+            grow(widths[0], widths[1], activation=nn.Identity()),
+            Bottleneck(widths[1], nn.ReLU()),
+            *(grow(a, b) for a, b in pairwise(widths[1:])),
+            nn.ConvTranspose2d(widths[-1], 3, 4, stride=2, padding=1, bias=False),
+            nn.Tanh(),
+        )
+        self.apply(init_dcgan)
+
+    def forward(self, sentence: Tensor, noise: Tensor) -> Tensor:
+        seed = torch.cat([noise, self.compress(sentence).to(noise.dtype)], 1)
+        image: Tensor = self.paint(seed[..., None, None])  # B, Z + condition, 1, 1
+        return image
+
+
+class Discriminator(nn.Module):
+    """Pictures (B, 3, S, S) in [-1, 1] (`see`) with sentences (B, E) to logits (B,) (`match`)."""
+
+    def __init__(self, config: GanIntClsConfig, text_size: int, reader: Reader | None) -> None:
+        super().__init__()
+        leaky = nn.LeakyReLU(SLOPE)
+        widths = doubled(config.discriminator_width, config.image_size)  # 64, 128, 256, 512
+        deep = widths[-1]
+        self.read = reader
+        self.see = nn.Sequential(
+            nn.Conv2d(3, widths[0], 4, stride=2, padding=1, bias=False),
+            leaky,
+            *(down(a, b, activation=leaky) for a, b in pairwise(widths[:-1])),
+            down(widths[-2], deep, activation=nn.Identity()),  # the activation follows the residual sum
+            Bottleneck(deep, leaky),
+        )
+        self.compress = nn.Sequential(nn.Linear(text_size, config.condition_size), leaky)
+        self.classify = nn.Sequential(
+            mix(deep + config.condition_size, deep, kernel=1, activation=leaky),
+            nn.Conv2d(deep, 1, START, bias=False),
+        )
+        self.apply(init_dcgan)
+
+    def match(self, seen: Tensor, sentence: Tensor) -> Tensor:
+        """Logits (B,) that what `see` made of pictures is real and fits the sentences."""
+        logits: Tensor = self.classify(tile(seen, self.compress(sentence)))
+        return logits.float().flatten()
+
+    def forward(self, image: Tensor, sentence: Tensor) -> Tensor:
+        return self.match(self.see(image), sentence)
+
+
+class GanIntCls(Generating):
+    """Reed et al. 2016: the first drawer of small pictures from captions."""
+
+    name: ClassVar[str] = "gan_int_cls"
+    Config: ClassVar[type[Config]] = GanIntClsConfig
+    networks: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+
+    def __init__(self, config: GanIntClsConfig, *, vocabulary_size: int) -> None:
+        super().__init__()
+        encoder = config.encoder
+        if encoder is None and config.text is not None:
+            encoder = SJEConfig(**wanted(config.text, SJE.name, "text")["config"])
+        self.config = config.model_copy(update={"encoder": encoder})
+        self.text: CharCnnRnn | None = None
+        readers: list[Reader | None] = [None, None]
+        if encoder is not None:
+            self.text = CharCnnRnn(
+                vocabulary_size,
+                widths=encoder.text_widths,
+                size=encoder.embedding_size,
+                length=encoder.text_length,
+                recurrent=encoder.recurrent,
+            ).requires_grad_(False)
+        else:
+            readers = [Reader(config, vocabulary_size) for _ in readers]
+        text_size = config.text_size if encoder is None else encoder.embedding_size
+        self.generator = Generator(config, text_size, readers[0])
+        self.discriminator = Discriminator(config, text_size, readers[1])
+
+    @classmethod
+    def vocabulary_for(cls, config: GanIntClsConfig) -> Vocabulary | None:
+        """The characters of the trained text encoder; None when words are learned."""
+        if config.text is None:
+            return None
+        return Vocabulary(wanted(config.text, SJE.name, "text")["vocabulary"])
+
+    def load_parts(self) -> None:
+        """Take the text encoder of the trained structured joint embedding; before training only."""
+        if self.text is None:
+            return
+        if self.config.text is None:
+            raise CheckpointError(
+                "model.encoder gives sizes alone; name a trained 'sje' as model.text, or leave it out"
+            )
+        trained = checkpoint.load(self.config.text).model
+        if not isinstance(trained, SJE) or trained.config != self.config.encoder:
+            raise CheckpointError(f"{self.config.text} is not of the sizes in model.encoder; leave model.encoder out")
+        self.text.load_state_dict(trained.encoders.caption.state_dict())
+
+    @property
+    def noise_size(self) -> int:
+        return int(self.config.noise_size)
+
+    def condition(self, text: Tokens, *, variation: Tensor | None = None) -> Codes:
+        """The sentences (B, E) of captions; there is no conditioning augmentation, `variation` changes nothing."""
+        return (self._sentence(self.generator, text),)
+
+    def generate_from(self, condition: Codes, noise: Tensor) -> Tensor:
+        """Pictures (B, 3, S, S) in [-1, 1] of sentences (B, E) and noise (B, Z)."""
+        image: Tensor = self.generator(condition[0], noise)
+        return image.float()
+
+    def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+        """The discriminator on photographs and drawn pictures, then the generator, by what is switched on."""
+        c, judge, image = self.config, self.discriminator, batch.image
+        own = self._sentence(self.generator, batch.text)
+        drawn = self.generator(own, self._noise(len(image)))
+        told, seen = self._sentence(judge, batch.text), judge.see(image)
+        terms = {"real": real_fake(judge.match(seen, told), True)}
+        if c.cls:
+            rows = mismatching_rows(batch.labels)
+            wrong = batch.labels[rows] != batch.labels
+            terms["mismatch"] = c.mismatch_weight * fake_where(judge.match(seen, told[rows]), wrong)
+        fake_weight = 1 - c.mismatch_weight if c.cls else 1.0
+        terms["fake"] = fake_weight * real_fake(judge(drawn.detach(), told), False)
+        yield "discriminator", terms
+
+        with frozen(judge):
+            told = self._sentence(judge, batch.text)
+            terms = {"fake": real_fake(judge(drawn, told), True)}
+            half = len(image) // 2
+            if c.interpolate and half:
+                between = self.generator(between_pairs(own, c.beta), self._noise(half))
+                share = c.interpolation_weight * half / len(image)
+                terms["interpolated"] = share * real_fake(judge(between, between_pairs(told, c.beta)), True)
+        yield "generator", terms
+
+    def _sentence(self, network: Generator | Discriminator, text: Tokens) -> Tensor:
+        """Sentences (B, E) as `network` reads them: by the frozen encoder, or by its own reader."""
+        if network.read is not None:
+            learned: Tensor = network.read(text)
+            return learned
+        with torch.no_grad():
+            code: TextCode = self.text(text)  # type: ignore[misc]  # there whenever readers are not
+        return code.sentence
+
+    def _noise(self, count: int) -> Tensor:
+        return torch.randn(count, self.noise_size, device=self.generator.compress[0].weight.device)
+
+
+def doubled(width: int, side: int) -> list[int]:
+    """Channels of the maps from half of `side` down to 4x4: doubled at each halving, at most 8 times `width`.
+
+    >>> doubled(64, 64)
+    [64, 128, 256, 512]
+    """
+    halvings = (side // START).bit_length() - 1
+    return [width * min(8, 2**i) for i in range(halvings)]
+
+
+def grow(inputs: int, outputs: int, *, activation: nn.Module | None = None) -> nn.Sequential:
+    """4x4 transposed convolution of stride 2, batch normalisation, activation (ReLU): H x W -> 2H x 2W."""
+    convolution = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), activation or nn.ReLU())
+
+
+def init_dcgan(module: nn.Module) -> None:
+    """`init_adversarial` for transposed convolutions, too; linear layers stay as they are, as in the release."""
+    if isinstance(module, nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif not isinstance(module, nn.Linear):
+        init_adversarial(module)
+
+
+def mismatching_rows(labels: Tensor) -> Tensor:
+    """For each of B class ids the nearest row before it, cyclically, of another class; itself where there is none.
+
+    >>> mismatching_rows(torch.tensor([5, 5, 7, 8]))
+    tensor([3, 3, 1, 2])
+    """
+    rows = torch.arange(len(labels), device=labels.device)
+    before = (rows[:, None] - rows[None]) % len(labels)  # B, B: itself, the row before, the one before that, ...
+    first = (labels[before] != labels[:, None]).long().argmax(1, keepdim=True)
+    return before.gather(1, first)[:, 0]
+
+
+def fake_where(logits: Tensor, known: Tensor) -> Tensor:
+    """`real_fake(logits, False)` over the rows where `known` (B,) is True; zero where none is.
+
+    >>> fake_where(torch.tensor([0.0, 50.0]), torch.tensor([True, False]))
+    tensor(0.6931)
+    """
+    return (F.softplus(logits.float()) * known).sum() / known.sum().clamp(min=1)
+
+
+def between_pairs(codes: Tensor, beta: float) -> Tensor:
+    """beta h1 + (1 - beta) h2 for the rows h1 of the first half of (B, E) and h2 of the second: (B // 2, E).
+
+    >>> between_pairs(torch.tensor([[0.0], [1.0], [4.0], [9.0], [50.0]]), 0.5)
+    tensor([[2.],
+            [5.]])
+    """
+    half = len(codes) // 2
+    return beta * codes[:half] + (1 - beta) * codes[half : 2 * half]
