@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
@@ -132,21 +133,81 @@ class RowNorm(nn.BatchNorm1d):
         return super().forward(input)
 
 
-def from_image(outputs: int, *, halve: bool = False) -> nn.Sequential:
+def start_map(inputs: int, channels: int, *, gated: bool = False) -> nn.Sequential:
+    """Noise and condition, side by side, to a first map of pictures: (B, inputs) -> (B, channels, 4, 4).
+
+    Linear layer without bias, batch normalisation, ReLU or (`gated`) a gated linear unit.
+    """
+    size = 16 * channels * (2 if gated else 1)
+    linear, activation = nn.Linear(inputs, size, bias=False), nn.GLU(1) if gated else nn.ReLU()
+    return nn.Sequential(linear, RowNorm(size), activation, nn.Unflatten(1, (channels, 4, 4)))
+
+
+def from_image(outputs: int, *, halve: bool = False, bias: bool = True) -> nn.Sequential:
     """First layer, without normalisation: 3x3 and ReLU, or 4x4 of stride 2 and LeakyReLU when `halve`."""
     if halve:
-        return nn.Sequential(nn.Conv2d(3, outputs, 4, stride=2, padding=1), nn.LeakyReLU(SLOPE))
-    return nn.Sequential(nn.Conv2d(3, outputs, 3, padding=1), nn.ReLU())
+        return nn.Sequential(nn.Conv2d(3, outputs, 4, stride=2, padding=1, bias=bias), nn.LeakyReLU(SLOPE))
+    return nn.Sequential(nn.Conv2d(3, outputs, 3, padding=1, bias=bias), nn.ReLU())
 
 
-def to_image(inputs: int) -> nn.Sequential:
+def to_image(inputs: int, *, bias: bool = True) -> nn.Sequential:
     """Last layer: 3x3 convolution and tanh, (B, inputs, H, W) -> (B, 3, H, W) in [-1, 1]."""
-    return nn.Sequential(nn.Conv2d(inputs, 3, 3, padding=1), nn.Tanh())
+    return nn.Sequential(nn.Conv2d(inputs, 3, 3, padding=1, bias=bias), nn.Tanh())
 
 
-def tile(x: Tensor, vector: Tensor) -> Tensor:
-    """Put a vector (B, E) beside every place of a map (B, C, H, W): (B, C + E, H, W)."""
-    return torch.cat([x, vector.to(x.dtype)[..., None, None].expand(-1, -1, *x.shape[2:])], 1)
+def tile(x: Tensor, vector: Tensor, *, before: bool = False) -> Tensor:
+    """Put a vector (B, E) beside every place of a map (B, C, H, W): (B, C + E, H, W), or (E + C) with `before`."""
+    spread = vector.to(x.dtype)[..., None, None].expand(-1, -1, *x.shape[2:])
+    return torch.cat([spread, x] if before else [x, spread], 1)
+
+
+class JointDiscriminator(nn.Module):
+    """Judges pictures alone and with a condition, from one map of them: that of StackGAN and of those that follow it.
+
+    4x4 convolutions of stride 2, each doubling the channels, lead to a map of 4x4 places; where that has more than
+    eight times `width` channels, 3x3 convolutions halve them again.
+
+    Args:
+        side: of the pictures in pixels, a power of two from 8 on.
+        width: channels after the first convolution.
+        condition_size: C, of the condition.
+        alone: whether pictures are also judged without a condition.
+        before: whether the condition's channels come before the map's.
+    """
+
+    def __init__(self, side: int, width: int, condition_size: int, *, alone: bool = True, before: bool = False) -> None:
+        super().__init__()
+        leaky = nn.LeakyReLU(SLOPE)
+        widths = [width * 2**i for i in range(side.bit_length() - 3)]
+        narrowing = [w for w in widths[::-1] if w >= 8 * width] or widths[-1:]
+        deep = narrowing[-1]
+        self.before = before
+        self.encoder = nn.Sequential(
+            from_image(width, halve=True, bias=False),
+            *(down(a, b, activation=leaky) for a, b in pairwise(widths)),
+            *(mix(a, b, activation=leaky) for a, b in pairwise(narrowing)),
+        )
+        self.join = mix(deep + condition_size, deep, activation=leaky)
+        self.joint = nn.Conv2d(deep, 1, 4)
+        self.single = nn.Conv2d(deep, 1, 4) if alone else None
+        self.apply(init_adversarial)
+
+    def see(self, image: Tensor) -> Tensor:
+        """Maps (B, D, 4, 4) of pictures (B, 3, side, side) in [-1, 1]."""
+        seen: Tensor = self.encoder(image)
+        return seen
+
+    def match(self, seen: Tensor, condition: Tensor) -> Tensor:
+        """Logits (B,) that pictures are real and fit their `condition` (B, C)."""
+        logits: Tensor = self.joint(self.join(tile(seen, condition, before=self.before)))
+        return logits.flatten().float()
+
+    def alone(self, seen: Tensor) -> Tensor:
+        """Logits (B,) that pictures are real, whatever the condition; ValueError where there is no such head."""
+        if self.single is None:
+            raise ValueError("this discriminator has no head for pictures alone; build it with alone=True")
+        logits: Tensor = self.single(seen)
+        return logits.flatten().float()
 
 
 def init_adversarial(module: nn.Module) -> None:
@@ -156,7 +217,7 @@ def init_adversarial(module: nn.Module) -> None:
     """
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm2d):
+    elif isinstance(module, nn.BatchNorm2d | RowNorm):
         nn.init.normal_(module.weight, 1.0, 0.02)
     else:
         return

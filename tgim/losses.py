@@ -229,3 +229,66 @@ def known_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     known = (target >= 0).float()
     loss = F.binary_cross_entropy_with_logits(logits, target.clamp(0, 1), reduction="none")
     return (loss * known).sum() / known.sum().clamp(min=1)
+
+
+def colour_consistency(fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+    """How far two sizes of each picture differ in mean colour and in the covariance of colours; two scalars.
+
+    Mean squared error between the means (B, 3) and between the covariances (B, 3, 3) over all pixels, pictures in
+    [-1, 1] of any two sizes; mean over B and the entries.
+
+    Source: Zhang et al., StackGAN++, TPAMI 2018, eq. 8.
+
+    >>> black, grey = -torch.ones(1, 3, 4, 4), torch.zeros(1, 3, 2, 2)
+    >>> colour_consistency(black, grey)  # one apart, both flat
+    (tensor(1.), tensor(0.))
+    """
+    (fine_mean, fine_spread), (coarse_mean, coarse_spread) = colour_moments(fine), colour_moments(coarse)
+    return F.mse_loss(fine_mean, coarse_mean), F.mse_loss(fine_spread, coarse_spread)
+
+
+def colour_moments(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean colour (B, 3) and covariance of colours (B, 3, 3, divided by the number of pixels) of pictures.
+
+    >>> colour_moments(torch.tensor([0.0, 2.0]).expand(1, 3, 1, 2))[1][0, 0]
+    tensor([1., 1., 1.])
+    """
+    with torch.autocast(image.device.type, enabled=False):
+        pixels = image.float().flatten(2)  # B, 3, N
+        mean = pixels.mean(2)
+        centred = pixels - mean[..., None]
+        return mean, centred @ centred.mT / pixels.shape[2]
+
+
+def target_softmax(
+    query: Tensor,
+    target: Tensor,
+    *,
+    scale: float | Tensor = 16.0,
+    labels: Tensor | None = None,
+    own: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Cross-entropy of each query's own target among the targets of the batch, by scaled cosines; nats, mean; scalar.
+
+    Args:
+        query: (B, D).
+        target: (B, D), target i is that of query i.
+        scale: of the cosines, the inverse temperature.
+        labels: (B,) class ids; other targets of an equal id are left out. None: only the own target is right.
+        own: one more wrong target for each query (B, D), and (B,) True where it is wrong indeed.
+
+    Source: Vo et al., "Composing Text and Image for Image Retrieval", CVPR 2019, eq. 4-5; `own` is ours.
+
+    >>> float(target_softmax(torch.eye(2), torch.ones(2, 2)))  # both targets fit alike: log 2
+    0.6931471824645996
+    >>> float(target_softmax(torch.eye(2), torch.eye(2), scale=100.0))
+    0.0
+    """
+    logits = scale * cosines(query, target)
+    rows = torch.arange(len(logits), device=logits.device)
+    if labels is not None:
+        logits = logits.masked_fill((labels[:, None] == labels) & (rows[:, None] != rows), -math.inf)
+    if own is not None:
+        column = scale * F.cosine_similarity(query.float(), own[0].float(), dim=1)
+        logits = torch.cat([logits, column.masked_fill(~own[1], -math.inf)[:, None]], 1)
+    return F.cross_entropy(logits, rows)

@@ -1,0 +1,246 @@
+"""StackGAN-v2: StackGAN++, Realistic Image Synthesis with Stacked Generative Adversarial Networks (Zhang, Xu, Li,
+Zhang, Wang, Huang and Metaxas, TPAMI 2018).
+
+A tree, §4: h_0 = F_0(c, z), h_i = F_i(h_{i-1}, c), picture_i = G_i(h_i), with the condition c of StackGAN's
+conditioning augmentation. Each picture, twice as large as the one before it, has a discriminator with two heads, one
+for the picture alone and one for the picture with mu. With x^ a photograph of another class, on each scale
+
+    L_D = BCE(D(x), 1) + BCE(D(x^), 1) + BCE(D(G), 0) + BCE(D(x, mu), 1) + BCE(D(x^, mu), 0) + BCE(D(G, mu), 0)
+    L_G = BCE(D(G), 1) + BCE(D(G, mu), 1)
+
+and the generator's sum over scales has lambda KL(N(mu, diag sigma^2) || N(0, I)) and, weighted by alpha, the colour
+consistency of eq. 8: each picture's mean colour and covariance of colours shall be those of the smaller one. As in the
+authors' release lambda is 2, and alpha 0 where captions are read (they say enough of colour) and 50 where none are.
+The weights' exponential moving average, 0.999, draws.
+
+Differs from the paper or the authors' release:
+- the photograph of another class is one of the batch, shown to the discriminator once; where the batch holds one class
+  alone there is none;
+- smaller photographs are made from the large ones on the spot, by the filter that the release resizes files with;
+- running statistics are averaged along with the weights;
+- all discriminators are one network here: no loss of one reaches another, and Adam moves each number alone;
+- without a given char-CNN-RNN (`text`) words are learned along, see `tgim.models.sentences`;
+- without `variation` a picture is drawn from mu; the release always draws noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tgim.data.batch import Batch
+from tgim.layers import (
+    Condition,
+    ConditioningAugmentation,
+    GatedResidual,
+    JointDiscriminator,
+    frozen,
+    gated,
+    gated_up,
+    init_adversarial,
+    start_map,
+    tile,
+    to_image,
+)
+from tgim.losses import colour_consistency, gaussian_kl, real_fake
+from tgim.model import Codes, Config, Generating, Terms
+from tgim.models.gan_int_cls import fake_where, mismatching_rows
+from tgim.models.sentences import SentenceConfig, SentenceReader, encoder_of, vocabulary_of
+from tgim.text import Tokens, Vocabulary
+
+
+class StackGANv2Config(SentenceConfig):
+    """Sizes and loss weights of StackGAN-v2; the defaults are the release's for captions."""
+
+    branches: int = Field(3, ge=1, le=3)  # pictures of the tree, each twice as large as the one before
+    base_size: Literal[8, 16, 32, 64] = 64  # pixels, side of the first of them
+    width: int = Field(
+        64, ge=4, multiple_of=4
+    )  # channels of the first branch at its resolution; halved from branch to branch
+    residual_blocks: int = Field(2, ge=0)  # of each further branch
+    discriminator_width: int = Field(64, ge=1)  # channels at half resolution, doubled at each halving
+    noise_size: int = Field(100, ge=1)  # Z
+    condition_size: int = Field(128, ge=1)  # of the conditioning augmentation
+    unconditional_weight: float = Field(1.0, ge=0)  # of the head that sees the picture alone
+    kl_weight: float = Field(2.0, ge=0)  # lambda
+    colour_weight: float = Field(0.0, ge=0)  # alpha; 50 is the release's without captions
+    colour_spread_weight: float = Field(5.0, ge=0)  # of the covariances, times alpha; the means count 1
+
+    @property
+    def image_sizes(self) -> tuple[int, ...]:
+        """Sides of the pictures in pixels, small to large."""
+        return tuple(self.base_size * 2**i for i in range(self.branches))
+
+    @property
+    def image_size(self) -> int:
+        """Side of the largest picture in pixels."""
+        return self.image_sizes[-1]
+
+
+class Branch(nn.Module):
+    """A map (B, C, H, W) and a condition to the next map (B, C/2, 2H, 2W)."""
+
+    def __init__(self, channels: int, condition_size: int, residual_blocks: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            gated(channels + condition_size, channels),
+            *(GatedResidual(channels) for _ in range(residual_blocks)),
+            gated_up(channels, channels // 2),
+        )
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        finer: Tensor = self.body(tile(x, condition, before=True))
+        return finer
+
+
+class Generator(nn.Module):
+    """Sentences (B, E) and noise (B, Z) to pictures in [-1, 1] of every scale, small to large; reads captions, too."""
+
+    def __init__(self, config: StackGANv2Config, vocabulary_size: int) -> None:
+        super().__init__()
+        doublings = config.base_size.bit_length() - 3
+        widths = [config.width * 2**i for i in range(doublings, -1, -1)]  # 1024, 512, 256, 128, 64
+        ends = [config.width // 2**i for i in range(config.branches)]  # 64, 32, 16
+        reader = SentenceReader(config, vocabulary_size)
+        self.augment = ConditioningAugmentation(reader.size, config.condition_size, spelling="log_var", gate="glu")
+        self.start = nn.Sequential(
+            start_map(config.condition_size + config.noise_size, widths[0], gated=True),
+            *(gated_up(a, b) for a, b in pairwise(widths)),
+        )
+        self.branches = nn.ModuleList(
+            Branch(channels, config.condition_size, config.residual_blocks) for channels in ends[:-1]
+        )
+        self.paint = nn.ModuleList(to_image(channels, bias=False) for channels in ends)
+        self.apply(init_adversarial)
+        self.read = reader
+
+    def forward(self, sentence: Tensor, noise: Tensor, eps: Tensor | None = None) -> tuple[list[Tensor], Condition]:
+        """Pictures and the condition of their captions; `eps` as in `ConditioningAugmentation`."""
+        condition = self.augment(sentence, eps)
+        return self.draw(condition.sample, noise), condition
+
+    def draw(self, condition: Tensor, noise: Tensor) -> list[Tensor]:
+        """Pictures of conditions (B, C) and noise (B, Z)."""
+        x = self.start(torch.cat([condition.to(noise.dtype), noise], 1))
+        images = [self.paint[0](x).float()]
+        for branch, paint in zip(self.branches, self.paint[1:], strict=True):
+            x = branch(x, condition)
+            images.append(paint(x).float())
+        return images
+
+
+class Discriminators(nn.ModuleList):
+    """One `JointDiscriminator` for each scale, small to large."""
+
+    def __init__(self, config: StackGANv2Config) -> None:
+        super().__init__(
+            JointDiscriminator(
+                size,
+                config.discriminator_width,
+                config.condition_size,
+                alone=config.unconditional_weight > 0,
+                before=True,
+            )
+            for size in config.image_sizes
+        )
+
+
+class StackGANv2(Generating):
+    """Zhang et al. 2018: pictures of several sizes from captions, drawn by one tree."""
+
+    name: ClassVar[str] = "stackgan_v2"
+    Config: ClassVar[type[Config]] = StackGANv2Config
+    networks: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+
+    def __init__(self, config: StackGANv2Config, *, vocabulary_size: int) -> None:
+        super().__init__()
+        self.config = config = config.model_copy(update={"encoder": encoder_of(config)})
+        self.generator = Generator(config, vocabulary_size)
+        self.discriminator = Discriminators(config)
+
+    @classmethod
+    def vocabulary_for(cls, config: StackGANv2Config) -> Vocabulary | None:
+        """The characters, where captions are read by them; None when words are learned."""
+        return vocabulary_of(config)
+
+    def load_parts(self) -> None:
+        """Take the trained char-CNN-RNN, if one is given; before training only."""
+        self.generator.read.load(self.config)
+
+    @property
+    def noise_size(self) -> int:
+        return int(self.config.noise_size)
+
+    @property
+    def variation_size(self) -> int:
+        return int(self.config.condition_size)
+
+    def condition(self, text: Tokens, *, variation: Tensor | None = None) -> Codes:
+        """The conditions (B, C) of captions."""
+        return (self.generator.augment(self.generator.read(text), variation).sample,)
+
+    def generate_from(self, condition: Codes, noise: Tensor) -> Tensor:
+        """The largest pictures (B, 3, S, S) in [-1, 1] of conditions and noise (B, Z)."""
+        return self.generate_scales(condition, noise)[-1]
+
+    def generate_scales(self, condition: Codes, noise: Tensor) -> list[Tensor]:
+        """Pictures of every scale, small to large, of conditions and noise (B, Z)."""
+        return self.generator.draw(condition[0], noise)
+
+    def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+        """The discriminators on photographs and drawn pictures of every scale, then the generator on the same."""
+        count = len(batch.image)
+        noise = torch.randn(count, self.noise_size).to(batch.image.device)
+        sentence = self.generator.read(batch.text)
+        drawn, condition = self.generator(sentence, noise, self.generator.augment.noise(count))
+        yield "discriminator", self._judge(batch, drawn, condition.mean.detach())
+        yield "generator", self._please(drawn, condition)
+
+    def _judge(self, batch: Batch, drawn: list[Tensor], mean: Tensor) -> Terms:
+        c, terms = self.config, Terms()
+        rows = mismatching_rows(batch.labels)
+        wrong = batch.labels[rows] != batch.labels
+        weight = 1.0 if c.unconditional_weight else 0.5  # the release's
+        for size, judge, fake in zip(c.image_sizes, self._judges, drawn, strict=True):
+            real, seen = judge.see(resized(batch.image, size)), judge.see(fake.detach())
+            terms[f"real_{size}"] = real_fake(judge.match(real, mean), True)
+            terms[f"mismatch_{size}"] = weight * fake_where(judge.match(real[rows], mean), wrong)
+            terms[f"fake_{size}"] = weight * real_fake(judge.match(seen, mean), False)
+            if c.unconditional_weight:
+                logits = judge.alone(real)
+                other = fake_where(-logits[rows], wrong)  # a photograph of another class is a photograph still
+                terms[f"real_alone_{size}"] = c.unconditional_weight * (real_fake(logits, True) + other)
+                terms[f"fake_alone_{size}"] = c.unconditional_weight * real_fake(judge.alone(seen), False)
+        return terms
+
+    def _please(self, drawn: list[Tensor], condition: Condition) -> Terms:
+        c, terms = self.config, Terms()
+        for size, judge, image in zip(c.image_sizes, self._judges, drawn, strict=True):
+            with frozen(judge):
+                seen = judge.see(image)
+                terms[f"fake_{size}"] = real_fake(judge.match(seen, condition.mean), True)
+                if c.unconditional_weight:
+                    terms[f"fake_alone_{size}"] = c.unconditional_weight * real_fake(judge.alone(seen), True)
+        for size, (coarse, fine) in zip(c.image_sizes[1:], pairwise(drawn), strict=True):
+            if c.colour_weight:
+                mean, spread = colour_consistency(fine, coarse.detach())
+                terms[f"colour_{size}"] = c.colour_weight * (mean + c.colour_spread_weight * spread)
+        return terms | {"kl": c.kl_weight * gaussian_kl(condition.mean, condition.log_var)}
+
+    @property
+    def _judges(self) -> list[JointDiscriminator]:
+        return [judge for judge in self.discriminator if isinstance(judge, JointDiscriminator)]
+
+
+def resized(image: Tensor, size: int) -> Tensor:
+    """Pictures (B, 3, S, S) made smaller, (B, 3, size, size): bilinear, over all pixels that one covers."""
+    if image.shape[-1] == size:
+        return image
+    return F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False)
