@@ -1,16 +1,18 @@
 """Checkpoints of the authors' PyTorch releases, turned into ours.
 
-Known are TAGAN (woozzu/tagan) and SISGAN (woozzu/dong_iccv_2017, the trained encoder). Their files hold networks alone:
-the word vectors that they were trained on (fastText, 300 wide) are given beside them, SISGAN's sentence encoder too.
+Known here are TAGAN (woozzu/tagan) and SISGAN (woozzu/dong_iccv_2017, the trained encoder). Their files hold networks
+alone: the word vectors that they were trained on (fastText, 300 wide) are given beside them, SISGAN's sentence encoder
+too. Other families have a module each, see `CONVERTERS`.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -19,10 +21,16 @@ from torch import Tensor
 from tgim import checkpoint
 from tgim.encoders import read_word_vectors
 from tgim.errors import CheckpointError, UserError
+from tgim.model import Editing, Model
 from tgim.models.sisgan import SISGAN, SISGANConfig
 from tgim.models.tagan import TAGAN, TAGANConfig
 
-System = Literal["tagan", "sisgan"]
+CONVERTERS = {  # other systems -> the module whose `convert` knows their files; it is given all that is not of words
+    "stackgan1": "tgim.convert_stackgan",
+    "stackgan2": "tgim.convert_stackgan",
+    "stackgan_v2": "tgim.convert_stackgan",
+    "attngan": "tgim.convert_attngan",
+}
 Names = dict[str, tuple[str, ...]]  # our tensor -> the authors' tensors, joined along their first dimension
 State = dict[str, Tensor]
 
@@ -35,6 +43,7 @@ NESTS = {
     "generator": ("generator", "G", "netG", "state_dict", "model", "model_state_dict", "params"),
     "discriminator": ("discriminator", "D", "netD", "state_dict", "model", "model_state_dict", "params"),
     "text encoder": ("text_encoder", "txt_encoder", "state_dict", "model", "model_state_dict", "params"),
+    "image encoder": ("image_encoder", "img_encoder", "state_dict", "model", "model_state_dict", "params"),
 }
 MARKS = {  # a tensor that only this file has -> what the file is
     "GAP_1.0.weight": "a TAGAN discriminator",
@@ -44,33 +53,46 @@ MARKS = {  # a tensor that only this file has -> what the file is
     "encoder.24.weight": "a SISGAN generator with VGG encoder, which is not supported",
     "decoder.8.weight": "a SISGAN generator",
     "txt_encoder.weight_ih_l0": "a visual-semantic embedding",
+    "STAGE1_G.fc.0.weight": "a StackGAN stage-II generator",
+    "fc.0.weight": "a StackGAN stage-I generator",
+    "get_uncond_logits.outlogits.0.weight": "a StackGAN stage-II discriminator",
+    "get_cond_logits.outlogits.0.weight": "a StackGAN stage-I discriminator",
+    "h_net2.jointConv.0.weight": "a StackGAN-v2 generator",
+    "jointConv.0.weight": "a StackGAN-v2 discriminator",
+    "h_net2.att.conv_context.weight": "an AttnGAN generator",
+    "COND_DNET.jointConv.0.weight": "an AttnGAN discriminator",
+    "rnn.weight_hh_l0_reverse": "an AttnGAN text encoder",
+    "emb_cnn_code.weight": "an AttnGAN image encoder",
 }
 
 
 def convert(
-    system: System,
+    system: str,
     source: str | Path,
     out: str | Path,
     *,
-    word_vectors: str | Path,
+    word_vectors: str | Path | None = None,
     words: str | Path | None = None,
     text_encoder: str | Path | None = None,
+    image_encoder: str | Path | None = None,
     discriminator: str | Path | None = None,
     image_size: int | None = None,
     template: str = "{}",
     config: Mapping[str, Any] | None = None,
     half: bool = False,
 ) -> Path:
-    """Turn a released generator into a checkpoint that edits.
+    """Turn a released generator into a checkpoint that edits or draws.
 
     Args:
-        system: "tagan" or "sisgan".
+        system: "tagan", "sisgan", or one of `CONVERTERS`, whose module says what it makes of the other arguments.
         source: the authors' ``.pth``: a state dict, bare or nested under a usual key.
         out: the ``.safetensors`` file to write.
-        word_vectors: ``.vec`` (fastText text) or ``.npy``; see `tgim.encoders.read_word_vectors`.
-        words: words of the ``.npy`` table, or those to keep of a ``.vec``; one a line.
+        word_vectors: ``.vec`` (fastText text) or ``.npy``; see `tgim.encoders.read_word_vectors`. TAGAN and SISGAN
+            need them, and no other system takes them.
+        words: words of the ``.npy`` table, or those to keep of a ``.vec``; AttnGAN's; one a line.
         text_encoder: SISGAN's visual-semantic embedding. Without it sentences are mean word vectors, which the
             generator was not trained on: pictures come out, and they follow the text poorly.
+        image_encoder: AttnGAN's, to train on with its matching loss.
         discriminator: the authors' file, to train on from there; otherwise it starts anew.
         image_size: side of the pictures in pixels; the release's by default (128, 64).
         template: completes a bare phrase, see `tgim.checkpoint.save`.
@@ -83,8 +105,19 @@ def convert(
     Raises:
         CheckpointError: a file that cannot be read, is another network, lacks tensors, has surplus or misshapen ones.
     """
+    if system in CONVERTERS:
+        own = {"words": words, "image_encoder": image_encoder} if system == "attngan" else {}
+        if word_vectors is not None or (words is not None and not own):
+            raise UserError(f"a {system} file needs no word vectors; leave them out")
+        other = importlib.import_module(CONVERTERS[system])
+        given = {"text_encoder": text_encoder, "discriminator": discriminator, "image_size": image_size, **own}
+        written: Path = other.convert(system, source, out, template=template, config=config, half=half, **given)
+        return written
     if system not in ("tagan", "sisgan"):
-        raise UserError(f"system is {system!r}, expected 'tagan' or 'sisgan'")
+        known = ", ".join(("tagan", "sisgan", *CONVERTERS))
+        raise UserError(f"system is {system!r}, expected one of: {known}")
+    if word_vectors is None:
+        raise UserError(f"the files of {system} hold no word vectors; give those that it was trained on, too")
     vectors = read_word_vectors(word_vectors, words=words)
     options: dict[str, Any] = {"word_vectors": Path(word_vectors).name, "word_size": vectors.table.shape[1]}
     if system == "sisgan":
@@ -115,7 +148,7 @@ def convert(
     return checkpoint.save(out, model, vocabulary=vectors.vocabulary, template=template, card=card, half=half)
 
 
-def build(system: System, options: Mapping[str, Any], vocabulary_size: int) -> TAGAN | SISGAN:
+def build(system: str, options: Mapping[str, Any], vocabulary_size: int) -> TAGAN | SISGAN:
     """A model of these sizes; what the files do not fill is drawn from a fixed seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -170,16 +203,20 @@ def read_state(path: str | Path, *, part: str = "generator") -> State:
     return state
 
 
-def load_part(model: TAGAN | SISGAN, names: Names, state: State, *, path: str | Path, what: str) -> None:
-    """Copy the authors' tensors into `model`.
+def check_names(names: Names, state: State, *, path: str | Path, what: str, use: str = "drawing") -> None:
+    """Raise CheckpointError, which says what is missing or surplus and what the file looks like, unless all is there.
 
-    Raises:
-        CheckpointError: says what is missing, surplus or misshapen, and what the file looks like instead.
+    Args:
+        names: of the tensors of ours that the file is to fill.
+        state: the file's tensors.
+        path: of the file, for the error.
+        what: it is to hold.
+        use: what its generator is for.
     """
     needed = {theirs for sources in names.values() for theirs in sources}
     optional = {name for name in needed if name.endswith("num_batches_tracked")}  # torch 0.3 wrote none
     missing = sorted(needed - optional - state.keys())
-    is_embedding = what.endswith("text encoder")  # whose file holds VGG-16 too
+    is_embedding = what == "sisgan text encoder"  # whose file holds VGG-16 too
     surplus = [] if is_embedding else sorted(state.keys() - needed)
     if missing or surplus:
         looks = next((is_what for mark, is_what in MARKS.items() if mark in state), None)
@@ -187,9 +224,18 @@ def load_part(model: TAGAN | SISGAN, names: Names, state: State, *, path: str | 
         if looks and what.replace("tagan", "TAGAN").replace("sisgan", "SISGAN") not in looks:
             hint = f"; this looks like {looks}"
         if "discriminator" in hint and what.endswith("generator"):
-            hint += ", and editing needs the generator"
+            hint += f", and {use} needs the generator"
         faults = [f"lacks {listed(missing)}"] * bool(missing) + [f"has surplus {listed(surplus)}"] * bool(surplus)
         raise CheckpointError(f"{path} is not a {what}: it {' and '.join(faults)}{hint}")
+
+
+def load_part(model: Model, names: Names, state: State, *, path: str | Path, what: str) -> None:
+    """Copy the authors' tensors into `model`.
+
+    Raises:
+        CheckpointError: says what is missing, surplus or misshapen, and what the file looks like instead.
+    """
+    check_names(names, state, path=path, what=what, use="editing" if isinstance(model, Editing) else "drawing")
     own = model.state_dict()
     for ours, sources in names.items():
         if not all(theirs in state for theirs in sources):
