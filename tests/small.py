@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import tgim.models
+from tgim.composing import COMPOSERS
 from tgim.data.batch import Batch, DrawnPairs
 from tgim.matching import MATCHERS
 from tgim.model import Model
@@ -23,6 +24,7 @@ WORDS_AND_REGIONS = {**ENCODER, "members": 2, "match_size": 8}
 NARROW = {"image_size": 32, "width": 4, "residual_blocks": 1, "word_size": 6, "text_size": 8, "condition_size": 5}
 PICTURE = {"image_size": 32, "width": 8, "blocks": 1}
 DRAWER = {"image_size": 32, "word_size": 6, "text_size": 8, "noise_size": 6, "condition_size": 5, "width": 8}
+COMPOSED = {"system": "vse", "encoder": {**PICTURE, "word_size": 8, "embedding_size": 16}}
 SIZES = {  # a system that is not named here is tried at its defaults
     "tagrid": {"encoder": WORDS_AND_REGIONS, "width": 16, "bins": 3},
     "tagan": NARROW,
@@ -34,10 +36,12 @@ SIZES = {  # a system that is not named here is tried at its defaults
     "vse": {**PICTURE, "word_size": 8, "embedding_size": 16},
     "damsm": {**PICTURE, "word_size": 8, "embedding_size": 16},
     "sje": {**PICTURE, "text_widths": (8, 12, 16), "embedding_size": 16},
+    "tirg": COMPOSED,
+    "compose_concat": COMPOSED,
 }
 SYSTEMS: dict[str, type[Model]] = {  # those of the library: tests register some of their own
     name: system
-    for registry in (tgim.models.MODELS, MATCHERS)
+    for registry in (tgim.models.MODELS, MATCHERS, COMPOSERS)
     for name, system in registry.items()
     if system.__module__.startswith("tgim.")
 }

@@ -22,12 +22,12 @@ LAYERS = (  # a module imports those of its own layer and of earlier ones
     {"encoders"},
     {"checkpoint"},
     {"metrics"},
-    {"models", "matching"},
+    {"models", "matching", "composing"},
     {"lexicon", "clauses", "language"},
     {"recipe", "state", "logs", "running", "trainer", "train", "editor", "convert", "card", "environment", "jobs"},
-    {"features", "ranking", "evaluation", "reporting"},
+    {"features", "ranking", "search", "evaluation", "reporting"},
     {"stages"},
-    {"cli", "cli_eval"},
+    {"cli", "cli_eval", "cli_search"},
     {"__main__"},
 )
 

@@ -50,7 +50,7 @@ def list_all() -> dict[str, dict[str, str]]:
         kind: {name: _headline(model) for name, model in getattr(importlib.import_module(module), table).items()}
         for kind, (module, table) in checkpoint.REGISTRIES.items()
     }
-    return {"models": embedded, "systems": systems["editor"], "matching": systems["matcher"]}
+    return {"models": embedded, "systems": systems["editor"], "matching": systems["matcher"], "composing": systems["composer"]}
 
 
 def _headline(model: type) -> str:

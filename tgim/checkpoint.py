@@ -33,7 +33,11 @@ FORMAT = 1  # raise it when an older tgim could no longer read what is written
 KEY = "tgim"  # of the metadata; a single key, because safetensors writes several in random order
 SUFFIX = ".safetensors"
 MAX_HEADER = 100_000_000  # bytes, the limit of the safetensors format itself
-REGISTRIES = {"editor": ("tgim.models", "MODELS"), "matcher": ("tgim.matching", "MATCHERS")}
+REGISTRIES = {
+    "editor": ("tgim.models", "MODELS"),
+    "matcher": ("tgim.matching", "MATCHERS"),
+    "composer": ("tgim.composing", "COMPOSERS"),
+}
 SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}  # bytes
 _NAMED: ContextVar[Mapping[str, Path] | None] = ContextVar("_NAMED", default=None)  # see `naming`
 _FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -61,13 +65,13 @@ class Checkpoint:
     history: dict[str, Any] | list[Any] = field(default_factory=dict)  # how it was trained
     data: dict[str, Any] = field(default_factory=dict)  # data set, split and licence
     preprocessing: dict[str, Any] = field(default_factory=dict)  # image_size in pixels, range of values
-    kind: str = "editor"  # or "matcher"
-    name: str = ""  # key in MODELS or MATCHERS
+    kind: str = "editor"  # or "matcher", "composer"
+    name: str = ""  # key in MODELS, MATCHERS or COMPOSERS
     version: str = __version__  # of the tgim that wrote it
 
 
 def find_model(name: str, *, kind: str | None = None) -> tuple[str, type[Model]]:
-    """The kind ("editor" or "matcher") and the class of a model by its name.
+    """The kind (a key of `REGISTRIES`) and the class of a model by its name.
 
     Raises:
         KeyError: no such name; its argument lists the known ones.

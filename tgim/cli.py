@@ -391,4 +391,5 @@ def env(as_json: bool) -> None:
         click.echo(f"{name.replace('_', ' '):<16}{', '.join(rows) if isinstance(rows, list) else rows}")
 
 
-import tgim.cli_eval  # noqa: E402, F401  adds its verbs to `main`, so it comes last
+import tgim.cli_eval  # noqa: E402  adds its verbs to `main`, so it comes last
+import tgim.cli_search  # noqa: E402, F401

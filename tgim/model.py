@@ -118,3 +118,22 @@ class Matching(Model):
     def scores(self, images: Codes, captions: Codes) -> Tensor:
         """How well each of B pictures fits each of N captions: (B, N), higher is better."""
         return images[0] @ captions[0].T
+
+
+class Composing(Model):
+    """A model that finds pictures by a picture and a text that says what is to be different.
+
+    `compose` of both lies near `embed_images` of the picture meant, by their dot product; all are of unit length.
+    """
+
+    def embed_images(self, image: Tensor) -> Tensor:
+        """Unit embeddings (B, D) of pictures (B, 3, S, S) in [-1, 1], S the model's image size."""
+        raise NotImplementedError  # abstract: every such model says how it sees
+
+    def embed_captions(self, text: Tokens) -> Tensor:
+        """Unit embeddings (B, D) of texts alone."""
+        raise NotImplementedError  # abstract: every such model says how it reads
+
+    def compose(self, image: Tensor, text: Tokens) -> Tensor:
+        """Unit embeddings (B, D) of the pictures meant by `image` (B, 3, S, S) and `text` together."""
+        raise NotImplementedError  # abstract: every such model says how it composes

@@ -132,7 +132,7 @@ def rank(
             matching.read_captions(source.vocabulary.encode(sentences[first : first + CHUNK]).to(device))
             for first in range(0, len(sentences), CHUNK)
         ]
-        for read in _read(images, size=matching.image_size):
+        for read in read_squares(images, size=matching.image_size):
             good = [(name, pixels) for name, pixels in read if not isinstance(pixels, str)]
             failed += [pixels for _, pixels in read if isinstance(pixels, str)]
             if good:
@@ -203,7 +203,7 @@ def read_square(source: Source, *, size: int) -> NDArray[np.uint8]:
     return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0))
 
 
-def _read(images: Sequence[Source], *, size: int) -> Iterator[list[tuple[str, Any]]]:
+def read_squares(images: Sequence[Source], *, size: int) -> Iterator[list[tuple[str, Any]]]:
     """Chunk by chunk, for each picture its name and (size, size, 3) uint8, or the line that says why there is none."""
 
     def one(number: int) -> tuple[str, Any]:
