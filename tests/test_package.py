@@ -24,10 +24,11 @@ LAYERS = (  # a module imports those of its own layer and of earlier ones
     {"metrics"},
     {"models", "matching", "composing"},
     {"lexicon", "clauses", "language"},
-    {"recipe", "state", "logs", "running", "trainer", "train", "editor", "convert", "card", "environment", "jobs"},
+    {"recipe", "state", "logs", "running", "trainer", "train", "editor", "convert", "card", "environment", "jobs"}
+    | {"generator", "inversion", "interpolate"},
     {"features", "ranking", "search", "evaluation", "reporting"},
     {"stages"},
-    {"cli", "cli_eval", "cli_search"},
+    {"cli", "cli_eval", "cli_make", "cli_search"},
     {"__main__"},
 )
 

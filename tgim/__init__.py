@@ -14,9 +14,10 @@ from tgim._version import __version__
 if TYPE_CHECKING:
     from tgim import metrics
     from tgim.editor import Editor, list_models, load
+    from tgim.generator import Generator
 
-__all__ = ["Editor", "__version__", "list_models", "load", "metrics"]
-_HOMES = {"Editor": "tgim.editor", "load": "tgim.editor", "list_models": "tgim.editor"}
+__all__ = ["Editor", "Generator", "__version__", "list_models", "load", "metrics"]
+_HOMES = {"Editor": "tgim.editor", "Generator": "tgim.generator", "load": "tgim.editor", "list_models": "tgim.editor"}
 
 
 def __getattr__(name: str) -> Any:

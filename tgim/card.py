@@ -26,6 +26,7 @@ def model_card(name_or_path: str | Path) -> dict[str, Any]:
         "megabytes": round(path.stat().st_size / 2**20, 2),
         "system": header["name"],
         "kind": header["kind"],
+        "role": header["role"],
         "card": header["card"],
         "data": header["data"],
         "image_size": header["preprocessing"].get("image_size"),
@@ -41,15 +42,18 @@ def model_card(name_or_path: str | Path) -> dict[str, Any]:
 
 
 def list_all() -> dict[str, dict[str, str]]:
-    """What there is to use: embedded checkpoints, editing systems and matching models, each name with a line on it."""
+    """What there is to use: embedded checkpoints, systems that edit or draw, and matching models.
+
+    Each name has a line that says what the model does and what it is.
+    """
     embedded = {}
     for name in checkpoint.list_embedded():
         card = model_card(name)
-        embedded[name] = f"{card['card'].get('title', card['system'])} ({card['megabytes']} MiB)"
-    systems = {
-        kind: {name: _headline(model) for name, model in getattr(importlib.import_module(module), table).items()}
-        for kind, (module, table) in checkpoint.REGISTRIES.items()
-    }
+        embedded[name] = f"{card['role']}: {card['card'].get('title', card['system'])} ({card['megabytes']} MiB)"
+    systems = {}
+    for kind, (module, table) in checkpoint.REGISTRIES.items():
+        known = getattr(importlib.import_module(module), table)
+        systems[kind] = {name: f"{checkpoint.role(model)}: {_headline(model)}" for name, model in known.items()}
     return {"models": embedded, "systems": systems["editor"], "matching": systems["matcher"], "composing": systems["composer"]}
 
 
@@ -64,7 +68,7 @@ def render(card: dict[str, Any]) -> str:
     own = dict(card["card"])
     facts: dict[str, Any] = {
         "title": own.pop("title", None),
-        "system": f"{card['system']} ({card['kind']}), {card['image_size']} px",
+        "system": f"{card['system']} ({card['role']}), {card['image_size']} px",
         "file": f"{card['file']}, {card['megabytes']} MiB",
         "parameters": f"{card['parameters']:,} ({', '.join(card['number_types'])})",
         "vocabulary": f"{card['words']:,} words",

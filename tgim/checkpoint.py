@@ -33,6 +33,7 @@ FORMAT = 1  # raise it when an older tgim could no longer read what is written
 KEY = "tgim"  # of the metadata; a single key, because safetensors writes several in random order
 SUFFIX = ".safetensors"
 MAX_HEADER = 100_000_000  # bytes, the limit of the safetensors format itself
+ROLES = {"editor": "editor", "matcher": "matching model", "composer": "composing model"}
 REGISTRIES = {
     "editor": ("tgim.models", "MODELS"),
     "matcher": ("tgim.matching", "MATCHERS"),
@@ -86,6 +87,17 @@ def find_model(name: str, *, kind: str | None = None) -> tuple[str, type[Model]]
     raise KeyError(known)
 
 
+def role(model_class: type[Model]) -> str:
+    """What models of a class do, in a word or two: "editor", "generator", "matching model" or "composing model"."""
+    from tgim.model import Composing, Generating, Matching
+
+    if issubclass(model_class, Generating):
+        return "generator"
+    if issubclass(model_class, Composing):
+        return ROLES["composer"]
+    return "matching model" if issubclass(model_class, Matching) else "editor"
+
+
 # Writing
 
 
@@ -132,6 +144,7 @@ def save(
         "format": FORMAT,
         "tgim_version": __version__,
         "kind": kind,
+        "role": role(type(model)),
         "name": model.name,
         "config": model.config.model_dump(mode="json"),
         "vocabulary": list(vocabulary.words),
@@ -265,8 +278,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
     """All that a checkpoint says of itself, without loading tensors or importing torch.
 
     Returns:
-        "format", "tgim_version", "kind", "name", "config", "vocabulary" (words), "template", "preprocessing", "data",
-        "card", "history", and "tensors": name -> {"dtype", "shape"}.
+        "format", "tgim_version", "kind", "role" (see `role`), "name", "config", "vocabulary" (words), "template",
+        "preprocessing", "data", "card", "history", and "tensors": name -> {"dtype", "shape"}.
 
     Raises:
         CheckpointError: as `load`, except for what only the tensors show.
@@ -291,6 +304,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
             raise CheckpointError(f"{path} has a tgim header without a proper {key!r}; get the file again")
     if header["kind"] not in REGISTRIES or not all(isinstance(word, str) for word in header["vocabulary"]):
         raise CheckpointError(f"{path} has a tgim header of unknown kind or vocabulary; get the file again")
+    header.setdefault("role", ROLES[header["kind"]])  # files of before it was written
     return {**header, "tensors": tensors}
 
 

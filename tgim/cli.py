@@ -152,6 +152,7 @@ def edit(
     from tgim.editor import Editor
     from tgim.environment import pick_device
     from tgim.images import check_target, list_images
+    from tgim.inversion import Inverter
     from tgim.language import understand
 
     if options["box"] is not None:
@@ -167,6 +168,8 @@ def edit(
         for job in todo:
             check_target(job.out)
     editor = Editor.from_pretrained(model, device=pick_device(device))
+    if image is not None and isinstance(editor.model, Inverter):
+        editor.model.progress = sys.stderr.isatty()
     for message in jobs.check_texts(editor, texts):
         warn(message)
     results = jobs.run(
@@ -392,4 +395,5 @@ def env(as_json: bool) -> None:
 
 
 import tgim.cli_eval  # noqa: E402  adds its verbs to `main`, so it comes last
+import tgim.cli_make  # noqa: E402
 import tgim.cli_search  # noqa: E402, F401

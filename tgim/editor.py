@@ -19,10 +19,11 @@ from tgim.carry import Box, carry_change, parse_box, resize, soft_box
 from tgim.checkpoint import Checkpoint
 from tgim.errors import CheckpointError, TextError, UserError
 from tgim.images import Photo, Source, open_image
+from tgim.inversion import Inverter
 from tgim.language import understand
-from tgim.model import Editing
+from tgim.model import Editing, Generating
 from tgim.models.tagrid import TAGrid
-from tgim.text import complete, tokenize
+from tgim.text import Vocabulary, complete, tokenize
 
 Size = Literal["photo", "model"]
 _Extent = tuple[float, float, float, float]  # left, top, right, bottom
@@ -57,11 +58,13 @@ class Editor:
     """
 
     def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu") -> None:
-        if not isinstance(source.model, Editing):
+        model = Inverter(source.model) if isinstance(source.model, Generating) else source.model
+        model = Inverter(source.model) if isinstance(source.model, Generating) else source.model
+        if not isinstance(model, Editing):
             editors = [name for name in list_models() if checkpoint.read_header(name)["kind"] == "editor"]
             raise CheckpointError(f"{source.model.name} does not edit pictures; choose one of: {', '.join(editors)}")
         self.device = torch.device(device)
-        self.model: Editing = source.model.to(self.device).eval()
+        self.model: Editing = model.to(self.device).eval()
         self.vocabulary, self.template, self.card = source.vocabulary, source.template, source.card
 
     @classmethod
@@ -195,19 +198,8 @@ class Editor:
         return box if small else None
 
     def caption(self, text: str) -> str:
-        """The caption that is used for `text` (`understand`), completed by the checkpoint's template if a phrase.
-
-        Warns with `UnknownWordWarning` about each unknown word and all else that is not taken as it was said.
-
-        Raises:
-            TextError: no words, too many, only what is not wanted, or none that the model knows.
-        """
-        if not isinstance(text, str):
-            raise TextError(f"text is a {type(text).__name__}, expected a string such as 'a red bird with black wings'")
-        understood = understand(text, self.vocabulary, self.template)
-        for note in understood.notes:
-            warnings.warn(note, UnknownWordWarning, stacklevel=3)
-        return complete(understood.caption, self.template)
+        """The caption that is used for `text`, with warnings and errors as of `used_caption`."""
+        return used_caption(text, self.vocabulary, self.template)
 
     def _edit(self, photo: Tensor, tokens: Any, strength: float, size: Size, seed: int | None) -> Tensor:
         side = self.model.image_size
@@ -218,6 +210,22 @@ class Editor:
         edited = self.model.edit(small, tokens, seed=seed)
         edited = small + strength * (edited - small)
         return edited if size == "model" else carry_change(photo, small, edited)
+
+
+def used_caption(text: str, vocabulary: Vocabulary, template: str) -> str:
+    """The caption that is used for `text` (`understand`), completed by the checkpoint's template if a phrase.
+
+    Warns with `UnknownWordWarning` about each unknown word and all else that is not taken as it was said.
+
+    Raises:
+        TextError: no words, too many, only what is not wanted, or none that the model knows.
+    """
+    if not isinstance(text, str):
+        raise TextError(f"text is a {type(text).__name__}, expected a string such as 'a red bird with black wings'")
+    understood = understand(text, vocabulary, template)
+    for note in understood.notes:
+        warnings.warn(note, UnknownWordWarning, stacklevel=4)
+    return complete(understood.caption, template)
 
 
 def _extent(seen: NDArray[np.float32], frame: Box) -> _Extent | None:

@@ -42,6 +42,7 @@ __all__ = [
     "save_image",
     "soft_box",
     "to_uint8",
+    "write_bytes",
 ]
 
 LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535}  # pixels; limits of the formats or their encoders
@@ -194,6 +195,16 @@ def save_image(
         data = _encode(photo, kind, quality=quality, metadata=metadata)
     except (OSError, ValueError) as error:
         raise ImageError(f"{name} cannot be written as {kind} ({decode.reason(error)}); use .png") from error
+    write_bytes(target, data, name=name)
+    return Path(path)
+
+
+def write_bytes(target: Path, data: bytes, *, name: str = "") -> None:
+    """Write a file whole or not at all; `name` is said in errors.
+
+    Raises:
+        ImageError: it cannot be written.
+    """
     temporary = target.with_name(f".tgim-{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         with open(temporary, "xb") as file:
@@ -203,9 +214,9 @@ def save_image(
         with contextlib.suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
-            raise ImageError(f"{name} cannot be written ({decode.reason(error)}); choose another folder") from error
+            why = decode.reason(error)
+            raise ImageError(f"{name or target} cannot be written ({why}); choose another folder") from error
         raise
-    return Path(path)
 
 
 def check_target(path: str | os.PathLike[str], *, format: str = "", own: str = "PNG") -> tuple[Path, str]:

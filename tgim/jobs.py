@@ -14,6 +14,7 @@ from tgim.errors import UserError
 
 if TYPE_CHECKING:
     from tgim.editor import Editor
+    from tgim.generator import Generator
     from tgim.images import Source
 
 
@@ -134,8 +135,8 @@ def run(
             yield Result(job, error=f"{kind}{error}")
 
 
-def check_texts(editor: Editor, texts: Sequence[str]) -> list[str]:
-    """Check all texts before the first edit; returns what to warn about, one line for each unknown word.
+def check_texts(editor: Editor | Generator, texts: Sequence[str]) -> list[str]:
+    """Check all texts before the first picture; returns what to warn about, one line for each unknown word.
 
     Raises:
         TextError: one cannot be used.

@@ -1,4 +1,4 @@
-"""What a training run writes for people: one JSON line every so many steps, TensorBoard, sheets of sample edits."""
+"""What a training run writes for people: one JSON line every so many steps, TensorBoard, sheets of samples."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch
+from tgim.generator import draws
 from tgim.images import contact_sheet
-from tgim.model import Editing
+from tgim.model import Editing, Generating
 from tgim.text import Vocabulary, pad
 
 PICTURES, CAPTIONS = 4, 3  # of a sample sheet
@@ -143,7 +145,30 @@ def sample_sheet(
         model.train(was_training)
     rows = [[image[i].cpu(), *(column[i] for column in edited)] for i in range(len(image))]
     own = [" ".join(vocabulary.words[i - 2] for i in row.tolist() if i >= 2) for row in batch.text.ids[: len(rows)]]
-    sheet = contact_sheet(rows, row_labels=own, column_labels=["source", *captions])
+    return _write(contact_sheet(rows, row_labels=own, column_labels=["source", *captions]), path)
+
+
+def drawn_sheet(
+    path: Path, model: Generating, *, captions: Sequence[str], vocabulary: Vocabulary, device: torch.device
+) -> Path:
+    """Write a sheet of what `model` draws: a row for each of `captions`, a column for each of a few noises.
+
+    The noises are those of all sheets. The model is left in the mode that it was in; no random number is used up.
+    """
+    noise = draws(model, PICTURES, seed=0)[0].to(device)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            texts = [pad([vocabulary.ids(caption)] * len(noise)).to(device) for caption in captions]
+            rows = [list(model.generate(text, noise).float().clamp(-1, 1).cpu()) for text in texts]
+    finally:
+        model.train(was_training)
+    columns = [f"noise {i}" for i in range(1, len(noise) + 1)]
+    return _write(contact_sheet(rows, row_labels=captions, column_labels=columns), path)
+
+
+def _write(sheet: Image.Image, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
     sheet.save(temporary, format="PNG")

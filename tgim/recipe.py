@@ -56,7 +56,7 @@ class TrainConfig(OptimizerConfig):
     log_every: int = Field(10, ge=1)  # steps
     checkpoint_every: int = Field(500, ge=1)  # steps
     sample_every: int = Field(500, ge=0)  # steps; 0 for no sample sheets
-    sample_captions: tuple[str, ...] = ()  # columns of the sample sheet; three of the data set's own unless given
+    sample_captions: tuple[str, ...] = ()  # of the sample sheet; three of the data set's own unless given
     channels_last: bool = False  # memory layout of pictures
     threads: int = Field(0, ge=0)  # CPU threads; 0 for torch's choice
     deterministic: bool = False  # on a GPU: repeatable kernels, where torch has them (slower)

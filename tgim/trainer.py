@@ -23,8 +23,8 @@ from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch
 from tgim.data.loader import Batches, DataConfig, vocabulary_of
 from tgim.errors import RecipeError, UserError
-from tgim.logs import RunLog, origin, read_log, sample_captions, sample_sheet, thin
-from tgim.model import Editing, Model, Terms
+from tgim.logs import RunLog, drawn_sheet, origin, read_log, sample_captions, sample_sheet, thin
+from tgim.model import Editing, Generating, Model, Terms
 from tgim.recipe import OptimizerConfig, Recipe, TrainConfig
 from tgim.running import Prefetch, decoding, schedule, seed_step, stop_signals
 from tgim.text import Vocabulary
@@ -264,19 +264,17 @@ class Trainer:
             )
 
     def write_samples(self, out: Path) -> None:
-        """Write a sheet of sample edits with averaged weights, if the model edits."""
-        if isinstance(self.model, Editing):
-            captions = list(self.recipe.train.sample_captions) or sample_captions(self.dataset)
-            path = out / "samples" / f"step_{self.step:06d}.png"
-            with self.averages.in_place():
-                sample_sheet(
-                    path,
-                    self.model,
-                    self.batches.batch(0),
-                    captions=captions,
-                    vocabulary=self.vocabulary,
-                    device=self.accelerator.device,
-                )
+        """Write a sheet of samples with averaged weights: edits, or pictures of captions, as the model makes."""
+        if not isinstance(self.model, Editing | Generating):
+            return
+        path = out / "samples" / f"step_{self.step:06d}.png"
+        captions = list(self.recipe.train.sample_captions) or sample_captions(self.dataset)
+        options: Any = {"captions": captions, "vocabulary": self.vocabulary, "device": self.accelerator.device}
+        with self.averages.in_place():
+            if isinstance(self.model, Generating):
+                drawn_sheet(path, self.model, **options)
+            else:
+                sample_sheet(path, self.model, self.batches.batch(0), **options)
 
 
 def _accelerator(train: TrainConfig) -> Any:

@@ -50,7 +50,7 @@ from tgim.layers import (
     up,
 )
 from tgim.losses import cosines, gaussian_kl, ranking, real_fake
-from tgim.model import Config, Editing, Terms
+from tgim.model import Codes, Config, Editing, Terms
 from tgim.text import TextCode, Tokens, Vocabulary
 
 
@@ -189,6 +189,19 @@ class SISGAN(Editing):
         if seed is not None:
             eps = self.generator.augment.noise(len(image), generator=torch.Generator().manual_seed(seed))
         edited: Tensor = self.generator(image, self.text(text).sentence, eps)[0]
+        return edited.float()
+
+    def see(self, image: Tensor) -> Codes:
+        """What the encoder makes of photographs: (B, 8 width, S/4, S/4)."""
+        return (self.generator.encoder(image),)
+
+    def condition(self, text: Tokens) -> Codes:
+        """Means of the conditioning augmentation of captions: (B, C)."""
+        return (self.generator.augment(self.text(text).sentence).mean,)
+
+    def edit_from(self, seen: Codes, condition: Codes) -> Tensor:
+        """Edited pictures of what `see` and `condition` gave; codes of both can be interpolated."""
+        edited: Tensor = self.generator.decoder(self.generator.residual(tile(seen[0], condition[0])))
         return edited.float()
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:

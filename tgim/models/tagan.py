@@ -49,7 +49,7 @@ from tgim.layers import (
     up,
 )
 from tgim.losses import gaussian_kl, log_mixture, real_fake, real_fake_log
-from tgim.model import Config, Editing, Terms
+from tgim.model import Codes, Config, Editing, Terms
 from tgim.text import TextCode, Tokens, Vocabulary
 
 
@@ -193,6 +193,20 @@ class TAGAN(Editing):
         if seed is not None:
             eps = self.generator.augment.noise(len(image), generator=torch.Generator().manual_seed(seed))
         edited: Tensor = self.generator(image, self.generator.read(text), eps)[0]
+        return edited.float()
+
+    def see(self, image: Tensor) -> Codes:
+        """What the encoder makes of photographs: (B, 8 width, S/8, S/8)."""
+        return (self.generator.encoder(image),)
+
+    def condition(self, text: Tokens) -> Codes:
+        """Means of the conditioning augmentation of captions: (B, C)."""
+        return (self.generator.augment(self.generator.read(text).sentence).mean,)
+
+    def edit_from(self, seen: Codes, condition: Codes) -> Tensor:
+        """Edited pictures of what `see` and `condition` gave; codes of both can be interpolated."""
+        change = self.generator.residual(tile(seen[0], condition[0]))
+        edited: Tensor = self.generator.decoder(seen[0] + change)
         return edited.float()
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:

@@ -38,9 +38,9 @@ from tgim.errors import CheckpointError
 from tgim.losses import known_cross_entropy
 from tgim.matching.late_interaction import LateInteraction, LateInteractionConfig, Member
 from tgim.matting import subject_mask
-from tgim.model import Config, Editing, Terms
+from tgim.model import Codes, Config, Editing, Terms
 from tgim.models.tagrid_head import Eyes, GridHead, Guide, Seen, SubjectMask, patch_discriminator
-from tgim.text import Tokens, Vocabulary
+from tgim.text import TextCode, Tokens, Vocabulary
 
 
 class TAGridConfig(Config):
@@ -142,9 +142,16 @@ class TAGrid(Editing):
 
     def plan(self, image: Tensor, text: Tokens, *, strength: float = 1.0) -> Plan:
         """Predict the edit of small pictures (B, 3, S, S) in [-1, 1]; `strength` 0 changes nothing, 1 is all of it."""
-        seen = self.see(image)
-        knob = image.new_full((len(image),), strength)
-        grid, _ = self.generator.head(seen, self._first.text(text), knob)
+        return self.plan_from(image, self.condition(text), strength=strength)
+
+    def condition(self, text: Tokens) -> Codes:
+        """What is read of captions: a `TextCode`."""
+        return tuple(self._first.text(text))
+
+    def plan_from(self, image: Tensor, condition: Codes, *, strength: float = 1.0) -> Plan:
+        """`plan` by what `condition` gave of captions."""
+        seen, knob = self.see(image), image.new_full((len(image),), strength)
+        grid, _ = self.generator.head(seen, TextCode(*condition), knob)
         return Plan(grid, torch.sigmoid(self.generator.subject(seen)))
 
     def subject(self, image: Tensor) -> Tensor:
