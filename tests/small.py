@@ -24,6 +24,7 @@ WORDS_AND_REGIONS = {**ENCODER, "members": 2, "match_size": 8}
 NARROW = {"image_size": 32, "width": 4, "residual_blocks": 1, "word_size": 6, "text_size": 8, "condition_size": 5}
 PICTURE = {"image_size": 32, "width": 8, "blocks": 1}
 DRAWER = {"image_size": 32, "word_size": 6, "text_size": 8, "noise_size": 6, "condition_size": 5, "width": 8}
+STAGE1 = {**DRAWER, "image_size": 16, "discriminator_width": 4}
 COMPOSED = {"system": "vse", "encoder": {**PICTURE, "word_size": 8, "embedding_size": 16}}
 SIZES = {  # a system that is not named here is tried at its defaults
     "tagrid": {"encoder": WORDS_AND_REGIONS, "width": 16, "bins": 3},
@@ -31,6 +32,26 @@ SIZES = {  # a system that is not named here is tried at its defaults
     "sisgan": NARROW,
     "gan_int_cls": {**DRAWER, "discriminator_width": 4},
     "style_encoder": {"system": "gan_int_cls", "sizes": {**DRAWER, "discriminator_width": 4}, "width": 4},
+    "stackgan1": STAGE1,
+    "stackgan2": {
+        "image_size": 32,
+        "first": STAGE1,
+        "width": 4,
+        "residual_blocks": 1,
+        "condition_size": 4,
+        "discriminator_width": 4,
+    },
+    "stackgan_v2": {**{k: v for k, v in STAGE1.items() if k != "image_size"}, "base_size": 8, "residual_blocks": 1},
+    "attngan": {
+        "image_size": 32,
+        "scales": 2,
+        "encoder": ENCODER,
+        "width": 4,
+        "discriminator_width": 4,
+        "residual_blocks": 1,
+        "condition_size": 5,
+        "noise_size": 6,
+    },
     "dual_encoder": ENCODER,
     "late_interaction": WORDS_AND_REGIONS,
     "vse": {**PICTURE, "word_size": 8, "embedding_size": 16},

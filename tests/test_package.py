@@ -18,7 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = ("torch", "torchvision", "kornia", "numpy", "PIL", "pydantic", "skimage", "accelerate")
 LAYERS = (  # a module imports those of its own layer and of earlier ones
     {"_version", "errors"},
-    {"decode", "carry", "images", "bilateral", "matting", "text", "layers", "losses", "data", "model"},
+    {"decode", "carry", "images", "attention", "bilateral", "matting", "text", "layers", "losses", "data", "model"},
     {"encoders"},
     {"checkpoint"},
     {"metrics"},
@@ -26,6 +26,7 @@ LAYERS = (  # a module imports those of its own layer and of earlier ones
     {"lexicon", "clauses", "language"},
     {"recipe", "state", "logs", "running", "trainer", "train", "editor", "convert", "card", "environment", "jobs"}
     | {"generator", "inversion", "interpolate"},
+    {"convert_stackgan", "convert_attngan"},
     {"features", "ranking", "search", "evaluation", "reporting"},
     {"stages"},
     {"cli", "cli_eval", "cli_make", "cli_search"},
