@@ -313,12 +313,17 @@ def check(path: Path, kind: Any, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--system", type=click.Choice(["tagan", "sisgan"]), required=True)
+@click.option(
+    "--system",
+    type=click.Choice(["tagan", "sisgan", "stackgan1", "stackgan2", "stackgan_v2", "attngan"]),
+    required=True,
+)
 @click.argument("source", metavar="FILE.pth", type=FILE)
 @click.argument("out", metavar="OUT.safetensors", type=FILE)
-@click.option("--word-vectors", type=FILE, required=True, help="fastText .vec, or a .npy table together with --words.")
-@click.option("--words", type=FILE, help="Words of the .npy table, or those to keep of the .vec; one a line.")
-@click.option("--text-encoder", type=FILE, help="SISGAN's visual-semantic embedding.")
+@click.option("--word-vectors", type=FILE, help="TAGAN's and SISGAN's: a fastText .vec, or a .npy with --words.")
+@click.option("--words", type=FILE, help="Of the .npy table, those to keep of the .vec, or AttnGAN's; one a line.")
+@click.option("--text-encoder", type=FILE, help="SISGAN's or AttnGAN's, from their authors; StackGAN's `sje`.")
+@click.option("--image-encoder", type=FILE, help="AttnGAN's, to train on with its matching loss.")
 @click.option("--discriminator", type=FILE, help="The authors' discriminator, to train on from there.")
 @click.option("--image-size", type=click.IntRange(16, 1024), help="Pixels.  [default: the release's]")
 @click.option("--template", default="{}", help="Completes a phrase to a caption, e.g. 'this bird has a {}'.")
@@ -326,7 +331,9 @@ def check(path: Path, kind: Any, as_json: bool) -> None:
 def convert(system: Any, source: Path, out: Path, **options: Any) -> None:
     """Turn a released checkpoint into one of tgim.
 
-    FILE.pth is a generator from the authors of TAGAN or SISGAN. Their files hold no word vectors; give those, too.
+    FILE.pth is a generator from the authors of the system. Those of TAGAN and SISGAN hold no word vectors; give those,
+    too. Those of StackGAN and StackGAN-v2 hold no text encoder; give the `sje` checkpoint that they were trained with.
+    AttnGAN's needs its text encoder and that one's words.
     """
     from tgim.convert import convert as convert_file
 
