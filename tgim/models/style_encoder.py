@@ -1,7 +1,7 @@
-"""Style encoder: photographs into a trained text-to-image generator (Reed et al., ICML 2016, section 4.3).
+"""Style encoder: photographs into a trained text-to-image generator (Reed et al., ICML 2016, section 4.4).
 
 A generator keeps in its noise z what captions do not say: pose, place, background. The style encoder S learns to give
-z back, from pictures that the frozen generator G draws of captions t (eq. 6):
+z back, from pictures that the frozen generator G draws of captions t:
 
     L = | z - S(G(z, t)) |^2        and an edit is        G(S(x), t)
 
@@ -65,7 +65,7 @@ class Encoder(nn.Module):
 
 
 class StyleEncoder(Editing):
-    """Reed et al. 2016, section 4.3: edits by a text-to-image generator that it knows how to start."""
+    """Reed et al. 2016, section 4.4: edits by a text-to-image generator that it knows how to start."""
 
     name: ClassVar[str] = "style_encoder"
     Config: ClassVar[type[Config]] = StyleEncoderConfig
