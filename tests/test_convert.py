@@ -198,8 +198,8 @@ def test_a_truncated_file_is_refused(folder):
 def test_other_faults_of_the_caller(folder):
     with pytest.raises(CheckpointError, match="No such file"):
         run(folder, "tagan", "gone.pth")
-    with pytest.raises(UserError, match="'attngan'"):
-        convert("attngan", folder / "x.pth", folder / "o.safetensors", word_vectors=folder / "w.vec")
+    with pytest.raises(UserError, match="'gawwn', expected one of: tagan, sisgan"):
+        convert("gawwn", folder / "x.pth", folder / "o.safetensors", word_vectors=folder / "w.vec")
     with pytest.raises(UserError, match="image_size"):
         run(folder, "tagan", image_size=33)
     (folder / "narrow.vec").write_text("bird 1 2\n", encoding="utf-8")

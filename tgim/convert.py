@@ -108,7 +108,7 @@ def convert(
     if system in CONVERTERS:
         own = {"words": words, "image_encoder": image_encoder} if system == "attngan" else {}
         if word_vectors is not None or (words is not None and not own):
-            raise UserError(f"a {system} file needs no word vectors; leave them out")
+            raise UserError(f"files of {system} need no word vectors; leave them out")
         other = importlib.import_module(CONVERTERS[system])
         given = {"text_encoder": text_encoder, "discriminator": discriminator, "image_size": image_size, **own}
         written: Path = other.convert(system, source, out, template=template, config=config, half=half, **given)
