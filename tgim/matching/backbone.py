@@ -112,7 +112,8 @@ PRETRAINED = {
 class TorchvisionNet(nn.Module):
     """Pictures (B, 3, S, S) in [-1, 1] of any size to regions and the whole, by a classifier of torchvision.
 
-    Resizing and ImageNet's normalisation happen in here. Frozen, it stays in evaluation mode and costs no gradient.
+    Resizing and ImageNet's normalisation happen in here. Frozen, it stays in evaluation mode and costs no gradient,
+    but for pictures that want one: those that a generator drew.
     VGG gives the mean of its last map, not fc7: the layers between are nine tenths of its weights.
     """
 
@@ -142,7 +143,7 @@ class TorchvisionNet(nn.Module):
         x = F.interpolate(image.float(), size, mode="bilinear", align_corners=False, antialias=True)
         x = (0.5 * x + 0.5 - self.mean) / self.deviation
         regions = x
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and (image.requires_grad or not self.frozen)):
             for layer, module in self.net.named_children():
                 x = module(x)
                 if layer == self.plan.regions:
