@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent / "golden"))
 import attngan_release as facts
 import release
 
-from tgim import checkpoint
+from tgim import checkpoint, recipe
 from tgim.attention import attention_sheet, lay_over
 from tgim.convert import convert, load_part
 from tgim.convert_attngan import build, discriminator_names, generator_names, image_names, text_names
@@ -426,3 +426,12 @@ def test_other_faults_of_the_caller(folder):
     (folder / "words.txt").write_text("a\nbird", encoding="utf-8")
     with pytest.raises(CheckpointError, match="are 2, but the text encoder has 8"):
         run(folder)
+
+
+@pytest.mark.parametrize("name", ["birds", "flowers", "small_birds"])
+def test_the_recipes_resolve(name):
+    found = recipe.load(Path(__file__).parents[1] / "recipes" / f"attngan_{name}.yaml")
+    config = found.model_settings()
+    assert config.matching == f"runs/damsm_{name.rsplit('_', 1)[-1]}/model.safetensors"
+    assert config.sizes == ([32, 64] if "small" in name else [64, 128, 256])
+    assert found.data.max_tokens == 18
