@@ -9,7 +9,7 @@ from tgim.data import triples
 from tgim.data.drawn_captions import WORDS
 from tgim.data.loader import Batches, DataConfig, open_pool, vocabulary_of
 from tgim.data.scenes import COLOURS, PATTERNS, random_scene, split_colour
-from tgim.data.synthetic import KINDS, albedos, draw, expose
+from tgim.data.synthetic import KINDS, UNDER, albedos, draw, expose
 from tgim.data.triples import CHANGES, GROUP, SMALL, TriplePool, draw_group, plainly_differ, random_view, wishes
 from tgim.errors import DataError
 from tgim.text import tokenize
@@ -92,7 +92,9 @@ def test_pixels_change_where_the_text_says_alone(groups):
             if triple.change == "size":
                 continue
             exposed = expose(triple.source.scene, SIZE, scale=triple.source.scale)
-            touched = sum(exposed.parts[part] for part in changed_parts(triple) if part in exposed.parts)
+            parts = changed_parts(triple)
+            parts |= {absent for absent, under in UNDER.items() if under in parts}  # it shows what lies under it
+            touched = sum(mask for part, mask in exposed.parts.items() if part in parts)
             untouched = np.asarray(touched) == 0
             assert (group.image == target)[untouched].all()
             assert (group.image != target).any()
@@ -117,7 +119,7 @@ def test_scale_sizes_the_subject_and_leaves_the_backdrop(kind):
         equal = (full.paint(albedos(scene)) == small.paint(albedos(scene))).all(-1)
         same.append(equal[free].mean())
     assert all(0.6 * SMALL**2 < ratio < 1.6 * SMALL**2 for ratio in ratios), ratios
-    assert max(same) > 0.9  # scenery that the subject sits on moves along, the rest does not
+    assert min(same) > 0.5, same  # scenery that the subject sits on moves along, the rest does not
 
 
 def test_a_group_shares_its_source_and_differs_plainly(groups):
