@@ -26,7 +26,7 @@ from tgim.matching.damsm import DAMSMConfig
 from tgim.models.attngan import AttnGAN, AttnGANConfig
 from tgim.text import Vocabulary
 
-GAMMAS = {"gamma1": 4.0, "gamma2": 5.0, "gamma3": 10.0}  # the release's, for birds
+GAMMAS: dict[str, Any] = {"gamma1": 4.0, "gamma2": 5.0, "gamma3": 10.0}  # the release's, for birds
 LSTM = tuple(f"{kind}_l0{way}" for way in ("", "_reverse") for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
 PADDING_WORD = "<end>"  # number 0 of the release's words
 
@@ -167,7 +167,7 @@ def encoder_sizes(text: State, image_size: int, image_encoder: str | Path | None
     if image_encoder is not None:
         sees = {"backbone": "inception_v3", "backbone_weights": Path(image_encoder).name, "image_size": image_size}
     word_size, half = text["encoder.weight"].shape[1], text["rnn.weight_hh_l0"].shape[1]
-    return DAMSMConfig(word_size=word_size, embedding_size=2 * half, **sees, **GAMMAS)
+    return DAMSMConfig(**{"word_size": word_size, "embedding_size": 2 * half, **sees, **GAMMAS})
 
 
 # Names
@@ -213,6 +213,6 @@ def text_names() -> Names:
 
 def image_names(model: AttnGAN) -> Names:
     """The image encoder of our DAMSM and the authors' names: two layers of their own, Inception's are torchvision's."""
-    us = "matching.encoders"
+    us, backbone = "matching.encoders", model.matching.encoders.backbone
     names = renamed(f"{us}.region", "emb_features", ("weight",)) | renamed(f"{us}.picture", "emb_cnn_code", AFFINE)
-    return names | {f"{us}.backbone.net.{name}": (name,) for name in model.matching.encoders.backbone.net.state_dict()}
+    return names | {f"{us}.backbone.{name}": (name.removeprefix("net."),) for name in backbone.state_dict()}
