@@ -54,7 +54,12 @@ def list_all() -> dict[str, dict[str, str]]:
     for kind, (module, table) in checkpoint.REGISTRIES.items():
         known = getattr(importlib.import_module(module), table)
         systems[kind] = {name: f"{checkpoint.role(model)}: {_headline(model)}" for name, model in known.items()}
-    return {"models": embedded, "systems": systems["editor"], "matching": systems["matcher"], "composing": systems["composer"]}
+    return {
+        "models": embedded,
+        "systems": systems["editor"],
+        "matching": systems["matcher"],
+        "composing": systems["composer"],
+    }
 
 
 def _headline(model: type) -> str:
