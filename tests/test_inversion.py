@@ -180,7 +180,7 @@ def test_what_cannot_be_inverted_is_refused(model, drawn):
 @pytest.mark.parametrize("size", [(90, 60), (16, 16), (5, 40)])
 def test_a_photograph_is_edited_by_a_generator(model, size):
     edit = Editor(Checkpoint(model, VOCABULARY, "this bird has a {}"))
-    edit.model.steps = 20
+    edit.model.most_steps = 20
     source = sample_picture("birds", seed=2, size=(90, 90))[: size[0], : size[1]]
     red, blue = (edit(source, f"{colour} head") for colour in ("red", "blue"))
     assert red.size == blue.size == (size[1], size[0])

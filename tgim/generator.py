@@ -105,7 +105,8 @@ class Generator:
                 drawn.append(self.model.generate(tokens, own_noise, variation=own).float().clamp(-1, 1).cpu())
                 if progress is not None:
                     progress(sum(map(len, drawn)), len(captions) * n)
-        return torch.cat(drawn).unflatten(0, (len(captions), n))
+        pictures = torch.cat(drawn)
+        return pictures.view(len(captions), n, *pictures.shape[1:])
 
     def check(self, *, n: int, seed: int, vary: str) -> None:
         """Refuse options of `generate` that cannot be used; UserError."""

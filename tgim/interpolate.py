@@ -152,7 +152,7 @@ def between_pictures(
         pictures = _draw(inverter, lerp(condition, at), slerp(noise[0], noise[1], at))
         return Frames(pictures, "the noise of the photographs, on the great circle")
     if isinstance(model, InTwoSteps):
-        seen, condition = lerp(model.see(small), at), model.condition(tokens[:1])
+        seen, condition = lerp(model.see(small), at), _row(model.condition(tokens), 0)
         frames = [model.edit_from(_row(seen, i), condition).float().clamp(-1, 1) for i in range(steps)]
         return Frames(torch.cat(frames).cpu(), "what the model sees of the photographs")
     ends = torch.cat([resize(square, (side, side)) for square in squares])

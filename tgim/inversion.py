@@ -90,7 +90,7 @@ class Inverter(Editing):
         super().__init__()
         if steps < 0 or (encoder is None and steps == 0):
             raise UserError(f"inversion has no encoder and {steps} steps; give one of them, such as steps={STEPS}")
-        self.generator, self.encoder, self.steps = generator, encoder, steps
+        self.generator, self.encoder, self.most_steps = generator, encoder, steps
         inside = next((part for part in generator.modules() if isinstance(part, Matching)), None)
         self.features = matching_features(inside) if features is None and inside is not None else features
         self.rate, self.patience, self.tolerance, self.progress = rate, patience, tolerance, progress
@@ -154,7 +154,7 @@ class Inverter(Editing):
         try:
             noise = self._start(image, seed)
             losses: list[float] = []
-            if self.steps:
+            if self.most_steps:
                 with torch.enable_grad(), frozen(self):
                     noise, losses = self._search(noise, image, condition)
             with torch.no_grad():
@@ -180,7 +180,7 @@ class Inverter(Editing):
         best, least = start.clone(), torch.full((len(image),), torch.inf, device=image.device)
         losses: list[float] = []
         lowest, since = torch.inf, 0  # the loss that must be undercut, and the steps since it last was
-        with tqdm(total=self.steps, desc="inverting", unit="step", disable=not self.progress, leave=False) as bar:
+        with tqdm(total=self.most_steps, desc="inverting", unit="step", disable=not self.progress, leave=False) as bar:
             while True:
                 each = self._losses(noise, image, condition, distance)  # B
                 with torch.no_grad():
@@ -189,7 +189,7 @@ class Inverter(Editing):
                     least = torch.where(better, each, least)
                 losses.append(each.mean().item())
                 lowest, since = (losses[-1], 0) if losses[-1] < (1 - self.tolerance) * lowest else (lowest, since + 1)
-                if len(losses) > self.steps or since >= self.patience:
+                if len(losses) > self.most_steps or since >= self.patience:
                     return best.detach(), losses
                 (noise.grad,) = torch.autograd.grad(each.sum(), [noise])
                 optimizer.step()
