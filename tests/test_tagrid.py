@@ -235,7 +235,7 @@ def test_the_mask_is_taught_by_its_labels_alone():
 def test_terms_come_with_their_data():
     model, batch = model_of("tagrid"), batch_of()
     *_, (_, terms) = model.steps(type(batch)(batch.image, batch.text, batch.labels))
-    always = {"match", "keep", "own", "own_gate", "range", "smooth", "adversarial"}
+    always = {"match", "keep", "budget", "own", "own_gate", "range", "smooth", "adversarial"}
     assert terms.keys() == always
     *_, (_, terms) = model.steps(batch)
     assert terms.keys() == always | {
@@ -261,13 +261,13 @@ def test_match_takes_the_own_caption_as_a_negative_but_no_other_that_may_fit(mod
     monkeypatch.setattr(Member, "logits", lambda self, seen, read: table)
     monkeypatch.setattr(Member, "pair_logits", lambda self, seen, read: extra)
     loss = model._match(batch.image, Wishes(batch.text, batch.text, local, false), batch)
-    expected = 0.0
+    scale, expected = model.config.match_scale, 0.0
     for i in range(4):
         before = (i - 1) % 4
         wanted = labels[i] if local[i] else labels[before]
-        right = float(extra[i]) if local[i] else float(table[i, before])
-        row = [float(table[i, j]) for j in range(4) if j in (i, before) or labels[j] != wanted]
-        row += [float(extra[i])] if local[i] or false[i] else []
+        right = scale * float(extra[i] if local[i] else table[i, before])
+        row = [scale * float(table[i, j]) for j in range(4) if j in (i, before) or labels[j] != wanted]
+        row += [scale * float(extra[i])] if local[i] or false[i] else []
         expected += math.log(sum(map(math.exp, row))) - right
     assert loss.item() == pytest.approx(expected / 4, rel=1e-4)
 

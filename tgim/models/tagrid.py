@@ -12,7 +12,7 @@ Training needs no pairs (nothing is known about how a real photograph ought to l
 - a frozen matching model of words and regions must find the target caption in the edited picture, against the captions
   of the batch, the picture's own among them. The target is another picture's caption, and then the same made false by
   one attribute is a negative, too; or it is the own caption with one attribute altered;
-- strength is an input: training samples it, and what a weak edit changes costs more;
+- strength is an input: training samples it, and it says how much of the picture's colours an edit may cost (RMSE);
 - with its own caption a picture stays what it is;
 - a small patch discriminator keeps colours plausible, a penalty keeps them inside the range;
 - drawn pictures, whose true edit is known, teach colour words and parts directly;
@@ -55,9 +55,11 @@ class TAGridConfig(Config):
     own_share: float = Field(0.25, gt=0, le=1)  # of the batch that is also edited with its own caption; at least one
     local_share: float = Field(0.25, ge=0, le=1)  # of the targets are the own caption with one attribute altered
     full_share: float = Field(0.5, ge=0, le=1)  # of the edits are trained at full strength, the others at any
-    match_scale: float = Field(0.5, gt=0)  # times the matching model's own inverse temperature
-    match_weight: float = 1.5
-    keep_weight: float = 1.5  # of the mean absolute change, over the strength
+    match_scale: float = Field(0.7, gt=0)  # times the matching model's own inverse temperature
+    match_weight: float = 2.5
+    keep_weight: float = 1.0  # of the mean absolute change
+    budget: float = Field(0.3, gt=0)  # RMSE in [-1, 1] that an edit may cost at full strength, less in proportion
+    budget_weight: float = 20.0  # of what it costs more
     own_weight: float = 12.0  # of the mean absolute change under the own caption
     range_weight: float = 10.0  # of the overshoot beyond [-1, 1]
     smooth_weight: float = 0.1  # of the difference of neighbouring cells
@@ -213,7 +215,8 @@ class TAGrid(Editing):
         kept = self._render(image[few], own_grid, mask_logits[few])
         terms = {
             "match": c.match_weight * self._match(edited, wishes, batch),
-            "keep": c.keep_weight * ((edited - image).abs().mean((1, 2, 3)) / strength).mean(),
+            "keep": c.keep_weight * (edited - image).abs().mean(),
+            "budget": c.budget_weight * F.relu(rmse(edited, image) - c.budget * strength).mean(),
             "own": c.own_weight * (kept - image[few]).abs().mean(),
             "own_gate": c.gate_weight * F.softplus(own_gate).mean(),
             "range": c.range_weight * F.relu(edited.abs() - 1).mean(),
@@ -319,6 +322,11 @@ def draw_wishes(batch: Batch, local_share: float) -> Wishes:
 def either(choice: Tensor, first: Tokens, second: Tokens) -> Tokens:
     """Captions of `first` where `choice` (B,) is True, elsewhere of `second`."""
     return Tokens(*(torch.where(choice[:, None], a, b) for a, b in zip(first, second, strict=True)))
+
+
+def rmse(x: Tensor, y: Tensor) -> Tensor:
+    """Root of the mean squared difference of each picture: (B, ...) and (B, ...) -> (B,); the slope at 0 is finite."""
+    return ((x - y).flatten(1).square().mean(1) + 1e-6).sqrt()
 
 
 def firm(logits: Tensor) -> Tensor:
