@@ -54,9 +54,9 @@ class TAGridConfig(Config):
     bound: float = Field(1.5, gt=0)  # largest coefficient
     own_share: float = Field(0.25, gt=0, le=1)  # of the batch that is also edited with its own caption; at least one
     local_share: float = Field(0.25, ge=0, le=1)  # of the targets are the own caption with one attribute altered
-    full_share: float = Field(0.5, ge=0, le=1)  # of the edits are trained at full strength, the others at any
+    full_share: float = Field(0.6, ge=0, le=1)  # of the edits are trained at full strength, the others at any
     match_scale: float = Field(0.7, gt=0)  # times the matching model's own inverse temperature
-    match_weight: float = 2.5
+    match_weight: float = 4.0
     keep_weight: float = 1.0  # of the mean absolute change
     budget: float = Field(0.3, gt=0)  # RMSE in [-1, 1] that an edit may cost at full strength, less in proportion
     budget_weight: float = 20.0  # of what it costs more
@@ -191,15 +191,14 @@ class TAGrid(Editing):
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Discriminator on photographs and edits, then the generator on everything listed at the top of this file."""
         c, image = self.config, batch.image
-        count, own_count = len(image), max(1, round(c.own_share * len(image)))
+        own_count = max(1, round(c.own_share * len(image)))
         wishes = draw_wishes(batch, c.local_share)
         with torch.no_grad():
             target = self._first.text(wishes.target)
             own = self._first.text(batch.text[:own_count])
         seen = self.see(image)
         mask_logits = self.generator.subject(seen)
-        strength = torch.rand(count, device=image.device)
-        strength = torch.where(torch.rand_like(strength) < c.full_share, 1.0, 0.15 + 0.85 * strength)
+        strength = self._strengths(image)
         grid, _ = self.generator.head(seen, target, strength)
         edited = self._render(image, grid, mask_logits)
 
@@ -211,7 +210,7 @@ class TAGrid(Editing):
             },
         )
         few = slice(0, own_count)
-        own_grid, own_gate = self.generator.head(seen[few], own, torch.ones_like(strength[few]))
+        own_grid, own_gate = self.generator.head(seen[few], own, strength[few])
         kept = self._render(image[few], own_grid, mask_logits[few])
         terms = {
             "match": c.match_weight * self._match(edited, wishes, batch),
@@ -233,6 +232,11 @@ class TAGrid(Editing):
         transform = slice_grid(grid, self.generator.guide(image))
         mask = firm(mask_logits).detach()  # it learns where the subject is, not what pays
         return image + mask * apply_affine(image, transform)
+
+    def _strengths(self, image: Tensor) -> Tensor:
+        """(B,) full strength for some of the pictures, any other for the rest."""
+        some = torch.rand(2, len(image), device=image.device)
+        return torch.where(some[0] < self.config.full_share, 1.0, 0.15 + 0.85 * some[1])
 
     def _match(self, edited: Tensor, wishes: Wishes, batch: Batch) -> Tensor:
         """Cross-entropy of the target among all captions, by one member, for a picture moved and noised."""
@@ -262,13 +266,13 @@ class TAGrid(Editing):
             text, own = self._first.text(drawn.target_text), self._first.text(drawn.text[half])
         seen = self.see(drawn.image)
         logits = self.generator.subject(seen)
-        full = drawn.image.new_ones(len(drawn.image))
-        grid, gate = self.generator.head(seen, text, full)
+        strength = self._strengths(drawn.image)
+        grid, gate = self.generator.head(seen, text, strength)
         edited = self._render(drawn.image, grid, logits)
-        error = edited - drawn.target
+        error = edited - torch.lerp(drawn.image, drawn.target, strength.view(-1, 1, 1, 1))
         inside = (error.square().mean(1, keepdim=True) * drawn.change).sum((1, 2, 3))
         inside = inside / drawn.change.sum((1, 2, 3)).clamp(min=10)
-        own_grid, own_gate = self.generator.head(seen[half], own, full[half])
+        own_grid, own_gate = self.generator.head(seen[half], own, strength[half])
         kept = self._render(drawn.image[half], own_grid, logits[half])
         change = F.adaptive_avg_pool2d(drawn.change, (gate.shape[-2], gate.shape[-1]))
         return {
