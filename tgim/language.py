@@ -149,14 +149,15 @@ def _tidy(words: str) -> str:
 
 def _without_counts(caption: str, vocabulary: Vocabulary, notes: list[str], *, instructed: bool) -> str:
     """Leave out counts of subjects and parts; those of a whole caption stay where the model has read such captions."""
-    phrase = not re.search(r"\b(?:is|are|has|have|with|that|which|on|in|of|this|the|these)\b", caption.lower())
+    phrase = re.fullmatch(rf"{_COUNT}(?: (?:{_SHADE}|{_COLOUR}|and))* {_NOUN}", caption.lower())
     subjects = BIRD | FLOWER
     pattern = re.compile(rf"\b({_COUNT})((?: \w+){{0,3}}? ({_NOUN}))\b", re.IGNORECASE)
 
     def drop(found: re.Match[str]) -> str:
         count, rest, noun = found.groups()
         notes.append(f"{found.group()!r} changes no number: models do not count")
-        first = not caption[: found.start()].strip()
+        plain = re.fullmatch(rf"(?: (?:{_SHADE}|{_COLOUR}|and))* {_NOUN}", rest.lower())
+        first = plain and not caption[: found.start()].strip()
         if instructed or phrase or not knows(vocabulary, count.lower()) or (first and noun.lower() in subjects):
             return str(rest.strip())
         return found.group()
