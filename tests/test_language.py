@@ -267,6 +267,11 @@ def test_counts_change_nothing_and_are_named(name, said, caption):
     assert understand(caption, EMBEDDED[name]).caption == caption
 
 
+def test_what_is_left_must_have_a_known_word():
+    with pytest.raises(TextError, match="none of the words in 'zzz'"):
+        understand("zzz, not red", EMBEDDED["birds"])
+
+
 def test_negation_without_a_colour_stays_but_is_named():
     said = "this flower has no visible stamen"
     assert understand(said, EMBEDDED["flowers"])[:2] == (
