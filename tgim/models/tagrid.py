@@ -54,9 +54,9 @@ class TAGridConfig(Config):
     bound: float = Field(1.5, gt=0)  # largest coefficient
     own_share: float = Field(0.25, gt=0, le=1)  # of the batch that is also edited with its own caption; at least one
     local_share: float = Field(0.25, ge=0, le=1)  # of the targets are the own caption with one attribute altered
-    full_share: float = Field(0.6, ge=0, le=1)  # of the edits are trained at full strength, the others at any
-    match_scale: float = Field(0.7, gt=0)  # times the matching model's own inverse temperature
-    match_weight: float = 4.0
+    full_share: float = Field(0.7, ge=0, le=1)  # of the edits are trained at full strength, the others at any
+    match_scale: float = Field(1.0, gt=0)  # times the matching model's own inverse temperature
+    match_weight: float = 3.0
     keep_weight: float = 1.0  # of the mean absolute change
     budget: float = Field(0.3, gt=0)  # RMSE in [-1, 1] that an edit may cost at full strength, less in proportion
     budget_weight: float = 20.0  # of what it costs more
