@@ -178,6 +178,29 @@ def test_photographs_of_a_batch_do_not_mix(model):
         assert_close(both[i : i + 1], alone, atol=1e-6, rtol=0)
 
 
+@torch.no_grad()
+def test_a_caption_that_fits_better_than_the_references_needs_no_edit(model, monkeypatch):
+    table = torch.zeros(64, 3)
+    table[:4, 1] = table[:32, 2] = 2.0  # none, 4 and 32 of 64 references fit the three captions better
+    monkeypatch.setattr(Member, "logits", lambda self, seen, read: table)
+    monkeypatch.setattr(Member, "pair_logits", lambda self, seen, read: torch.ones(3))
+    references, member = model.generator.references, model.matching.members[0]
+    assert references.need(member, None, None).tolist() == [1, 1, 1]  # nothing was ever seen
+    monkeypatch.setattr(references, "whole", torch.ones(64, 16))
+    assert_close(references.need(member, None, None), torch.tensor([0.0, 4 / 64 / 0.1, 1.0]))
+
+
+def test_training_pictures_become_references():
+    model, batch = model_of("tagrid", references=6), batch_of()
+    list(model.steps(batch))
+    code = model.matching.members[0].see(batch.image)
+    assert_close(model.generator.references.whole[:4], code.whole)
+    assert_close(model.generator.references.regions[:4], code.regions)
+    assert not model.generator.references.whole[4:].any()
+    list(model.steps(replace(batch, image=batch.image.flip(0))))
+    assert_close(model.generator.references.whole[4:], code.whole[:2])
+
+
 # The mask
 
 

@@ -18,7 +18,8 @@ Training needs no pairs (nothing is known about how a real photograph ought to l
 - drawn pictures, whose true edit is known, teach colour words and parts directly;
 - where the training data offer a guess at the subject (GrabCut), the mask is taught by it and by the drawn pictures.
 
-An edit differs from training's picture in one thing: the mask is refined by the photograph (`tgim.matting`).
+An edit differs from training's picture in two things: the mask is refined by the photograph (`tgim.matting`), and a
+caption that fits this picture better than it does nearly all references is true already: strength is taken back.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ from tgim.bilateral import apply_affine, look_up, roughness, slice_grid
 from tgim.data.batch import Batch, DrawnPairs
 from tgim.errors import CheckpointError
 from tgim.losses import known_cross_entropy
-from tgim.matching.late_interaction import LateInteraction, LateInteractionConfig, Member
+from tgim.matching.late_interaction import LateInteraction, LateInteractionConfig, Member, Seen
 from tgim.matting import subject_mask
 from tgim.model import Config, Editing, Terms
-from tgim.models.tagrid_head import Eyes, GridHead, Guide, Seen, SubjectMask, patch_discriminator
+from tgim.models.tagrid_head import Eyes, GridHead, Guide, References, SubjectMask, View, patch_discriminator
 from tgim.text import Tokens, Vocabulary
 
 
@@ -67,6 +68,7 @@ class TAGridConfig(Config):
     subject_weight: float = 2.0  # of the mask's cross-entropy
     gate_weight: float = 2.0  # of the cross-entropy of which cells change: known of drawn pairs and own captions
     drawn_weight: float = 10.0  # of the mean squared error on drawn pairs, where they change
+    references: int = Field(64, ge=1)  # pictures of the training data that tell how well a caption usually fits
     drawn_rest_weight: float = 12.0  # of the mean absolute error elsewhere, a share of the whole picture
 
 
@@ -101,6 +103,7 @@ class Generator(nn.Module):
         )
         self.subject = SubjectMask(config.width)
         self.guide = Guide()
+        self.references = References(config.references, encoder)
 
 
 class TAGrid(Editing):
@@ -144,22 +147,25 @@ class TAGrid(Editing):
 
     def plan(self, image: Tensor, text: Tokens, *, strength: float = 1.0) -> Plan:
         """Predict the edit of small pictures (B, 3, S, S) in [-1, 1]; `strength` 0 changes nothing, 1 is all of it."""
-        seen = self.see(image)
-        knob = image.new_full((len(image),), strength)
-        grid, _ = self.generator.head(seen, self._first.text(text), knob)
+        seen, code = self._see(image)
+        said = self._first.text(text)
+        need = self.generator.references.need(self._first, code, self._first.read_code(said))
+        grid, _ = self.generator.head(seen, said, strength * need)
         return Plan(grid, torch.sigmoid(self.generator.subject(seen)))
 
     def subject(self, image: Tensor) -> Tensor:
         """Probability (B, 1, S, S) that the subject is there, in small pictures (B, 3, S, S) in [-1, 1]."""
         return torch.sigmoid(self.generator.subject(self.see(image)))
 
-    def see(self, image: Tensor) -> Seen:
-        """All that an edit needs to know of small pictures (B, 3, S, S) in [-1, 1], whatever the caption."""
+    def see(self, image: Tensor) -> View:
+        """All that the head needs to know of small pictures (B, 3, S, S) in [-1, 1], whatever the caption."""
+        return self._see(image)[0]
+
+    def _see(self, image: Tensor) -> tuple[View, Seen]:
         with torch.no_grad():
             fine, coarse = self._first.maps(image)
-            whole = self._first.see_maps(coarse).whole
-        seen: Seen = self.generator.eyes(image, fine, coarse, whole)
-        return seen
+            code = self._first.see_maps(coarse)
+        return self.generator.eyes(image, fine, coarse, code.whole), code
 
     def recolour(self, image: Tensor, plan: Plan, *, strip: int = 256) -> Tensor:
         """Carry a plan out on photographs (B, 3, H, W) in [-1, 1] of any size; the same shape comes back, in [-1, 1].
@@ -196,7 +202,8 @@ class TAGrid(Editing):
         with torch.no_grad():
             target = self._first.text(wishes.target)
             own = self._first.text(batch.text[:own_count])
-        seen = self.see(image)
+        seen, code = self._see(image)
+        self.generator.references.remember(code)
         mask_logits = self.generator.subject(seen)
         strength = self._strengths(image)
         grid, _ = self.generator.head(seen, target, strength)
