@@ -26,6 +26,7 @@ from tgim.models.tagrid import (
     draw_wishes,
     known_cross_entropy,
     random_view,
+    rmse,
     roughness,
     slice_grid,
 )
@@ -128,6 +129,16 @@ def test_strength_is_asked_of_the_model_and_nought_changes_nothing(model):
     sizes = [c.abs().mean().item() for c in change]
     assert 0 < sizes[1] < sizes[2] < sizes[3]
     assert not torch.allclose(change[2], 0.5 * change[3], atol=1e-4)  # no mere blend
+
+
+@torch.no_grad()
+def test_strength_is_the_share_of_the_full_edits_cost(model):
+    batch = batch_of()
+    image = 0.5 * batch.image
+    seen = model.generator.subject(model.see(image))
+    cost = [rmse(model._render(image, model.plan(image, batch.text, strength=s).grid, seen), image) for s in (0.5, 1.0)]
+    assert (cost[0] <= 0.5 * cost[1] + 1e-3).all()
+    assert cost[0].min() > 0.01
 
 
 @torch.no_grad()

@@ -146,12 +146,21 @@ class TAGrid(Editing):
         return self
 
     def plan(self, image: Tensor, text: Tokens, *, strength: float = 1.0) -> Plan:
-        """Predict the edit of small pictures (B, 3, S, S) in [-1, 1]; `strength` 0 changes nothing, 1 is all of it."""
+        """Predict the edit of small pictures (B, 3, S, S) in [-1, 1].
+
+        `strength` is the share of the full edit's cost, as RMSE of the small picture: 0 changes nothing, 1 is all of it.
+        What is changed first at that cost, the model has learned.
+        """
         seen, code = self._see(image)
         said = self._first.text(text)
         need = self.generator.references.need(self._first, code, self._first.read_code(said))
-        grid, _ = self.generator.head(seen, said, strength * need)
-        return Plan(grid, torch.sigmoid(self.generator.subject(seen)))
+        grid, _ = self.generator.head(seen, said, need)
+        logits = self.generator.subject(seen)
+        if strength < 1:
+            weak, _ = self.generator.head(seen, said, strength * need)
+            cost, full = (rmse(self._render(image, each, logits), image) for each in (weak, grid))
+            grid = (strength * full / cost).clamp(max=1).view(-1, 1, 1, 1, 1) * weak
+        return Plan(grid, torch.sigmoid(logits))
 
     def subject(self, image: Tensor) -> Tensor:
         """Probability (B, 1, S, S) that the subject is there, in small pictures (B, 3, S, S) in [-1, 1]."""
