@@ -148,7 +148,7 @@ class TAGrid(Editing):
     def plan(self, image: Tensor, text: Tokens, *, strength: float = 1.0) -> Plan:
         """Predict the edit of small pictures (B, 3, S, S) in [-1, 1].
 
-        `strength` is the share of the full edit's cost, as RMSE of the small picture: 0 changes nothing, 1 is all of it.
+        `strength` is the share of the full edit's cost (RMSE of the small picture): 0 changes nothing, 1 is all of it.
         What is changed first at that cost, the model has learned.
         """
         seen, code = self._see(image)
