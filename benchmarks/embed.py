@@ -26,9 +26,10 @@ from tgim.reporting.results import interval, metric_label, written
 
 LIMITS = [
     "changes colours of the subject and its parts; no shapes, no stripes or spots, no background",
-    "place of a part is known to a sixteenth of the frame; colours of neighbouring parts may run into each other",
+    "colours of neighbouring parts may run into each other, and a part that is hidden or seen from behind is guessed",
     "made for one subject that fills a good part of the frame; name a --box where it does not",
-    "knows the words of its training captions; negation, counts and commands mean nothing to it",
+    "knows the words of its training captions; negation and counts mean nothing to it: `tgim edit` leaves them "
+    "out, with a warning, and reads commands as captions",
 ]
 LIMITS_OF_JUDGES = [
     "a ruler, not an eye: it often misses the caption of a real photograph, so read figures against that row",

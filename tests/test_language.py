@@ -168,6 +168,14 @@ def test_everyday_colour_words_fall_back_on_plain_ones(name, word):
     assert understood.unknown == {word: (used,)}
 
 
+@pytest.mark.parametrize(
+    ("word", "used"),
+    [("ears", "ear"), ("paw", "paws"), ("berries", "berry"), ("crimsons", "red"), ("bellys", "tummy"), ("ear", "")],
+)
+def test_the_other_number_of_a_word_stands_for_it(word, used):
+    assert neighbour(word, Vocabulary(["ear", "paws", "berry", "red", "tummy"] if used else ["red"])) == used
+
+
 def test_plain_colours_suffice_for_every_colour_word():
     plain = Vocabulary(each := listed("red orange yellow green blue purple pink brown white black gray"))
     lost = {word for word in EVERYDAY if not set(neighbour(word, plain).split()) & set(each)} - {*each, "grey"}
@@ -265,6 +273,11 @@ def test_counts_change_nothing_and_are_named(name, said, caption):
     assert understood.notes[0].endswith("models do not count")
     assert not understood.unknown
     assert understand(caption, EMBEDDED[name]).caption == caption
+
+
+def test_what_is_left_must_have_a_known_word():
+    with pytest.raises(TextError, match="none of the words in 'zzz'"):
+        understand("zzz, not red", EMBEDDED["birds"])
 
 
 def test_negation_without_a_colour_stays_but_is_named():

@@ -26,6 +26,7 @@ from tgim.models.tagrid import (
     draw_wishes,
     known_cross_entropy,
     random_view,
+    rmse,
     roughness,
     slice_grid,
 )
@@ -131,6 +132,16 @@ def test_strength_is_asked_of_the_model_and_nought_changes_nothing(model):
 
 
 @torch.no_grad()
+def test_strength_is_the_share_of_the_full_edits_cost(model):
+    batch = batch_of()
+    image = 0.5 * batch.image
+    seen = model.generator.subject(model.see(image))
+    cost = [rmse(model._render(image, model.plan(image, batch.text, strength=s).grid, seen), image) for s in (0.5, 1.0)]
+    assert (cost[0] <= 0.5 * cost[1] + 1e-3).all()
+    assert cost[0].min() > 0.01
+
+
+@torch.no_grad()
 def test_under_the_mask_an_edit_is_what_training_saw(model):
     image, plan = 0.5 * batch_of().image, plan_of(count=4, strong=0.1)
     everywhere = torch.ones(4, 1, 32, 32)
@@ -176,6 +187,29 @@ def test_photographs_of_a_batch_do_not_mix(model):
     for i in range(2):
         alone = model.recolour(photo[i : i + 1], Plan(plan.grid[i : i + 1], plan.subject[i : i + 1]))
         assert_close(both[i : i + 1], alone, atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_a_caption_that_fits_better_than_the_references_needs_no_edit(model, monkeypatch):
+    table = torch.zeros(64, 3)
+    table[:4, 1] = table[:32, 2] = 2.0  # none, 4 and 32 of 64 references fit the three captions better
+    monkeypatch.setattr(Member, "logits", lambda self, seen, read: table)
+    monkeypatch.setattr(Member, "pair_logits", lambda self, seen, read: torch.ones(3))
+    references, member = model.generator.references, model.matching.members[0]
+    assert references.need(member, None, None).tolist() == [1, 1, 1]  # nothing was ever seen
+    monkeypatch.setattr(references, "whole", torch.ones(64, 16))
+    assert_close(references.need(member, None, None), torch.tensor([0.0, 4 / 64 / 0.1, 1.0]))
+
+
+def test_training_pictures_become_references():
+    model, batch = model_of("tagrid", references=6), batch_of()
+    list(model.steps(batch))
+    code = model.matching.members[0].see(batch.image)
+    assert_close(model.generator.references.whole[:4], code.whole)
+    assert_close(model.generator.references.regions[:4], code.regions)
+    assert not model.generator.references.whole[4:].any()
+    list(model.steps(replace(batch, image=batch.image.flip(0))))
+    assert_close(model.generator.references.whole[4:], code.whole[:2])
 
 
 # The mask
@@ -235,7 +269,7 @@ def test_the_mask_is_taught_by_its_labels_alone():
 def test_terms_come_with_their_data():
     model, batch = model_of("tagrid"), batch_of()
     *_, (_, terms) = model.steps(type(batch)(batch.image, batch.text, batch.labels))
-    always = {"match", "keep", "own", "own_gate", "range", "smooth", "adversarial"}
+    always = {"match", "keep", "budget", "own", "own_gate", "range", "smooth", "adversarial"}
     assert terms.keys() == always
     *_, (_, terms) = model.steps(batch)
     assert terms.keys() == always | {
@@ -261,13 +295,13 @@ def test_match_takes_the_own_caption_as_a_negative_but_no_other_that_may_fit(mod
     monkeypatch.setattr(Member, "logits", lambda self, seen, read: table)
     monkeypatch.setattr(Member, "pair_logits", lambda self, seen, read: extra)
     loss = model._match(batch.image, Wishes(batch.text, batch.text, local, false), batch)
-    expected = 0.0
+    scale, expected = model.config.match_scale, 0.0
     for i in range(4):
         before = (i - 1) % 4
         wanted = labels[i] if local[i] else labels[before]
-        right = float(extra[i]) if local[i] else float(table[i, before])
-        row = [float(table[i, j]) for j in range(4) if j in (i, before) or labels[j] != wanted]
-        row += [float(extra[i])] if local[i] or false[i] else []
+        right = scale * float(extra[i] if local[i] else table[i, before])
+        row = [scale * float(table[i, j]) for j in range(4) if j in (i, before) or labels[j] != wanted]
+        row += [scale * float(extra[i])] if local[i] or false[i] else []
         expected += math.log(sum(map(math.exp, row))) - right
     assert loss.item() == pytest.approx(expected / 4, rel=1e-4)
 

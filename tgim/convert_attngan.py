@@ -95,10 +95,10 @@ def convert(
     ]
     if image_encoder is not None and seen is not None:
         parts.append(("image encoder", image_encoder, image_names(model), seen))
-    for i, (path, tensors) in enumerate(zip(judges, judged, strict=True)):
-        parts.append(("discriminator", path, discriminator_names(settings, i), tensors))
-    for part, path, names, tensors in parts:
-        load_part(model, names, tensors, path=path, what=f"AttnGAN {part}")
+    for i, (judge, tensors) in enumerate(zip(judges, judged, strict=True)):
+        parts.append(("discriminator", judge, discriminator_names(settings, i), tensors))
+    for part, file, names, tensors in parts:
+        load_part(model, names, tensors, path=file, what=f"AttnGAN {part}")
     card = {
         "title": f"attngan, converted from the authors' release ({Path(source).name})",
         "licence": "that of the release",

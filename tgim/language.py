@@ -67,25 +67,36 @@ def understand(text: str, vocabulary: Vocabulary, template: str = "{}") -> Under
     if not 0 < len(tokenize(said)) <= MAX_WORDS:
         vocabulary.check(said)
     notes: list[str] = []
-    caption = said
-    for _ in range(3):  # what is left of an instruction may be one again
-        before = caption
-        if is_instruction(caption):
-            caption = caption_of(caption, _subject(vocabulary, template), notes)
-        caption = _without_negation(caption, notes)
+    unknown: dict[str, tuple[str, ...]] = {}
+    caption, before = said, ""
+    for _ in range(2 * MAX_WORDS):  # what is left may be an instruction again; each round takes something away
         if caption == before:
             break
-    if caption != said and not tokenize(caption):
-        raise TextError(
-            f"text {said!r} names nothing that is to be seen (models know no negation and take nothing away); "
-            "describe the wanted picture, e.g. 'a red bird with black wings'"
-        )
-    unknown: dict[str, tuple[str, ...]] = {}
-    if not isinstance(vocabulary, Alphabet):
-        caption = _without_counts(caption, vocabulary, notes, instructed=caption != said)
-    replaced = _known_words(caption, vocabulary, notes, unknown)
-    vocabulary.check(replaced if any(word in vocabulary for word in tokenize(replaced)) else said)
-    return Understood(vocabulary.check(replaced), tuple(dict.fromkeys(notes)), unknown)
+        before = caption
+        caption = _once(caption, vocabulary, _subject(vocabulary, template), notes, unknown)
+        if caption != before and not tokenize(caption):
+            raise TextError(
+                f"text {said!r} names nothing that is to be seen (models know no negation and take nothing away); "
+                "describe the wanted picture, e.g. 'a red bird with black wings'"
+            )
+    if not isinstance(vocabulary, Alphabet) and not any(word in vocabulary for word in tokenize(caption)):
+        vocabulary.check(said)  # names what was said, where it has no known word either
+    return Understood(vocabulary.check(caption), tuple(dict.fromkeys(notes)), unknown)
+
+
+def _once(
+    text: str, vocabulary: Vocabulary, subject: str, notes: list[str], unknown: dict[str, tuple[str, ...]]
+) -> str:
+    """One round of `understand`; empty when nothing is left."""
+    caption = caption_of(text, subject, notes) if is_instruction(text) else text
+    caption = _without_negation(caption, notes)
+    if isinstance(vocabulary, Alphabet):
+        for character in vocabulary.unknown(caption):
+            notes.append(f"unknown character {character!r} is ignored")
+            unknown[character] = ()
+        return caption
+    caption = _without_counts(caption, vocabulary, notes, instructed=caption != text)
+    return _known_words(caption, vocabulary, notes, unknown)
 
 
 def _subject(vocabulary: Vocabulary, template: str) -> str:
@@ -97,7 +108,7 @@ def _subject(vocabulary: Vocabulary, template: str) -> str:
     ]
     if told:
         return told[0]
-    if isinstance(vocabulary, Alphabet) or not knows(vocabulary, "this has is a"):
+    if isinstance(vocabulary, Alphabet) or not knows(vocabulary, "this has"):
         return ""
     found = [word for word in vocabulary.words if word in ("bird", "flower")]
     return found[0] if found else ""
@@ -138,14 +149,15 @@ def _tidy(words: str) -> str:
 
 def _without_counts(caption: str, vocabulary: Vocabulary, notes: list[str], *, instructed: bool) -> str:
     """Leave out counts of subjects and parts; those of a whole caption stay where the model has read such captions."""
-    phrase = not re.search(r"\b(?:is|are|has|have|with|that|which|on|in|of|this|the|these)\b", caption.lower())
+    phrase = re.fullmatch(rf"{_COUNT}(?: (?:{_SHADE}|{_COLOUR}|and))* {_NOUN}", caption.lower())
     subjects = BIRD | FLOWER
     pattern = re.compile(rf"\b({_COUNT})((?: \w+){{0,3}}? ({_NOUN}))\b", re.IGNORECASE)
 
     def drop(found: re.Match[str]) -> str:
         count, rest, noun = found.groups()
         notes.append(f"{found.group()!r} changes no number: models do not count")
-        first = not caption[: found.start()].strip()
+        plain = re.fullmatch(rf"(?: (?:{_SHADE}|{_COLOUR}|and))* {_NOUN}", rest.lower())
+        first = plain and not caption[: found.start()].strip()
         if instructed or phrase or not knows(vocabulary, count.lower()) or (first and noun.lower() in subjects):
             return str(rest.strip())
         return found.group()
@@ -156,7 +168,7 @@ def _without_counts(caption: str, vocabulary: Vocabulary, notes: list[str], *, i
 def _known_words(caption: str, vocabulary: Vocabulary, notes: list[str], unknown: dict[str, tuple[str, ...]]) -> str:
     """Put known words for unknown ones; `notes` and `unknown` get a line for each."""
     for word, near in vocabulary.unknown(caption).items():
-        known = "" if isinstance(vocabulary, Alphabet) else neighbour(word, vocabulary)
+        known = neighbour(word, vocabulary)
         if not known:
             unknown[word] = near
             hint = f"; nearest known: {', '.join(near)}" if near else ""

@@ -121,7 +121,8 @@ class GatedResidual(nn.Module):
         self.body = nn.Sequential(*gated(channels, channels), *mix(channels, channels)[:2])
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+        refined: Tensor = x + self.body(x)
+        return refined
 
 
 class RowNorm(nn.BatchNorm1d):

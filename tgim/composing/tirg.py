@@ -36,7 +36,8 @@ class GatedSum(nn.Module):
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
         both = torch.cat([image, text], 1)
         kept = torch.sigmoid(self.gate(both)) * image
-        return self.gate_weight * kept + self.residual_weight * self.residual(both)
+        composed: Tensor = self.gate_weight * kept + self.residual_weight * self.residual(both)
+        return composed
 
 
 class TIRG(Composer):

@@ -54,7 +54,7 @@ def in_scenes(image: Tensor, others: Tensor, size: int, source: np.random.Genera
         padding_mode="reflection",
         align_corners=False,
     )
-    picture, reserve, ground, soft = sampled.split([image.shape[1], 1, 3, 3], 1)
+    picture, reserve, ground, soft = torch.split(sampled, [image.shape[1], 1, 3, 3], 1)
     scene = torch.lerp(ground, soft, (inside.clamp(min=0) * (2 - detail[:, None])).clamp(max=1))
 
     far = F.grid_sample(

@@ -35,7 +35,8 @@ from tgim.text import Tokens
 
 CHUNK = 64  # pictures that are edited, or looked at, at a time: part of what makes figures repeat to the last digit
 APART = {
-    "evaluation", "reporting", "metrics", "stages", "cli.py", "cli_eval.py", "ranking.py", "card.py", "jobs.py", "train.py",
+    "evaluation", "reporting", "metrics", "stages",
+    "cli.py", "cli_eval.py", "ranking.py", "card.py", "jobs.py", "train.py",
 }  # fmt: skip
 Progress = Callable[[str, int, int], None]  # (what, done, total)
 

@@ -13,6 +13,7 @@ from tgim import checkpoint
 from tgim.editor import Editor
 from tgim.evaluation.records import Kind
 from tgim.images import from_uint8, to_uint8
+from tgim.models.tagrid import TAGrid
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +49,13 @@ class Contender(Protocol):
 
 
 class ModelContender:
-    """An editor under test. Its own strength is a blend with the photograph, so the bench may do the blending."""
+    """An editor under test. Where its strength is a blend with the photograph, the bench may do the blending."""
 
     kind: Kind = "model"
-    has_strength = False
 
     def __init__(self, editor: Editor, *, name: str, checkpoint: str | None) -> None:
         self.editor, self.name, self.checkpoint = editor, name, checkpoint
+        self.has_strength = isinstance(editor.model, TAGrid)
 
     @classmethod
     def open(cls, source: str | Path, *, device: str = "cpu") -> ModelContender:
@@ -66,11 +67,11 @@ class ModelContender:
         )
 
     def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
-        """Full edits, whatever `strength` says; a picture whose caption has no known word stays as it is."""
+        """Edits, full ones unless it `has_strength`; a picture whose caption has no known word stays as it is."""
         strange = sum(not self.editor.knows(caption) for caption in captions)
         if strange:
             log.info("%s: %d of %d captions have no known word; unedited", self.name, strange, len(captions))
-        return quantised(self.editor.edit_batch(pictures, captions))
+        return quantised(self.editor.edit_batch(pictures, captions, strength=strength if self.has_strength else 1.0))
 
 
 def quantised(pictures: Tensor) -> Tensor:

@@ -114,7 +114,10 @@ class Member(nn.Module):
 
     def read(self, tokens: Tokens) -> Read:
         """Code of captions."""
-        code: TextCode = self.text(tokens)
+        return self.read_code(self.text(tokens))
+
+    def read_code(self, code: TextCode) -> Read:
+        """Code of captions from what the text encoder makes of them."""
         worth = self.weigh(code.words).float().squeeze(-1).masked_fill(~code.mask, -1e4)
         return Read(code.sentence, F.normalize(self.word(code.words).float(), dim=-1), worth.softmax(-1))
 

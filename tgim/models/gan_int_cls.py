@@ -261,7 +261,7 @@ class GanIntCls(Generating):
         return code.sentence
 
     def _noise(self, count: int) -> Tensor:
-        return torch.randn(count, self.noise_size, device=self.generator.compress[0].weight.device)
+        return torch.randn(count, self.noise_size, device=next(self.generator.parameters()).device)
 
 
 def doubled(width: int, side: int) -> list[int]:

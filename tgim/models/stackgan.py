@@ -249,7 +249,8 @@ class StackGAN2(Generating):
         sentence = self.first.read(text)
         eps: list[Tensor | None] = [None, None]
         if variation is not None:
-            eps = list(variation.split([self.config.first.condition_size, self.config.condition_size], 1))
+            first = self.config.first.condition_size
+            eps = [variation[:, :first], variation[:, first:]]
         return self.first.augment(sentence, eps[0]).sample, self.generator.augment(sentence, eps[1]).sample
 
     def generate_from(self, condition: Codes, noise: Tensor) -> Tensor:

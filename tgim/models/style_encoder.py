@@ -79,7 +79,7 @@ class StyleEncoder(Editing):
             header = generator_header(config.generator)
             system, sizes = header["name"], header["config"]
         kind = generating(system, source=f"model.system {system!r}")
-        drawer = kind(kind.Config(**sizes or {}), vocabulary_size=vocabulary_size)  # type: ignore[call-arg]
+        drawer = kind(kind.Config(**sizes or {}), vocabulary_size=vocabulary_size)
         self.generator = for_drawing(drawer)
         sizes = drawer.config.model_dump(mode="json")
         self.config = config.model_copy(update={"system": system, "sizes": sizes})

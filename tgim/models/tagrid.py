@@ -12,13 +12,14 @@ Training needs no pairs (nothing is known about how a real photograph ought to l
 - a frozen matching model of words and regions must find the target caption in the edited picture, against the captions
   of the batch, the picture's own among them. The target is another picture's caption, and then the same made false by
   one attribute is a negative, too; or it is the own caption with one attribute altered;
-- strength is an input: training samples it, and what a weak edit changes costs more;
+- strength is an input: training samples it, and it says how much of the picture's colours an edit may cost (RMSE);
 - with its own caption a picture stays what it is;
 - a small patch discriminator keeps colours plausible, a penalty keeps them inside the range;
 - drawn pictures, whose true edit is known, teach colour words and parts directly;
 - where the training data offer a guess at the subject (GrabCut), the mask is taught by it and by the drawn pictures.
 
-An edit differs from training's picture in one thing: the mask is refined by the photograph (`tgim.matting`).
+An edit differs from training's picture in two things: the mask is refined by the photograph (`tgim.matting`), and a
+caption that fits this picture better than it does nearly all references is true already: strength is taken back.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ from tgim.bilateral import apply_affine, look_up, roughness, slice_grid
 from tgim.data.batch import Batch, DrawnPairs
 from tgim.errors import CheckpointError
 from tgim.losses import known_cross_entropy
-from tgim.matching.late_interaction import LateInteraction, LateInteractionConfig, Member
+from tgim.matching.late_interaction import LateInteraction, LateInteractionConfig, Member, Seen
 from tgim.matting import subject_mask
 from tgim.model import Codes, Config, Editing, Terms
-from tgim.models.tagrid_head import Eyes, GridHead, Guide, Seen, SubjectMask, patch_discriminator
+from tgim.models.tagrid_head import Eyes, GridHead, Guide, References, SubjectMask, View, patch_discriminator
 from tgim.text import TextCode, Tokens, Vocabulary
 
 
@@ -54,10 +55,12 @@ class TAGridConfig(Config):
     bound: float = Field(1.5, gt=0)  # largest coefficient
     own_share: float = Field(0.25, gt=0, le=1)  # of the batch that is also edited with its own caption; at least one
     local_share: float = Field(0.25, ge=0, le=1)  # of the targets are the own caption with one attribute altered
-    full_share: float = Field(0.5, ge=0, le=1)  # of the edits are trained at full strength, the others at any
-    match_scale: float = Field(0.5, gt=0)  # times the matching model's own inverse temperature
-    match_weight: float = 1.5
-    keep_weight: float = 1.5  # of the mean absolute change, over the strength
+    full_share: float = Field(0.7, ge=0, le=1)  # of the edits are trained at full strength, the others at any
+    match_scale: float = Field(1.0, gt=0)  # times the matching model's own inverse temperature
+    match_weight: float = 3.0
+    keep_weight: float = 1.0  # of the mean absolute change
+    budget: float = Field(0.3, gt=0)  # RMSE in [-1, 1] that an edit may cost at full strength, less in proportion
+    budget_weight: float = 20.0  # of what it costs more
     own_weight: float = 12.0  # of the mean absolute change under the own caption
     range_weight: float = 10.0  # of the overshoot beyond [-1, 1]
     smooth_weight: float = 0.1  # of the difference of neighbouring cells
@@ -65,6 +68,7 @@ class TAGridConfig(Config):
     subject_weight: float = 2.0  # of the mask's cross-entropy
     gate_weight: float = 2.0  # of the cross-entropy of which cells change: known of drawn pairs and own captions
     drawn_weight: float = 10.0  # of the mean squared error on drawn pairs, where they change
+    references: int = Field(64, ge=1)  # pictures of the training data that tell how well a caption usually fits
     drawn_rest_weight: float = 12.0  # of the mean absolute error elsewhere, a share of the whole picture
 
 
@@ -99,6 +103,7 @@ class Generator(nn.Module):
         )
         self.subject = SubjectMask(config.width)
         self.guide = Guide()
+        self.references = References(config.references, encoder)
 
 
 class TAGrid(Editing):
@@ -141,7 +146,11 @@ class TAGrid(Editing):
         return self
 
     def plan(self, image: Tensor, text: Tokens, *, strength: float = 1.0) -> Plan:
-        """Predict the edit of small pictures (B, 3, S, S) in [-1, 1]; `strength` 0 changes nothing, 1 is all of it."""
+        """Predict the edit of small pictures (B, 3, S, S) in [-1, 1].
+
+        `strength` is the share of the full edit's cost (RMSE of the small picture): 0 changes nothing, 1 is all of it.
+        What is changed first at that cost, the model has learned.
+        """
         return self.plan_from(image, self.condition(text), strength=strength)
 
     def condition(self, text: Tokens) -> Codes:
@@ -150,21 +159,30 @@ class TAGrid(Editing):
 
     def plan_from(self, image: Tensor, condition: Codes, *, strength: float = 1.0) -> Plan:
         """`plan` by what `condition` gave of captions."""
-        seen, knob = self.see(image), image.new_full((len(image),), strength)
-        grid, _ = self.generator.head(seen, TextCode(*condition), knob)
-        return Plan(grid, torch.sigmoid(self.generator.subject(seen)))
+        seen, code = self._see(image)
+        said = TextCode(*condition)
+        need = self.generator.references.need(self._first, code, self._first.read_code(said))
+        grid, _ = self.generator.head(seen, said, need)
+        logits = self.generator.subject(seen)
+        if strength < 1:
+            weak, _ = self.generator.head(seen, said, strength * need)
+            cost, full = (rmse(self._render(image, each, logits), image) for each in (weak, grid))
+            grid = (strength * full / cost).clamp(max=1).view(-1, 1, 1, 1, 1) * weak
+        return Plan(grid, torch.sigmoid(logits))
 
     def subject(self, image: Tensor) -> Tensor:
         """Probability (B, 1, S, S) that the subject is there, in small pictures (B, 3, S, S) in [-1, 1]."""
         return torch.sigmoid(self.generator.subject(self.see(image)))
 
-    def see(self, image: Tensor) -> Seen:
-        """All that an edit needs to know of small pictures (B, 3, S, S) in [-1, 1], whatever the caption."""
+    def see(self, image: Tensor) -> View:
+        """All that the head needs to know of small pictures (B, 3, S, S) in [-1, 1], whatever the caption."""
+        return self._see(image)[0]
+
+    def _see(self, image: Tensor) -> tuple[View, Seen]:
         with torch.no_grad():
             fine, coarse = self._first.maps(image)
-            whole = self._first.see_maps(coarse).whole
-        seen: Seen = self.generator.eyes(image, fine, coarse, whole)
-        return seen
+            code = self._first.see_maps(coarse)
+        return self.generator.eyes(image, fine, coarse, code.whole), code
 
     def recolour(self, image: Tensor, plan: Plan, *, strip: int = 256) -> Tensor:
         """Carry a plan out on photographs (B, 3, H, W) in [-1, 1] of any size; the same shape comes back, in [-1, 1].
@@ -196,15 +214,15 @@ class TAGrid(Editing):
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Discriminator on photographs and edits, then the generator on everything listed at the top of this file."""
         c, image = self.config, batch.image
-        count, own_count = len(image), max(1, round(c.own_share * len(image)))
+        own_count = max(1, round(c.own_share * len(image)))
         wishes = draw_wishes(batch, c.local_share)
         with torch.no_grad():
             target = self._first.text(wishes.target)
             own = self._first.text(batch.text[:own_count])
-        seen = self.see(image)
+        seen, code = self._see(image)
+        self.generator.references.remember(code)
         mask_logits = self.generator.subject(seen)
-        strength = torch.rand(count, device=image.device)
-        strength = torch.where(torch.rand_like(strength) < c.full_share, 1.0, 0.15 + 0.85 * strength)
+        strength = self._strengths(image)
         grid, _ = self.generator.head(seen, target, strength)
         edited = self._render(image, grid, mask_logits)
 
@@ -216,11 +234,12 @@ class TAGrid(Editing):
             },
         )
         few = slice(0, own_count)
-        own_grid, own_gate = self.generator.head(seen[few], own, torch.ones_like(strength[few]))
+        own_grid, own_gate = self.generator.head(seen[few], own, strength[few])
         kept = self._render(image[few], own_grid, mask_logits[few])
         terms = {
             "match": c.match_weight * self._match(edited, wishes, batch),
-            "keep": c.keep_weight * ((edited - image).abs().mean((1, 2, 3)) / strength).mean(),
+            "keep": c.keep_weight * (edited - image).abs().mean(),
+            "budget": c.budget_weight * F.relu(rmse(edited, image) - c.budget * strength).mean(),
             "own": c.own_weight * (kept - image[few]).abs().mean(),
             "own_gate": c.gate_weight * F.softplus(own_gate).mean(),
             "range": c.range_weight * F.relu(edited.abs() - 1).mean(),
@@ -237,6 +256,11 @@ class TAGrid(Editing):
         transform = slice_grid(grid, self.generator.guide(image))
         mask = firm(mask_logits).detach()  # it learns where the subject is, not what pays
         return image + mask * apply_affine(image, transform)
+
+    def _strengths(self, image: Tensor) -> Tensor:
+        """(B,) full strength for some of the pictures, any other for the rest."""
+        some = torch.rand(2, len(image), device=image.device)
+        return torch.where(some[0] < self.config.full_share, 1.0, 0.15 + 0.85 * some[1])
 
     def _match(self, edited: Tensor, wishes: Wishes, batch: Batch) -> Tensor:
         """Cross-entropy of the target among all captions, by one member, for a picture moved and noised."""
@@ -266,13 +290,13 @@ class TAGrid(Editing):
             text, own = self._first.text(drawn.target_text), self._first.text(drawn.text[half])
         seen = self.see(drawn.image)
         logits = self.generator.subject(seen)
-        full = drawn.image.new_ones(len(drawn.image))
-        grid, gate = self.generator.head(seen, text, full)
+        strength = self._strengths(drawn.image)
+        grid, gate = self.generator.head(seen, text, strength)
         edited = self._render(drawn.image, grid, logits)
-        error = edited - drawn.target
+        error = edited - torch.lerp(drawn.image, drawn.target, strength.view(-1, 1, 1, 1))
         inside = (error.square().mean(1, keepdim=True) * drawn.change).sum((1, 2, 3))
         inside = inside / drawn.change.sum((1, 2, 3)).clamp(min=10)
-        own_grid, own_gate = self.generator.head(seen[half], own, full[half])
+        own_grid, own_gate = self.generator.head(seen[half], own, strength[half])
         kept = self._render(drawn.image[half], own_grid, logits[half])
         change = F.adaptive_avg_pool2d(drawn.change, (gate.shape[-2], gate.shape[-1]))
         return {
@@ -326,6 +350,11 @@ def draw_wishes(batch: Batch, local_share: float) -> Wishes:
 def either(choice: Tensor, first: Tokens, second: Tokens) -> Tokens:
     """Captions of `first` where `choice` (B,) is True, elsewhere of `second`."""
     return Tokens(*(torch.where(choice[:, None], a, b) for a, b in zip(first, second, strict=True)))
+
+
+def rmse(x: Tensor, y: Tensor) -> Tensor:
+    """Root of the mean squared difference of each picture: (B, ...) and (B, ...) -> (B,); the slope at 0 is finite."""
+    return ((x - y).flatten(1).square().mean(1) + 1e-6).sqrt()
 
 
 def firm(logits: Tensor) -> Tensor:

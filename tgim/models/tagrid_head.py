@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from tgim.matching.late_interaction import LateInteractionConfig, Member, Read, Seen
 from tgim.text import TextCode
 
+FITS = 0.1  # share of the references that may fit a caption better before it counts as quite untrue of a picture
 
-class Seen(NamedTuple):
+
+class View(NamedTuple):
     """A picture at four resolutions, and as a whole: all that does not depend on a caption."""
 
     full: Tensor  # (B, W/4, S, S)
@@ -23,12 +26,12 @@ class Seen(NamedTuple):
     quarter: Tensor  # (B, W, S/4, S/4), joined with what the matching model sees
     whole: Tensor  # (B, D) the matching model's embedding, unit length
 
-    def __getitem__(self, rows: object) -> Seen:  # type: ignore[override]
-        return Seen(*(part[rows] for part in tuple(self)))  # type: ignore[index]
+    def __getitem__(self, rows: object) -> View:  # type: ignore[override]
+        return View(*(part[rows] for part in tuple(self)))  # type: ignore[index]
 
 
 class Eyes(nn.Module):
-    """Pictures and the matching model's maps of them to a `Seen`."""
+    """Pictures and the matching model's maps of them to a `View`."""
 
     def __init__(self, width: int, fine: int, coarse: int) -> None:
         super().__init__()
@@ -37,13 +40,13 @@ class Eyes(nn.Module):
         self.at_quarter = nn.Sequential(nn.Conv2d(width // 2, width, 4, stride=2, padding=1), Mix(width))
         self.join = nn.Conv2d(width + fine + coarse, width, 1)
 
-    def forward(self, image: Tensor, fine: Tensor, coarse: Tensor, whole: Tensor) -> Seen:
+    def forward(self, image: Tensor, fine: Tensor, coarse: Tensor, whole: Tensor) -> View:
         """`image` (B, 3, S, S), maps (B, fine, S/4, S/4) and (B, coarse, S/8, S/8), `whole` (B, D)."""
         full = self.at_full(image)
         half = self.at_half(full)
         own = self.at_quarter(half)
         upper = F.interpolate(coarse, fine.shape[-2:], mode="bilinear", align_corners=False)
-        return Seen(full, half, self.join(torch.cat([own, fine, upper], 1)), whole)
+        return View(full, half, self.join(torch.cat([own, fine, upper], 1)), whole)
 
 
 class Mix(nn.Module):
@@ -116,7 +119,7 @@ class GridHead(nn.Module):
         nn.init.zeros_(self.leave[-1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.leave[-1].bias)  # type: ignore[arg-type]
 
-    def forward(self, seen: Seen, text: TextCode, strength: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, seen: View, text: TextCode, strength: Tensor) -> tuple[Tensor, Tensor]:
         """The grid, and logits (B, 1, G, G) of whether a cell is to change at all; `strength` (B,) in [0, 1]."""
         said = text.sentence
         knob = torch.stack([2 * strength - 1, (2 * strength - 1) ** 2], 1)
@@ -131,6 +134,31 @@ class GridHead(nn.Module):
         return size * torch.tanh(0.5 * change), gate
 
 
+class References(nn.Module):
+    """The matching model's code of the latest training pictures: they tell how well a caption usually fits."""
+
+    whole: Tensor  # (R, D)
+    regions: Tensor  # (R, K, places)
+
+    def __init__(self, count: int, encoder: LateInteractionConfig) -> None:
+        super().__init__()
+        places = (encoder.image_size // 8) ** 2
+        self.register_buffer("whole", torch.zeros(count, encoder.embedding_size))
+        self.register_buffer("regions", torch.zeros(count, encoder.match_size, places))
+
+    @torch.no_grad()
+    def remember(self, code: Seen) -> None:
+        """Take new pictures for the oldest ones."""
+        for buffer, new in zip((self.whole, self.regions), code, strict=True):
+            buffer.copy_(torch.cat([new.to(buffer), buffer])[: len(buffer)])
+
+    def need(self, member: Member, image: Seen, text: Read) -> Tensor:
+        """How much of an edit pictures need, (B,): 0 when the caption fits each better than all references, up to 1."""
+        better = member.logits(Seen(self.whole, self.regions), text) > member.pair_logits(image, text)  # (R, B)
+        share = better.float().mean(0) / FITS
+        return share.clamp(max=1) if self.whole.any() else torch.ones_like(share)
+
+
 class SubjectMask(nn.Module):
     """Where the subject is: logits (B, 1, S, S); knows nothing of the caption."""
 
@@ -142,7 +170,7 @@ class SubjectMask(nn.Module):
             nn.Conv2d(width // 2, width // 4, 3, padding=1), nn.SiLU(), nn.Conv2d(width // 4, 1, 1)
         )
 
-    def forward(self, seen: Seen) -> Tensor:
+    def forward(self, seen: View) -> Tensor:
         deep = F.interpolate(self.deep(seen.quarter), scale_factor=2.0, mode="bilinear", align_corners=False)
         half = self.at_half(torch.cat([deep, seen.half], 1))
         half = F.interpolate(half, scale_factor=2.0, mode="bilinear", align_corners=False)
