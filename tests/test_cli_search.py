@@ -156,7 +156,7 @@ def test_unknown_words_are_named(photos, tirg):
 
 
 BAD = {
-    "no such folder": (["nowhere", "--image", "photos/0.png", "--text", TEXT], "nowhere is not there"),
+    "no such folder": (["nowhere", "--image", "photos/0.png", "--text", TEXT], "nowhere cannot be listed"),
     "no picture in the folder": (["empty", "--image", "photos/0.png", "--text", TEXT], "no picture"),
     "no other picture": (["alone", "--image", "alone/0.png", "--text", TEXT], "no picture to search among"),
     "no such image": (["photos", "--image", "gone.png", "--text", TEXT], "gone.png is not there"),

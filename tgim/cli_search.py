@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from tgim.cli import FILE, as_json, main, say, warn
-from tgim.cli_eval import find_pictures
 from tgim.errors import UserError
 
 TRAIN = "tgim train recipes/compose_tirg_synthetic.yaml"
@@ -45,12 +44,13 @@ def search(folder: Path, image: Path, text: str, model: str, top: int, device: s
 
     from tgim.editor import UnknownWordWarning
     from tgim.environment import pick_device
+    from tgim.images import list_images
     from tgim.search import SUM, open_searching
     from tgim.search import search as find
 
     if not image.is_file():
         raise UserError(f"{image} is {'not a file' if image.exists() else 'not there'}; give --image a picture")
-    pictures = find_pictures([folder])
+    pictures = list_images(folder)
     chosen = pick_device(device)
     source = open_searching(model, device=chosen)
     with warnings.catch_warnings(), tqdm(total=len(pictures), unit="picture", disable=None, leave=False) as bar:
