@@ -53,7 +53,7 @@ class Drawer(Generating):
         return pixels.view(-1, 3, self.config.image_size, self.config.image_size)
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        raise NotImplementedError
+        raise NotImplementedError  # a stand-in that is never trained
 
 
 @pytest.fixture
