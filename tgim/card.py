@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import sys
 from pathlib import Path
 from typing import Any
 
-from tgim import checkpoint
+from tgim import checkpoint, registry
 
 
 def model_card(name_or_path: str | Path) -> dict[str, Any]:
@@ -50,10 +49,10 @@ def list_all() -> dict[str, dict[str, str]]:
     for name in checkpoint.list_embedded():
         card = model_card(name)
         embedded[name] = f"{card['role']}: {card['card'].get('title', card['system'])} ({card['megabytes']} MiB)"
-    systems = {}
-    for kind, (module, table) in checkpoint.REGISTRIES.items():
-        known = getattr(importlib.import_module(module), table)
-        systems[kind] = {name: f"{checkpoint.role(model)}: {_headline(model)}" for name, model in known.items()}
+    systems = {
+        kind: {name: f"{registry.role(model)}: {_headline(model)}" for name, model in registry.systems(kind).items()}
+        for kind in registry.REGISTRIES
+    }
     return {
         "models": embedded,
         "systems": systems["editor"],

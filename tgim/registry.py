@@ -1,0 +1,49 @@
+"""Systems by name: which class a checkpoint or a recipe means, and what models of that class do."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tgim.model import Model
+
+ROLES = {"editor": "editor", "matcher": "matching model", "composer": "composing model"}
+REGISTRIES = {
+    "editor": ("tgim.models", "MODELS"),
+    "matcher": ("tgim.matching", "MATCHERS"),
+    "composer": ("tgim.composing", "COMPOSERS"),
+}
+
+
+def systems(kind: str) -> Mapping[str, type[Model]]:
+    """The registered systems of a kind (a key of `REGISTRIES`), by name."""
+    module, table = REGISTRIES[kind]
+    found: Mapping[str, type[Model]] = getattr(importlib.import_module(module), table)
+    return found
+
+
+def find_model(name: str, *, kind: str | None = None) -> tuple[str, type[Model]]:
+    """The kind and the class of a model by its name; only those of `kind` are looked at where it is given.
+
+    Raises:
+        KeyError: no such name; its argument lists the known ones.
+    """
+    known: list[str] = []
+    for each in REGISTRIES if kind is None else (kind,):
+        if name in systems(each):
+            return each, systems(each)[name]
+        known += systems(each)
+    raise KeyError(known)
+
+
+def role(model_class: type[Model]) -> str:
+    """What models of a class do, in a word or two: "editor", "generator", "matching model" or "composing model"."""
+    from tgim.model import Composing, Generating, Matching
+
+    if issubclass(model_class, Generating):
+        return "generator"
+    if issubclass(model_class, Composing):
+        return ROLES["composer"]
+    return "matching model" if issubclass(model_class, Matching) else "editor"

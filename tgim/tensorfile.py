@@ -1,0 +1,119 @@
+"""The safetensors file under a checkpoint: written whole or not at all, and distrusted when it is read.
+
+Headers are read without torch, so that listing and describing checkpoints is quick; nothing here unpickles.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tgim.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MAX_HEADER = 100_000_000  # bytes, the limit of the safetensors format itself
+SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}  # bytes
+
+
+def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Path:
+    """Write tensors and one JSON object in `metadata` to `path`, by renaming a finished file.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    own = {
+        name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()
+    }  # no shared memory
+    strings = {key: json.dumps(value, sort_keys=True, separators=(",", ":")) for key, value in metadata.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _replacing(path) as temporary:
+            save_file(own, str(temporary), metadata=strings)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written: {error.strerror or error}") from None
+    return path
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its name at the end, or vanishes after an error."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, on the CPU; CheckpointError when it is broken."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from None
+
+
+def read_metadata(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Names, types and shapes of the tensors of a safetensors file, and its metadata; no tensor is read.
+
+    Raises:
+        CheckpointError: missing, empty, truncated, of another format, or inconsistent in itself.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            if start[:2] == b"PK" or start[:2] in (b"\x80\x02", b"\x80\x04"):
+                raise CheckpointError(
+                    f"{path} is a pickled PyTorch file, which is not loaded; convert it: tgim convert"
+                )
+            if size < 8 or length > MAX_HEADER or length < 2:
+                what = "empty" if size == 0 else "not a safetensors file"
+                raise CheckpointError(f"{path} is {what}; expected a checkpoint written by tgim train")
+            if 8 + length > size:
+                raise CheckpointError(f"{path} is truncated or not a safetensors file; get the file again")
+            text = file.read(length)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is not there; give the path of a checkpoint or an embedded name") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        header = json.loads(text)
+        metadata = {str(key): str(value) for key, value in header.pop("__metadata__", {}).items()}
+        tensors, end = {}, 0
+        for name, entry in header.items():
+            first, last = entry["data_offsets"]
+            shape = [int(n) for n in entry["shape"]]
+            if last - first != math.prod(shape) * SIZES[entry["dtype"]] or min([first, *shape]) < 0:
+                raise ValueError(name)
+            tensors[name] = {"dtype": str(entry["dtype"]), "shape": shape}
+            end = max(end, last)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise CheckpointError(
+            f"{path} is not a safetensors file; expected a checkpoint written by tgim train"
+        ) from None
+    if 8 + length + end != size:
+        raise CheckpointError(f"{path} has {size} bytes, expected {8 + length + end}; it is truncated, get it again")
+    return tensors, metadata
