@@ -5,7 +5,7 @@ Shapes: B batch, C channels, H W pixels, E text width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -61,13 +61,21 @@ class ConditioningAugmentation(nn.Module):
         return Condition(sample, mean, log_var)
 
     def noise(self, count: int, *, generator: torch.Generator | None = None) -> Tensor:
-        """Standard normal `eps` (count, C), drawn on the CPU, so that a seed means the same on every device."""
-        return torch.randn(count, self.size, generator=generator).to(self.linear.weight.device)
+        """Standard normal `eps` (count, C), see `normal`."""
+        return normal(count, self.size, like=self.linear.weight, generator=generator)
 
     def _activate(self, x: Tensor) -> Tensor:
         if self.gate == "glu":
             return F.glu(x, 1)
         return F.relu(x) if self.gate == "relu" else F.leaky_relu(x, SLOPE)
+
+
+def normal(count: int, size: int, *, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Standard normal noise (count, size) for the device of `like`.
+
+    It is drawn on the CPU, so that a seed means the same on every device.
+    """
+    return torch.randn(count, size, generator=generator).to(like.device)
 
 
 class Residual(nn.Module):
@@ -90,6 +98,19 @@ def mix(inputs: int, outputs: int, *, kernel: int = 3, activation: nn.Module | N
     """3x3 (or 1x1) convolution, batch normalisation, activation (ReLU): (B, inputs, H, W) -> (B, outputs, H, W)."""
     convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), activation or nn.ReLU())
+
+
+def bottleneck(channels: int, *, activation: nn.Module) -> nn.Sequential:
+    """1x1, 3x3 and 3x3 convolutions by way of a quarter of the channels: (B, C, H, W) -> the same.
+
+    For one side of a skip: nothing is activated after the last normalisation, which the sum is to follow.
+    """
+    narrow = max(1, channels // 4)
+    return nn.Sequential(
+        mix(channels, narrow, kernel=1, activation=activation),
+        mix(narrow, narrow, activation=activation),
+        mix(narrow, channels, activation=nn.Identity()),
+    )
 
 
 def down(inputs: int, outputs: int, *, activation: nn.Module | None = None) -> nn.Sequential:
@@ -209,6 +230,22 @@ class JointDiscriminator(nn.Module):
             raise ValueError("this discriminator has no head for pictures alone; build it with alone=True")
         logits: Tensor = self.single(seen)
         return logits.flatten().float()
+
+
+class JointDiscriminators(nn.ModuleList):
+    """A `JointDiscriminator` for each size of picture, one network for the loop.
+
+    Their losses share no weight, so that the sum of all trains them as apart. `sides` are the sizes in pixels; see
+    `JointDiscriminator` for the other arguments.
+    """
+
+    def __init__(
+        self, sides: Iterable[int], width: int, condition_size: int, *, alone: bool = True, before: bool = False
+    ) -> None:
+        super().__init__(JointDiscriminator(side, width, condition_size, alone=alone, before=before) for side in sides)
+
+    def __iter__(self) -> Iterator[JointDiscriminator]:
+        return (judge for judge in super().__iter__() if isinstance(judge, JointDiscriminator))
 
 
 def init_adversarial(module: nn.Module) -> None:

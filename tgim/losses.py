@@ -24,6 +24,15 @@ def real_fake(logits: Tensor, real: bool) -> Tensor:
     return F.softplus(-logits if real else logits).mean()
 
 
+def fake_where(logits: Tensor, known: Tensor) -> Tensor:
+    """`real_fake(logits, False)` over the rows where `known` (B,) is True; zero where none is.
+
+    >>> fake_where(torch.tensor([0.0, 50.0]), torch.tensor([True, False]))
+    tensor(0.6931)
+    """
+    return (F.softplus(logits.float()) * known).sum() / known.sum().clamp(min=1)
+
+
 def real_fake_log(log_probability: Tensor, real: bool) -> Tensor:
     """`real_fake` for a discriminator that gives the logarithm of a probability; in nats, mean; scalar.
 

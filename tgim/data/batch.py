@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from tgim.text import Tokens
@@ -37,6 +38,8 @@ class Batch:
     subject: Tensor | None = None  # (B, 1, S, S) in [0, 1], a guess at where the subject is; -1 where nothing is known
     drawn: DrawnPairs | None = None
     altered: Tokens | None = None  # `text` made false by one attribute; a row that cannot be is as in `text`
+    source: Tensor | None = None  # (B, 3, S, S) in [-1, 1], other pictures that lead to `image`, by
+    change: Tokens | None = None  # what they lack; a row of which nothing is said: the picture itself, and its caption
 
     def to(self, device: Any) -> Batch:
         return _to(self, device)
@@ -45,3 +48,15 @@ class Batch:
 def _to(item: _T, device: Any) -> _T:
     moved = {f.name: getattr(item, f.name).to(device) for f in fields(item) if getattr(item, f.name) is not None}
     return replace(item, **moved)
+
+
+def mismatching_rows(labels: Tensor) -> Tensor:
+    """For each of B class ids the nearest row before it, cyclically, of another class; itself where there is none.
+
+    >>> mismatching_rows(torch.tensor([5, 5, 7, 8]))
+    tensor([3, 3, 1, 2])
+    """
+    rows = torch.arange(len(labels), device=labels.device)
+    before = (rows[:, None] - rows[None]) % len(labels)  # B, B: itself, the row before, the one before that, ...
+    first = (labels[before] != labels[:, None]).long().argmax(1, keepdim=True)
+    return before.gather(1, first)[:, 0]

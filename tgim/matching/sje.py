@@ -40,6 +40,17 @@ class SJEConfig(PictureConfig):
     margin: float = Field(1.0, ge=0)  # the 0-1 loss, in units of the score
 
 
+def caption_encoder(config: SJEConfig, vocabulary_size: int) -> CharCnnRnn:
+    """phi, untrained."""
+    return CharCnnRnn(
+        vocabulary_size,
+        widths=config.text_widths,
+        size=config.embedding_size,
+        length=config.text_length,
+        recurrent=config.recurrent,
+    )
+
+
 class Encoders(nn.Module):
     """Both sides: one network for the loop."""
 
@@ -47,13 +58,7 @@ class Encoders(nn.Module):
         super().__init__()
         self.backbone = make_backbone(config)
         self.picture = nn.Linear(self.backbone.whole_size, config.embedding_size)
-        self.caption = CharCnnRnn(
-            vocabulary_size,
-            widths=config.text_widths,
-            size=config.embedding_size,
-            length=config.text_length,
-            recurrent=config.recurrent,
-        )
+        self.caption = caption_encoder(config, vocabulary_size)
 
 
 class SJE(Matching):

@@ -14,8 +14,8 @@ paper has 1/2 for each adversarial term and no s^).
 
 Differs from the paper or the authors' release:
 - padding: no place attends to it (the release repeats its mask in the wrong order where captions differ in length);
-- the discriminators of all scales are one network for the loop: their losses share no weight, so that the sum trains
-  them as apart; logits in place of probabilities (same loss, no log(0));
+- the discriminators of all scales are one network for the loop; logits in place of probabilities (same loss, no
+  log(0));
 - discriminators start at N(0, 0.02), not at orthogonal matrices: those of 2048 rows take longer than all else;
 - the DAMSM may be a small one, `recipes/damsm_*.yaml`; pictures are resized to what it was trained on;
 - a picture without `variation` takes the mean of the conditioning augmentation; a lone picture is normalised by the
@@ -27,24 +27,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
-from tgim import checkpoint
 from tgim.carry import resize
 from tgim.data.batch import Batch
-from tgim.errors import CheckpointError
-from tgim.layers import JointDiscriminator, frozen
-from tgim.losses import damsm_sentence, damsm_words, gaussian_kl, real_fake
+from tgim.layers import JointDiscriminators
+from tgim.losses import damsm_sentence, damsm_words, gaussian_kl
 from tgim.matching.damsm import DAMSM, DAMSMConfig
-from tgim.model import Codes, Config, Generating, Terms
+from tgim.model import Codes, Config, Terms
 from tgim.models.attngan_blocks import Drawn, Generator
+from tgim.models.drawing import Drawing, at_side, generator_terms, judge_terms
+from tgim.models.parts import Part
 from tgim.text import TextCode, Tokens, Vocabulary
 
 log = logging.getLogger(__name__)
+
+MATCHING = Part("matching", "encoder", DAMSM)
 
 
 class AttnGANConfig(Config):
@@ -79,17 +81,15 @@ class AttnGANConfig(Config):
         return [self.image_size >> i for i in range(self.scales - 1, -1, -1)]
 
 
-class AttnGAN(Generating):
+class AttnGAN(Drawing):
     """Xu et al. 2018: pictures from captions, coarse to fine, each place by the words that matter there."""
 
     name: ClassVar[str] = "attngan"
     Config: ClassVar[type[Config]] = AttnGANConfig
-    networks: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
-    averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
     def __init__(self, config: AttnGANConfig, *, vocabulary_size: int) -> None:
         super().__init__()
-        encoder = config.encoder or matching_config(config)
+        encoder = MATCHING.sizes(config.matching, config.encoder) or DAMSMConfig.model_validate({})
         self.config = config.model_copy(update={"encoder": encoder})
         text_size = encoder.embedding_size
         self.matching = DAMSM(encoder, vocabulary_size=vocabulary_size).requires_grad_(False)
@@ -102,19 +102,17 @@ class AttnGAN(Generating):
             condition_size=config.condition_size,
             noise_size=config.noise_size,
         )
-        self.discriminator = nn.ModuleList(
-            JointDiscriminator(size, config.discriminator_width, text_size) for size in config.sizes
-        )
+        self.discriminator = JointDiscriminators(config.sizes, config.discriminator_width, text_size)
 
     @classmethod
     def vocabulary_for(cls, config: AttnGANConfig) -> Vocabulary | None:
         """The vocabulary of the matching model: captions must mean the same ids to both."""
-        return Vocabulary(checkpoint.read_header(config.matching)["vocabulary"]) if config.matching else None
+        return MATCHING.vocabulary(config.matching)
 
     def load_parts(self) -> None:
         """Take the weights of the trained matching model; before training only."""
         if self.config.matching:
-            self.matching.load_state_dict(checkpoint.load(self.config.matching).model.state_dict())
+            self.matching.load_state_dict(MATCHING.load(self.config.matching, self.config.encoder).state_dict())
         else:
             log.warning("model.matching is not given: captions are read by an untrained DAMSM; train one first")
 
@@ -125,16 +123,6 @@ class AttnGAN(Generating):
         return self
 
     # Drawing
-
-    @property
-    def noise_size(self) -> int:
-        """Z, 100 in the paper."""
-        return int(self.config.noise_size)
-
-    @property
-    def variation_size(self) -> int:
-        """V, the size of the conditioning augmentation."""
-        return int(self.config.condition_size)
 
     def read(self, text: Tokens) -> TextCode:
         """Code of captions by the frozen text encoder; sentences as they are, not of unit length."""
@@ -172,37 +160,22 @@ class AttnGAN(Generating):
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """The discriminators of all scales, then the generator; pictures are made once and shown to both."""
-        c, count = self.config, len(batch.image)
-        text = self.read(batch.text)
-        condition = self.generator.augment(text.sentence, self.generator.augment.noise(count))
-        noise = torch.randn(count, c.noise_size).to(batch.image.device)
-        drawn = self.draw((condition.sample, text.words, text.mask.float()), noise).images
-
-        yield "discriminator", self._judge(batch.image, drawn, text.sentence)
+        c, text = self.config, self.read(batch.text)
+        condition = self.generator.augment(text.sentence, self.generator.augment.noise(len(batch.image)))
+        drawn = self.draw((condition.sample, text.words, text.mask.float()), self.noise(batch.image)).images
 
         terms: Terms = {}
-        with frozen(self.discriminator):
-            for judge, image in zip(self._judges, drawn, strict=True):
-                seen, at = judge.see(image), image.shape[-1]
-                terms[f"fake_{at}"] = c.adversarial_weight * real_fake(judge.alone(seen), True)
-                terms[f"match_{at}"] = c.adversarial_weight * real_fake(judge.match(seen, text.sentence), True)
+        for side, judge, image in zip(c.sizes, self.discriminator, drawn, strict=True):
+            photographs = resize(batch.image, (side, side))
+            terms |= at_side(side, judge_terms(judge, photographs, image, text.sentence))
+        yield "discriminator", terms
+
+        terms = {}
+        for side, judge, image in zip(c.sizes, self.discriminator, drawn, strict=True):
+            found = generator_terms(judge, image, text.sentence)
+            terms |= at_side(side, found, weight=c.adversarial_weight)
         terms |= {} if not c.damsm_weight else self._found(drawn[-1], text, batch.labels)
         yield "generator", {**terms, "kl": c.kl_weight * gaussian_kl(condition.mean, condition.log_var)}
-
-    def _judge(self, photographs: Tensor, drawn: list[Tensor], sentence: Tensor) -> Terms:
-        terms: Terms = {}
-        for judge, image in zip(self._judges, drawn, strict=True):
-            at = image.shape[-1]
-            real, fake = judge.see(resize(photographs, (at, at))), judge.see(image.detach())
-            terms |= {
-                f"real_{at}": real_fake(judge.alone(real), True) / 2,
-                f"match_{at}": real_fake(judge.match(real, sentence), True) / 2,
-                f"fake_{at}": real_fake(judge.alone(fake), False) / 3,
-                f"fake_match_{at}": real_fake(judge.match(fake, sentence), False) / 3,
-            }
-            if len(real) > 1:  # the next picture's caption; the last has no next one
-                terms[f"mismatch_{at}"] = real_fake(judge.match(real[:-1], sentence[1:]), False) / 3
-        return terms
 
     def _found(self, image: Tensor, text: TextCode, labels: Tensor) -> Terms:
         """The DAMSM's losses of drawn pictures, both directions together."""
@@ -213,23 +186,3 @@ class AttnGAN(Generating):
         sentence = damsm_sentence(picture.embedding, text.sentence, labels, gamma3=m.gamma3)
         both = {"words": words[0] + words[1], "sentence": sentence[0] + sentence[1]}
         return {name: c.damsm_weight * loss for name, loss in both.items()}
-
-    @property
-    def _judges(self) -> list[JointDiscriminator]:
-        return [judge for judge in self.discriminator if isinstance(judge, JointDiscriminator)]
-
-
-def matching_config(config: AttnGANConfig) -> DAMSMConfig:
-    """Sizes of the DAMSM that `config` names, or the defaults.
-
-    Raises:
-        CheckpointError: the checkpoint is of another system.
-    """
-    if config.matching is None:
-        return DAMSMConfig.model_validate({})
-    header: dict[str, Any] = checkpoint.read_header(config.matching)
-    if header["name"] != DAMSM.name:
-        raise CheckpointError(
-            f"{config.matching} is a {header['name']!r}, but model.matching must name a trained {DAMSM.name!r}"
-        )
-    return DAMSMConfig(**header["config"])

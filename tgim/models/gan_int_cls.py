@@ -32,28 +32,31 @@ from typing import ClassVar
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from tgim import checkpoint
-from tgim.data.batch import Batch
-from tgim.encoders import BiGru, CharCnnRnn, WordTable
-from tgim.errors import CheckpointError
-from tgim.layers import SLOPE, down, frozen, init_adversarial, mix, tile
-from tgim.losses import real_fake
-from tgim.matching.sje import SJE, SJEConfig
-from tgim.model import Codes, Config, Generating, Terms
-from tgim.models.tagrid import wanted
-from tgim.text import TextCode, Tokens, Vocabulary
+from tgim.data.batch import Batch, mismatching_rows
+from tgim.layers import SLOPE, bottleneck, down, frozen, init_adversarial, mix, tile
+from tgim.losses import fake_where, real_fake
+from tgim.model import Codes, Config, Terms
+from tgim.models.drawing import Drawing
+from tgim.models.sentences import (
+    SentenceConfig,
+    SentenceReader,
+    encoder_of,
+    fill_encoder,
+    frozen_encoder,
+    read_frozen,
+    sentence_size,
+    vocabulary_of,
+)
+from tgim.text import Tokens, Vocabulary
 
 START = 4  # places on a side where the generator begins and the discriminator ends
 
 
-class GanIntClsConfig(Config):
+class GanIntClsConfig(SentenceConfig):
     """Sizes, switches and loss weights of GAN-INT-CLS; the defaults are the paper's."""
 
     image_size: int = Field(64, ge=32)  # pixels, square, a power of two
-    text: str | None = None  # trained structured joint embedding: path of a checkpoint; None: words, learned along
-    encoder: SJEConfig | None = None  # sizes of that embedding; filled in from its checkpoint
     word_size: int = Field(128, ge=1)  # of a learned word vector, without `text`
     text_size: int = Field(256, ge=1)  # E, of the learned code, without `text`
     noise_size: int = Field(100, ge=1)  # Z
@@ -74,30 +77,12 @@ class GanIntClsConfig(Config):
         return value
 
 
-class Reader(nn.Module):
-    """Captions to sentences (B, E) by a word table and a `BiGru`, both learned."""
-
-    def __init__(self, config: GanIntClsConfig, vocabulary_size: int) -> None:
-        super().__init__()
-        self.table = WordTable(vocabulary_size, config.word_size, given=False)
-        self.gru = BiGru(config.word_size, config.text_size)
-
-    def forward(self, tokens: Tokens) -> Tensor:
-        code: TextCode = self.gru(self.table(tokens), tokens.mask)
-        return code.sentence
-
-
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 3x3 convolutions through a quarter of the channels around a skip, activated after the sum."""
+    """`bottleneck` around a skip, activated after the sum: (B, C, H, W) -> the same."""
 
     def __init__(self, channels: int, activation: nn.Module) -> None:
         super().__init__()
-        narrow = max(1, channels // 4)
-        self.body = nn.Sequential(
-            mix(channels, narrow, kernel=1, activation=activation),
-            mix(narrow, narrow, activation=activation),
-            mix(narrow, channels, activation=nn.Identity()),
-        )
+        self.body = bottleneck(channels, activation=activation)
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,11 +93,11 @@ class Bottleneck(nn.Module):
 class Generator(nn.Module):
     """Sentences (B, E) and noise (B, Z) to pictures (B, 3, S, S) in [-1, 1]."""
 
-    def __init__(self, config: GanIntClsConfig, text_size: int, reader: Reader | None) -> None:
+    def __init__(self, config: GanIntClsConfig, reader: SentenceReader | None) -> None:
         super().__init__()
         widths = doubled(config.width, config.image_size)[::-1]  # 1024, 512, 256, 128
         self.read = reader
-        self.compress = nn.Sequential(nn.Linear(text_size, config.condition_size), nn.LeakyReLU(SLOPE))
+        self.compress = nn.Sequential(nn.Linear(sentence_size(config), config.condition_size), nn.LeakyReLU(SLOPE))
         self.paint = nn.Sequential(
             nn.ConvTranspose2d(config.noise_size + config.condition_size, widths[0], START, bias=False),
             nn.BatchNorm2d(widths[0]),  # the activation follows the residual sum
@@ -134,7 +119,7 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Pictures (B, 3, S, S) in [-1, 1] (`see`) with sentences (B, E) to logits (B,) (`match`)."""
 
-    def __init__(self, config: GanIntClsConfig, text_size: int, reader: Reader | None) -> None:
+    def __init__(self, config: GanIntClsConfig, reader: SentenceReader | None) -> None:
         super().__init__()
         leaky = nn.LeakyReLU(SLOPE)
         widths = doubled(config.discriminator_width, config.image_size)  # 64, 128, 256, 512
@@ -147,7 +132,7 @@ class Discriminator(nn.Module):
             down(widths[-2], deep, activation=nn.Identity()),  # the activation follows the residual sum
             Bottleneck(deep, leaky),
         )
-        self.compress = nn.Sequential(nn.Linear(text_size, config.condition_size), leaky)
+        self.compress = nn.Sequential(nn.Linear(sentence_size(config), config.condition_size), leaky)
         self.classify = nn.Sequential(
             mix(deep + config.condition_size, deep, kernel=1, activation=leaky),
             nn.Conv2d(deep, 1, START, bias=False),
@@ -163,59 +148,33 @@ class Discriminator(nn.Module):
         return self.match(self.see(image), sentence)
 
 
-class GanIntCls(Generating):
+class GanIntCls(Drawing):
     """Reed et al. 2016: the first drawer of small pictures from captions."""
 
     name: ClassVar[str] = "gan_int_cls"
     Config: ClassVar[type[Config]] = GanIntClsConfig
-    networks: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
-    averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
     def __init__(self, config: GanIntClsConfig, *, vocabulary_size: int) -> None:
         super().__init__()
-        encoder = config.encoder
-        if encoder is None and config.text is not None:
-            encoder = SJEConfig(**wanted(config.text, SJE.name, "text")["config"])
-        self.config = config.model_copy(update={"encoder": encoder})
-        self.text: CharCnnRnn | None = None
-        readers: list[Reader | None] = [None, None]
-        if encoder is not None:
-            self.text = CharCnnRnn(
-                vocabulary_size,
-                widths=encoder.text_widths,
-                size=encoder.embedding_size,
-                length=encoder.text_length,
-                recurrent=encoder.recurrent,
-            ).requires_grad_(False)
-        else:
-            readers = [Reader(config, vocabulary_size) for _ in readers]
-        text_size = config.text_size if encoder is None else encoder.embedding_size
-        self.generator = Generator(config, text_size, readers[0])
-        self.discriminator = Discriminator(config, text_size, readers[1])
+        self.config = config = config.model_copy(update={"encoder": encoder_of(config)})
+        self.text = frozen_encoder(config, vocabulary_size)
+        readers = [SentenceReader(config, vocabulary_size) if self.text is None else None for _ in range(2)]
+        self.generator = Generator(config, readers[0])
+        self.discriminator = Discriminator(config, readers[1])
 
     @classmethod
     def vocabulary_for(cls, config: GanIntClsConfig) -> Vocabulary | None:
-        """The characters of the trained text encoder; None when words are learned."""
-        if config.text is None:
-            return None
-        return Vocabulary(wanted(config.text, SJE.name, "text")["vocabulary"])
+        """See `vocabulary_of`."""
+        return vocabulary_of(config)
 
     def load_parts(self) -> None:
-        """Take the text encoder of the trained structured joint embedding; before training only."""
-        if self.text is None:
-            return
-        if self.config.text is None:
-            raise CheckpointError(
-                "model.encoder gives sizes alone; name a trained 'sje' as model.text, or leave it out"
-            )
-        trained = checkpoint.load(self.config.text).model
-        if not isinstance(trained, SJE) or trained.config != self.config.encoder:
-            raise CheckpointError(f"{self.config.text} is not of the sizes in model.encoder; leave model.encoder out")
-        self.text.load_state_dict(trained.encoders.caption.state_dict())
+        """Take the trained char-CNN-RNN, if one is given; before training only."""
+        fill_encoder(self.text, self.config)
 
     @property
-    def noise_size(self) -> int:
-        return int(self.config.noise_size)
+    def variation_size(self) -> int:
+        """0: there is no conditioning augmentation."""
+        return 0
 
     def condition(self, text: Tokens, *, variation: Tensor | None = None) -> Codes:
         """The sentences (B, E) of captions; there is no conditioning augmentation, `variation` changes nothing."""
@@ -230,7 +189,7 @@ class GanIntCls(Generating):
         """The discriminator on photographs and drawn pictures, then the generator, by what is switched on."""
         c, judge, image = self.config, self.discriminator, batch.image
         own = self._sentence(self.generator, batch.text)
-        drawn = self.generator(own, self._noise(len(image)))
+        drawn = self.generator(own, self.noise(image))
         told, seen = self._sentence(judge, batch.text), judge.see(image)
         terms = {"real": real_fake(judge.match(seen, told), True)}
         if c.cls:
@@ -246,7 +205,7 @@ class GanIntCls(Generating):
             terms = {"fake": real_fake(judge(drawn, told), True)}
             half = len(image) // 2
             if c.interpolate and half:
-                between = self.generator(between_pairs(own, c.beta), self._noise(half))
+                between = self.generator(between_pairs(own, c.beta), self.noise(image[:half]))
                 share = c.interpolation_weight * half / len(image)
                 terms["interpolated"] = share * real_fake(judge(between, between_pairs(told, c.beta)), True)
         yield "generator", terms
@@ -256,12 +215,7 @@ class GanIntCls(Generating):
         if network.read is not None:
             learned: Tensor = network.read(text)
             return learned
-        with torch.no_grad():
-            code: TextCode = self.text(text)  # type: ignore[misc]  # there whenever readers are not
-        return code.sentence
-
-    def _noise(self, count: int) -> Tensor:
-        return torch.randn(count, self.noise_size, device=next(self.generator.parameters()).device)
+        return read_frozen(self.text, text)  # type: ignore[arg-type]  # there whenever readers are not
 
 
 def doubled(width: int, side: int) -> list[int]:
@@ -286,27 +240,6 @@ def init_dcgan(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif not isinstance(module, nn.Linear):
         init_adversarial(module)
-
-
-def mismatching_rows(labels: Tensor) -> Tensor:
-    """For each of B class ids the nearest row before it, cyclically, of another class; itself where there is none.
-
-    >>> mismatching_rows(torch.tensor([5, 5, 7, 8]))
-    tensor([3, 3, 1, 2])
-    """
-    rows = torch.arange(len(labels), device=labels.device)
-    before = (rows[:, None] - rows[None]) % len(labels)  # B, B: itself, the row before, the one before that, ...
-    first = (labels[before] != labels[:, None]).long().argmax(1, keepdim=True)
-    return before.gather(1, first)[:, 0]
-
-
-def fake_where(logits: Tensor, known: Tensor) -> Tensor:
-    """`real_fake(logits, False)` over the rows where `known` (B,) is True; zero where none is.
-
-    >>> fake_where(torch.tensor([0.0, 50.0]), torch.tensor([True, False]))
-    tensor(0.6931)
-    """
-    return (F.softplus(logits.float()) * known).sum() / known.sum().clamp(min=1)
 
 
 def between_pairs(codes: Tensor, beta: float) -> Tensor:

@@ -1,22 +1,26 @@
-"""How the generators that read sentences alone (StackGAN and its successor) come by them.
+"""How the generators that read sentences alone (GAN-INT-CLS, StackGAN and its successor) come by them.
 
 The papers' way is a char-CNN-RNN that was trained before, by the structured joint embedding (`tgim.matching.sje`), and
-is frozen. Without one, words and a `BiGru` are learned along, as a part of the generator that holds them.
+is frozen. Without one, words and a `BiGru` are learned along, as a part of the network that holds them.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from tgim import checkpoint
+from tgim.data.batch import Batch
 from tgim.encoders import BiGru, CharCnnRnn, WordTable
-from tgim.errors import CheckpointError
-from tgim.matching.sje import SJE, SJEConfig
-from tgim.model import Config
-from tgim.models.tagrid import wanted
+from tgim.matching.sje import SJE, SJEConfig, caption_encoder
+from tgim.model import Codes, Config
+from tgim.models.drawing import Drawing
+from tgim.models.parts import Part
 from tgim.text import Alphabet, TextCode, Tokens, Vocabulary
+
+TEXT = Part("text", "encoder", SJE)
 
 
 class SentenceConfig(Config):
@@ -33,55 +37,79 @@ class SentenceReader(nn.Module):
 
     def __init__(self, config: SentenceConfig, vocabulary_size: int) -> None:
         super().__init__()
-        encoder = config.encoder
-        self.characters: CharCnnRnn | None = None
-        if encoder is None:
-            self.size = config.text_size
+        self.size = sentence_size(config)
+        self.characters = frozen_encoder(config, vocabulary_size)
+        if self.characters is None:
             self.table = WordTable(vocabulary_size, config.word_size, given=False)
             self.gru = BiGru(config.word_size, self.size)
-        else:
-            self.size = encoder.embedding_size
-            self.characters = CharCnnRnn(
-                vocabulary_size,
-                widths=encoder.text_widths,
-                size=self.size,
-                length=encoder.text_length,
-                recurrent=encoder.recurrent,
-            ).requires_grad_(False)
 
     def forward(self, tokens: Tokens) -> Tensor:
         if self.characters is not None:
-            with torch.no_grad():
-                given: TextCode = self.characters(tokens)
-            return given.sentence
+            return read_frozen(self.characters, tokens)
         learned: TextCode = self.gru(self.table(tokens), tokens.mask)
         return learned.sentence
 
-    def load(self, config: SentenceConfig) -> None:
-        """Take the text side of the embedding that `config` names, if it names one.
 
-        Raises:
-            CheckpointError: it names none but gives the sizes of one, or one of other sizes.
-        """
-        if self.characters is None:
-            return
-        if config.text is None:
-            raise CheckpointError(
-                "model.encoder gives sizes alone; name a trained 'sje' as model.text, or leave it out"
-            )
-        trained = checkpoint.load(config.text).model
-        if not isinstance(trained, SJE) or trained.config != config.encoder:
-            raise CheckpointError(f"{config.text} is not of the sizes in model.encoder; leave model.encoder out")
-        self.characters.load_state_dict(trained.encoders.caption.state_dict())
+def sentence_size(config: SentenceConfig) -> int:
+    """E, the width of sentences."""
+    return config.text_size if config.encoder is None else config.encoder.embedding_size
+
+
+def frozen_encoder(config: SentenceConfig, vocabulary_size: int) -> CharCnnRnn | None:
+    """The char-CNN-RNN of the sizes in `config`, not trained yet; None where words are learned."""
+    if config.encoder is None:
+        return None
+    return caption_encoder(config.encoder, vocabulary_size).requires_grad_(False)
+
+
+def read_frozen(encoder: CharCnnRnn, tokens: Tokens) -> Tensor:
+    """Sentences (B, E) without a gradient."""
+    with torch.no_grad():
+        code: TextCode = encoder(tokens)
+    return code.sentence
+
+
+def fill_encoder(encoder: CharCnnRnn | None, config: SentenceConfig) -> None:
+    """Take the text side of the trained embedding that `config` names, if captions are read by one.
+
+    Raises:
+        CheckpointError: none is named although there is an `encoder`, or one of other sizes.
+    """
+    if encoder is not None:
+        trained = TEXT.load(config.text, config.encoder)
+        encoder.load_state_dict(trained.encoders.caption.state_dict())
 
 
 def encoder_of(config: SentenceConfig) -> SJEConfig | None:
     """Sizes of the embedding that `config` gives or names; None where words are learned."""
-    if config.encoder is not None or config.text is None:
-        return config.encoder
-    return SJEConfig(**wanted(config.text, SJE.name, "text")["config"])
+    encoder: SJEConfig | None = TEXT.sizes(config.text, config.encoder)
+    return encoder
 
 
 def vocabulary_of(config: SentenceConfig) -> Vocabulary | None:
     """The characters, where captions are read by them; None when words are learned."""
     return None if encoder_of(config) is None else Alphabet()
+
+
+class SentenceDrawing(Drawing):
+    """A generator that reads by a `SentenceReader` of its own, `read`, and draws of a condition, by `augment`."""
+
+    generator: Any
+
+    @classmethod
+    def vocabulary_for(cls, config: SentenceConfig) -> Vocabulary | None:
+        """See `vocabulary_of`."""
+        return vocabulary_of(config)
+
+    def load_parts(self) -> None:
+        """Take the trained char-CNN-RNN, if one is given; before training only."""
+        fill_encoder(self.generator.read.characters, self.config)
+
+    def condition(self, text: Tokens, *, variation: Tensor | None = None) -> Codes:
+        """The conditions (B, C) of captions."""
+        return (self.generator.augment(self.generator.read(text), variation).sample,)
+
+    def draw_for(self, batch: Batch) -> Any:
+        """What the generator makes of the captions of a batch, in training: of new noise and conditions drawn anew."""
+        sentence, noise = self.generator.read(batch.text), self.noise(batch.image)
+        return self.generator(sentence, noise, self.generator.augment.noise(len(noise)))

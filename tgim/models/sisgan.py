@@ -34,12 +34,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.data.batch import Batch
-from tgim.encoders import Gru, MeanOfWords, WordTable, read_word_vectors
+from tgim.encoders import Gru, MeanOfWords, WordTable
 from tgim.layers import (
     SLOPE,
-    Condition,
     ConditioningAugmentation,
     Residual,
+    bottleneck,
     down,
     from_image,
     frozen,
@@ -50,8 +50,9 @@ from tgim.layers import (
     up,
 )
 from tgim.losses import cosines, gaussian_kl, ranking, real_fake
-from tgim.model import Codes, Config, Editing, Terms
-from tgim.text import TextCode, Tokens, Vocabulary
+from tgim.model import Config, Terms
+from tgim.models.repainting import Repainter, Repainting
+from tgim.text import TextCode, Tokens
 
 
 class SISGANConfig(Config):
@@ -98,7 +99,7 @@ class VisualSemanticEmbedding(nn.Module):
         return code
 
 
-class Generator(nn.Module):
+class Generator(Repainter):
     """Photographs (B, 3, S, S) and sentence vectors (B, E) to edited pictures (B, 3, S, S), all in [-1, 1]."""
 
     def __init__(self, config: SISGANConfig) -> None:
@@ -114,11 +115,6 @@ class Generator(nn.Module):
         self.decoder = nn.Sequential(*(up(a, b) for a, b in pairwise(widths[::-1])), to_image(widths[0]))
         self.apply(init_adversarial)
 
-    def forward(self, image: Tensor, sentence: Tensor, eps: Tensor | None = None) -> tuple[Tensor, Condition]:
-        """Edited pictures and the condition of their captions; `eps` as in `ConditioningAugmentation`."""
-        condition = self.augment(sentence, eps)
-        return self.decoder(self.residual(tile(self.encoder(image), condition.sample))), condition
-
 
 class Discriminator(nn.Module):
     """Pictures (B, 3, S, S) in [-1, 1] and sentence vectors (B, E) to logits (B,)."""
@@ -127,17 +123,13 @@ class Discriminator(nn.Module):
         super().__init__()
         leaky = nn.LeakyReLU(SLOPE)
         widths = [config.width * m for m in (1, 2, 4, 8)]  # 64, 128, 256, 512
-        deep, narrow = widths[-1], widths[1]
+        deep = widths[-1]
         self.encoder = nn.Sequential(
             from_image(widths[0], halve=True),
             *(down(a, b, activation=leaky) for a, b in pairwise(widths[:-1])),
             down(widths[-2], deep, activation=nn.Identity()),  # the activation follows the residual sum
         )
-        self.residual = nn.Sequential(
-            mix(deep, narrow, kernel=1, activation=leaky),
-            mix(narrow, narrow, activation=leaky),
-            mix(narrow, deep, activation=nn.Identity()),
-        )
+        self.residual = bottleneck(deep, activation=leaky)
         self.compress = nn.Sequential(nn.Linear(config.text_size, config.condition_size), leaky)
         self.classify = nn.Sequential(
             mix(deep + config.condition_size, deep, kernel=1, activation=leaky),
@@ -152,13 +144,12 @@ class Discriminator(nn.Module):
         return logits.float().mean((1, 2, 3))
 
 
-class SISGAN(Editing):
+class SISGAN(Repainting):
     """Dong et al. 2017: a repainting editor for small pictures."""
 
     name: ClassVar[str] = "sisgan"
     Config: ClassVar[type[Config]] = SISGANConfig
     networks: ClassVar[tuple[str, ...]] = ("text", "discriminator", "generator")
-    averaged: ClassVar[tuple[str, ...]] = ("generator",)
     step_count: Tensor
 
     def __init__(self, config: SISGANConfig, *, vocabulary_size: int) -> None:
@@ -169,40 +160,10 @@ class SISGAN(Editing):
         self.discriminator = Discriminator(config)
         self.register_buffer("step_count", torch.zeros((), dtype=torch.long))  # of training, for `text_steps`
 
-    @classmethod
-    def vocabulary_for(cls, config: SISGANConfig) -> Vocabulary | None:
-        """The words of the given word vectors; None when vectors are learned."""
-        return read_word_vectors(config.word_vectors).vocabulary if config.word_vectors else None
-
-    def load_parts(self) -> None:
-        """Take the given word vectors; before training only."""
-        if self.config.word_vectors:
-            self.fill_words(read_word_vectors(self.config.word_vectors).table)
-
-    def fill_words(self, table: Tensor) -> None:
-        """Take the word vectors `table` (V, word_size)."""
-        self.text.table.fill(table)
-
-    def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
-        """Edited pictures (B, 3, S, S) in [-1, 1] by the mean of the condition, or a draw from it by `seed`."""
-        eps = None
-        if seed is not None:
-            eps = self.generator.augment.noise(len(image), generator=torch.Generator().manual_seed(seed))
-        edited: Tensor = self.generator(image, self.text(text).sentence, eps)[0]
-        return edited.float()
-
-    def see(self, image: Tensor) -> Codes:
-        """What the encoder makes of photographs: (B, 8 width, S/4, S/4)."""
-        return (self.generator.encoder(image),)
-
-    def condition(self, text: Tokens) -> Codes:
-        """Means of the conditioning augmentation of captions: (B, C)."""
-        return (self.generator.augment(self.text(text).sentence).mean,)
-
-    def edit_from(self, seen: Codes, condition: Codes) -> Tensor:
-        """Edited pictures of what `see` and `condition` gave; codes of both can be interpolated."""
-        edited: Tensor = self.generator.decoder(self.generator.residual(tile(seen[0], condition[0])))
-        return edited.float()
+    def sentence(self, text: Tokens) -> Tensor:
+        """Sentence vectors (B, E) of captions."""
+        code: TextCode = self.text(text)
+        return code.sentence
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """The text by ranking (see `text_steps`), then the discriminator, then the generator."""
@@ -210,15 +171,14 @@ class SISGAN(Editing):
         step = int(self.step_count)
         self.step_count += 1
         if c.text_steps is None or step < c.text_steps:
-            scores = cosines(self.text.picture(image), self.text(batch.text).sentence)
+            scores = cosines(self.text.picture(image), self.sentence(batch.text))
             yield "text", {"ranking": ranking(scores, margin=c.margin)}
         if c.text_steps is not None and step < c.text_steps:
             return
         with torch.no_grad():
-            own = self.text(batch.text).sentence
+            own = self.sentence(batch.text)
         relevant = relevant_rows(own)
-        eps = c.noise * self.generator.augment.noise(len(image))
-        edited, condition = self.generator(image, relevant, eps)
+        edited, condition = self.generator(image, relevant, self.noise(len(image)))
         judge = self.discriminator
         yield (
             "discriminator",

@@ -31,7 +31,6 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from tgim import checkpoint
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError
 from tgim.layers import (
@@ -41,7 +40,6 @@ from tgim.layers import (
     Residual,
     down,
     from_image,
-    frozen,
     init_adversarial,
     mix,
     start_map,
@@ -49,10 +47,11 @@ from tgim.layers import (
     to_image,
     up,
 )
-from tgim.losses import gaussian_kl, real_fake
-from tgim.model import Codes, Config, Generating, Terms
-from tgim.models.sentences import SentenceConfig, SentenceReader, encoder_of, vocabulary_of
-from tgim.models.tagrid import wanted
+from tgim.losses import gaussian_kl
+from tgim.model import Codes, Config, Terms
+from tgim.models.drawing import Drawing, generator_terms, judge_terms
+from tgim.models.parts import Part
+from tgim.models.sentences import SentenceConfig, SentenceDrawing, SentenceReader, encoder_of, vocabulary_of
 from tgim.text import Tokens, Vocabulary
 
 
@@ -145,13 +144,11 @@ class Generator2(nn.Module):
         return drawn.float()
 
 
-class StackGAN1(Generating):
+class StackGAN1(SentenceDrawing):
     """Zhang et al. 2017, stage I: small pictures from captions."""
 
     name: ClassVar[str] = "stackgan1"
     Config: ClassVar[type[Config]] = StackGAN1Config
-    networks: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
-    averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
     def __init__(self, config: StackGAN1Config, *, vocabulary_size: int) -> None:
         super().__init__()
@@ -161,47 +158,26 @@ class StackGAN1(Generating):
             config.image_size, config.discriminator_width, config.condition_size, alone=False
         )
 
-    @classmethod
-    def vocabulary_for(cls, config: StackGAN1Config) -> Vocabulary | None:
-        """The characters, where captions are read by them; None when words are learned."""
-        return vocabulary_of(config)
-
-    def load_parts(self) -> None:
-        """Take the trained char-CNN-RNN, if one is given; before training only."""
-        self.generator.read.load(self.config)
-
-    @property
-    def noise_size(self) -> int:
-        return int(self.config.noise_size)
-
-    @property
-    def variation_size(self) -> int:
-        return int(self.config.condition_size)
-
-    def condition(self, text: Tokens, *, variation: Tensor | None = None) -> Codes:
-        """The conditions (B, C) of captions."""
-        return (self.generator.augment(self.generator.read(text), variation).sample,)
-
     def generate_from(self, condition: Codes, noise: Tensor) -> Tensor:
         """Pictures (B, 3, S, S) in [-1, 1] of conditions and noise (B, Z)."""
-        return self.generator.draw(condition[0], noise)
+        image: Tensor = self.generator.draw(condition[0], noise)
+        return image
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """The discriminator on photographs and a drawn picture, then the generator on the same."""
-        sentence, count = self.generator.read(batch.text), len(batch.image)
-        noise = normal(count, self.noise_size, like=batch.image)
-        drawn, condition = self.generator(sentence, noise, self.generator.augment.noise(count))
+        drawn, condition = self.draw_for(batch)
         yield "discriminator", judge_terms(self.discriminator, batch.image, drawn, condition.mean)
-        yield "generator", generator_terms(self.discriminator, drawn, condition, self.config.kl_weight)
+        yield "generator", pleasing_terms(self.discriminator, drawn, condition, self.config.kl_weight)
 
 
-class StackGAN2(Generating):
+STAGE1 = Part("stage1", "first", StackGAN1)
+
+
+class StackGAN2(Drawing):
     """Zhang et al. 2017, stage II: large pictures from captions, by way of a frozen stage I."""
 
     name: ClassVar[str] = "stackgan2"
     Config: ClassVar[type[Config]] = StackGAN2Config
-    networks: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
-    averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
     def __init__(self, config: StackGAN2Config, *, vocabulary_size: int) -> None:
         super().__init__()
@@ -217,23 +193,11 @@ class StackGAN2(Generating):
     @classmethod
     def vocabulary_for(cls, config: StackGAN2Config) -> Vocabulary | None:
         """The words or characters of stage I: captions must mean the same ids to both."""
-        if config.stage1:
-            return Vocabulary(wanted(config.stage1, StackGAN1.name, "stage1")["vocabulary"])
-        return vocabulary_of(config.first) if config.first else None
+        return STAGE1.vocabulary(config.stage1) or (vocabulary_of(config.first) if config.first else None)
 
     def load_parts(self) -> None:
-        """Take the trained stage I; before training only.
-
-        Raises:
-            CheckpointError: none is named, or one of other sizes.
-        """
-        if self.config.stage1 is None:
-            raise CheckpointError(
-                "stage II draws over a trained stage I; name a checkpoint of 'stackgan1' as model.stage1"
-            )
-        trained = checkpoint.load(self.config.stage1).model
-        if not isinstance(trained, StackGAN1) or trained.config != self.config.first:
-            raise CheckpointError(f"{self.config.stage1} is not of the sizes in model.first; leave model.first out")
+        """Take the trained stage I; before training only, CheckpointError when there is none."""
+        trained = STAGE1.load(self.config.stage1, self.config.first)
         self.first.load_state_dict(trained.generator.state_dict())
 
     @property
@@ -262,56 +226,29 @@ class StackGAN2(Generating):
         count = len(batch.image)
         with torch.no_grad():
             sentence = self.first.read(batch.text)
-            noise = normal(count, self.noise_size, like=batch.image)
-            small, _ = self.first(sentence, noise, self.first.augment.noise(count))
+            small, _ = self.first(sentence, self.noise(batch.image), self.first.augment.noise(count))
         drawn, condition = self.generator(small, sentence, self.generator.augment.noise(count))
         yield "discriminator", judge_terms(self.discriminator, batch.image, drawn, condition.mean)
-        yield "generator", generator_terms(self.discriminator, drawn, condition, self.config.kl_weight)
+        yield "generator", pleasing_terms(self.discriminator, drawn, condition, self.config.kl_weight)
 
 
 def first_of(config: StackGAN2Config) -> StackGAN1Config:
     """Sizes of the stage I that `config` gives or names, or the defaults; CheckpointError when it draws too large."""
-    if config.first is not None:
-        return config.first.model_copy(update={"encoder": encoder_of(config.first)})
-    if config.stage1 is None:
-        return StackGAN1Config.model_validate({})
-    first = StackGAN1Config(**wanted(config.stage1, StackGAN1.name, "stage1")["config"])
+    first = STAGE1.sizes(config.stage1, config.first) or StackGAN1Config.model_validate({})
     if first.image_size >= config.image_size:
         raise CheckpointError(
             f"{config.stage1} draws {first.image_size} px; model.image_size must be larger, got {config.image_size}"
         )
-    return first
+    found: StackGAN1Config = first.model_copy(update={"encoder": encoder_of(first)})
+    return found
+
+
+def pleasing_terms(judge: JointDiscriminator, drawn: Tensor, condition: Condition, kl_weight: float) -> Terms:
+    """What the generator of either stage minimises: its pictures are to please the discriminator, which sees mu."""
+    terms = generator_terms(judge, drawn, condition.mean.detach())
+    return terms | {"kl": kl_weight * gaussian_kl(condition.mean, condition.log_var)}
 
 
 def augmentation(text_size: int, size: int) -> ConditioningAugmentation:
     """The release's: ReLU on the mean and on the logarithm of the variance."""
     return ConditioningAugmentation(text_size, size, spelling="log_var", gate="relu")
-
-
-def normal(count: int, size: int, *, like: Tensor) -> Tensor:
-    """Standard normal noise (count, size), drawn on the CPU, so that a seed means the same on every device."""
-    return torch.randn(count, size).to(like.device)
-
-
-def judge_terms(judge: JointDiscriminator, image: Tensor, drawn: Tensor, mean: Tensor) -> Terms:
-    """What the discriminator minimises on photographs, drawn pictures, and the means mu (B, C) of their captions."""
-    mean, real, fake = mean.detach(), judge.see(image), judge.see(drawn.detach())
-    terms = {"real": real_fake(judge.match(real, mean), True), "fake": real_fake(judge.match(fake, mean), False)}
-    if len(image) > 1:
-        terms["mismatch"] = real_fake(judge.match(real[:-1], mean[1:]), False)
-    weights = {"real": 1.0, "mismatch": 1 / 2, "fake": 1 / 2}
-    if judge.single is not None:
-        terms["real_alone"] = real_fake(judge.alone(real), True)
-        terms["fake_alone"] = real_fake(judge.alone(fake), False)
-        weights = {"real": 1 / 2, "real_alone": 1 / 2, "mismatch": 1 / 3, "fake": 1 / 3, "fake_alone": 1 / 3}
-    return {name: weights[name] * term for name, term in terms.items()}
-
-
-def generator_terms(judge: JointDiscriminator, drawn: Tensor, condition: Condition, kl_weight: float) -> Terms:
-    """What the generator minimises on its pictures."""
-    with frozen(judge):
-        seen = judge.see(drawn)
-        terms = {"fake": real_fake(judge.match(seen, condition.mean.detach()), True)}
-        if judge.single is not None:
-            terms["fake_alone"] = real_fake(judge.alone(seen), True)
-    return terms | {"kl": kl_weight * gaussian_kl(condition.mean, condition.log_var)}

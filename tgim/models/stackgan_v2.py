@@ -32,15 +32,14 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from tgim.data.batch import Batch
+from tgim.carry import resize
+from tgim.data.batch import Batch, mismatching_rows
 from tgim.layers import (
     Condition,
     ConditioningAugmentation,
     GatedResidual,
-    JointDiscriminator,
-    frozen,
+    JointDiscriminators,
     gated,
     gated_up,
     init_adversarial,
@@ -48,11 +47,10 @@ from tgim.layers import (
     tile,
     to_image,
 )
-from tgim.losses import colour_consistency, gaussian_kl, real_fake
-from tgim.model import Codes, Config, Generating, Terms
-from tgim.models.gan_int_cls import fake_where, mismatching_rows
-from tgim.models.sentences import SentenceConfig, SentenceReader, encoder_of, vocabulary_of
-from tgim.text import Tokens, Vocabulary
+from tgim.losses import colour_consistency, fake_where, gaussian_kl, real_fake
+from tgim.model import Codes, Config, Terms
+from tgim.models.drawing import at_side, generator_terms
+from tgim.models.sentences import SentenceConfig, SentenceDrawing, SentenceReader, encoder_of
 
 
 class StackGANv2Config(SentenceConfig):
@@ -135,56 +133,23 @@ class Generator(nn.Module):
         return images
 
 
-class Discriminators(nn.ModuleList):
-    """One `JointDiscriminator` for each scale, small to large."""
-
-    def __init__(self, config: StackGANv2Config) -> None:
-        super().__init__(
-            JointDiscriminator(
-                size,
-                config.discriminator_width,
-                config.condition_size,
-                alone=config.unconditional_weight > 0,
-                before=True,
-            )
-            for size in config.image_sizes
-        )
-
-
-class StackGANv2(Generating):
+class StackGANv2(SentenceDrawing):
     """Zhang et al. 2018: pictures of several sizes from captions, drawn by one tree."""
 
     name: ClassVar[str] = "stackgan_v2"
     Config: ClassVar[type[Config]] = StackGANv2Config
-    networks: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
-    averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
     def __init__(self, config: StackGANv2Config, *, vocabulary_size: int) -> None:
         super().__init__()
         self.config = config = config.model_copy(update={"encoder": encoder_of(config)})
         self.generator = Generator(config, vocabulary_size)
-        self.discriminator = Discriminators(config)
-
-    @classmethod
-    def vocabulary_for(cls, config: StackGANv2Config) -> Vocabulary | None:
-        """The characters, where captions are read by them; None when words are learned."""
-        return vocabulary_of(config)
-
-    def load_parts(self) -> None:
-        """Take the trained char-CNN-RNN, if one is given; before training only."""
-        self.generator.read.load(self.config)
-
-    @property
-    def noise_size(self) -> int:
-        return int(self.config.noise_size)
-
-    @property
-    def variation_size(self) -> int:
-        return int(self.config.condition_size)
-
-    def condition(self, text: Tokens, *, variation: Tensor | None = None) -> Codes:
-        """The conditions (B, C) of captions."""
-        return (self.generator.augment(self.generator.read(text), variation).sample,)
+        self.discriminator = JointDiscriminators(
+            config.image_sizes,
+            config.discriminator_width,
+            config.condition_size,
+            alone=config.unconditional_weight > 0,
+            before=True,
+        )
 
     def generate_from(self, condition: Codes, noise: Tensor) -> Tensor:
         """The largest pictures (B, 3, S, S) in [-1, 1] of conditions and noise (B, Z)."""
@@ -192,14 +157,12 @@ class StackGANv2(Generating):
 
     def generate_scales(self, condition: Codes, noise: Tensor) -> list[Tensor]:
         """Pictures of every scale, small to large, of conditions and noise (B, Z)."""
-        return self.generator.draw(condition[0], noise)
+        images: list[Tensor] = self.generator.draw(condition[0], noise)
+        return images
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """The discriminators on photographs and drawn pictures of every scale, then the generator on the same."""
-        count = len(batch.image)
-        noise = torch.randn(count, self.noise_size).to(batch.image.device)
-        sentence = self.generator.read(batch.text)
-        drawn, condition = self.generator(sentence, noise, self.generator.augment.noise(count))
+        drawn, condition = self.draw_for(batch)
         yield "discriminator", self._judge(batch, drawn, condition.mean.detach())
         yield "generator", self._please(drawn, condition)
 
@@ -208,39 +171,30 @@ class StackGANv2(Generating):
         rows = mismatching_rows(batch.labels)
         wrong = batch.labels[rows] != batch.labels
         weight = 1.0 if c.unconditional_weight else 0.5  # the release's
-        for size, judge, fake in zip(c.image_sizes, self._judges, drawn, strict=True):
-            real, seen = judge.see(resized(batch.image, size)), judge.see(fake.detach())
-            terms[f"real_{size}"] = real_fake(judge.match(real, mean), True)
-            terms[f"mismatch_{size}"] = weight * fake_where(judge.match(real[rows], mean), wrong)
-            terms[f"fake_{size}"] = weight * real_fake(judge.match(seen, mean), False)
+        for side, judge, fake in zip(c.image_sizes, self.discriminator, drawn, strict=True):
+            real, seen = judge.see(resize(batch.image, (side, side))), judge.see(fake.detach())
+            found = {
+                "real": real_fake(judge.match(real, mean), True),
+                "mismatch": weight * fake_where(judge.match(real[rows], mean), wrong),
+                "fake": weight * real_fake(judge.match(seen, mean), False),
+            }
             if c.unconditional_weight:
                 logits = judge.alone(real)
                 other = fake_where(-logits[rows], wrong)  # a photograph of another class is a photograph still
-                terms[f"real_alone_{size}"] = c.unconditional_weight * (real_fake(logits, True) + other)
-                terms[f"fake_alone_{size}"] = c.unconditional_weight * real_fake(judge.alone(seen), False)
+                found["real_alone"] = c.unconditional_weight * (real_fake(logits, True) + other)
+                found["fake_alone"] = c.unconditional_weight * real_fake(judge.alone(seen), False)
+            terms |= at_side(side, found)
         return terms
 
     def _please(self, drawn: list[Tensor], condition: Condition) -> Terms:
         c, terms = self.config, Terms()
-        for size, judge, image in zip(c.image_sizes, self._judges, drawn, strict=True):
-            with frozen(judge):
-                seen = judge.see(image)
-                terms[f"fake_{size}"] = real_fake(judge.match(seen, condition.mean), True)
-                if c.unconditional_weight:
-                    terms[f"fake_alone_{size}"] = c.unconditional_weight * real_fake(judge.alone(seen), True)
-        for size, (coarse, fine) in zip(c.image_sizes[1:], pairwise(drawn), strict=True):
+        for side, judge, image in zip(c.image_sizes, self.discriminator, drawn, strict=True):
+            found = generator_terms(judge, image, condition.mean)
+            if "fake_alone" in found:
+                found["fake_alone"] = c.unconditional_weight * found["fake_alone"]
+            terms |= at_side(side, found)
+        for side, (coarse, fine) in zip(c.image_sizes[1:], pairwise(drawn), strict=True):
             if c.colour_weight:
                 mean, spread = colour_consistency(fine, coarse.detach())
-                terms[f"colour_{size}"] = c.colour_weight * (mean + c.colour_spread_weight * spread)
+                terms[f"colour_{side}"] = c.colour_weight * (mean + c.colour_spread_weight * spread)
         return terms | {"kl": c.kl_weight * gaussian_kl(condition.mean, condition.log_var)}
-
-    @property
-    def _judges(self) -> list[JointDiscriminator]:
-        return [judge for judge in self.discriminator if isinstance(judge, JointDiscriminator)]
-
-
-def resized(image: Tensor, size: int) -> Tensor:
-    """Pictures (B, 3, S, S) made smaller, (B, 3, size, size): bilinear, over all pixels that one covers."""
-    if image.shape[-1] == size:
-        return image
-    return F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False)

@@ -25,13 +25,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from tgim import checkpoint
 from tgim.data.batch import Batch
-from tgim.errors import CheckpointError
-from tgim.layers import SLOPE, down, from_image, init_adversarial
+from tgim.layers import SLOPE, down, from_image, init_adversarial, normal
 from tgim.model import Config, Editing, Generating, Terms
+from tgim.models.parts import Part
 from tgim.text import Tokens, Vocabulary
 
+GENERATOR: Part[Generating] = Part("generator", "sizes", Generating)
 LAST = 4  # places on a side, at most, where the convolutions of S end
 
 
@@ -74,28 +74,25 @@ class StyleEncoder(Editing):
 
     def __init__(self, config: StyleEncoderConfig, *, vocabulary_size: int) -> None:
         super().__init__()
-        system, sizes = config.system, config.sizes
-        if sizes is None and config.generator is not None:
-            header = generator_header(config.generator)
+        system, sizes = config.system, config.sizes or {}
+        if config.sizes is None and config.generator is not None:
+            header = GENERATOR.header(config.generator)
             system, sizes = header["name"], header["config"]
-        kind = generating(system, source=f"model.system {system!r}")
-        drawer = kind(kind.Config(**sizes or {}), vocabulary_size=vocabulary_size)
-        self.generator = for_drawing(drawer)
-        sizes = drawer.config.model_dump(mode="json")
+        kind = GENERATOR.kind(system, said=f"model.system is {system!r}")
+        self.generator = for_drawing(kind(kind.Config(**sizes), vocabulary_size=vocabulary_size))
+        sizes = self.generator.config.model_dump(mode="json")
         self.config = config.model_copy(update={"system": system, "sizes": sizes})
         self.encoder = Encoder(config.width, self.image_size, self.generator.noise_size)
 
     @classmethod
     def vocabulary_for(cls, config: StyleEncoderConfig) -> Vocabulary | None:
         """The vocabulary of the trained generator: captions must mean the same ids to it."""
-        return Vocabulary(generator_header(config.generator)["vocabulary"]) if config.generator else None
+        return GENERATOR.vocabulary(config.generator)
 
     def load_parts(self) -> None:
         """Take the weights of the trained generator; before training only."""
-        if self.config.generator is None:
-            raise CheckpointError("model.generator is not given; name the checkpoint of a trained generator")
-        trained = for_drawing(checkpoint.load(self.config.generator).model)
-        checkpoint.fill(self.generator, trained.state_dict(), path=self.config.generator)
+        trained = GENERATOR.load(self.config.generator, self.generator.config)
+        self.generator.load_state_dict(for_drawing(trained).state_dict())
 
     @property
     def image_size(self) -> int:
@@ -111,15 +108,14 @@ class StyleEncoder(Editing):
         """G(S(image), text); `seed` draws the conditioning augmentation of a generator that has one, else its mean."""
         variation = None
         if seed is not None and self.generator.variation_size:
-            shape = (len(image), self.generator.variation_size)
-            variation = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(image.device)
+            source = torch.Generator().manual_seed(seed)
+            variation = normal(len(image), self.generator.variation_size, like=image, generator=source)
         return self.generator.generate(text, self.encoder(image), variation=variation).float()
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """One phase: the noise of drawn pictures from the pictures; the batch gives the captions."""
-        count, device = len(batch.image), batch.image.device
         noise, variation = (
-            torch.randn(count, size, device=device)
+            normal(len(batch.image), size, like=batch.image)
             for size in (self.generator.noise_size, self.generator.variation_size)
         )
         with torch.no_grad():
@@ -127,31 +123,8 @@ class StyleEncoder(Editing):
         yield "encoder", {"noise": (self.encoder(drawn) - noise).square().mean()}
 
 
-def generator_header(source: str) -> dict[str, Any]:
-    """The header of checkpoint `source`, or CheckpointError when it is of a system that is no generator."""
-    header = checkpoint.read_header(source)
-    generating(header["name"], source=f"{source} is a {header['name']!r}, which")
-    return header
-
-
-def generating(system: str, *, source: str) -> type[Generating]:
-    """The class of a generator by its name; CheckpointError, which begins with `source`, when it is none."""
-    try:
-        found = checkpoint.find_model(system, kind="editor")[1]
-    except KeyError:
-        found = None
-    if found is None or not issubclass(found, Generating):
-        raise CheckpointError(
-            f"{source} does not draw from captions and noise; model.generator must name a trained generator, "
-            "such as one of recipes/gan_int_cls_birds.yaml"
-        )
-    return found
-
-
-def for_drawing(model: nn.Module) -> Generating:
+def for_drawing(model: Generating) -> Generating:
     """A generator, frozen, without its discriminators, which drawing does not need; they are taken off `model`."""
-    if not isinstance(model, Generating):
-        raise CheckpointError(f"{type(model).__name__} does not draw from captions and noise; name a generator")
     for network in model.networks:
         if network.startswith("discriminator"):
             delattr(model, network)

@@ -33,10 +33,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.data.batch import Batch
-from tgim.encoders import BiGru, WordTable, read_word_vectors
+from tgim.encoders import BiGru, WordTable
 from tgim.layers import (
     SLOPE,
-    Condition,
     ConditioningAugmentation,
     Residual,
     down,
@@ -44,13 +43,13 @@ from tgim.layers import (
     frozen,
     init_adversarial,
     mix,
-    tile,
     to_image,
     up,
 )
 from tgim.losses import gaussian_kl, log_mixture, real_fake, real_fake_log
-from tgim.model import Codes, Config, Editing, Terms
-from tgim.text import TextCode, Tokens, Vocabulary
+from tgim.model import Config, Terms
+from tgim.models.repainting import Repainter, Repainting
+from tgim.text import TextCode, Tokens
 
 
 class TAGANConfig(Config):
@@ -84,8 +83,10 @@ class CaptionReader(nn.Module):
         return code
 
 
-class Generator(nn.Module):
-    """Photographs (B, 3, S, S) and the code of captions to edited pictures (B, 3, S, S), all in [-1, 1]."""
+class Generator(Repainter):
+    """Photographs (B, 3, S, S) and sentences (B, E) to edited pictures (B, 3, S, S); reads captions, too."""
+
+    skip = True
 
     def __init__(self, config: TAGANConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -99,16 +100,6 @@ class Generator(nn.Module):
         )
         self.decoder = nn.Sequential(*(up(a, b) for a, b in pairwise(widths[::-1])), to_image(widths[0]))
         self.apply(init_adversarial)
-
-    def forward(self, image: Tensor, text: TextCode, eps: Tensor | None = None) -> tuple[Tensor, Condition]:
-        """Edited pictures and the condition of their captions; `eps` as in `ConditioningAugmentation`."""
-        return self.paint(self.encoder(image), text, eps)
-
-    def paint(self, seen: Tensor, text: TextCode, eps: Tensor | None = None) -> tuple[Tensor, Condition]:
-        """`forward` from what the encoder made of the photographs, (B, 8 width, S/8, S/8)."""
-        condition = self.augment(text.sentence, eps)
-        change = self.residual(tile(seen, condition.sample))
-        return self.decoder(seen + change), condition
 
 
 class Seen(NamedTuple):
@@ -158,13 +149,11 @@ class Discriminator(nn.Module):
         return (alpha * log_words).sum(1)
 
 
-class TAGAN(Editing):
+class TAGAN(Repainting):
     """Nam et al. 2018: a repainting editor for small pictures."""
 
     name: ClassVar[str] = "tagan"
     Config: ClassVar[type[Config]] = TAGANConfig
-    networks: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
-    averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
     def __init__(self, config: TAGANConfig, *, vocabulary_size: int) -> None:
         super().__init__()
@@ -172,53 +161,20 @@ class TAGAN(Editing):
         self.generator = Generator(config, vocabulary_size)
         self.discriminator = Discriminator(config, vocabulary_size)
 
-    @classmethod
-    def vocabulary_for(cls, config: TAGANConfig) -> Vocabulary | None:
-        """The words of the given word vectors; None when vectors are learned."""
-        return read_word_vectors(config.word_vectors).vocabulary if config.word_vectors else None
-
-    def load_parts(self) -> None:
-        """Take the given word vectors; before training only."""
-        if self.config.word_vectors:
-            self.fill_words(read_word_vectors(self.config.word_vectors).table)
-
-    def fill_words(self, table: Tensor) -> None:
-        """Give both networks the word vectors `table` (V, word_size)."""
-        self.generator.read.table.fill(table)
-        self.discriminator.read.table.fill(table)
-
-    def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
-        """Edited pictures (B, 3, S, S) in [-1, 1] by the mean of the condition, or a draw from it by `seed`."""
-        eps = None
-        if seed is not None:
-            eps = self.generator.augment.noise(len(image), generator=torch.Generator().manual_seed(seed))
-        edited: Tensor = self.generator(image, self.generator.read(text), eps)[0]
-        return edited.float()
-
-    def see(self, image: Tensor) -> Codes:
-        """What the encoder makes of photographs: (B, 8 width, S/8, S/8)."""
-        return (self.generator.encoder(image),)
-
-    def condition(self, text: Tokens) -> Codes:
-        """Means of the conditioning augmentation of captions: (B, C)."""
-        return (self.generator.augment(self.generator.read(text).sentence).mean,)
-
-    def edit_from(self, seen: Codes, condition: Codes) -> Tensor:
-        """Edited pictures of what `see` and `condition` gave; codes of both can be interpolated."""
-        change = self.generator.residual(tile(seen[0], condition[0]))
-        edited: Tensor = self.generator.decoder(seen[0] + change)
-        return edited.float()
+    def sentence(self, text: Tokens) -> Tensor:
+        """Sentences (B, E) of captions, as the generator reads them."""
+        code: TextCode = self.generator.read(text)
+        return code.sentence
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """The discriminator, then the generator with the neighbour's caption and with the own one (eq. 5-7)."""
         c, image, own = self.config, batch.image, batch.text
-        code = self.generator.read(own)
-        seen = self.generator.encoder(image)
-        edited, wrong_condition = self.generator.paint(seen, code.roll(), self._noise(len(image)))
+        sentence, seen = self.sentence(own), self.generator.encoder(image)
+        edited, wrong_condition = self.generator.paint(seen, sentence.roll(1, 0), self.noise(len(image)))
 
         yield "discriminator", self._judge(image, own, edited.detach())
 
-        kept, own_condition = self.generator.paint(seen, code, self._noise(len(image)))
+        kept, own_condition = self.generator.paint(seen, sentence, self.noise(len(image)))
         with frozen(self.discriminator):
             judged = self.discriminator.see(edited)
             match = self.discriminator.match(judged, self.discriminator.read(own).roll())
@@ -243,7 +199,3 @@ class TAGAN(Editing):
             "mismatch": half * real_fake_log(self.discriminator.match(real, text.roll()), False),
             "fake": real_fake(self.discriminator.see(edited).logit, False),
         }
-
-    def _noise(self, count: int) -> Tensor:
-        noise: Tensor = self.config.noise * self.generator.augment.noise(count)
-        return noise

@@ -25,7 +25,7 @@ caption that fits this picture better than it does nearly all references is true
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -35,13 +35,16 @@ from torch.nn import functional as F
 from tgim import checkpoint
 from tgim.bilateral import apply_affine, look_up, roughness, slice_grid
 from tgim.data.batch import Batch, DrawnPairs
-from tgim.errors import CheckpointError
 from tgim.losses import known_cross_entropy
 from tgim.matching.late_interaction import LateInteraction, LateInteractionConfig, Member, Seen
 from tgim.matting import subject_mask
 from tgim.model import Codes, Config, Editing, Terms
+from tgim.models.parts import Part
 from tgim.models.tagrid_head import Eyes, GridHead, Guide, References, SubjectMask, View, patch_discriminator
+from tgim.models.tagrid_wishes import Wishes, draw_wishes
 from tgim.text import TextCode, Tokens, Vocabulary
+
+MATCHING = Part("matching", "encoder", LateInteraction)
 
 
 class TAGridConfig(Config):
@@ -79,15 +82,6 @@ class Plan(NamedTuple):
     subject: Tensor  # (B, 1, S, S), probability that the subject is there
 
 
-class Wishes(NamedTuple):
-    """What B pictures are to become."""
-
-    target: Tokens
-    extra: Tokens | None  # the target where it is the own caption altered; elsewhere the target made false
-    local: Tensor  # (B,) bool, the target is the own caption altered
-    false: Tensor  # (B,) bool, `extra` is a false caption
-
-
 class Generator(nn.Module):
     """All that is trained to edit."""
 
@@ -116,7 +110,7 @@ class TAGrid(Editing):
 
     def __init__(self, config: TAGridConfig, *, vocabulary_size: int) -> None:
         super().__init__()
-        encoder = config.encoder or matching_config(config)
+        encoder = matching_config(config)
         self.config = config.model_copy(update={"encoder": encoder})
         self.matching = LateInteraction(encoder, vocabulary_size=vocabulary_size).requires_grad_(False)
         self.generator = Generator(config, encoder)
@@ -125,15 +119,15 @@ class TAGrid(Editing):
     @classmethod
     def vocabulary_for(cls, config: TAGridConfig) -> Vocabulary | None:
         """The vocabulary of the matching model: captions must mean the same ids to both."""
-        source = config.start or config.matching
-        return Vocabulary(checkpoint.read_header(source)["vocabulary"]) if source else None
+        return START.vocabulary(config.start) or MATCHING.vocabulary(config.matching)
 
     def load_parts(self) -> None:
         """Take the weights of the TAGrid to start from, or of the trained matching model; before training only."""
         if self.config.start:
-            self.load_state_dict(checkpoint.load(self.config.start).model.state_dict())
+            trained = START.load(self.config.start)  # its loss weights may be others
+            checkpoint.fill(self, trained.state_dict(), path=self.config.start)
         elif self.config.matching:
-            self.matching.load_state_dict(checkpoint.load(self.config.matching).model.state_dict())
+            self.matching.load_state_dict(MATCHING.load(self.config.matching, self.config.encoder).state_dict())
 
     @property
     def image_size(self) -> int:
@@ -318,38 +312,16 @@ class TAGrid(Editing):
         return self._members[0]
 
 
+START = Part("start", "encoder", TAGrid)
+
+
 def matching_config(config: TAGridConfig) -> LateInteractionConfig:
-    """Sizes of the matching model that `config` names, or the defaults."""
-    if config.start is not None:
-        return LateInteractionConfig(**wanted(config.start, TAGrid.name, "start")["config"]["encoder"])
-    if config.matching is None:
-        return LateInteractionConfig.model_validate({})
-    return LateInteractionConfig(**wanted(config.matching, LateInteraction.name, "matching")["config"])
-
-
-def wanted(source: str, system: str, key: str) -> dict[str, Any]:
-    """The header of checkpoint `source`, or CheckpointError when it is of another system than `model.<key>` needs."""
-    header = checkpoint.read_header(source)
-    if header["name"] != system:
-        raise CheckpointError(f"{source} is a {header['name']!r}, but model.{key} must name a trained {system!r}")
-    return header
-
-
-def draw_wishes(batch: Batch, local_share: float) -> Wishes:
-    """The caption of the picture before it for each picture, or, for `local_share` of them, its own one altered."""
-    count = len(batch.labels)
-    other, none = batch.text.roll(), torch.zeros(count, dtype=torch.bool, device=batch.labels.device)
-    if batch.altered is None:
-        return Wishes(other, None, none, none)
-    differs = (batch.altered.ids != batch.text.ids).any(1)
-    local = differs & (torch.rand(count, device=none.device) < local_share)
-    extra = either(local, batch.altered, batch.altered.roll())
-    return Wishes(either(local, batch.altered, other), extra, local, differs.roll(1) & ~local)
-
-
-def either(choice: Tensor, first: Tokens, second: Tokens) -> Tokens:
-    """Captions of `first` where `choice` (B,) is True, elsewhere of `second`."""
-    return Tokens(*(torch.where(choice[:, None], a, b) for a, b in zip(first, second, strict=True)))
+    """Sizes of the matching model that `config` gives or names, or the defaults."""
+    given = config.encoder
+    if given is None and config.start is not None:
+        given = START.sizes(config.start).encoder
+    found: LateInteractionConfig | None = MATCHING.sizes(config.matching, given)
+    return found or LateInteractionConfig.model_validate({})
 
 
 def rmse(x: Tensor, y: Tensor) -> Tensor:
