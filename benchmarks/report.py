@@ -4,7 +4,8 @@
     python benchmarks/report.py benchmarks/results/birds.jsonl --data ../shared/data/cub --model birds --out report.html
 
 With `--data` and `--model` the page holds photographs of the data set, which belong to their authors: it is for your
-own disk, keep it out of the repository. Without them it has tables and the plot alone.
+own disk, keep it out of the repository. Of a text-to-image model it shows what that draws, captions down and noises
+across. Without them it has tables and the plot alone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tgim.reporting import Gallery, gallery_of, page, read_results
 @click.command()
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set whose pictures are shown.")
-@click.option("--model", help="Embedded name or checkpoint of the editor that is shown.")
+@click.option("--model", help="Embedded name or checkpoint of the model that is shown.")
 @click.option("--judge", help="Embedded name or checkpoint; by default the one that RESULTS name.")
 @click.option("--limit", type=int, help="Look for the worst and the best edits among so many pictures.")
 @click.option("--title", default="How well pictures are edited", show_default=True)

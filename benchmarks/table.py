@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tgim.reporting import read_results, summary_tables
+from tgim.reporting import generation_tables, read_results, summary_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "benchmarks" / "results"
@@ -13,8 +13,9 @@ BEGIN, END = "<!-- results -->\n", "<!-- /results -->"
 
 
 def table() -> str:
-    """Markdown of all results: one table for each data set."""
-    return "\n".join(each.markdown() for each in summary_tables(read_results(RESULTS)))
+    """Markdown of all results: for each data set one table of editors, then one of text-to-image models."""
+    lines = read_results(RESULTS)
+    return "\n".join(each.markdown() for each in (*summary_tables(lines), *generation_tables(lines)))
 
 
 def filled(readme: str, rows: str) -> str:

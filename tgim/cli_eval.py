@@ -1,4 +1,4 @@
-"""The verbs that judge: `tgim match` ranks pictures and captions by each other, `tgim eval` measures editors."""
+"""The verbs that judge: `tgim match` ranks pictures and captions by each other, `tgim eval` measures models."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ PROTOCOLS = {  # what --help says of each
     "truth@1": "drawn birds or flowers against their true edit, part by part",
     "swaps@1": "whether the judge tells apart two captions that swap the colours of two parts",
     "realism@1": "FID, KID and inception score of the edited pictures",
+    "generation@1": "pictures of text-to-image models: recall, KID, diversity",
 }
 
 
@@ -139,10 +140,11 @@ def read_texts(file: Path) -> list[str]:
     return texts
 
 
-HELP = f"""Measure how well models edit.
+HELP = f"""Measure how well models edit, or draw.
 
 Pictures of classes that were never trained on are edited by captions of other pictures, and judged by a matching model
-that no editor learned from. Trivial baselines and references stand in every table.
+that no editor learned from. Trivial baselines and references stand in every table. Text-to-image models draw pictures
+of captions instead, and are measured by generation.
 
 \b
 tgim eval --model birds --data cub --out results.jsonl
@@ -154,6 +156,9 @@ Protocols:
 \b
 {chr(10).join(f"  {name:<18}{what}" for name, what in PROTOCOLS.items())}
 
+A text-to-image model edits, too, if a protocol of edits is named: it searches for the noise of each picture, in 200
+steps, so give it a --limit. Models with a style encoder edit without a search, and draw if generation is named.
+
 DATA is a folder as "tgim data check" knows them, or a name: cub, oxford102 (below $TGIM_DATA), synthetic (drawn birds),
 synthetic-flowers. Classes and a hundred pictures are not needed, but figures of few pictures have wide intervals.
 
@@ -163,7 +168,7 @@ is not measured again: after ctrl-C or a crash, the same command goes on.
 
 
 @main.command(name="eval", help=HELP)
-@click.option("--model", "models", multiple=True, required=True, help="Name or file of an editor; may be repeated.")
+@click.option("--model", "models", multiple=True, required=True, help="Name or file of a model; may be repeated.")
 @click.option("--data", required=True, metavar="PATH|NAME", help="What is edited; see above.")
 @click.option(
     "--kind", type=click.Choice(["cub", "oxford102", "folder"]), help="Layout of PATH.  [default: recognised]"
@@ -320,8 +325,10 @@ def default_judge(names: Sequence[str], kind: str, data: str) -> str | None:
 
 def tables(lines: Sequence[Line]) -> str:
     """The figures as text: for each protocol references, baselines and models under each other."""
-    from tgim.reporting import section_tables
+    from tgim.reporting import generation_tables, section_tables
+    from tgim.reporting.results import GENERATION
 
-    area = [line for line in lines if line.metric == "area"]
-    parts = [[line for line in lines if line.metric != "area"], area]
-    return "\n".join(table.text() for part in parts for table in section_tables(part)).rstrip("\n")
+    edits = [line for line in lines if line.protocol != GENERATION]
+    parts = [[line for line in edits if line.metric != "area"], [line for line in edits if line.metric == "area"]]
+    found = [table for part in parts for table in section_tables(part)]
+    return "\n".join(table.text() for table in (*found, *generation_tables(lines, intervals=True))).rstrip("\n")

@@ -363,3 +363,4 @@ class Protocol:
     needs_extractor: bool = False
     extractor_label: Callable[[Bench], str | None] = no_label  # what the lines say of the extractor
     fewest: int = 2  # pictures that it makes sense of
+    draws: bool = False  # whether it is of pictures drawn from captions alone, not of edits

@@ -1,20 +1,27 @@
-"""What is measured: anything that turns pictures and captions into pictures."""
+"""What is measured: anything that turns pictures and captions, or captions alone, into pictures."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from tgim import checkpoint
 from tgim.editor import Editor
+from tgim.errors import UserError
 from tgim.evaluation.records import Kind
+from tgim.generator import draws
 from tgim.images import from_uint8, to_uint8
+from tgim.inversion import Inverter
+from tgim.model import Generating
 from tgim.models.tagrid import TAGrid
+from tgim.text import complete
 
+BATCH = 16  # pictures that are drawn together: of a size that fits into memory at 256 px, too
 log = logging.getLogger(__name__)
 
 
@@ -48,6 +55,25 @@ class Contender(Protocol):
         """
 
 
+@runtime_checkable
+class Drawing(Protocol):
+    """Something that draws pictures of captions; see `DrawingContender`."""
+
+    @property
+    def name(self) -> str:
+        """As it stands in the tables."""
+
+    def draw(self, captions: Sequence[str], rows: Sequence[int], *, number: int, seed: int) -> Tensor:
+        """`number` pictures of each caption, (B, number, 3, S, S) in [-1, 1].
+
+        Args:
+            captions: B captions.
+            rows: B numbers; the noises of a caption depend on its row and the seed, not on the other captions.
+            number: pictures of each caption.
+            seed: of the noises.
+        """
+
+
 class ModelContender:
     """An editor under test. Where its strength is a blend with the photograph, the bench may do the blending."""
 
@@ -57,14 +83,21 @@ class ModelContender:
         self.editor, self.name, self.checkpoint = editor, name, checkpoint
         self.has_strength = isinstance(editor.model, TAGrid)
 
-    @classmethod
-    def open(cls, source: str | Path, *, device: str = "cpu") -> ModelContender:
-        """The editor of a checkpoint, by name or path; CheckpointError when there is none, or it does not edit."""
-        return cls(
-            Editor.from_pretrained(source, device=device),
-            name=shown_name(source),
-            checkpoint=checkpoint.fingerprint(source),
-        )
+    @property
+    def only_draws(self) -> bool:
+        """Whether it is a text-to-image model, which edits by a search for each picture's noise alone."""
+        return isinstance(self.editor.model, Inverter)
+
+    @staticmethod
+    def open(source: str | Path, *, device: str = "cpu") -> ModelContender:
+        """The model of a checkpoint, by name or path, a `DrawingContender` if it draws.
+
+        Raises:
+            CheckpointError: there is none, or it neither edits nor draws.
+        """
+        editor = Editor.from_pretrained(source, device=device)
+        kind = ModelContender if generator_in(editor) is None else DrawingContender
+        return kind(editor, name=shown_name(source), checkpoint=checkpoint.fingerprint(source))
 
     def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
         """Edits, full ones unless it `has_strength`; a picture whose caption has no known word stays as it is."""
@@ -72,6 +105,32 @@ class ModelContender:
         if strange:
             log.info("%s: %d of %d captions have no known word; unedited", self.name, strange, len(captions))
         return quantised(self.editor.edit_batch(pictures, captions, strength=strength if self.has_strength else 1.0))
+
+
+class DrawingContender(ModelContender):
+    """A text-to-image model, or a style encoder with the one that it belongs to."""
+
+    @torch.no_grad()
+    def draw(self, captions: Sequence[str], rows: Sequence[int], *, number: int, seed: int) -> Tensor:
+        """Pictures of the noises `row * number` and following of `draws`; captions are read at their mean."""
+        model, editor = generator_in(self.editor), self.editor
+        if model is None:
+            raise UserError(f"{self.name} edits pictures and draws none")
+        noise = draws(model, (max(rows) + 1) * number, seed=seed)[0].view(-1, number, model.noise_size)[list(rows)]
+        drawn = []
+        for first in range(0, len(captions), BATCH):
+            part = slice(first, first + BATCH)
+            texts = [complete(caption, editor.template) for caption in captions[part]]
+            condition = model.condition(editor.vocabulary.encode(texts).to(editor.device))
+            own = noise[part].to(editor.device)
+            drawn.append(torch.stack([model.generate_from(condition, own[:, k]).cpu() for k in range(number)], 1))
+        return torch.cat(drawn).float().clamp(-1, 1)
+
+
+def generator_in(editor: Editor) -> Generating | None:
+    """The text-to-image model that an editor draws with, if it does."""
+    found = getattr(editor.model, "generator", None)
+    return found if isinstance(found, Generating) else None
 
 
 def quantised(pictures: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tgim.evaluation.bench import Protocol
+from tgim.evaluation.generation import GENERATION
 from tgim.evaluation.l2 import L2_EDIT, L2_OWN_CAPTION
 from tgim.evaluation.realism import REALISM
 from tgim.evaluation.retrieval import DIRECTIONAL, MP, RETRIEVAL
@@ -12,5 +13,5 @@ from tgim.evaluation.truth import TRUTH
 
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
-    for protocol in (RETRIEVAL, TRADEOFF, MP, DIRECTIONAL, L2_EDIT, L2_OWN_CAPTION, TRUTH, SWAPS, REALISM)
+    for protocol in (RETRIEVAL, TRADEOFF, MP, DIRECTIONAL, L2_EDIT, L2_OWN_CAPTION, TRUTH, SWAPS, REALISM, GENERATION)
 }

@@ -123,12 +123,18 @@ def distances(half: Halves, features: Tensor, *, seed: int, strength: float | No
         yield _figure("is", inception_score(classes, splits=1), spread, n, strength, options)
     spread = _bootstrap(lambda rows, others: fid(real[others], fake[rows]), n, len(real), seed)
     yield _figure("fid", fid(real, fake), spread, n, strength, options)
-    size = max(2, min(n, len(real)) // 2)
+    yield kernel_distance(half, features, seed=seed, strength=strength)
+
+
+def kernel_distance(half: Halves, features: Tensor, *, seed: int, strength: float | None = None) -> Measured:
+    """KID of features (n, D) from those of half B."""
+    fake, real = (half.scale * x.double().numpy() for x in (features, half.against))
+    size = max(2, min(len(fake), len(real)) // 2)
     parts = kid_subsets(real, fake, subsets=SUBSETS, subset_size=size, seed=seed)
     low, high = np.percentile(parts, [2.5, 97.5])
-    yield Measured(
-        "kid", interval=(float(parts.mean()), float(low), float(high)), n=n, strength=strength,
-        higher_is_better=False, options={**options, "subset": size},
+    return Measured(
+        "kid", interval=(float(parts.mean()), float(low), float(high)), n=len(fake), strength=strength,
+        higher_is_better=False, options={"against": len(real), "subset": size},
     )  # fmt: skip
 
 

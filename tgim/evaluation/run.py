@@ -12,7 +12,7 @@ from tgim.data.loader import DataConfig
 from tgim.errors import UserError, nearest
 from tgim.evaluation.baselines import baselines as trivial
 from tgim.evaluation.bench import Bench, Progress, Protocol
-from tgim.evaluation.contenders import Contender, ModelContender
+from tgim.evaluation.contenders import Contender, Drawing, ModelContender
 from tgim.evaluation.protocols import PROTOCOLS
 from tgim.evaluation.records import Kind, Line, Measured, Results
 
@@ -38,14 +38,16 @@ def evaluate(
     """Measure models, trivial baselines and reference rows by each protocol.
 
     Args:
-        models: names or paths of editors' checkpoints; none measures the baselines alone.
+        models: names or paths of checkpoints of editors and text-to-image models; none measures the baselines alone.
         data: the data set and its split; give the test split, which no model has seen.
-        protocols: names in `PROTOCOLS`, or "all" that can be measured with what is given, on so many pictures.
+        protocols: names in `PROTOCOLS`, or "all" that can be measured with what is given, on so many pictures:
+            text-to-image models by those of drawn pictures, editors by the others. Named, protocols of edits measure
+            text-to-image models, too, which search for the noise of each picture (`tgim.inversion`) and are slow.
         judge: name or path of a matching model that none of the models was trained against.
         seed: of the task and of the bootstrap.
         out: file to which each figure is appended as soon as it is known. Figures that it holds already are not
             measured again, so a run that was killed goes on where it was.
-        baselines: measure the trivial editors too.
+        baselines: measure the trivial editors too, where edits are measured.
         limit: measure on this many pictures, a seeded choice.
         size: pixels, side of the pictures that are edited and compared. By default that of the models, which must then
             share it, or without models that of the judge.
@@ -58,12 +60,14 @@ def evaluate(
         The lines that were asked for, those from the file among them.
 
     Raises:
-        UserError: a protocol is unknown or lacks what it needs, a model is no editor, or sizes differ.
+        UserError: a protocol is unknown or lacks what it needs, a model does not do what is measured, or sizes differ.
         DataError: the data set will not do.
     """
     extractor = extractor if extractor is not None else judge
     wanted = chosen(protocols, judge=judge, extractor=extractor)
-    contenders: list[Contender] = [ModelContender.open(source, device=device) for source in models]
+    contenders = [ModelContender.open(source, device=device) for source in models]
+    named = protocols != "all"
+    fields = {protocol.name: entrants(protocol, contenders, named=named) for protocol in wanted}
     side = size if size is not None else common_size(contenders)
     bench = Bench(
         data,
@@ -75,14 +79,30 @@ def evaluate(
         cache=cache,
         progress=progress,
     )
-    if protocols == "all":
-        wanted = [protocol for protocol in wanted if len(bench) >= protocol.fewest]
-    contenders += trivial(bench) if baselines else []
+    beside = trivial(bench) if baselines else []
     results = Results(out)
     lines: list[Line] = []
     for protocol in wanted:
-        lines += _measure(bench, protocol, contenders, results)
+        field = fields[protocol.name]
+        if named or (len(bench) >= protocol.fewest and (field or not (contenders or protocol.draws))):
+            lines += _measure(bench, protocol, [*field, *([] if protocol.draws else beside)], results)
     return lines
+
+
+def entrants(protocol: Protocol, models: Sequence[ModelContender], *, named: bool) -> list[Contender]:
+    """The models that a protocol measures; UserError when it was `named` for one that does not draw, and needs it.
+
+    Unless it was named, text-to-image models are measured by what they draw, and all others by their edits.
+    """
+    if not protocol.draws:
+        return [model for model in models if named or not model.only_draws]
+    for model in models:
+        if named and not isinstance(model, Drawing):
+            raise UserError(
+                f"{model.name} edits pictures and draws none from captions alone; {protocol.name} is for text-to-image "
+                "models and style encoders: leave out the protocol, or the model"
+            )
+    return [model for model in models if isinstance(model, Drawing) and (named or model.only_draws)]
 
 
 def chosen(protocols: Sequence[str] | Literal["all"], *, judge: str | None, extractor: str | None) -> list[Protocol]:

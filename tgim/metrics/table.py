@@ -50,6 +50,8 @@ METRICS |= {  # as lines of results call them
     "swap_margin_accuracy": Metric(0, 1, True, "the same of the sum of both edits' scores"),
     "drawn_swap_accuracy": Metric(0, 1, True, "the same of drawings, by a judge's scores"),
     "drawn_swap_margin_accuracy": Metric(0, 1, True, "the same of drawings"),
+    "diversity": Metric(0, 2, True, "1 - cosine between pictures of one caption in a judge's eyes; 0 for equal ones"),
+    "diversity_rmse": Metric(0, 2, True, "RMSE in [-1, 1] between pictures of one caption"),
     "mp": METRICS["manipulative_precision"],
     "directional": METRICS["directional_similarity"],
     "is": METRICS["inception_score"],

@@ -8,12 +8,20 @@ from __future__ import annotations
 from tgim.reporting.page import page
 from tgim.reporting.pictures import Gallery, gallery_of
 from tgim.reporting.results import read_results
-from tgim.reporting.tables import Table, l2_tables, retrieval_tables, section_tables, summary_tables
+from tgim.reporting.tables import (
+    Table,
+    generation_tables,
+    l2_tables,
+    retrieval_tables,
+    section_tables,
+    summary_tables,
+)
 
 __all__ = [
     "Gallery",
     "Table",
     "gallery_of",
+    "generation_tables",
     "l2_tables",
     "page",
     "read_results",

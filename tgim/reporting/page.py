@@ -5,7 +5,7 @@ Everything that comes from a file (names, captions, hashes) is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
 from tgim._version import __version__
@@ -13,6 +13,7 @@ from tgim.evaluation.records import Line
 from tgim.reporting.pictures import Example, Gallery
 from tgim.reporting.plot import tradeoff_svg
 from tgim.reporting.results import (
+    GENERATION,
     Setting,
     entrant,
     grouped,
@@ -23,7 +24,18 @@ from tgim.reporting.results import (
     written,
 )
 from tgim.reporting.style import SCRIPT, STYLE
-from tgim.reporting.tables import OWN, RETRIEVAL, TRADEOFF, Cell, Row, Table, l2_tables, ranking, retrieval_tables
+from tgim.reporting.tables import (
+    OWN,
+    RETRIEVAL,
+    TRADEOFF,
+    Cell,
+    Row,
+    Table,
+    generation_tables,
+    l2_tables,
+    ranking,
+    retrieval_tables,
+)
 from tgim.reporting.tables import section_tables as any_tables
 
 READ = {  # protocol -> how its figures are read
@@ -39,6 +51,8 @@ READ = {  # protocol -> how its figures are read
     "swaps@1": "Two captions swap the colours of two parts: the judge must prefer either edit's own. Doing nothing "
     "scores 0. Read photographs against one colour for all, and drawings against their true edits.",
     "realism@1": "Statistics of edited against real pictures. They depend on extractor and n: compare within a table.",
+    GENERATION: "Pictures of captions alone: does the judge find the caption among 100, are they like photographs "
+    "(KID: less is better), do those of one caption differ? Read each figure against real photographs.",
 }
 AREA = (
     "Trade-off area: the best R@1 that is reached without changing the picture by more than an RMSE of e, "
@@ -60,17 +74,16 @@ def page(lines: Iterable[Line], *, gallery: Gallery | None = None, title: str = 
     """
     lines = list(lines)
     settings = grouped(lines, setting)
-    links = [("ranking", "Ranking")]
-    links += [("pictures", "Pictures"), ("worst", "The worst"), ("best", "The best")] if gallery else []
+    edits = [line for line in lines if line.protocol != GENERATION]
+    links = [("ranking", "Ranking")] if edits else []
+    links += [("pictures", "Pictures")] if gallery else []
+    links += [("worst", "The worst"), ("best", "The best")] if gallery and not gallery.drawn else []
     links += [("tables", "Tables"), ("origin", "Where the figures come from")]
     body = [
         f"<header><h1>{escape(title)}</h1>",
         f'<p class="faint">{"; ".join(dict.fromkeys(_where(where) for where in settings))}</p>',
         f"<nav>{''.join(f'<a href=#{to}>{name}</a>' for to, name in links)}</nav></header>",
-        '<section id="ranking"><h2>Ranking</h2>',
-        f'<p class="small faint">{AREA} {BASELINES}</p>',
-        *(_ranking(where, part, several=len(settings) > 1) for where, part in settings.items()),
-        "</section>",
+        *(_rankings(settings) if edits else ()),
         *(_gallery(gallery) if gallery else ()),
         '<section id="tables"><h2>Tables</h2>',
         f'<p class="small faint">{BARS} Bold: the best of several models.</p>',
@@ -89,6 +102,15 @@ def page(lines: Iterable[Line], *, gallery: Gallery | None = None, title: str = 
 
 def _where(where: Setting) -> str:
     return escape(f"{where.data}, {where.split} split, seed {where.seed}")
+
+
+def _rankings(settings: Mapping[Setting, list[Line]]) -> list[str]:
+    return [
+        '<section id="ranking"><h2>Ranking</h2>',
+        f'<p class="small faint">{AREA} {BASELINES}</p>',
+        *(_ranking(where, part, several=len(settings) > 1) for where, part in settings.items()),
+        "</section>",
+    ]
 
 
 def _ranking(where: Setting, lines: list[Line], *, several: bool) -> str:
@@ -125,7 +147,9 @@ def _ranking(where: Setting, lines: list[Line], *, several: bool) -> str:
 
 
 def _protocols(lines: list[Line]) -> str:
-    special: dict[str, Callable[..., list[Table]]] = {OWN: l2_tables, RETRIEVAL: retrieval_tables}
+    special: dict[str, Callable[..., list[Table]]] = {
+        OWN: l2_tables, RETRIEVAL: retrieval_tables, GENERATION: generation_tables,
+    }  # fmt: skip
     parts = []
     for protocol, part in grouped(lines, lambda line: line.protocol).items():
         make = special.get(protocol, any_tables)
@@ -183,16 +207,23 @@ def _gallery(gallery: Gallery) -> list[str]:
         cells.append(f"<p>{escape(caption)}</p>")
         cells += [f'<img src="{uri}" alt="{escape(caption, quote=True)}" loading="lazy">' for uri in row]
     about = (
-        f"Pictures of {escape(gallery.data)}, edited by <code>{escape(gallery.model)}</code> at full strength. They "
-        "belong to their authors: this page is for your own disk."
+        f"Pictures that <code>{escape(gallery.model)}</code> drew of captions; those of one column share their noise."
+        if gallery.drawn
+        else f"Pictures of {escape(gallery.data)}, edited by <code>{escape(gallery.model)}</code> at full strength. "
+        "They belong to their authors: this page is for your own disk."
     )
     order = (
         "Sorted by the rank of the target caption among 100 in the judge's eyes, then by the change under the "
         "picture's own caption (RMSE in [-1, 1]); photograph left, edit right."
     )
-    return [
+    sheet = [
         f'<section id="pictures"><h2>Pictures</h2><p class="small faint">{about}</p>',
         f'<div class="sheet" style="{style}">{"".join(cells)}</div></section>',
+    ]
+    if gallery.drawn:
+        return sheet
+    return [
+        *sheet,
         f'<section id="worst"><h2>The worst {len(gallery.worst)}</h2><p class="small faint">{order}</p>',
         f"{_cards(gallery.worst)}</section>",
         f'<section id="best"><h2>The best {len(gallery.best)}</h2><p class="small faint">{order}</p>',

@@ -7,6 +7,7 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from tgim.carry import resize
+from tgim.data import open_dataset
 from tgim.data.base import random_source
 from tgim.data.loader import DataConfig
 from tgim.editor import Editor, UnknownWordWarning
@@ -22,6 +24,7 @@ from tgim.errors import UserError
 from tgim.evaluation import Bench, Contender, ModelContender
 from tgim.evaluation.records import Line
 from tgim.evaluation.retrieval import target_ranks
+from tgim.generator import Generator
 from tgim.images import Photo, open_image, to_uint8
 from tgim.metrics import rmse
 
@@ -77,6 +80,7 @@ class Gallery:
     worst: tuple[Example, ...]
     best: tuple[Example, ...]
     notes: tuple[str, ...] = ()
+    drawn: bool = False  # of captions alone, a noise in each column; then there is no worst and no best
 
 
 def gallery_of(
@@ -93,8 +97,10 @@ def gallery_of(
 ) -> Gallery:
     """Edit a few pictures of a data set to look at, and find the worst and the best edits of all that were measured.
 
+    A text-to-image model draws pictures of captions instead.
+
     Args:
-        model: name or path of an editor.
+        model: name or path of an editor or a text-to-image model.
         data: the data set whose pictures are shown.
         lines: results; they say size, seed and judge, and are compared with what is shown.
         judge: name or path of the matching model, where `lines` do not name an embedded one.
@@ -107,11 +113,13 @@ def gallery_of(
     Raises:
         UserError: the data, model or judge cannot be used.
     """
+    contender = ModelContender.open(model)
+    if contender.only_draws:
+        return drawings_of(model, contender, data=data, lines=lines, captions=captions, columns=columns)
     some = [line for line in lines if line.judge is not None]
     judge = judge or (str(some[0].judge).rsplit(":", 1)[0] if some else None)
     if judge is None:
         raise UserError("no line of the results names a judge; name the matching model that ranks the edits (--judge)")
-    contender = ModelContender.open(model)
     facts = some[0] if some else lines[0]
     bench = Bench(data, size=facts.size, seed=facts.seed, judge=judge, limit=limit, cache=cache)
     ranks, candidates, change = measured(bench, contender)
@@ -148,6 +156,33 @@ def gallery_of(
     )
 
 
+def drawings_of(
+    model: str,
+    contender: ModelContender,
+    *,
+    data: DataConfig,
+    lines: Sequence[Line],
+    captions: Sequence[str] = (),
+    columns: int = 10,
+) -> Gallery:
+    """A contact sheet of a text-to-image model: captions down, noises across; arguments as of `gallery_of`."""
+    if not captions:
+        captions = CAPTIONS.get(data.name) or tuple(item.captions[0] for item in open_dataset(data).items[:6])
+    drawn = Generator.from_pretrained(model).generate(captions, n=columns, seed=lines[0].seed)
+    uris = iter(within_budget(list(drawn.flatten(0, 1))))
+    known = {line.checkpoint for line in lines}
+    return Gallery(
+        model=contender.name,
+        data=data.name,
+        captions=tuple(captions),
+        rows=tuple(tuple(islice(uris, columns)) for _ in captions),
+        worst=(),
+        best=(),
+        notes=tuple(_unlike("checkpoint", contender.checkpoint, known)),
+        drawn=True,
+    )
+
+
 def measured(bench: Bench, contender: Contender) -> tuple[NDArray[np.int64], int, NDArray[np.float64]]:
     """For each picture the rank of its target caption, among how many, and its RMSE under its own caption."""
     ranks = target_ranks(bench, bench.edits(contender, bench.target))
@@ -175,8 +210,12 @@ def _differences(bench: Bench, contender: Contender, lines: Sequence[Line]) -> I
         ("judge", bench.judge_label, {line.judge for line in lines}),
         ("checkpoint", contender.checkpoint, {line.checkpoint for line in lines}),
     ):
-        if mine not in theirs:
-            yield f"the {what} of the pictures ({mine}) is none of the figures'"
+        yield from _unlike(what, mine, theirs)
+
+
+def _unlike(what: str, mine: str | None, theirs: set[str | None]) -> Iterator[str]:
+    if mine not in theirs:
+        yield f"the {what} of the pictures ({mine}) is none of the figures'"
 
 
 def data_uri(pixels: Tensor, *, side: int, quality: int) -> str:

@@ -13,8 +13,8 @@ from tgim.evaluation.records import Line, read_lines
 KeyT = TypeVar("KeyT")
 
 CEILING, FLOOR, CHANCE = "real", "unedited", "chance"  # names of the reference rows
-TRUTH, SWAPS = "truth@1", "swaps@1"
-OF_PARTS = (TRUTH, SWAPS)  # whose figures rest on photographs and drawings, or on drawings, of different counts
+TRUTH, SWAPS, GENERATION = "truth@1", "swaps@1", "generation@1"
+OF_PARTS = (TRUTH, SWAPS, GENERATION)  # whose figures rest on different counts of pictures: parts, drawings, halves
 KINDS = ("reference", "baseline", "model")  # in the order of a table
 NAMES = {
     CEILING: "real photograph",
@@ -45,6 +45,8 @@ METRICS = {
     "part_accuracy": "parts true",
     "fid": "FID",
     "kid": "KID",
+    "diversity": "diversity, judge",
+    "diversity_rmse": "diversity, RMSE",
     "inception_score": "IS",
 }
 SHARES = ("recall", "accuracy")  # metrics that are written as percentages
@@ -56,7 +58,7 @@ class Setting(NamedTuple):
     data: str
     split: str
     content: str
-    n: int | None  # None for drawn pictures, each part of which is seen in some of them: columns say it
+    n: int | None  # None where the figures of a row are of different counts: columns say it
     seed: int
 
     def __str__(self) -> str:

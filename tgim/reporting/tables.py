@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from tgim.evaluation.records import Line
 from tgim.reporting.results import (
     CEILING,
+    GENERATION,
     KINDS,
     NAMES,
     OF_PARTS,
@@ -35,6 +36,10 @@ PUBLISHED = {  # reconstruction error under the own caption, from SOURCE; norm, 
 }
 ROUNDING = 0.005  # of the published figures
 NOTHING = "–"
+DRAWN = (
+    "Pictures drawn from captions alone. Diversity: how much the pictures of one caption differ by their noise, "
+    "1 - cosine to the judge and RMSE in [-1, 1]; noise differs, too, so read it beside KID."
+)
 
 
 @dataclass(frozen=True)
@@ -205,6 +210,37 @@ def _summary(who: Entrant, part: list[Line], truth: list[Line], real: Line | Non
     )
 
 
+def generation_tables(lines: Iterable[Line], *, intervals: bool = False) -> list[Table]:
+    """For each data set one table of text-to-image models: fit to the caption, realism, diversity."""
+    tables = []
+    metrics = ("recall@1", "recall@10", "kid", "diversity", "diversity_rmse")
+    own = (line for line in lines if line.protocol == GENERATION)
+    for (where, what), part in grouped(own, lambda line: (setting(line), section(line))).items():
+        real = pick(part, "recall@1", model=CEILING)
+        everyone = grouped(part, entrant)
+        rows = []
+        for who in sorted(everyone, key=lambda who: _place(who, part)):
+            found = [pick(part, metric, model=who) for metric in metrics]
+            cells = [Cell(NOTHING if line is None else _figure(line, intervals), line) for line in found]
+            if real is not None and real.value > 0:
+                cells.insert(1, Cell(_ratio(found[0], real)))
+            rows.append(Row(label(who, among=everyone), who.kind, tuple(cells)))
+        heads = ["R@1 of 100", *(metric_label(metric) for metric in metrics[1:])]
+        if real is not None and real.value > 0:
+            heads.insert(1, "of real")
+        count = next((line.n for line in part if line.metric == "recall@1"), None)
+        by = f"; KID by {what.extractor}" if what.extractor != what.judge else ""
+        title = f"{where._replace(n=count)}; {what.size} px; judge {what.judge}{by}"
+        tables.append(Table(title, tuple(heads), tuple(rows), (DRAWN,)))
+    return tables
+
+
+def _figure(line: Line, intervals: bool) -> str:
+    """A figure, with its interval if that is wanted and there is one."""
+    text = written(line.metric, line.value)
+    return f"{text} ({interval(line)})" if intervals and line.low < line.high else text
+
+
 def ranking(lines: Iterable[Line]) -> list[tuple[Entrant, Line]]:
     """The contenders of one setting by their trade-off area, the largest first."""
     found = {entrant(line): line for line in lines if line.protocol == TRADEOFF and line.metric == "area"}
@@ -226,9 +262,7 @@ def _measured(lines: Sequence[Line], title: str, intervals: bool) -> Table:
             cells = []
             for metric in metrics:
                 line = next((line for line in strengths[strength] if line.metric == metric), None)
-                text = NOTHING if line is None else written(metric, line.value)
-                if line is not None and intervals and line.low < line.high:
-                    text += f" ({interval(line)})"
+                text = NOTHING if line is None else _figure(line, intervals)
                 cells.append(Cell(text, line, best=line is not None and line is best.get(metric)))
             rows.append(Row(name, who.kind, tuple(cells)))
     heads = [metric_label(metric) for metric in metrics]

@@ -1,0 +1,176 @@
+"""`generation@1`: do pictures drawn from captions alone fit them, look like photographs, and differ from each other?
+
+A text-to-image model draws four pictures of one caption of each photograph of the split, at the mean of its
+conditioning augmentation. The noises are those of `tgim.generator.draws`, four for each photograph of the whole split,
+so a limit changes no picture. The figures:
+
+- `recall@1`, `recall@10`: the first picture of each caption is the query; its caption must be found among 100, 99 of
+  them of other classes, by the judge's own score, ties against. This is AttnGAN's R-precision (Xu et al., CVPR 2018),
+  with candidates of other classes, and a judge that no generator learned from.
+- `kid`: as in `realism@1`, the squared kernel distance (Binkowski et al., ICLR 2018; unbiased) of the first pictures of
+  half A's captions from the photographs of half B, in the features of the extractor that the line names; its interval
+  holds 95 % of random subsets.
+- `diversity`: 1 - cosine in the judge's space between two pictures of one caption, averaged over the six pairs.
+  `diversity_rmse`: the same of the RMSE of their pixels in [-1, 1]. Both are 0 for a generator that does not mind its
+  noise. Neither is a merit alone: random pixels differ, too.
+
+References: `real` is each photograph with its own caption; its KID is that of half A, its diversity that of two
+photographs of one class (left out where there are no classes). `unrelated` is a photograph of another class with the
+caption, and its diversity that of two photographs of different classes. `chance` draws a caption.
+
+What a cheat gets: one picture for all, be it a training photograph or a mean colour, and random pixels find captions no
+better than chance, and have a KID far above that of photographs; the former have no diversity. Training photographs
+drawn by lot are like `unrelated`. A generator that gives back training photographs with captions like the one asked
+for, another one for each noise, is not found out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from tgim import metrics
+from tgim.carry import resize
+from tgim.data.base import relative
+from tgim.errors import UserError
+from tgim.evaluation.bench import CHUNK, Bench, Protocol
+from tgim.evaluation.contenders import Contender, Drawing
+from tgim.evaluation.realism import FEWEST, halves, kernel_distance, label
+from tgim.evaluation.records import Measured, Options
+from tgim.evaluation.task import class_numbers, hash_text
+from tgim.images import from_uint8, to_uint8
+
+NOISES = 4  # pictures of each caption
+DEPTHS = (1, 10)
+RECALLS = tuple(f"recall@{k}" for k in DEPTHS)
+DIVERSITY = ("diversity", "diversity_rmse")
+
+
+def drawn(bench: Bench, contender: Contender) -> tuple[Tensor, NDArray[np.float64]]:
+    """The first picture of each of the bench's own captions, and how much the pictures of each caption differ.
+
+    Pictures are drawn and compared 64 captions at a time, and kept like edits.
+
+    Returns:
+        (n, 3, S, S) in [-1, 1] on the 256 levels, and `differences` (n, 2).
+
+    Raises:
+        UserError: the contender draws no pictures.
+    """
+    if not isinstance(contender, Drawing):
+        raise UserError(f"{contender.name} draws no pictures; generation@1 is for text-to-image models")
+    captions, rows, size = bench.own, bench.rows.tolist(), (bench.size, bench.size)
+    first, apart = [], []
+    for start in range(0, len(captions), CHUNK):
+        part = slice(start, min(start + CHUNK, len(captions)))
+
+        def make(part: slice = part) -> NDArray[Any]:
+            pictures = contender.draw(captions[part], rows[part], number=NOISES, seed=bench.seed).flatten(0, 1)
+            fitted = pictures if pictures.shape[-2:] == size else resize(pictures, size)
+            return to_uint8(fitted).view(-1, NOISES, 3, *size).numpy()
+
+        made = bench.kept(contender, make, "drawn", NOISES, bench.seed, bench.size, rows[part], captions[part])
+        first.append(torch.from_numpy(made[:, 0].copy()))
+        apart.append(differences(bench, from_uint8(torch.from_numpy(made))))
+        bench.progress(f"{contender.name}: pictures", part.stop, len(captions))
+    return from_uint8(torch.cat(first)), np.concatenate(apart)
+
+
+def differences(bench: Bench, sets: Tensor) -> NDArray[np.float64]:
+    """How much the K pictures of each set (m, K, 3, S, S) differ: 1 - cosine to the judge, and RMSE; (m, 2).
+
+    Both are means over the pairs of a set.
+    """
+    count = sets.shape[1]
+    seen = F.normalize(bench.embeddings(sets.flatten(0, 1)).double(), dim=1).view(len(sets), count, -1)
+    pairs = list(combinations(range(count), 2))
+    by_judge = torch.stack([1 - (seen[:, i] * seen[:, j]).sum(1) for i, j in pairs]).mean(0).clamp(min=0)
+    by_pixel = torch.stack([metrics.rmse(sets[:, i], sets[:, j]) for i, j in pairs]).mean(0)
+    return torch.stack([by_judge, by_pixel.double()], 1).numpy()
+
+
+def mates(bench: Bench) -> NDArray[np.int64]:
+    """(n,) a row of `dataset` for each picture: another one of its class, by a seeded hash; -1 where there is none."""
+    items, root = bench.dataset.items, bench.dataset.root
+    labels = class_numbers(items)
+    keys = np.asarray([hash_text(f"{bench.seed}:mate:{relative(x.path, root)}") for x in items], dtype=np.uint64)
+    following = np.full(len(items), -1)
+    for one in np.unique(labels):
+        members = np.flatnonzero(labels == one)
+        if len(members) > 1:
+            ordered = members[np.argsort(keys[members], kind="stable")]
+            following[ordered] = np.roll(ordered, -1)
+    return following[bench.rows]
+
+
+def _fit(bench: Bench, pictures: Tensor) -> Iterator[Measured]:
+    found = metrics.ranks(bench.fits(pictures, bench.own, bench.task.own_wrong))
+    for k, metric in zip(DEPTHS, RECALLS, strict=True):
+        yield Measured(metric, (found <= k).astype(float), options=candidates(bench))
+
+
+def _variety(values: NDArray[np.float64], *, pictures: int) -> Iterator[Measured]:
+    for metric, column in zip(DIVERSITY, values.T, strict=True):
+        yield Measured(metric, column, options={"pictures": pictures})
+
+
+def candidates(bench: Bench) -> Options:
+    """How many captions a query chooses from: 100, or fewer where the data set has not so many."""
+    return {"candidates": 1 + bench.task.own_wrong.shape[1]}
+
+
+def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
+    """The figures of one generator; recall, which every row has, comes last."""
+    pictures, apart = drawn(bench, contender)
+    half = halves(bench)
+    some = pictures[half.first]
+
+    def make() -> NDArray[np.float32]:
+        return half.extractor.features(some).numpy()
+
+    features = torch.from_numpy(bench.kept(contender, make, "features", half.extractor.label, some))
+    yield kernel_distance(half, features, seed=bench.seed)
+    yield from _variety(apart, pictures=NOISES)
+    yield from _fit(bench, pictures)
+
+
+def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
+    """Photographs with their own captions, photographs of other classes, and chance."""
+    half, photographs = halves(bench), bench.pictures
+    yield "real", kernel_distance(half, half.real, seed=bench.seed)
+    other, mate = bench.images(bench.targets), mates(bench)
+    known = np.flatnonzero(mate >= 0)
+    if len(known):
+        pairs = torch.stack([photographs[known], bench.images(mate[known])], 1)
+        for figure in _variety(differences(bench, pairs), pictures=2):
+            yield "real", figure
+    for figure in _variety(differences(bench, torch.stack([photographs, other], 1)), pictures=2):
+        yield "unrelated", figure
+    for name, pictures in {"real": photographs, "unrelated": other}.items():
+        for figure in _fit(bench, pictures):
+            yield name, figure
+    count = 1 + bench.task.own_wrong.shape[1]
+    for k, metric in zip(DEPTHS, RECALLS, strict=True):
+        value = min(k, count) / count
+        yield "chance", Measured(metric, interval=(value, value, value), options=candidates(bench))
+
+
+GENERATION = Protocol(
+    "generation@1",
+    RECALLS,
+    measure,
+    references,
+    ("real", "unrelated", "chance"),
+    needs_judge=True,
+    needs_extractor=True,
+    extractor_label=label,
+    fewest=2 * FEWEST,
+    draws=True,
+)
