@@ -50,17 +50,22 @@ class EyesConfig(Config):
     blind: bool = False
 
 
-class Eyes(Matching):
-    """Judges the middle of a picture by its hue."""
+class Untrained(Matching):
+    """A judge that knows what it knows by its code; a file holds a weight that nobody uses."""
 
-    name: ClassVar[str] = "eyes"
-    Config: ClassVar[type[Config]] = EyesConfig
     networks: ClassVar[tuple[str, ...]] = ("weight",)
     image_size = SIDE
 
     def __init__(self, config, *, vocabulary_size):
         super().__init__()
         self.config, self.weight = config, torch.nn.Linear(1, 1)
+
+
+class Eyes(Untrained):
+    """Judges the middle of a picture by its hue."""
+
+    name: ClassVar[str] = "eyes"
+    Config: ClassVar[type[Config]] = EyesConfig
 
     def embed_images(self, image):
         seen = hue(image[..., SQUARE, SQUARE].mean((2, 3)))

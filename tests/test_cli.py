@@ -18,6 +18,7 @@ from PIL import Image
 
 from tgim import card, jobs
 from tgim.cli import main
+from tgim.editor import Editor
 from tgim.errors import UserError
 
 TEXT = "red head and breast"
@@ -159,6 +160,23 @@ def test_json_says_what_was_done(here, edit, tagrid_file):
     assert line["seconds"] > 0
 
 
+def test_json_tells_the_box_that_was_edited(here, edit, monkeypatch):
+    def boxes(*options):
+        result = edit(
+            "--image", "bird.jpg", "--text", TEXT, "--text", "a blue bird", "--out", "x.png", "--json", *options
+        )
+        return [json.loads(line)["box"] for line in result.stdout.splitlines()]
+
+    monkeypatch.setattr(Editor, "find_subject", lambda self, photo: (40, 20, 60, 50))
+    assert boxes() == [[40, 20, 60, 50]] * 2
+    found = Path("x-1.png").read_bytes()
+    assert boxes("--no-focus") == boxes("--size", "model") == [None, None]
+    assert boxes("--box", "40,20,60,50") == [[40, 20, 60, 50]] * 2
+    assert Path("x-1.png").read_bytes() == found
+    monkeypatch.setattr(Editor, "find_subject", lambda self, photo: None)
+    assert boxes() == [None, None]
+
+
 HOSTILE = {
     "missing.jpg": None,
     "empty.jpg": b"",
@@ -185,30 +203,31 @@ def test_a_bad_picture_is_refused_and_nothing_is_written(here, edit, drawn_bird,
     assert files(here) == before
 
 
+GOOD = ("--image", "bird.jpg", "--text", TEXT)
 BAD_ARGUMENTS = {
     "no text": ["--image", "bird.jpg"],
     "empty text": ["--image", "bird.jpg", "--text", "  "],
     "only unknown words": ["--image", "bird.jpg", "--text", "qwertz uiop"],
-    "one of two texts bad": ["--image", "bird.jpg", "--text", TEXT, "--text", ""],
+    "one of two texts bad": [*GOOD, "--text", ""],
     "too long": ["--image", "bird.jpg", "--text", "red " * 200],
     "no image": ["--text", TEXT],
     "both": ["--image", "bird.jpg", "--images", ".", "--text", TEXT],
     "folder without out": ["--images", ".", "--text", TEXT],
-    "strength": ["--image", "bird.jpg", "--text", TEXT, "--strength", "1.5"],
-    "strength nan": ["--image", "bird.jpg", "--text", TEXT, "--strength", "nan"],
-    "strength word": ["--image", "bird.jpg", "--text", TEXT, "--strength", "much"],
-    "box words": ["--image", "bird.jpg", "--text", TEXT, "--box", "here"],
-    "box outside": ["--image", "bird.jpg", "--text", TEXT, "--box", "100,80,50,50"],
-    "size": ["--image", "bird.jpg", "--text", TEXT, "--size", "large"],
-    "quality": ["--image", "bird.jpg", "--text", TEXT, "--quality", "0"],
-    "seed": ["--image", "bird.jpg", "--text", TEXT, "--seed", "-1"],
-    "model": ["--image", "bird.jpg", "--text", TEXT, "--model", "brids"],
-    "model file": ["--image", "bird.jpg", "--text", TEXT, "--model", "no/such.safetensors"],
-    "model is a picture": ["--image", "bird.jpg", "--text", TEXT, "--model", "./bird.jpg"],
+    "strength": [*GOOD, "--strength", "1.5"],
+    "strength nan": [*GOOD, "--strength", "nan"],
+    "strength word": [*GOOD, "--strength", "much"],
+    "box words": [*GOOD, "--box", "here"],
+    "box outside": [*GOOD, "--box", "100,80,50,50"],
+    "size": [*GOOD, "--size", "large"],
+    "quality": [*GOOD, "--quality", "0"],
+    "seed": [*GOOD, "--seed", "-1"],
+    "model": [*GOOD, "--model", "brids"],
+    "model file": [*GOOD, "--model", "no/such.safetensors"],
+    "model is a picture": [*GOOD, "--model", "./bird.jpg"],
     "option": ["--image", "bird.jpg", "--txt", TEXT],
-    "suffix": ["--image", "bird.jpg", "--text", TEXT, "--out", "x.xyz"],
-    "out folder": ["--image", "bird.jpg", "--text", TEXT, "--out", "nowhere/x.jpg"],
-    "out below a file": ["--image", "bird.jpg", "--text", TEXT, "--out", "bird.jpg/"],
+    "suffix": [*GOOD, "--out", "x.xyz"],
+    "out folder": [*GOOD, "--out", "nowhere/x.jpg"],
+    "out below a file": [*GOOD, "--out", "bird.jpg/"],
     "images is a file": ["--images", "bird.jpg", "--text", TEXT, "--out", "new"],
     "images not there": ["--images", "nowhere", "--text", TEXT, "--out", "new"],
     "out replaces images": ["--images", ".", "--text", TEXT, "--out", "."],
@@ -254,6 +273,16 @@ def test_a_folder_of_good_pictures_by_two_texts(here, edit):
 def test_two_edits_never_get_one_name():
     with pytest.raises(UserError, match="both become"):
         jobs.plan([Path("a/x.jpg"), Path("b/x.jpg")], [TEXT], out=Path("o"), into_folder=True)
+
+
+def test_a_box_that_does_not_fit_leaves_its_picture_alone_for_every_text(here, edit, drawn_bird):
+    Path("in").mkdir()
+    Path("in/a.jpg").write_bytes(drawn_bird)
+    Image.new("RGB", (30, 30), "gray").save("in/b.png")
+    result = edit("--images", "in", "--text", TEXT, "--text", "a blue bird", "--out", "out", "--box", "40,20,60,50")
+    assert result.exit_code == 1
+    assert result.stderr.count("tgim: failed: box") == 2
+    assert set(files(Path("out"))) == {"a-1.jpg", "a-2.jpg"}
 
 
 def test_metadata_is_kept_only_when_asked(here, edit):

@@ -17,19 +17,19 @@ PACKAGE = Path(tgim.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = ("torch", "torchvision", "kornia", "numpy", "PIL", "pydantic", "skimage", "accelerate")
 LAYERS = (  # a module imports those of its own layer and of earlier ones
-    {"_version", "errors"},
+    {"_version", "errors", "tensorfile"},
     {"decode", "carry", "images", "attention", "bilateral", "matting", "text", "layers", "losses", "data", "model"},
     {"encoders"},
+    {"registry"},
     {"checkpoint"},
     {"metrics"},
     {"models", "matching", "composing"},
     {"lexicon", "clauses", "language"},
-    {"recipe", "state", "logs", "running", "trainer", "train", "editor", "convert", "card", "environment", "jobs"}
-    | {"generator", "inversion", "interpolate"},
-    {"convert_stackgan", "convert_attngan"},
+    {"recipe", "state", "logs", "running", "trainer", "train", "editor", "card", "environment", "jobs"}
+    | {"generator", "inversion", "interpolate", "conversion", "convert"},
     {"features", "ranking", "search", "evaluation", "reporting"},
     {"stages"},
-    {"cli", "cli_eval", "cli_make", "cli_search"},
+    {"cli", "cli_edit", "cli_eval", "cli_make", "cli_search", "cli_train"},
     {"__main__"},
 )
 

@@ -20,7 +20,7 @@ from tgim.evaluation.bench import Bench
 from tgim.evaluation.contenders import quantised
 from tgim.evaluation.truth import Drawn
 from tgim.matching import MATCHERS
-from tgim.model import Config, Matching
+from tgim.model import Config
 from tgim.reporting import section_tables
 from tgim.text import Vocabulary, tokenize
 
@@ -52,17 +52,11 @@ class EyesConfig(Config):
     places: bool = True
 
 
-class PartEyes(Matching):
+class PartEyes(colour_world.Untrained):
     """Scores a picture by how far the parts of the caption are from their colours."""
 
     name: ClassVar[str] = "part_eyes"
     Config: ClassVar[type[Config]] = EyesConfig
-    networks: ClassVar[tuple[str, ...]] = ("weight",)
-    image_size = SIDE
-
-    def __init__(self, config, *, vocabulary_size):
-        super().__init__()
-        self.config, self.weight = config, torch.nn.Linear(1, 1)
 
     def read_images(self, image):
         seen = torch.stack([image[(..., *place(part))].mean((2, 3)) for part in PARTS], 1)  # B, P, 3

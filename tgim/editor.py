@@ -59,7 +59,6 @@ class Editor:
 
     def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu") -> None:
         model = Inverter(source.model) if isinstance(source.model, Generating) else source.model
-        model = Inverter(source.model) if isinstance(source.model, Generating) else source.model
         if not isinstance(model, Editing):
             editors = [name for name in list_models() if checkpoint.read_header(name)["kind"] == "editor"]
             raise CheckpointError(f"{source.model.name} does not edit pictures; choose one of: {', '.join(editors)}")
@@ -121,9 +120,7 @@ class Editor:
             raise UserError(f"size is {size!r}, expected 'photo' (the photograph's own) or 'model' (the raw output)")
         tokens = self.vocabulary.encode([self.caption(text)]).to(self.device)
         whole = photo.pixels[None].to(self.device)
-        region_box = self.find_subject(photo) if focus and box is None and size == "photo" else None
-        if box is not None:
-            region_box = parse_box(box, height=photo.height, width=photo.width)
+        region_box = self.region(photo, box=box, focus=focus, size=size)
         if region_box is None:
             return photo.with_pixels(self._edit(whole, tokens, strength, size, seed))
         x, y, w, h = region_box
@@ -136,6 +133,18 @@ class Editor:
         result = whole.clone()
         result[..., y : y + h, x : x + w] = torch.where(edge > 0, region + edge * (edited - region), region)
         return photo.with_pixels(result)
+
+    def region(
+        self, photo: Photo, *, box: str | Box | None = None, focus: bool = True, size: Size = "photo"
+    ) -> Box | None:
+        """Where `edit_photo` edits, ``(x, y, width, height)`` in pixels; None for the whole photograph.
+
+        Raises:
+            ImageError: the box does not fit.
+        """
+        if box is not None:
+            return parse_box(box, height=photo.height, width=photo.width)
+        return self.find_subject(photo) if focus and size == "photo" else None
 
     @torch.no_grad()
     def edit_batch(self, pictures: Tensor, texts: Sequence[str], *, strength: float = 1.0) -> Tensor:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tgim.errors import UserError
 
 if TYPE_CHECKING:
-    from tgim.editor import Editor
+    from tgim.carry import Box
+    from tgim.editor import Editor, Size
     from tgim.generator import Generator
     from tgim.images import Source
 
@@ -39,12 +40,14 @@ class Result:
     seconds: float = 0.0  # from opening the picture to the finished file
     width: int = 0  # pixels of what was written
     height: int = 0
+    box: Box | None = None  # x, y, width, height in pixels of what was edited; None for the whole picture
     error: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values, for one that was done."""
         names = {"image": str(self.job.image), "out": str(self.job.out), "text": self.job.text}
-        return {**names, "width": self.width, "height": self.height, "seconds": round(self.seconds, 3)}
+        size = {"width": self.width, "height": self.height, "box": None if self.box is None else list(self.box)}
+        return {**names, **size, "seconds": round(self.seconds, 3)}
 
 
 def plan(
@@ -95,9 +98,12 @@ def run(
     metadata: bool = False,
     make_folders: bool = False,
     keep_going: bool = False,
+    box: str | Box | None = None,
+    focus: bool = True,
+    size: Size = "photo",
     **options: Any,
 ) -> Iterator[Result]:
-    """Do `jobs` in order, each picture opened once.
+    """Do `jobs` in order, each picture opened, and its subject looked for, once.
 
     Args:
         editor: edits.
@@ -106,7 +112,10 @@ def run(
         metadata: keep the EXIF block.
         make_folders: make the folder of an output when it is not there.
         keep_going: go on after a picture that fails; its `Result` has the error.
-        options: of `Editor.edit_photo`.
+        box: as in `Editor.edit_photo`, as are `focus`, `size` and all other options.
+        focus: see there.
+        size: see there.
+        options: see there.
 
     Raises:
         UserError: a picture, text or option cannot be used, unless `keep_going`.
@@ -114,20 +123,26 @@ def run(
     from tgim.editor import UnknownWordWarning
     from tgim.images import open_image, save_image
 
-    opened, photo = None, None
+    opened, photo, fresh, region = None, None, None, None
     for job in jobs:
         start = time.perf_counter()
         try:
             if photo is None or opened != job.image:
-                photo, opened = None, job.image  # the last picture's memory is free before the next is opened
-                photo = open_image(job.image)
+                photo, fresh, opened = (
+                    None,
+                    None,
+                    job.image,
+                )  # frees the last picture before the next is opened
+                fresh = open_image(job.image)
+                region = editor.region(fresh, box=box, focus=focus, size=size)
+                photo = fresh
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UnknownWordWarning)  # said once for all pictures by `check_texts`
-                edited = editor.edit_photo(photo, job.text, **options)
+                edited = editor.edit_photo(photo, job.text, box=region, focus=False, size=size, **options)
             if make_folders:
                 job.out.parent.mkdir(parents=True, exist_ok=True)
             save_image(edited, job.out, quality=quality, metadata=metadata)
-            yield Result(job, time.perf_counter() - start, edited.width, edited.height)
+            yield Result(job, time.perf_counter() - start, edited.width, edited.height, region)
         except (UserError, OSError, MemoryError, RuntimeError) as error:  # one picture must not end a night's run
             if not keep_going:
                 raise
