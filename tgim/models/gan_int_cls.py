@@ -41,11 +41,9 @@ from tgim.models.drawing import Drawing
 from tgim.models.sentences import (
     SentenceConfig,
     SentenceReader,
-    encoder_of,
     fill_encoder,
     frozen_encoder,
     read_frozen,
-    sentence_size,
     vocabulary_of,
 )
 from tgim.text import Tokens, Vocabulary
@@ -97,7 +95,7 @@ class Generator(nn.Module):
         super().__init__()
         widths = doubled(config.width, config.image_size)[::-1]  # 1024, 512, 256, 128
         self.read = reader
-        self.compress = nn.Sequential(nn.Linear(sentence_size(config), config.condition_size), nn.LeakyReLU(SLOPE))
+        self.compress = nn.Sequential(nn.Linear(config.sentence_size, config.condition_size), nn.LeakyReLU(SLOPE))
         self.paint = nn.Sequential(
             nn.ConvTranspose2d(config.noise_size + config.condition_size, widths[0], START, bias=False),
             nn.BatchNorm2d(widths[0]),  # the activation follows the residual sum
@@ -132,7 +130,7 @@ class Discriminator(nn.Module):
             down(widths[-2], deep, activation=nn.Identity()),  # the activation follows the residual sum
             Bottleneck(deep, leaky),
         )
-        self.compress = nn.Sequential(nn.Linear(sentence_size(config), config.condition_size), leaky)
+        self.compress = nn.Sequential(nn.Linear(config.sentence_size, config.condition_size), leaky)
         self.classify = nn.Sequential(
             mix(deep + config.condition_size, deep, kernel=1, activation=leaky),
             nn.Conv2d(deep, 1, START, bias=False),
@@ -156,7 +154,7 @@ class GanIntCls(Drawing):
 
     def __init__(self, config: GanIntClsConfig, *, vocabulary_size: int) -> None:
         super().__init__()
-        self.config = config = config.model_copy(update={"encoder": encoder_of(config)})
+        self.config = config = config.filled()
         self.text = frozen_encoder(config, vocabulary_size)
         readers = [SentenceReader(config, vocabulary_size) if self.text is None else None for _ in range(2)]
         self.generator = Generator(config, readers[0])

@@ -6,7 +6,7 @@ is frozen. Without one, words and a `BiGru` are learned along, as a part of the 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import Field
@@ -21,6 +21,7 @@ from tgim.models.parts import Part
 from tgim.text import Alphabet, TextCode, Tokens, Vocabulary
 
 TEXT = Part("text", "encoder", SJE)
+C = TypeVar("C", bound="SentenceConfig")
 
 
 class SentenceConfig(Config):
@@ -31,13 +32,22 @@ class SentenceConfig(Config):
     word_size: int = Field(300, ge=1)  # of a learned word vector, without `text`
     text_size: int = Field(1024, ge=1)  # E, of a learned sentence, without `text`
 
+    @property
+    def sentence_size(self) -> int:
+        """E, whoever reads."""
+        return self.text_size if self.encoder is None else self.encoder.embedding_size
+
+    def filled(self: C) -> C:
+        """The same with the sizes of the embedding that it names, if it names one."""
+        return self.model_copy(update={"encoder": TEXT.sizes(self.text, self.encoder)})
+
 
 class SentenceReader(nn.Module):
     """Captions to sentences (B, E); E is `size`."""
 
     def __init__(self, config: SentenceConfig, vocabulary_size: int) -> None:
         super().__init__()
-        self.size = sentence_size(config)
+        self.size = config.sentence_size
         self.characters = frozen_encoder(config, vocabulary_size)
         if self.characters is None:
             self.table = WordTable(vocabulary_size, config.word_size, given=False)
@@ -48,11 +58,6 @@ class SentenceReader(nn.Module):
             return read_frozen(self.characters, tokens)
         learned: TextCode = self.gru(self.table(tokens), tokens.mask)
         return learned.sentence
-
-
-def sentence_size(config: SentenceConfig) -> int:
-    """E, the width of sentences."""
-    return config.text_size if config.encoder is None else config.encoder.embedding_size
 
 
 def frozen_encoder(config: SentenceConfig, vocabulary_size: int) -> CharCnnRnn | None:
@@ -80,15 +85,9 @@ def fill_encoder(encoder: CharCnnRnn | None, config: SentenceConfig) -> None:
         encoder.load_state_dict(trained.encoders.caption.state_dict())
 
 
-def encoder_of(config: SentenceConfig) -> SJEConfig | None:
-    """Sizes of the embedding that `config` gives or names; None where words are learned."""
-    encoder: SJEConfig | None = TEXT.sizes(config.text, config.encoder)
-    return encoder
-
-
 def vocabulary_of(config: SentenceConfig) -> Vocabulary | None:
     """The characters, where captions are read by them; None when words are learned."""
-    return None if encoder_of(config) is None else Alphabet()
+    return None if config.filled().encoder is None else Alphabet()
 
 
 class SentenceDrawing(Drawing):

@@ -51,7 +51,7 @@ from tgim.losses import gaussian_kl
 from tgim.model import Codes, Config, Terms
 from tgim.models.drawing import Drawing, generator_terms, judge_terms
 from tgim.models.parts import Part
-from tgim.models.sentences import SentenceConfig, SentenceDrawing, SentenceReader, encoder_of, vocabulary_of
+from tgim.models.sentences import SentenceConfig, SentenceDrawing, SentenceReader, vocabulary_of
 from tgim.text import Tokens, Vocabulary
 
 
@@ -152,7 +152,7 @@ class StackGAN1(SentenceDrawing):
 
     def __init__(self, config: StackGAN1Config, *, vocabulary_size: int) -> None:
         super().__init__()
-        self.config = config = config.model_copy(update={"encoder": encoder_of(config)})
+        self.config = config = config.filled()
         self.generator = Generator1(config, vocabulary_size)
         self.discriminator = JointDiscriminator(
             config.image_size, config.discriminator_width, config.condition_size, alone=False
@@ -239,7 +239,7 @@ def first_of(config: StackGAN2Config) -> StackGAN1Config:
         raise CheckpointError(
             f"{config.stage1} draws {first.image_size} px; model.image_size must be larger, got {config.image_size}"
         )
-    found: StackGAN1Config = first.model_copy(update={"encoder": encoder_of(first)})
+    found: StackGAN1Config = first.filled()
     return found
 
 

@@ -50,7 +50,7 @@ from tgim.layers import (
 from tgim.losses import colour_consistency, fake_where, gaussian_kl, real_fake
 from tgim.model import Codes, Config, Terms
 from tgim.models.drawing import at_side, generator_terms
-from tgim.models.sentences import SentenceConfig, SentenceDrawing, SentenceReader, encoder_of
+from tgim.models.sentences import SentenceConfig, SentenceDrawing, SentenceReader
 
 
 class StackGANv2Config(SentenceConfig):
@@ -141,7 +141,7 @@ class StackGANv2(SentenceDrawing):
 
     def __init__(self, config: StackGANv2Config, *, vocabulary_size: int) -> None:
         super().__init__()
-        self.config = config = config.model_copy(update={"encoder": encoder_of(config)})
+        self.config = config = config.filled()
         self.generator = Generator(config, vocabulary_size)
         self.discriminator = JointDiscriminators(
             config.image_sizes,
