@@ -18,12 +18,14 @@ import release
 import stackgan_release as facts
 
 from tgim import checkpoint
-from tgim.convert import convert, load_part
-from tgim.convert_stackgan import build, checked, discriminator_names, generator_names
+from tgim.conversion.files import load_part
+from tgim.conversion.stackgan import checked, discriminator_names, generator_names, untrained
+from tgim.convert import convert
 from tgim.errors import CheckpointError, UserError
 from tgim.losses import gaussian_kl
 from tgim.matching.sje import SJE, SJEConfig
-from tgim.models.stackgan import StackGAN1, StackGAN2, StackGAN2Config, judge_terms
+from tgim.models.drawing import judge_terms
+from tgim.models.stackgan import StackGAN2, StackGAN2Config
 from tgim.text import Alphabet
 
 TEXT, NOISE, CONDITION = 12, 6, 5
@@ -50,7 +52,7 @@ def small_shapes(system: str) -> dict[str, release.Shapes]:
 def small_model(system: str):
     """A model with the weights of the golden data's rule under the authors' names, and these weights."""
     given = {"first": STAGE1, **STAGE2} if system == "stackgan2" else STAGE1
-    model = build(system, checked(system, {"ca_net.fc.weight": torch.zeros(1, TEXT)}, {}, READER, given))
+    model = untrained(checked(system, {"ca_net.fc.weight": torch.zeros(1, TEXT)}, {}, READER, given))
     states = {part: release.weights(shapes) for part, shapes in small_shapes(system).items()}
     load_part(model, generator_names(model.config), states["generator"], path="rule", what="generator")
     load_part(model, discriminator_names(model.config), states["discriminator"], path="rule", what="discriminator")
@@ -76,7 +78,7 @@ def full_sizes(system: str, size: int) -> tuple[release.Shapes, release.Shapes]:
 @pytest.mark.parametrize(("system", "size"), [("stackgan1", 64), ("stackgan2", 256), ("stackgan2", 128)])
 def test_names_and_shapes_at_the_papers_sizes(system, size):
     with torch.device("meta"):
-        model = build(system, checked(system, {}, {"image_size": size}, None, None))
+        model = untrained(checked(system, {}, {"image_size": size}, None, None))
     own = model.state_dict()
     parts = (generator_names(model.config), discriminator_names(model.config))
     for names, expected in zip(parts, full_sizes(system, size), strict=True):
@@ -200,64 +202,13 @@ def test_stage_one_stays_as_it_is_within_stage_two():
     assert all(p.grad is None for p in model.first.parameters())
 
 
-def test_stage_two_takes_a_trained_stage_one_and_carries_it(tmp_path):
-    first = model_of("stackgan1").eval()
-    path = checkpoint.save(tmp_path / "first.safetensors", first, vocabulary=VOCABULARY)
-    config = StackGAN2Config(**{**SIZES["stackgan2"], "first": None, "stage1": str(path)})
-    assert StackGAN2.vocabulary_for(config).words == VOCABULARY.words
-    model = StackGAN2(config, vocabulary_size=len(VOCABULARY))
-    model.load_parts()
-    saved = checkpoint.save(tmp_path / "second.safetensors", model.eval(), vocabulary=VOCABULARY)
-    path.unlink()
-    found = checkpoint.load(saved).model
-    for name, value in first.generator.state_dict().items():
-        assert torch.equal(found.first.state_dict()[name], value), name
-
-
 def test_stage_two_without_a_proper_stage_one_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match=r"model\.stage1"):
-        model_of("stackgan2").load_parts()
     path = checkpoint.save(tmp_path / "large.safetensors", model_of("stackgan1", image_size=32), vocabulary=VOCABULARY)
     config = StackGAN2Config(**{**SIZES["stackgan2"], "first": None, "stage1": str(path)})
     with pytest.raises(CheckpointError, match=r"32 px; model\.image_size must be larger"):
         StackGAN2(config, vocabulary_size=len(VOCABULARY))
     with pytest.raises(ValueError, match="larger than stage I"):
         StackGAN2Config(image_size=32, first={"image_size": 32})
-
-
-def test_a_structured_joint_embedding_reads_and_is_frozen(tmp_path):
-    trained = SJE(SJEConfig(**SIZES["sje"]), vocabulary_size=len(Alphabet()))
-    path = checkpoint.save(tmp_path / "sje.safetensors", trained, vocabulary=Alphabet())
-    config = StackGAN1.Config(**{**SIZES["stackgan1"], "text": str(path)})
-    assert isinstance(StackGAN1.vocabulary_for(config), Alphabet)
-    model = StackGAN1(config, vocabulary_size=len(Alphabet()))
-    model.load_parts()
-    text = Alphabet().encode(CAPTIONS)
-    assert_close(model.generator.read(text), trained.embed_captions(text))
-    assert not any(p.requires_grad for p in model.generator.read.parameters())
-
-
-# Drawing
-
-
-@pytest.mark.parametrize("system", SYSTEMS)
-@torch.no_grad()
-def test_pictures_have_shape_and_range_and_heed_all_they_are_drawn_from(system):
-    model = model_of(system).eval()
-    text, noise = VOCABULARY.encode(CAPTIONS), torch.randn(4, model.noise_size)
-    variation = torch.randn(4, model.variation_size)
-    image = model.generate(text, noise)
-    assert image.shape == (4, 3, model.image_size, model.image_size)
-    assert image.dtype == torch.float32
-    assert image.abs().max() <= 1
-    assert torch.equal(model.generate(text, noise), image)
-    for other in (
-        model.generate(text.roll(), noise),
-        model.generate(text, noise.flip(0)),
-        model.generate(text, noise, variation=variation),
-    ):
-        assert not torch.equal(other, image)
-    assert_close(model.generate(text, noise, variation=torch.zeros_like(variation)), image)
 
 
 # Conversion

@@ -19,12 +19,14 @@ import release
 import stackgan_release as facts
 
 from tgim import checkpoint
-from tgim.convert import convert, load_part
-from tgim.convert_stackgan import build, checked, discriminator_names, generator_names
+from tgim.carry import resize
+from tgim.conversion.files import load_part
+from tgim.conversion.stackgan import checked, discriminator_names, generator_names, untrained
+from tgim.convert import convert
 from tgim.errors import CheckpointError, UserError
 from tgim.losses import colour_consistency
 from tgim.matching.sje import SJE, SJEConfig
-from tgim.models.stackgan_v2 import StackGANv2, StackGANv2Config, resized
+from tgim.models.stackgan_v2 import StackGANv2, StackGANv2Config
 from tgim.text import Alphabet
 
 TEXT, NOISE, CONDITION = 12, 6, 5
@@ -41,7 +43,7 @@ def small_shapes(branches: int = 3) -> dict[str, release.Shapes]:
 def small_model(**options):
     """A model with the weights of the golden data's rule under the authors' names, and these weights."""
     state = {"ca_net.fc.weight": torch.zeros(1, TEXT)}
-    model = build("stackgan_v2", checked("stackgan_v2", state, {}, READER, {**SMALL, **options}))
+    model = untrained(checked("stackgan_v2", state, {}, READER, {**SMALL, **options}))
     states = {part: release.weights(shapes) for part, shapes in small_shapes(model.config.branches).items()}
     load_part(model, generator_names(model.config), states["generator"], path="rule", what="generator")
     for i in range(model.config.branches):
@@ -61,7 +63,7 @@ def full_sizes(branches: int) -> dict[str, release.Shapes]:
 @pytest.mark.parametrize("branches", [1, 2, 3])
 def test_names_and_shapes_at_the_papers_sizes(branches):
     with torch.device("meta"):
-        model = build("stackgan_v2", checked("stackgan_v2", {}, {"branches": branches}, None, None))
+        model = untrained(checked("stackgan_v2", {}, {"branches": branches}, None, None))
     assert model.image_size == 32 * 2**branches
     own, names = model.state_dict(), {"generator": generator_names(model.config)}
     names |= {f"discriminator{i}": discriminator_names(model.config, i) for i in range(branches)}
@@ -100,7 +102,7 @@ def test_the_largest_discriminator_is_that_of_the_release():
     """At 256 px and a sixteenth of its width: every name is in its place."""
     config = checked("stackgan_v2", {}, {}, None, {"width": 4, "discriminator_width": 2, "condition_size": 5})
     with torch.no_grad():
-        model, shapes = build("stackgan_v2", config), facts.tree_judge(2, 5, halvings=6)
+        model, shapes = untrained(config), facts.tree_judge(2, 5, halvings=6)
         state, image, mean = release.weights(shapes), torch.rand(2, 3, 256, 256) * 2 - 1, torch.randn(2, 5)
         load_part(model, discriminator_names(config, 2), state, path="rule", what="discriminator")
         judge = model.discriminator[2]
@@ -131,7 +133,7 @@ def test_a_training_step_is_that_of_the_release(unconditional):
         drawn, condition = model.generator(model.generator.read(text), noise, eps)
         mean, judges = condition.mean, model.discriminator
         for i, fake in enumerate(drawn):
-            real = judges[i].see(resized(batch.image, 8 * 2**i))
+            real = judges[i].see(resize(batch.image, (8 * 2**i,) * 2))
             other, seen = real[torch.tensor([3, 3, 1, 2])], judges[i].see(fake)  # the nearest before, of another class
             joint = [bce(judges[i].match(*pair), kind) for pair, kind in (((real, mean), True), ((other, mean), False))]
             joint.append(bce(judges[i].match(seen, mean), False))
@@ -196,24 +198,8 @@ def test_a_tree_of_any_number_of_branches(branches):
     image = model.generate(text, noise)
     assert image.shape == (4, 3, model.image_size, model.image_size)
     assert model.image_size == 4 * 2**branches
-    assert image.abs().max() <= 1
     assert len(model.generate_scales(model.condition(text), noise)) == branches
-    variation = torch.randn(4, model.variation_size)
-    for other in (
-        model.generate(text.roll(), noise),
-        model.generate(text, noise.flip(0)),
-        model.generate(text, noise, variation=variation),
-    ):
-        assert not torch.equal(other, image)
     assert sum(sum(terms.values()) for _, terms in model.train().steps(batch_of(model.image_size))).isfinite()
-
-
-def test_small_photographs_are_the_means_of_large_ones():
-    flat = torch.full((1, 3, 8, 8), 0.3)
-    assert_close(resized(flat, 4), torch.full((1, 3, 4, 4), 0.3))
-    assert resized(flat, 8) is flat
-    checks = torch.tensor([1.0, -1.0]).repeat(4).expand(1, 3, 8, 8)
-    assert resized(checks, 4)[..., 1:-1].abs().max() < 0.01  # stripes of one pixel are averaged away, not picked
 
 
 @pytest.mark.parametrize("options", [{"branches": 4}, {"base_size": 48}, {"width": 6}, {"image_size": 256}])

@@ -16,7 +16,9 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent))
 import release
 
-from tgim.convert import build, discriminator_names, generator_names, load_part
+from tgim.conversion.editors import config_of, discriminator_names, generator_names, untrained
+from tgim.conversion.files import load_part
+from tgim.conversion.plan import seeded
 from tgim.data.batch import Batch
 from tgim.models.sisgan import SISGAN
 from tgim.models.tagan import TAGAN
@@ -36,9 +38,10 @@ def small_shapes(system: str) -> dict[str, release.Shapes]:
 
 def small_model(system: str, shapes: dict[str, release.Shapes] | None = None, **options: object) -> TAGAN | SISGAN:
     """A model with the weights of the rule, word vectors included; noise zero."""
-    model = build(system, {**SIZES[system], "noise": 0.0, "word_vectors": "given.vec", **options}, WORDS)
+    config = config_of(system, {**SIZES[system], "noise": 0.0, "word_vectors": "given.vec", **options})
+    model = seeded(lambda: untrained(config, WORDS))
     shapes = shapes or small_shapes(system)
-    for part, names in (("generator", generator_names(model)), ("discriminator", discriminator_names(model))):
+    for part, names in (("generator", generator_names(config)), ("discriminator", discriminator_names(config))):
         load_part(model, names, release.weights(shapes[part]), path="rule", what=f"{system} {part}")
     model.fill_words(release.weights({"words.weight": [WORDS, 6]})["words.weight"] * 2)
     if system == "sisgan":
