@@ -17,6 +17,7 @@ from tgim.losses import (
     cosines,
     damsm_sentence,
     damsm_words,
+    fake_where,
     gaussian_kl,
     log_mixture,
     ranking,
@@ -34,6 +35,15 @@ floats = st.floats(-20, 20)
 def test_real_fake_is_binary_cross_entropy(values, real):
     logits = torch.tensor(values)
     assert_close(real_fake(logits, real), F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, real)))
+
+
+def test_of_the_rows_that_are_not_known_nothing_is_learned():
+    logits, known = torch.randn(5, requires_grad=True), torch.tensor([True, False, True, True, False])
+    loss = fake_where(logits, known)
+    assert_close(loss, real_fake(logits[known], False))
+    loss.backward()
+    assert torch.equal(logits.grad != 0, known)
+    assert fake_where(logits, torch.zeros(5, dtype=torch.bool)) == 0
 
 
 @pytest.mark.parametrize("real", [True, False])
