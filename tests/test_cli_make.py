@@ -10,11 +10,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from small import VOCABULARY as WORDS
+from small import model_of
 from toy_generator import save_toy
 
+from tgim import checkpoint
 from tgim.cli import main
 from tgim.data.synthetic import sample_picture
-from tgim.generator import Generator
+from tgim.editor import Editor
+from tgim.generator import Generator, draws
 from tgim.images import open_image
 
 RED, BLUE = "this bird has a red head", "a small blue bird"
@@ -39,6 +43,13 @@ def drawer(tmp_path_factory):
     return save_toy(tmp_path_factory.mktemp("models") / "drawer.safetensors")
 
 
+@pytest.fixture(scope="module")
+def attentive(tmp_path_factory):
+    """A generator that looks at single words."""
+    path = tmp_path_factory.mktemp("models") / "attngan.safetensors"
+    return checkpoint.save(path, model_of("attngan").eval(), vocabulary=WORDS)
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """A working folder with two photographs."""
@@ -54,7 +65,7 @@ def test_both_verbs_explain_themselves():
         assert f"\n  {verb} " in listed
         result = tgim(verb, "--help")
         assert result.exit_code == 0
-        assert result.stdout.count(f"\n  tgim {verb} ") == 3  # examples
+        assert result.stdout.count(f"\n  tgim {verb} ") >= 3  # examples
 
 
 # generate
@@ -116,6 +127,37 @@ def test_what_cannot_be_generated_is_refused(here, drawer, tagrid_file):
         assert option[0] in is_refused(tgim(*ok, *option, "--out", "x.png"))
 
 
+def test_attention_is_written_word_by_word(here, attentive):
+    ok = ("generate", "--model", attentive, "--text", "a small blue bird", "--n", 2, "--out")
+    plain = tgim(*ok, "plain.png")
+    result = tgim(*ok, "birds/", "--text", "white belly", "--attention", "words.png", "--json")
+    assert (plain.exit_code, result.exit_code) == (0, 0), result.output
+    assert {json.loads(line)["attention"] for line in result.stdout.splitlines()} == {"words.png"}
+    width, height = Image.open("words.png").size
+    assert width >= 6 * 128  # the caption, the picture, four words
+    assert height >= 4 * 128  # two pictures of two captions
+    generator = Generator.from_pretrained(attentive)
+    words, maps = generator.attention("a small blue bird", n=11, seed=0)
+    assert words == ["a", "small", "blue", "bird"]
+    assert maps.shape == (11, 4, 16, 16)
+    assert torch.allclose(maps.sum(1), torch.ones(11, 16, 16), atol=1e-5)
+    tokens = generator.vocabulary.encode(["a small blue bird"])
+    noise, _ = draws(generator.model, 11, seed=0)
+    with torch.no_grad():
+        expected = generator.model.attention_maps(tokens, noise[10:])[-1]
+    assert torch.allclose(maps[10:], expected, atol=1e-5)
+
+
+def test_attention_that_cannot_be_shown_is_refused(here, drawer, attentive, tmp_path_factory):
+    ok = ("generate", "--text", RED, "--n", 1, "--out", "x.png", "--model")
+    assert "attends to no words" in is_refused(tgim(*ok, drawer, "--attention", "words.png"))
+    single = tmp_path_factory.mktemp("models") / "single.safetensors"
+    checkpoint.save(single, model_of("attngan, one scale").eval(), vocabulary=WORDS)
+    assert "one stage" in is_refused(tgim(*ok, single, "--text", "a blue bird", "--attention", "words.png"))
+    assert "two files" in is_refused(tgim(*ok, attentive, "--attention", "./x.png"))
+    assert "suffix" in is_refused(tgim(*ok, attentive, "--attention", "words.xyz"))
+
+
 def test_variety_of_captions_needs_conditioning_augmentation(here, tmp_path_factory):
     plain = save_toy(tmp_path_factory.mktemp("models") / "plain.safetensors", variation_size=0)
     told = is_refused(tgim("generate", "--model", plain, "--text", RED, "--vary", "caption", "--out", "x.png"))
@@ -165,6 +207,24 @@ def test_a_generator_edits_a_photograph(here, drawer):
     assert result.stderr == ""
     assert Image.open("edited.png").size == (48, 40)
     assert Path("edited.png").read_bytes() != Path("a.png").read_bytes()
+
+
+def test_a_style_encoder_edits_at_once_or_begins_a_search(here, tmp_path_factory, tagan_file):
+    path = tmp_path_factory.mktemp("models") / "style.safetensors"
+    style = checkpoint.save(path, model_of("style_encoder").eval(), vocabulary=WORDS)
+    args = ("edit", "--model", style, "--image", "a.png", "--text", "a small blue bird", "--size", "model")
+    for name, options in (("plain", ()), ("none", ("--invert-steps", 0)), ("search", ("--invert-steps", 100))):
+        assert tgim(*args, *options, "--out", f"{name}.png").exit_code == 0
+    Editor.from_pretrained(style)("a.png", "a small blue bird", size="model").save("library.png")
+    found = [open_image(f"{name}.png").pixels for name in ("library", "plain", "none", "search")]
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[1], found[2])
+    assert not torch.equal(found[2], found[3])
+    for path in here.glob("*.png"):
+        if path.name not in ("a.png", "b.png"):
+            path.unlink()
+    refused = tgim(*args[:2], tagan_file, *args[3:], "--invert-steps", 5, "--out", "x.png")
+    assert "leave out --invert-steps" in is_refused(refused)
 
 
 def test_what_cannot_be_interpolated_is_refused(here, drawer, tagan_file):

@@ -33,13 +33,19 @@ def lay_over(image: Tensor, weights: Tensor) -> Tensor:
 
 
 def attention_sheet(
-    images: Tensor, maps: Tensor, words: Sequence[Sequence[str]], *, most: int | None = None, cell: int = 128
+    images: Tensor,
+    maps: Tensor | Sequence[Tensor],
+    words: Sequence[Sequence[str]],
+    *,
+    most: int | None = None,
+    cell: int = 128,
 ) -> Image.Image:
     """A contact sheet: a row a picture, in it the picture and then each word of its caption with the word's map.
 
     Args:
         images: (B, 3, S, S) in [-1, 1].
-        maps: (B, T, h, w), one of what `AttnGAN.attention_maps` gives of the same captions.
+        maps: (B, T, h, w), one of what `AttnGAN.attention_maps` gives of the same captions; or B of them, each with a
+            T of its own.
         words: of each caption, in order; at most T are shown, as the model read no more.
         most: show only so many words of each caption, those with the highest peaks, in their order.
         cell: side of a cell in pixels.
@@ -52,7 +58,8 @@ def attention_sheet(
     if not all(words):
         raise ValueError("a caption has no words, so there is nothing that was attended to; leave its picture out")
     rows: list[list[Tensor]] = []
-    for image, seen, caption in zip(images.detach().cpu(), maps.detach().cpu(), words, strict=True):
+    for image, weights, caption in zip(images.detach().cpu(), maps, words, strict=True):
+        seen = weights.detach().cpu()
         shown = list(range(min(len(caption), len(seen))))
         if most is not None:
             shown = sorted(sorted(shown, key=lambda i: -float(seen[i].max()))[:most])

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tgim.cli import FILE, as_json, main, say, warn
 from tgim.errors import UserError
+
+if TYPE_CHECKING:
+    from tgim.editor import Editor
+
+steps_option = click.option(
+    "--invert-steps",
+    type=click.IntRange(0, 100_000),
+    metavar="N",
+    help="Of the search for a photograph's noise, with a generator.  [default: 200; 0 with a style encoder]",
+)
 
 
 @main.command()
@@ -32,6 +43,7 @@ from tgim.errors import UserError
     help="Of the result: the photograph's, or the model's raw output.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Of models that draw noise.")
+@steps_option
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP files.")
 @click.option("--metadata", is_flag=True, help="Keep the EXIF block (camera, date, place).")
@@ -43,6 +55,7 @@ def edit(
     texts: tuple[str, ...],
     target: str | None,
     model: str,
+    invert_steps: int | None,
     device: str,
     force: bool,
     as_json: bool,
@@ -57,8 +70,12 @@ def edit(
     tgim edit --image bird.jpg --text "a blue bird" --text "a white bird" --out results/
     tgim edit --images photos --text "this bird is yellow with black wings" --out edited
 
+    A generator searches for the noise that draws the photograph and draws it anew; a style encoder knows the noise
+    without, and with --invert-steps is where the search starts.
+
     With several --text the files are numbered: edited-1.jpg, edited-2.jpg. An existing --out is replaced, but never the
-    picture itself without --force. --json prints a line for each file that was written.
+    picture itself without --force. --json prints a line for each file that was written; its box is the
+    region that was edited, the one given or that of a closer look, and null for the whole picture.
     """
     if (image is None) == (images is None):
         raise click.UsageError("give either --image FILE or --images FOLDER")
@@ -69,10 +86,7 @@ def edit(
 
     from tgim import jobs
     from tgim.carry import parse_box
-    from tgim.editor import Editor
-    from tgim.environment import pick_device
     from tgim.images import check_target, list_images
-    from tgim.inversion import Inverter
     from tgim.language import understand
 
     if options["box"] is not None:
@@ -87,9 +101,7 @@ def edit(
     if not into_folder:
         for job in todo:
             check_target(job.out)
-    editor = Editor.from_pretrained(model, device=pick_device(device))
-    if image is not None and isinstance(editor.model, Inverter):
-        editor.model.progress = sys.stderr.isatty()
+    editor = open_editor(model, device=device, invert_steps=invert_steps, progress=image is not None)
     for message in jobs.check_texts(editor, texts):
         warn(message)
     results = jobs.run(
@@ -110,8 +122,8 @@ def edit(
             elif as_json:
                 read = understand(result.job.text, editor.vocabulary, editor.template)
                 unknown = {word: list(near) for word, near in read.unknown.items()}
-                line = result.as_dict() | {"model": model, "device": str(editor.device), **options}
-                say(line | {"caption": read.caption, "unknown": unknown})
+                asked = {"model": model, "device": str(editor.device), **options}
+                say(asked | result.as_dict() | {"caption": read.caption, "unknown": unknown})
             elif images is None:
                 click.echo(result.job.out)
     if images is not None and not as_json:
@@ -120,3 +132,28 @@ def edit(
         click.echo(f"tgim: failed: {' '.join(error.split())}", err=True)
     if failed:
         sys.exit(1)
+
+
+def open_editor(model: str, *, device: str, invert_steps: int | None, progress: bool) -> Editor:
+    """The checkpoint `model` as what takes photographs.
+
+    Args:
+        model: name or file.
+        device: "auto", "cpu" or "cuda".
+        invert_steps: of the search for a photograph's noise; None for the model's own.
+        progress: show a bar while it searches, on a terminal.
+
+    Raises:
+        UserError: it does not edit, or there is nothing that it could search for.
+    """
+    from tgim import checkpoint
+    from tgim.editor import Editor
+    from tgim.environment import pick_device
+    from tgim.inversion import Inverter
+
+    device = pick_device(device)
+    source = checkpoint.load(model, device=device)
+    inverter = Inverter.of(source.model, steps=invert_steps, progress=progress and sys.stderr.isatty())
+    if inverter is None and invert_steps is not None:
+        raise UserError(f"{model} ({source.name}) edits photographs without a search; leave out --invert-steps")
+    return Editor(source if inverter is None else replace(source, model=inverter), device=device)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tgim.cli import FILE, as_json, main, say, warn
+from tgim.cli_edit import open_editor, steps_option
 from tgim.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,6 +47,7 @@ quality_option = click.option(
     help="What differs between the pictures of a text: the noise, or how the caption is read (its conditioning "
     "augmentation).",
 )
+@click.option("--attention", metavar="FILE", help="Write what each word attended to as well: a row for each picture.")
 @device_option
 @quality_option
 @as_json
@@ -58,6 +58,7 @@ def generate(
     seed: int,
     target: str,
     vary: Any,
+    attention: str | None,
     device: str,
     quality: int,
     as_json: bool,
@@ -68,6 +69,7 @@ def generate(
     tgim generate --model attngan.safetensors --text "a small red bird" --out red.png
     tgim generate --model attngan.safetensors --text "a red bird" --text "a blue bird" --n 4 --out grid.png
     tgim generate --model attngan.safetensors --text "a red bird" --n 100 --vary both --out birds/
+    tgim generate --model attngan.safetensors --text "a red bird" --n 2 --out red.png --attention words.png
 
     --out is a folder when it is there as one, or ends with a slash; the files in it are numbered: 1.png, 2.png, ...,
     with several texts 1-1.png, 1-2.png, ..., 2-1.png. Otherwise all pictures go on one grid, a row or more for each
@@ -87,8 +89,14 @@ def generate(
         check_folder(out)
     else:
         check_target(out)
+    if attention is not None:
+        check_target(attention)
+        if os.path.abspath(attention) == os.path.abspath(out):
+            raise UserError(f"--out and --attention would both write {out}; name two files")
     generator = Generator.from_pretrained(model, device=pick_device(device))
     generator.check(n=count, seed=seed, vary=vary)
+    if attention is not None:
+        generator.attentive()
     for message in jobs.check_texts(generator, texts):
         warn(message)
     with quiet(), tqdm(total=len(texts) * count, unit="picture", disable=None, leave=False) as bar:
@@ -98,9 +106,12 @@ def generate(
 
         captions = [generator.caption(text) for text in texts]
         pictures = generator.generate(texts, n=count, seed=seed, vary=vary, progress=progress)
-    line = {"model": model, "device": str(generator.device), "seed": seed, "vary": vary}
-    read = [understand(text, generator.vocabulary, generator.template) for text in texts]
-    unknown = [{word: list(near) for word, near in each.unknown.items()} for each in read]
+        if attention is not None:
+            shown = word_sheet(generator, pictures, texts, seed=seed, vary=vary)
+            save_image(open_image(shown), attention, quality=quality)
+    line = {"model": model, "device": str(generator.device), "seed": seed, "vary": vary, "attention": attention}
+    understood = [understand(text, generator.vocabulary, generator.template) for text in texts]
+    unknown = [{word: list(near) for word, near in each.unknown.items()} for each in understood]
     if not into_folder:
         sheet = grid(pictures, texts)
         save_image(open_image(sheet), out, quality=quality)
@@ -137,6 +148,19 @@ def grid(pictures: Tensor, texts: Sequence[str]) -> Image.Image:
     return contact_sheet(rows, row_labels=labels, cell=max(LEAST, pictures.shape[-1]))
 
 
+def word_sheet(generator: Generator, pictures: Tensor, texts: Sequence[str], *, seed: int, vary: Any) -> Image.Image:
+    """What each word of `texts` attended to in the pictures (T, n, 3, S, S) drawn of them: a row a picture."""
+    from tgim.attention import attention_sheet
+
+    count = pictures.shape[1]
+    words, maps = [], []
+    for text in texts:
+        read, looked = generator.attention(text, n=count, seed=seed, vary=vary)
+        words += [read] * count
+        maps += list(looked)
+    return attention_sheet(pictures.flatten(0, 1), maps, words)
+
+
 def check_folder(out: Path) -> None:
     """Refuse a folder that could not be written, before pictures are drawn; UserError."""
     there = next((folder for folder in (out, *out.absolute().parents) if folder.exists()), Path("/"))
@@ -159,12 +183,7 @@ def check_folder(out: Path) -> None:
     metavar="PX",
     help="Longest side of a photograph in the frames.  [default: 384]",
 )
-@click.option(
-    "--invert-steps",
-    type=click.IntRange(0, 100_000),
-    metavar="N",
-    help="Of the search for a photograph's noise, with a generator.  [default: 200; 0 with a style encoder]",
-)
+@steps_option
 @device_option
 @quality_option
 @as_json
@@ -178,7 +197,8 @@ def interpolate(
     device: str,
     quality: int,
     as_json: bool,
-    **options: Any,
+    side: int | None,
+    invert_steps: int | None,
 ) -> None:
     """Show the way between two captions, two photographs or two noises.
 
@@ -202,12 +222,18 @@ def interpolate(
     from tgim import interpolate as ways
     from tgim import jobs
     from tgim.editor import Editor
+    from tgim.environment import pick_device
+    from tgim.generator import Generator
     from tgim.images import check_target, open_image
 
     check_target(target)
+    side = side or ways.SIDE
     photos = [open_image(image) for image in images]
-    side = options["side"] or ways.SIDE
-    maker = maker_of(model, device=device, photographs=bool(images), invert_steps=options["invert_steps"])
+    maker: Editor | Generator
+    if photos:
+        maker = open_editor(model, device=device, invert_steps=invert_steps, progress=True)
+    else:
+        maker = Generator.from_pretrained(model, device=pick_device(device))
     for message in jobs.check_texts(maker, texts):
         warn(message)
     with quiet():
@@ -234,22 +260,6 @@ def interpolate(
     }
     facts = {"how": found.how, "steps": steps, "width": width, "height": height, "seed": seed, "model": model}
     say(told | facts | {"moving": ways.is_moving(target), "device": str(maker.device)})
-
-
-def maker_of(model: str, *, device: str, photographs: bool, invert_steps: int | None) -> Editor | Generator:
-    """The checkpoint `model` as what takes photographs, or as what draws without."""
-    from tgim import checkpoint
-    from tgim.editor import Editor
-    from tgim.environment import pick_device
-    from tgim.generator import Generator
-    from tgim.inversion import Inverter
-
-    device = pick_device(device)
-    source = checkpoint.load(model, device=device)
-    if not photographs:
-        return Generator(source, device=device)
-    inverter = Inverter.of(source.model, steps=invert_steps, progress=sys.stderr.isatty())
-    return Editor(source if inverter is None else replace(source, model=inverter), device=device)
 
 
 @contextmanager

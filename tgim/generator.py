@@ -6,9 +6,9 @@ draw from the conditioning augmentation, which decides how the caption is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from PIL import Image
@@ -20,10 +20,19 @@ from tgim.editor import used_caption
 from tgim.errors import CheckpointError, UserError
 from tgim.images import Photo
 from tgim.model import Codes, Editing, Generating
+from tgim.text import Tokens, tokenize
 
 Vary = Literal["noise", "caption", "both"]
 Progress = Callable[[int, int], None]  # pictures that are done, of how many
 BATCH = 8  # pictures that are drawn together
+
+
+@runtime_checkable
+class Attentive(Protocol):
+    """A generator that looks at single words while it draws."""
+
+    def attention_maps(self, text: Tokens, noise: Tensor, *, variation: Tensor | None = None) -> list[Tensor]:
+        """How much each place attends to each word: (B, T, h, w) a stage, coarse to fine; 1 in all over T."""
 
 
 class Generator:
@@ -92,21 +101,59 @@ class Generator:
             raise UserError("there is no text; describe the wanted picture, e.g. 'a red bird with black wings'")
         self.check(n=n, seed=seed, vary=vary)
         captions = [self.caption(text) for text in texts]
-        noise, variation = draws(self.model, n, seed=seed)
-        if vary == "caption":
-            noise = noise[:1].expand(n, -1)
         drawn: list[Tensor] = []
         for caption in captions:
-            for start in range(0, n, BATCH):
-                rows = slice(start, min(start + BATCH, n))
-                own_noise = noise[rows].to(self.device)
-                tokens = self.vocabulary.encode([caption] * len(own_noise)).to(self.device)
-                own = None if vary == "noise" else variation[rows].to(self.device)
-                drawn.append(self.model.generate(tokens, own_noise, variation=own).float().clamp(-1, 1).cpu())
+            for tokens, noise, variation in self._inputs(caption, n=n, seed=seed, vary=vary):
+                drawn.append(self.model.generate(tokens, noise, variation=variation).float().clamp(-1, 1).cpu())
                 if progress is not None:
                     progress(sum(map(len, drawn)), len(captions) * n)
         pictures = torch.cat(drawn)
         return pictures.view(len(captions), n, *pictures.shape[1:])
+
+    @torch.no_grad()
+    def attention(self, text: str, *, n: int = 1, seed: int = 0, vary: Vary = "noise") -> tuple[list[str], Tensor]:
+        """What each word of a caption attended to in the pictures that `generate` draws of it.
+
+        Args:
+            text: caption or phrase.
+            n: pictures.
+            seed: as in `generate`.
+            vary: as in `generate`.
+
+        Returns:
+            The T words that were read, and their weights (n, T, h, w) at the last stage, 1 in all over T at each place.
+
+        Raises:
+            TextError: the caption cannot be used.
+            UserError: an option out of range, or a model without attention to words.
+        """
+        model = self.attentive()
+        self.check(n=n, seed=seed, vary=vary)
+        caption = self.caption(text)
+        batches = self._inputs(caption, n=n, seed=seed, vary=vary)
+        stages = [model.attention_maps(tokens, noise, variation=variation) for tokens, noise, variation in batches]
+        if not stages[0]:
+            raise UserError(
+                f"this {self.model.name} draws in one stage, which attends to no words; it takes two scales"
+            )
+        return tokenize(caption), torch.cat([maps[-1] for maps in stages]).float().cpu()
+
+    def attentive(self) -> Attentive:
+        """The model, as one that attends to words; UserError when it does not."""
+        if not isinstance(self.model, Attentive):
+            raise UserError(f"{self.model.name} reads captions as a whole and attends to no words; attngan does")
+        return self.model
+
+    def _inputs(self, caption: str, *, n: int, seed: int, vary: Vary) -> Iterator[tuple[Tokens, Tensor, Tensor | None]]:
+        """Tokens, noise and variation of `n` pictures of a caption, a few at a time, on the model's device."""
+        noise, variation = draws(self.model, n, seed=seed)
+        if vary == "caption":
+            noise = noise[:1].expand(n, -1)
+        tokens = self.vocabulary.encode([caption] * min(n, BATCH)).to(self.device)
+        for start in range(0, n, BATCH):
+            own = noise[start : start + BATCH].to(self.device)
+            few = Tokens(tokens.ids[: len(own)], tokens.mask[: len(own)])
+            yield few, own, None if vary == "noise" else variation[start : start + BATCH].to(self.device)
 
     def check(self, *, n: int, seed: int, vary: str) -> None:
         """Refuse options of `generate` that cannot be used; UserError."""
