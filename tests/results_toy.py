@@ -66,6 +66,32 @@ def curve(model, points, area, **options):
     yield line("tradeoff@1", model, "area", area, judge=judge, **options)
 
 
+def generation(model, recall, kid, diversity=None, **options):
+    """Lines of `generation@1`; a row need not have all of them."""
+    judge = "judge-birds:" + "f" * 16
+    options = {"judge": judge, "extractor": judge, **options}
+    if kid is not None:
+        yield line("generation@1", model, "kid", kid, higher=False, **{**options, "n": 494})
+    if diversity is not None:
+        yield line("generation@1", model, "diversity", diversity, **options)
+        yield line("generation@1", model, "diversity_rmse", 2 * diversity, **options)
+    yield line("generation@1", model, "recall@1", recall, **options)
+    yield line("generation@1", model, "recall@10", min(1.0, 5 * recall), **options)
+
+
+def drawings():
+    """Lines of two text-to-image models and their references."""
+    lines = [
+        *generation("real", 0.2, 0.0012, 0.33, kind="reference"),
+        *generation("chance", 0.01, None, kind="reference"),
+    ]
+    return [
+        *lines,
+        *generation("stackgan1", 0.03, 1.9, 0.1),
+        *generation("attngan", 0.05, 1.5, 0.18, checkpoint="b" * 16),
+    ]
+
+
 def results(data="cub"):
     """A data set's lines: references, five baselines and two models."""
     name, checkpoint = MODELS[data]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from results_toy import results
+from results_toy import drawings, results
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = {  # embedded checkpoint -> its results file, and the data set in it
@@ -58,6 +58,17 @@ def test_the_table_shows_a_row_for_each_contender_of_each_data_set(results_file,
     birds = next(row for row in rows if row.startswith("| `birds` "))
     assert birds == "| `birds` | 27.0% (2.14) | 0.078 | 0.196 | 0.090 | 71.0% |"
     assert sum(row.startswith("| real photograph ") for row in rows) == 2  # one table for each data set
+
+
+def test_the_table_of_text_to_image_models_follows_that_of_editors(results_file, monkeypatch):
+    table = script("table")
+    monkeypatch.setattr(table, "RESULTS", [results_file])
+    before = table.table()
+    with results_file.open("a") as file:
+        file.writelines(line.model_dump_json() + "\n" for line in drawings())
+    after = table.table()
+    assert after.startswith(before)
+    assert "| `attngan` | 5.0% | 0.25 | 25.0% | 1.5000 | 0.180 | 0.360 |" in after.removeprefix(before)
 
 
 @pytest.mark.parametrize("name", DATA)

@@ -247,6 +247,29 @@ def test_an_editor_is_no_judge_and_a_judge_no_editor(here, matcher, measure, tag
     assert "does not edit" in is_refused(measure("--protocol", "l2-edit", "--model", matcher))
 
 
+def test_an_editor_draws_nothing_and_a_text_to_image_model_edits_if_that_is_named(here, matcher, measure):
+    import toy_generator
+
+    said = is_refused(measure("--protocol", "generation", "--judge", matcher))
+    assert "tagrid edits pictures and draws none" in said
+    file = toy_generator.save_toy(Path("drawer.safetensors"))
+    args = ("eval", "--data", "my_birds", "--split", "all", "--model", file, "--limit", 4)
+    result = tgim(*args, "--protocol", "l2-edit", "--json")
+    assert result.exit_code == 0, result.output
+    assert {line["model"] for line in lines_of(result)} > {"drawer", "identity"}
+    assert "judge" in is_refused(tgim(*args, "--protocol", "generation"))  # it needs one
+
+
+def test_what_is_printed_of_drawings_is_one_table():
+    from results_toy import drawings, results
+
+    text = cli_eval.tables([*drawings(), *results()])
+    assert text.count("diversity, RMSE") == 1
+    assert "generation@1" not in text
+    assert "R@1 of 100" in text
+    assert "retrieval@1" in text
+
+
 def test_ctrl_c_keeps_what_was_measured(here, matcher, tagrid_file):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     names = "l2-edit,l2-own-caption,retrieval,tradeoff,mp,directional"

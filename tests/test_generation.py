@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from colour_world import COLOURS, SIDE, SQUARE, WORDS, Eyes, EyesConfig
-from toy_generator import toy_generator
+from toy_generator import ToyGenerator, ToyGeneratorConfig
 
 from tgim import checkpoint
 from tgim.data.loader import DataConfig
@@ -58,7 +58,8 @@ def bench(world, judge):
 
 @pytest.fixture
 def generator_file(tmp_path):
-    model = toy_generator(image_size=16)
+    torch.manual_seed(1)
+    model = ToyGenerator(ToyGeneratorConfig(image_size=16), vocabulary_size=len(colour_world.VOCABULARY))
     return checkpoint.save(tmp_path / "drawer.safetensors", model, vocabulary=colour_world.VOCABULARY)
 
 

@@ -8,10 +8,18 @@ from itertools import pairwise
 
 import pytest
 import torch
-from results_toy import curve, l2, line, results, retrieval
+from results_toy import curve, drawings, generation, l2, line, results, retrieval
 
 from tgim.errors import UserError
-from tgim.reporting import l2_tables, page, read_results, retrieval_tables, section_tables, summary_tables
+from tgim.reporting import (
+    generation_tables,
+    l2_tables,
+    page,
+    read_results,
+    retrieval_tables,
+    section_tables,
+    summary_tables,
+)
 from tgim.reporting.pictures import BUDGET, Example, Gallery, data_uri, within_budget
 from tgim.reporting.plot import tradeoff_svg
 from tgim.reporting.results import metric_label, pick, written
@@ -137,6 +145,37 @@ def test_the_summary_takes_each_figure_from_its_own_protocol():
     assert cells["birds"] == ["27.0% (2.14)", "0.078", "0.196", "0.090", "71.0%"]
     assert cells["identity"][-1] == "12.0%"
     assert cells["chance"][1:] == ["–"] * 4
+
+
+def test_text_to_image_models_have_one_table_and_leave_that_of_editors_as_it_was():
+    (table,) = generation_tables([*results(), *drawings()])
+    assert table.title.startswith("cub, test split, n 987, seed 0; 64 px; judge judge-birds:")
+    assert "KID by" not in table.title  # the judge's own features
+    cells = {row.name: [cell.text for cell in row.cells] for row in table.rows}
+    assert list(cells) == ["real photograph", "chance", "attngan", "stackgan1"]  # the best recall first
+    assert cells["attngan"] == ["5.0%", "0.25", "25.0%", "1.5000", "0.180", "0.360"]
+    assert cells["chance"] == ["1.0%", "0.05", "5.0%", "–", "–", "–"]
+    assert summary_tables([*results(), *drawings()]) == summary_tables(results())
+    (exact,) = generation_tables(drawings(), intervals=True)
+    assert exact.rows[2].cells[0].text == "5.0% (4.9 to 5.2)"
+    (other,) = generation_tables(generation("attngan", 0.05, 9.0, extractor="inception-fid/x:1"))
+    assert other.title.endswith("; KID by inception-fid/x:1")
+    assert len(other.columns) == 5  # without photographs there is no share of theirs
+
+
+def test_a_page_of_text_to_image_models_has_their_sheet_and_no_ranking():
+    uri = data_uri(torch.zeros(3, 8, 8), side=8, quality=60)
+    drawn = Gallery("attngan", "cub", ("a red bird", "a <b>"), ((uri,) * 3,) * 2, (), (), drawn=True)
+    text = page(drawings(), gallery=drawn)
+    found = Page(text)
+    assert found.tags.count("img") == 6
+    assert found.tags.count("table") == 1
+    targets = [link for link in found.links if link.startswith("#")]
+    assert targets == ["#pictures", "#tables", "#origin"]
+    words = " ".join(found.words)
+    assert "those of one column share their noise" in words
+    for each in drawings():
+        assert written(each.metric, each.value) in words, each
 
 
 def test_two_checkpoints_of_one_name_are_told_apart():
@@ -290,3 +329,21 @@ def test_the_gallery_needs_a_judge(small_gallery, tagrid_file):
     _, _, options = small_gallery
     with pytest.raises(UserError, match="--judge"):
         gallery_of(str(tagrid_file), lines=[line("l2-edit@1", "tagrid", "rmse", 0.1)], **{**options, "judge": None})
+
+
+def test_the_gallery_of_a_text_to_image_model_is_captions_by_noises(tmp_path, small_gallery):
+    from toy_generator import save_toy
+
+    from tgim import checkpoint
+    from tgim.reporting import gallery_of
+
+    file = save_toy(tmp_path / "drawer.safetensors")
+    data = small_gallery[2]["data"]
+    known = list(generation("drawer", 0.1, 1.0, 0.1, checkpoint=checkpoint.fingerprint(file)))
+    found = gallery_of(str(file), data=data, lines=known, captions=["a small red bird", "a blue bird"], columns=3)
+    assert found.drawn
+    assert [len(row) for row in found.rows] == [3, 3]
+    assert len({uri for row in found.rows for uri in row}) == 6
+    assert not found.notes
+    (note,) = gallery_of(str(file), data=data, lines=drawings(), captions=["a red bird"], columns=1).notes
+    assert note.startswith("the checkpoint of the pictures")

@@ -1,7 +1,7 @@
 """`generation@1`: do pictures drawn from captions alone fit them, look like photographs, and differ from each other?
 
-A text-to-image model draws four pictures of one caption of each photograph of the split, at the mean of its
-conditioning augmentation. The noises are those of `tgim.generator.draws`, four for each photograph of the whole split,
+A text-to-image model draws two pictures of one caption of each photograph of the split, at the mean of its
+conditioning augmentation. The noises are those of `tgim.generator.draws`, two for each photograph of the whole split,
 so a limit changes no picture. The figures:
 
 - `recall@1`, `recall@10`: the first picture of each caption is the query; its caption must be found among 100, 99 of
@@ -10,9 +10,9 @@ so a limit changes no picture. The figures:
 - `kid`: as in `realism@1`, the squared kernel distance (Binkowski et al., ICLR 2018; unbiased) of the first pictures of
   half A's captions from the photographs of half B, in the features of the extractor that the line names; its interval
   holds 95 % of random subsets.
-- `diversity`: 1 - cosine in the judge's space between two pictures of one caption, averaged over the six pairs.
-  `diversity_rmse`: the same of the RMSE of their pixels in [-1, 1]. Both are 0 for a generator that does not mind its
-  noise. Neither is a merit alone: random pixels differ, too.
+- `diversity`: 1 - cosine in the judge's space between the two pictures of a caption. `diversity_rmse`: RMSE between
+  their pixels in [-1, 1]. Both are 0 for a generator that does not mind its noise. Neither is a merit alone: random
+  pixels differ, too.
 
 References: `real` is each photograph with its own caption; its KID is that of half A, its diversity that of two
 photographs of one class (left out where there are no classes). `unrelated` is a photograph of another class with the
@@ -27,7 +27,6 @@ for, another one for each noise, is not found out.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -47,7 +46,7 @@ from tgim.evaluation.records import Measured, Options
 from tgim.evaluation.task import class_numbers, hash_text
 from tgim.images import from_uint8, to_uint8
 
-NOISES = 4  # pictures of each caption
+NOISES = 2  # pictures of each caption
 DEPTHS = (1, 10)
 RECALLS = tuple(f"recall@{k}" for k in DEPTHS)
 DIVERSITY = ("diversity", "diversity_rmse")
@@ -78,22 +77,16 @@ def drawn(bench: Bench, contender: Contender) -> tuple[Tensor, NDArray[np.float6
 
         made = bench.kept(contender, make, "drawn", NOISES, bench.seed, bench.size, rows[part], captions[part])
         first.append(torch.from_numpy(made[:, 0].copy()))
-        apart.append(differences(bench, from_uint8(torch.from_numpy(made))))
+        apart.append(differences(bench, *from_uint8(torch.from_numpy(made)).unbind(1)))
         bench.progress(f"{contender.name}: pictures", part.stop, len(captions))
     return from_uint8(torch.cat(first)), np.concatenate(apart)
 
 
-def differences(bench: Bench, sets: Tensor) -> NDArray[np.float64]:
-    """How much the K pictures of each set (m, K, 3, S, S) differ: 1 - cosine to the judge, and RMSE; (m, 2).
-
-    Both are means over the pairs of a set.
-    """
-    count = sets.shape[1]
-    seen = F.normalize(bench.embeddings(sets.flatten(0, 1)).double(), dim=1).view(len(sets), count, -1)
-    pairs = list(combinations(range(count), 2))
-    by_judge = torch.stack([1 - (seen[:, i] * seen[:, j]).sum(1) for i, j in pairs]).mean(0).clamp(min=0)
-    by_pixel = torch.stack([metrics.rmse(sets[:, i], sets[:, j]) for i, j in pairs]).mean(0)
-    return torch.stack([by_judge, by_pixel.double()], 1).numpy()
+def differences(bench: Bench, one: Tensor, other: Tensor) -> NDArray[np.float64]:
+    """How much pictures (m, 3, S, S) differ from others, pair by pair: 1 - cosine to the judge, and RMSE; (m, 2)."""
+    seen = (bench.embeddings(pictures).double() for pictures in (one, other))
+    by_judge = (1 - F.cosine_similarity(*seen)).clamp(min=0)
+    return torch.stack([by_judge, metrics.rmse(one, other).double()], 1).numpy()
 
 
 def mates(bench: Bench) -> NDArray[np.int64]:
@@ -116,9 +109,9 @@ def _fit(bench: Bench, pictures: Tensor) -> Iterator[Measured]:
         yield Measured(metric, (found <= k).astype(float), options=candidates(bench))
 
 
-def _variety(values: NDArray[np.float64], *, pictures: int) -> Iterator[Measured]:
+def _variety(values: NDArray[np.float64]) -> Iterator[Measured]:
     for metric, column in zip(DIVERSITY, values.T, strict=True):
-        yield Measured(metric, column, options={"pictures": pictures})
+        yield Measured(metric, column)
 
 
 def candidates(bench: Bench) -> Options:
@@ -137,7 +130,7 @@ def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
 
     features = torch.from_numpy(bench.kept(contender, make, "features", half.extractor.label, some))
     yield kernel_distance(half, features, seed=bench.seed)
-    yield from _variety(apart, pictures=NOISES)
+    yield from _variety(apart)
     yield from _fit(bench, pictures)
 
 
@@ -148,10 +141,9 @@ def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
     other, mate = bench.images(bench.targets), mates(bench)
     known = np.flatnonzero(mate >= 0)
     if len(known):
-        pairs = torch.stack([photographs[known], bench.images(mate[known])], 1)
-        for figure in _variety(differences(bench, pairs), pictures=2):
+        for figure in _variety(differences(bench, photographs[known], bench.images(mate[known]))):
             yield "real", figure
-    for figure in _variety(differences(bench, torch.stack([photographs, other], 1)), pictures=2):
+    for figure in _variety(differences(bench, photographs, other)):
         yield "unrelated", figure
     for name, pictures in {"real": photographs, "unrelated": other}.items():
         for figure in _fit(bench, pictures):
