@@ -78,7 +78,7 @@ class Trainer:
             notes: of the run that is resumed; its weights are restored by the caller.
             progress: show how far decoding the pictures is.
             cache: where decoded pictures go, the usual place unless given.
-            limit: open only this many pictures, for an estimate.
+            limit: show only so many pictures, for an estimate; captions are kept of all.
         """
         train = recipe.train
         accelerator = _accelerator(train)
@@ -88,8 +88,6 @@ class Trainer:
         model, vocabulary = _model(recipe, dataset, notes)
         data = _sized(recipe.data, model)
         pictures, steps_per_epoch = len(dataset), len(dataset) / train.batch_size
-        if limit is not None and data.name != "synthetic":  # drawn pictures are limited by data.drawn_pool
-            dataset = replace(dataset, items=dataset.items[:limit])
         with decoding(progress) as tell:
             batches = Batches(
                 dataset,
@@ -99,6 +97,7 @@ class Trainer:
                 seed=train.seed,
                 cache=cache,
                 progress=tell,
+                limit=None if data.name == "synthetic" else limit,  # data.drawn_pool limits what is drawn
             )
         model.to(accelerator.device)
         if train.channels_last:

@@ -1,4 +1,4 @@
-"""The networks of the authors' releases as plain torch modules, as they are written there: what `benchmarks/steps.py` times.
+"""The networks of the authors' releases as plain torch modules, written as they are there, to be timed.
 
 Layer for layer after the releases (names and shapes: their checkpoints), from torch's own layers, activations in place
 as there; nothing of `tgim` is used, so that a slow block of ours would show. Side of a picture S, width W, text E.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -97,6 +98,7 @@ class Batches:
         seed: of order, captions and augmentation.
         cache: where decoded pictures are kept; see `PixelCache.open`.
         progress: called with (done, total) while pictures are decoded for the first time.
+        limit: show only the first so many pictures; captions are kept of all. For an estimate.
 
     Raises:
         DataError: not one picture can be read, or the cache cannot be written.
@@ -112,13 +114,15 @@ class Batches:
         seed: int = 0,
         cache: str | Path | None = None,
         progress: Progress | None = None,
+        limit: int | None = None,
     ) -> None:
         if batch_size < 1:
             raise DataError(f"batch_size must be at least 1, got {batch_size}")
         self.dataset, self.config, self.batch_size, self.seed = dataset, config, batch_size, seed
         if not len(dataset):
             raise DataError(f"{dataset.root} has no usable picture; run tgim data check on it to see why")
-        self.pixels = _pixels(dataset, config, cache, progress)
+        shown = dataset if limit is None else replace(dataset, items=dataset.items[:limit])
+        self.pixels = _pixels(shown, config, cache, progress)
         if not len(self.pixels.rows):
             raise DataError(f"{dataset.root}: none of {len(dataset)} pictures can be read; run tgim data check on it")
         self.subjects = guess_subjects(self.pixels, folder=cache, progress=progress) if config.subject else None
