@@ -5,16 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 from pydantic import ValidationError
-from small import VOCABULARY, batch_of, model_of, train, trainable
+from small import batch_of, model_of, trainable
 from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
 from tgim import checkpoint
-from tgim.data.batch import Batch
-from tgim.errors import CheckpointError
+from tgim.data.batch import Batch, mismatching_rows
 from tgim.matching.sje import SJE, SJEConfig
-from tgim.models.gan_int_cls import GanIntCls, GanIntClsConfig, between_pairs, mismatching_rows
+from tgim.models.gan_int_cls import GanIntCls, GanIntClsConfig, between_pairs
 from tgim.text import Alphabet
 
 SWITCHES = [(cls, interpolate) for cls in (False, True) for interpolate in (False, True)]
@@ -111,16 +110,10 @@ def test_at_the_defaults_widths_are_the_papers():
 
 @pytest.mark.parametrize("side", [32, 64, 128])
 @torch.no_grad()
-def test_pictures_of_any_size_in_range_by_caption_and_noise(side):
+def test_pictures_of_any_size(side):
     model, batch = tiny(image_size=side, width=2, discriminator_width=2).eval(), batch_of(side)
-    noise = torch.randn(4, model.noise_size)
-    drawn = model.generate(batch.text, noise)
+    drawn = model.generate(batch.text, torch.randn(4, model.noise_size))
     assert drawn.shape == batch.image.shape
-    assert drawn.dtype == torch.float32
-    assert drawn.abs().max() <= 1
-    assert torch.equal(drawn, model.generate_from(model.condition(batch.text), noise))
-    assert not torch.equal(drawn, model.generate(batch.text.roll(), noise))
-    assert not torch.equal(drawn, model.generate(batch.text, noise.roll(1, 0)))
     assert model.discriminator(drawn, torch.randn(4, 8)).shape == (4,)
 
 
@@ -209,16 +202,6 @@ def test_what_the_generator_is_asked_for(count):
         assert not torch.equal(asked[1][1], asked[0][1][:half])  # noise of its own
 
 
-def test_each_phase_teaches_its_own_network_alone():
-    model = tiny()
-    for network, terms in model.steps(batch_of()):
-        model.zero_grad(set_to_none=True)
-        sum(terms.values()).backward()
-        moved = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
-        assert moved == {network}
-    assert all(p.requires_grad for p in model.parameters())
-
-
 # Characters, read as the structured joint embedding does
 
 
@@ -245,27 +228,6 @@ def build(path) -> GanIntCls:
     return model.train()
 
 
-def test_captions_are_read_by_the_frozen_embedding_which_travels(embedding, tmp_path):
-    trained, path = embedding
-    model, batch = build(path), spelled(batch_of())
-    before = {key: value.clone() for key, value in model.text.state_dict().items()}
-    train(model, batch, steps=2)
-    for key, value in model.text.state_dict().items():
-        assert torch.equal(value, before[key]), key
-    with torch.no_grad():
-        assert_close(model.condition(batch.text)[0], trained.embed_captions(batch.text))
-    assert not any(key.startswith("text.") or ".read." in key for key in trainable(model))
-
-    file = checkpoint.save(tmp_path / "gan.safetensors", model, vocabulary=Alphabet())
-    path.unlink()
-    loaded = checkpoint.load(file)
-    noise = torch.randn(4, 6)
-    with torch.no_grad():
-        found = loaded.model.generate(loaded.vocabulary.encode(["a red bird"] * 4), noise)
-        assert_close(found, model.eval().generate(Alphabet().encode(["a red bird"] * 4), noise))
-    assert loaded.model.config == model.config
-
-
 def test_16_bits_and_channels_last_train_with_frozen_characters(embedding):
     model, batch, found = build(embedding[1]), spelled(batch_of()), []
     for low in (False, True):
@@ -280,14 +242,6 @@ def test_16_bits_and_channels_last_train_with_frozen_characters(embedding):
                 found.append(total.item())
     assert found[2:] == pytest.approx(found[:2], rel=0.1)
     assert all(p.grad.isfinite().all() for p in trainable(model).values())
-
-
-def test_only_a_trained_embedding_will_do(tmp_path):
-    other = checkpoint.save(tmp_path / "vse.safetensors", model_of("vse"), vocabulary=VOCABULARY)
-    with pytest.raises(CheckpointError, match=r"'vse', but model\.text must name a trained 'sje'"):
-        GanIntCls.vocabulary_for(GanIntClsConfig(text=str(other)))
-    with pytest.raises(CheckpointError, match="sizes alone"):
-        tiny(encoder=CHARACTERS).load_parts()
 
 
 @pytest.mark.parametrize("options", [{"image_size": 48}, {"image_size": 16}, {"beta": 2}, {"cls": "sometimes"}])
