@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import make
 import release
 
 from tgim import checkpoint
+from tgim.conversion.files import read_state
 from tgim.convert import convert
 from tgim.editor import Editor
 from tgim.errors import CheckpointError, UserError
@@ -78,8 +80,9 @@ def test_weights_arrive_unchanged(folder, system):
         lambda state: {"model": {"netG": state}},
         lambda state: {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")},
         lambda state: {k: v.double() for k, v in state.items()},
+        lambda state: OrderedDict((k, nn.Parameter(v, requires_grad=v.is_floating_point())) for k, v in state.items()),
     ],
-    ids=["nested", "parallel", "twice", "torch-0.3", "double"],
+    ids=["nested", "parallel", "twice", "torch-0.3", "double", "parameters"],
 )
 def test_usual_layouts_are_read(folder, wrap):
     plain = run(folder, "tagan").read_bytes()
@@ -89,6 +92,21 @@ def test_usual_layouts_are_read(folder, wrap):
     (folder / "plain.safetensors").write_bytes(plain)
     for name, value in checkpoint.read_tensors(folder / "plain.safetensors").items():
         assert torch.equal(found[name], value), name
+
+
+def test_a_file_of_an_old_torch_on_a_gpu_is_read(folder):
+    """What torch 0.3 wrote: no zip archive, storages of a GPU that is not there."""
+    state = torch.load(folder / "tagan_generator.pth")
+    torch.save(state, folder / "old.pth", _use_new_zipfile_serialization=False)
+    content = (folder / "old.pth").read_bytes()
+    moved = content.replace(b"ctorch\nFloatStorage\n", b"ctorch.cuda\nFloatStorage\n")
+    moved = moved.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0")
+    assert moved != content
+    (folder / "old.pth").write_bytes(moved)
+    found = read_state(folder / "old.pth")
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], value) for name, value in state.items())
+    assert {value.device.type for value in found.values()} == {"cpu"}
 
 
 def test_conversion_is_repeatable(folder):
@@ -125,12 +143,18 @@ def drop_a_few(state):
         del state[name]
 
 
+def everything(state):
+    del state["encoder.0.bias"]
+    state |= {"extra": torch.zeros(1), "mu.0.weight": torch.zeros(5, 9)}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (drop_a_few, r"lacks decoder.1.weight, encoder.0.bias, mu.0.bias and 1 more$"),
         (lambda s: s.update(extra=torch.zeros(1)), r"has surplus extra$"),
         (lambda s: s.update({"mu.0.weight": torch.zeros(5, 9)}), r"mu.0.weight is \(5, 9\), not \(5, 8\)"),
+        (everything, r"lacks encoder.0.bias, has surplus extra and has other shapes: mu.0.weight is \(5, 9\), not"),
         (lambda s: s["mu.0.weight"].fill_(torch.nan), "not finite"),
         (lambda s: s.clear(), "holds nothing"),
     ],
@@ -169,8 +193,8 @@ class Payload:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"not a checkpoint", {"generator": 3}, [1, 2], torch.zeros(2), {"epoch": 1}],
-    ids=["empty", "text", "number", "list", "tensor", "no-network"],
+    [b"", b"not a checkpoint", {"generator": 3}, [torch.zeros(2)], torch.zeros(2), {"epoch": 1}],
+    ids=["empty", "text", "number", "averaged", "tensor", "no-network"],
 )
 def test_what_is_no_state_dict_is_refused(folder, content):
     path = folder / "broken.pth"
@@ -202,6 +226,8 @@ def test_other_faults_of_the_caller(folder):
         convert("gawwn", folder / "x.pth", folder / "o.safetensors", word_vectors=folder / "w.vec")
     with pytest.raises(UserError, match="image_size"):
         run(folder, "tagan", image_size=33)
+    with pytest.raises(UserError, match="tagan need no image encoder"):
+        run(folder, "tagan", image_encoder=folder / "x.pth")
     (folder / "narrow.vec").write_text("bird 1 2\n", encoding="utf-8")
     with pytest.raises(CheckpointError, match="word vectors have the release's width"):
         run(folder, "tagan", word_vectors=folder / "narrow.vec")
