@@ -134,7 +134,7 @@ def check(path: Path, kind: Any, as_json: bool) -> None:
 @click.option("--words", type=FILE, help="Of the .npy table, those to keep of the .vec, or AttnGAN's; one a line.")
 @click.option("--text-encoder", type=FILE, help="SISGAN's or AttnGAN's, from their authors; StackGAN's `sje`.")
 @click.option("--image-encoder", type=FILE, help="AttnGAN's, to train on with its matching loss.")
-@click.option("--discriminator", type=FILE, help="The authors' discriminator, to train on from there.")
+@click.option("--discriminator", type=FILE, help="The authors', to train on from there; of several netD0.")
 @click.option("--image-size", type=click.IntRange(16, 1024), help="Pixels.  [default: the release's]")
 @click.option("--template", default="{}", help="Completes a phrase to a caption, e.g. 'this bird has a {}'.")
 @click.option("--half", is_flag=True, help="Store weights in 16 bits.")
@@ -143,7 +143,11 @@ def convert(system: Any, source: Path, out: Path, **options: Any) -> None:
 
     FILE.pth is a generator from the authors of the system. Those of TAGAN and SISGAN hold no word vectors; give those,
     too. Those of StackGAN and StackGAN-v2 hold no text encoder; give the `sje` checkpoint that they were trained with.
-    AttnGAN's needs its text encoder and that one's words.
+    AttnGAN's needs its text encoder and that one's words. The authors keep the words in a pickle, captions.pickle,
+    which is not opened here: write them to a text file, in the order of their numbers, as the README shows.
+
+    What the files do not hold stays untrained, and the model card says so; without --discriminator, a model draws or
+    edits, and trains on only from a new one.
     """
     from tgim.convert import convert as convert_file
 

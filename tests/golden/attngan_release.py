@@ -69,17 +69,19 @@ def discriminator(width: int, text: int, more: int) -> Shapes:
     return d | layer("COND_DNET.outlogits.0", [1, w[3], 4, 4]) | layer("UNCOND_DNET.outlogits.0", [1, w[3], 4, 4])
 
 
-# What the networks compute in training mode, with batch statistics
+# What the networks compute, in training mode (`batch`: statistics of the batch) or in evaluation mode
 
 
-def normalised(state: State, name: str, first: int, x: Tensor, **how: int) -> Tensor:
+def normalised(state: State, name: str, first: int, x: Tensor, batch: bool, **how: int) -> Tensor:
     """A convolution or linear layer without bias and its batch normalisation."""
     weight = state[f"{name}.{first}.weight"]
     x = F.conv2d(x, weight, **how) if weight.ndim == 4 else x @ weight.T
     scale, shift = (state[f"{name}.{first + 1}.{kind}"] for kind in ("weight", "bias"))
     over = [i for i in range(x.ndim) if i != 1]
     like = (1, -1) + (1,) * (x.ndim - 2)
-    mean, variance = x.mean(over, keepdim=True), x.var(over, keepdim=True, correction=0)
+    mean, variance = (state[f"{name}.{first + 1}.running_{kind}"].view(like) for kind in ("mean", "var"))
+    if batch:
+        mean, variance = x.mean(over, keepdim=True), x.var(over, keepdim=True, correction=0)
     return (x - mean) / (variance + 1e-5).sqrt() * scale.view(like) + shift.view(like)
 
 
@@ -88,8 +90,8 @@ def gate(x: Tensor) -> Tensor:
     return x[:, :half] * torch.sigmoid(x[:, half:])
 
 
-def up(state: State, name: str, x: Tensor) -> Tensor:
-    return gate(normalised(state, name, 1, x.repeat_interleave(2, 2).repeat_interleave(2, 3), padding=1))
+def up(state: State, name: str, x: Tensor, batch: bool) -> Tensor:
+    return gate(normalised(state, name, 1, x.repeat_interleave(2, 2).repeat_interleave(2, 3), batch, padding=1))
 
 
 def attend(keys: Tensor, x: Tensor, length: int) -> tuple[Tensor, Tensor]:
@@ -101,14 +103,14 @@ def attend(keys: Tensor, x: Tensor, length: int) -> tuple[Tensor, Tensor]:
 
 
 def generator(
-    state: State, sentence: Tensor, words: Tensor, lengths: list[int], noise: Tensor
+    state: State, sentence: Tensor, words: Tensor, lengths: list[int], noise: Tensor, batch: bool = True
 ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
     """Pictures, attentions, mean and log variance; the condition is its mean. `words` are (B, T, E)."""
     mean, log_var = gate(sentence @ state["ca_net.fc.weight"].T + state["ca_net.fc.bias"]).chunk(2, 1)
-    x = gate(normalised(state, "h_net1.fc", 0, torch.cat([mean, noise], 1)))
+    x = gate(normalised(state, "h_net1.fc", 0, torch.cat([mean, noise], 1), batch))
     x, i = x.view(len(x), -1, 4, 4), 1
     while f"h_net1.upsample{i}.1.weight" in state:
-        x, i = up(state, f"h_net1.upsample{i}", x), i + 1
+        x, i = up(state, f"h_net1.upsample{i}", x, batch), i + 1
     images, maps = [torch.tanh(F.conv2d(x, state["img_net1.img.0.weight"], padding=1))], []
     i = 2
     while (name := f"h_net{i}") and f"{name}.upsample.1.weight" in state:
@@ -117,33 +119,33 @@ def generator(
         context, weights = (torch.stack(kind) for kind in zip(*found, strict=True))
         x = torch.cat([x, context], 1)
         for k in range(2):
-            inner = gate(normalised(state, f"{name}.residual.{k}.block", 0, x, padding=1))
-            x = x + normalised(state, f"{name}.residual.{k}.block", 3, inner, padding=1)
-        x = up(state, f"{name}.upsample", x)
+            inner = gate(normalised(state, f"{name}.residual.{k}.block", 0, x, batch, padding=1))
+            x = x + normalised(state, f"{name}.residual.{k}.block", 3, inner, batch, padding=1)
+        x = up(state, f"{name}.upsample", x, batch)
         images.append(torch.tanh(F.conv2d(x, state[f"img_net{i}.img.0.weight"], padding=1)))
         maps.append(weights)
         i += 1
     return images, maps, mean, log_var
 
 
-def judge(state: State, image: Tensor, sentence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def judge(state: State, image: Tensor, sentence: Tensor, batch: bool = True) -> tuple[Tensor, Tensor, Tensor]:
     """Logits alone and with the sentence, and with the next row's sentence for all rows but the last."""
     x = F.leaky_relu(F.conv2d(image, state["img_code_s16.0.weight"], stride=2, padding=1), 0.2)
     for i in (2, 5, 8):
-        x = F.leaky_relu(normalised(state, "img_code_s16", i, x, stride=2, padding=1), 0.2)
+        x = F.leaky_relu(normalised(state, "img_code_s16", i, x, batch, stride=2, padding=1), 0.2)
     for name in ("img_code_s32", "img_code_s64"):
         if f"{name}.0.weight" in state:
-            x = F.leaky_relu(normalised(state, name, 0, x, stride=2, padding=1), 0.2)
+            x = F.leaky_relu(normalised(state, name, 0, x, batch, stride=2, padding=1), 0.2)
     for name in ("img_code_s32_1", "img_code_s64_1", "img_code_s64_2"):
         if f"{name}.0.weight" in state:
-            x = F.leaky_relu(normalised(state, name, 0, x, padding=1), 0.2)
+            x = F.leaky_relu(normalised(state, name, 0, x, batch, padding=1), 0.2)
 
     def answer(part: str, seen: Tensor) -> Tensor:
         return F.conv2d(seen, state[f"{part}.outlogits.0.weight"], state[f"{part}.outlogits.0.bias"], stride=4).view(-1)
 
     def match(seen: Tensor, condition: Tensor) -> Tensor:
         both = torch.cat([seen, condition[:, :, None, None].repeat(1, 1, 4, 4)], 1)
-        joint = F.leaky_relu(normalised(state, "COND_DNET.jointConv", 0, both, padding=1), 0.2)
+        joint = F.leaky_relu(normalised(state, "COND_DNET.jointConv", 0, both, batch, padding=1), 0.2)
         return answer("COND_DNET", joint)
 
     return answer("UNCOND_DNET", x), match(x, sentence), match(x[:-1], sentence[1:])
