@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -26,6 +27,7 @@ PICTURE = {"image_size": 32, "width": 8, "blocks": 1}
 DRAWER = {"image_size": 32, "word_size": 6, "text_size": 8, "noise_size": 6, "condition_size": 5, "width": 8}
 STAGE1 = {**DRAWER, "image_size": 16, "discriminator_width": 4}
 COMPOSED = {"system": "vse", "encoder": {**PICTURE, "word_size": 8, "embedding_size": 16}}
+MOST = 1_000_000  # parameters that a system may have without an entry in SIZES
 SIZES = {  # a system that is not named here is tried at its defaults
     "tagrid": {"encoder": WORDS_AND_REGIONS, "width": 16, "bins": 3},
     "tagan": NARROW,
@@ -66,19 +68,39 @@ SYSTEMS: dict[str, type[Model]] = {  # those of the library: tests register some
     for name, system in registry.items()
     if system.__module__.startswith("tgim.")
 }
+VARIANTS: dict[str, tuple[str, dict[str, object]]] = {  # what else a system can be: its name, and what differs
+    "stackgan_v2, one branch": ("stackgan_v2", {"branches": 1, "base_size": 16}),
+    "stackgan_v2, two branches": ("stackgan_v2", {"branches": 2, "base_size": 16}),
+    "stackgan_v2, captions alone": ("stackgan_v2", {"unconditional_weight": 0.0}),
+    "stackgan_v2, colours": ("stackgan_v2", {"colour_weight": 50.0}),
+    "attngan, one scale": ("attngan", {"scales": 1}),
+    "attngan, three scales": ("attngan", {"scales": 3, "image_size": 64}),
+}
+CASES = {**SYSTEMS, **{case: SYSTEMS[name] for case, (name, _) in VARIANTS.items()}}
 
 
-def model_of(name: str, *, stirred: bool = True, **options: object) -> Model:
+def settings_of(case: str) -> dict[str, object]:
+    """What to configure a system or a variant with, at a tiny size."""
+    name, options = VARIANTS.get(case, (case, {}))
+    return {**SIZES.get(name, {}), **options}
+
+
+def model_of(case: str, *, stirred: bool = True, **options: object) -> Model:
     """A small model in training mode; `stirred` so that no weight is the zero that it may start from."""
     torch.manual_seed(0)
-    system = SYSTEMS[name]
-    config = system.Config(**{**SIZES.get(name, {}), **options})
+    system = CASES[case]
+    config = system.Config(**{**settings_of(case), **options})
     model = system(config, vocabulary_size=len(VOCABULARY)).train()
+    size = sum(parameter.numel() for parameter in model.parameters())
+    if size > MOST and not settings_of(case):
+        pytest.fail(
+            f"{case} has {size:,} parameters at its defaults; name a smaller size for it in tests/small.py", False
+        )
     if stirred:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))
-            if name == "tagrid":
+            if case == "tagrid":
                 model.generator.head.leave[-1].weight.normal_(std=0.5)  # edits that can be seen
     return model
 

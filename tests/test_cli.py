@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from commands import is_refused, tgim
 from PIL import Image
 
 from tgim import card, jobs
-from tgim.cli import main
 from tgim.editor import Editor
 from tgim.errors import UserError
 
@@ -39,10 +38,6 @@ def edit(tagrid_file):
     return lambda *args: tgim("edit", "--model", tagrid_file, *args)
 
 
-def tgim(*args):
-    return CliRunner().invoke(main, [str(arg) for arg in args], prog_name="tgim")
-
-
 def process(*args, **options):
     """A real process."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
@@ -52,16 +47,6 @@ def process(*args, **options):
 
 def files(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def is_refused(result):
-    """One line on stderr that says what is wrong, and exit code 2."""
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert result.stderr.startswith("tgim: error: ")
-    assert result.stderr.count("\n") == 1
-    assert "Traceback" not in result.stderr
-    return result.stderr
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small import SYSTEMS, VOCABULARY, batch_of, model_of, train, trainable
+from small import CASES, SYSTEMS, VOCABULARY, batch_of, model_of, settings_of, train, trainable
 
-from tgim import checkpoint
+from tgim import checkpoint, recipe
+from tgim import train as training
 from tgim.data.batch import Batch
-from tgim.model import Config, Editing, Generating, Model
+from tgim.model import Composing, Config, Editing, Generating, Matching, Model
 from tgim.text import Tokens
 
-EDITORS = [name for name, system in SYSTEMS.items() if issubclass(system, Editing)]
-PHASES = [(name, network) for name, system in SYSTEMS.items() for network in system.networks]
+PHASES = [(name, network) for name, system in CASES.items() for network in system.networks]
 BLIND = {  # gradients that are zero but for rounding
     "encoders.image.saliency.bias",  # a softmax does not see a constant that is added everywhere
     "discriminator.compress.0.bias",  # nor does the batch normalisation after it, where no sign differs in the batch
 }
-every = pytest.mark.parametrize("name", SYSTEMS)
-editors = pytest.mark.parametrize("name", EDITORS)
+
+
+def over(kind: type[Model]) -> pytest.MarkDecorator:
+    """A test of each registered system of a kind, and of its variants."""
+    return pytest.mark.parametrize("name", [name for name, system in CASES.items() if issubclass(system, kind)])
+
+
+every, editors, generators, matchers = over(Model), over(Editing), over(Generating), over(Matching)
 
 
 def batch_for(model: Model, count: int = 4) -> Batch:
@@ -36,7 +42,7 @@ def answer(model: Model, batch: Batch) -> list[torch.Tensor]:
         return [model.embed_images(batch.image), model.embed_captions(batch.text)]
 
 
-@every
+@pytest.mark.parametrize("name", SYSTEMS)
 def test_a_system_says_what_it_is(name):
     system = SYSTEMS[name]
     assert system.name == name
@@ -109,7 +115,7 @@ def test_a_checkpoint_answers_as_its_model(name, tmp_path):
     expected = answer(model.eval(), batch)
     path = checkpoint.save(tmp_path / "model.safetensors", model, vocabulary=VOCABULARY)
     loaded = checkpoint.load(path)
-    assert (loaded.name, loaded.vocabulary.words) == (name, VOCABULARY.words)
+    assert (loaded.name, loaded.vocabulary.words) == (model.name, VOCABULARY.words)
     assert loaded.model.config == model.config
     other = model_of(name)
     other.load_state_dict(model.state_dict())
@@ -117,6 +123,24 @@ def test_a_checkpoint_answers_as_its_model(name, tmp_path):
         assert all(torch.equal(x, y) for x, y in zip(found, expected, strict=True))
     changed = answer(model_of(name, stirred=False).eval(), batch)
     assert not all(torch.equal(x, y) for x, y in zip(changed, expected, strict=True))
+
+
+@pytest.mark.parametrize("name", [name for name, system in CASES.items() if not issubclass(system, Composing)])
+def test_two_steps_of_the_loop_on_drawn_pictures_make_a_checkpoint(name, tmp_path):
+    model = {**settings_of(name), "name": CASES[name].name}
+    if name == "style_encoder":
+        drawer = model_of("gan_int_cls").eval()
+        model["generator"] = str(checkpoint.save(tmp_path / "drawer.safetensors", drawer, vocabulary=VOCABULARY))
+    values = {
+        "model": model,
+        "data": {"name": "synthetic", "drawn_pool": 8},
+        "train": {"steps": 2, "batch_size": 2, "device": "cpu"},
+    }
+    found = checkpoint.load(training.fit(recipe.parse(values), out=tmp_path / "run", progress=False))
+    assert (found.name, found.history["steps"]) == (CASES[name].name, 2)
+    batch = batch_for(found.model)
+    text = found.vocabulary.encode(["a red bird", "a blue bird", "a yellow bird", "a white bird"])
+    assert all(x.isfinite().all() for x in answer(found.model, Batch(batch.image, text, batch.labels)))
 
 
 @every
@@ -189,3 +213,41 @@ def test_equal_calls_give_equal_edits_and_leave_the_random_numbers_alone(name):
     assert torch.equal(model.edit(batch.image, batch.text, seed=1), one)
     draws = not torch.equal(one, plain)  # a model without noise may not care for the seed
     assert torch.equal(model.edit(batch.image, batch.text, seed=2), one) is not draws
+
+
+@generators
+@torch.no_grad()
+def test_a_picture_keeps_shape_and_range_and_heeds_caption_noise_and_variation(name):
+    model = model_of(name).eval()
+    text, side = batch_for(model).text, model.image_size
+    source = torch.Generator().manual_seed(0)
+    noise, other = (torch.randn(len(text.ids), model.noise_size, generator=source) for _ in range(2))
+    state = torch.get_rng_state()
+    drawn = model.generate(text, noise)
+    assert drawn.shape == (len(text.ids), 3, side, side)
+    assert drawn.dtype == torch.float32
+    assert drawn.abs().max() <= 1
+    assert torch.equal(model.generate_from(model.condition(text), noise), drawn)
+    assert all(len(code) == len(text.ids) for code in model.condition(text))
+    found = [model.generate(text.roll(), noise), model.generate(text, other)]
+    if model.variation_size:
+        varied = torch.randn(len(text.ids), model.variation_size, generator=source)
+        found += [model.generate(text, noise, variation=varied), model.generate(text, noise, variation=-varied)]
+    for i, first in enumerate(found):
+        assert not any(torch.equal(first, second) for second in (drawn, *found[:i]))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@matchers
+@torch.no_grad()
+def test_scores_are_of_every_pair_and_heed_picture_and_caption(name):
+    model = model_of(name).eval()
+    batch = batch_for(model)
+    images, captions = model.embed_images(batch.image), model.embed_captions(batch.text)
+    assert images.shape == captions.shape == (len(batch.labels), images.shape[1])
+    few = Tokens(batch.text.ids[:3], batch.text.mask[:3])
+    scores = model.scores(model.read_images(batch.image), model.read_captions(few))
+    assert scores.shape == (len(batch.labels), 3)
+    assert scores.isfinite().all()
+    assert scores.std(0).min() > 0
+    assert scores.std(1).min() > 0
