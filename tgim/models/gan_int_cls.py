@@ -95,13 +95,15 @@ class Generator(nn.Module):
         super().__init__()
         widths = doubled(config.width, config.image_size)[::-1]  # 1024, 512, 256, 128
         self.read = reader
-        self.compress = nn.Sequential(nn.Linear(config.sentence_size, config.condition_size), nn.LeakyReLU(SLOPE))
+        self.compress = nn.Sequential(
+            nn.Linear(config.sentence_size, config.condition_size), nn.LeakyReLU(SLOPE, inplace=True)
+        )
         self.paint = nn.Sequential(
             nn.ConvTranspose2d(config.noise_size + config.condition_size, widths[0], START, bias=False),
             nn.BatchNorm2d(widths[0]),  # the activation follows the residual sum
-            Bottleneck(widths[0], nn.ReLU()),
+            Bottleneck(widths[0], nn.ReLU(inplace=True)),
             grow(widths[0], widths[1], activation=nn.Identity()),
-            Bottleneck(widths[1], nn.ReLU()),
+            Bottleneck(widths[1], nn.ReLU(inplace=True)),
             *(grow(a, b) for a, b in pairwise(widths[1:])),
             nn.ConvTranspose2d(widths[-1], 3, 4, stride=2, padding=1, bias=False),
             nn.Tanh(),
@@ -119,7 +121,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: GanIntClsConfig, reader: SentenceReader | None) -> None:
         super().__init__()
-        leaky = nn.LeakyReLU(SLOPE)
+        leaky = nn.LeakyReLU(SLOPE, inplace=True)
         widths = doubled(config.discriminator_width, config.image_size)  # 64, 128, 256, 512
         deep = widths[-1]
         self.read = reader
@@ -229,7 +231,7 @@ def doubled(width: int, side: int) -> list[int]:
 def grow(inputs: int, outputs: int, *, activation: nn.Module | None = None) -> nn.Sequential:
     """4x4 transposed convolution of stride 2, batch normalisation, activation (ReLU): H x W -> 2H x 2W."""
     convolution = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), activation or nn.ReLU())
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), activation or nn.ReLU(inplace=True))
 
 
 def init_dcgan(module: nn.Module) -> None:

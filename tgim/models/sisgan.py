@@ -121,7 +121,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: SISGANConfig) -> None:
         super().__init__()
-        leaky = nn.LeakyReLU(SLOPE)
+        leaky = nn.LeakyReLU(SLOPE, inplace=True)
         widths = [config.width * m for m in (1, 2, 4, 8)]  # 64, 128, 256, 512
         deep = widths[-1]
         self.encoder = nn.Sequential(

@@ -114,7 +114,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: TAGANConfig, vocabulary_size: int) -> None:
         super().__init__()
-        leaky = nn.LeakyReLU(SLOPE)
+        leaky = nn.LeakyReLU(SLOPE, inplace=True)
         widths = [config.width * m for m in (1, 2, 4, 8, 8)]  # 64, 128, 256, 512, 512
         scales = widths[2:]
         halvings = [down(a, b, activation=leaky) for a, b in pairwise(widths)]
