@@ -8,12 +8,15 @@ Ours is `Trainer.train_step` on one batch: all that the loop does for a step but
 the check for losses that are not finite included. The other side is `releases/steps.py`: the release's step in plain
 torch, with networks of as many parameters (that is checked). Both run in turns, on one thread, in float32, and are
 timed in CPU seconds of this process, since other programs may run on the machine; a ratio is the median over the turns.
+Both have the memory allocator's settings of `tgim train`, and float32 is the releases' precision.
 Captions are read by our side in every step, while the releases of GAN-INT-CLS and StackGAN read sentences from a file.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -34,6 +37,7 @@ from tgim.losses import damsm_sentence, damsm_words
 from tgim.matching.sje import SJE, SJEConfig
 from tgim.models.attngan_blocks import WordAttention
 from tgim.models.stackgan import StackGAN1
+from tgim.running import malloc_environment
 from tgim.text import Alphabet, Tokens
 from tgim.trainer import Trainer
 
@@ -207,4 +211,6 @@ def main(systems: tuple[str, ...], run: bool, full: bool, pairs: int) -> None:
 
 
 if __name__ == "__main__":
+    if "--run" in sys.argv and not malloc_environment().items() <= os.environ.items():  # read when a process starts
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **malloc_environment()})
     main()

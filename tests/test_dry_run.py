@@ -12,9 +12,9 @@ import pytest
 from tgim.running import malloc_environment
 
 RECIPE = """
-model: {name: stackgan1, image_size: 64, width: 32, discriminator_width: 16, condition_size: 16, text_size: 64}
-data: {name: synthetic, drawn_pool: 40}
-train: {steps: 6, batch_size: 16, device: cpu, threads: 1, log_every: 1, checkpoint_every: 3, sample_every: 3}
+model: {name: stackgan1, image_size: 16, width: 16, discriminator_width: 8, condition_size: 8, text_size: 1024}
+data: {name: synthetic, drawn_pool: 20}
+train: {steps: 6, batch_size: 8, device: cpu, threads: 1, log_every: 1, checkpoint_every: 3, sample_every: 3}
 """
 DRY = """
 import sys
