@@ -13,14 +13,13 @@ from tgim import checkpoint
 from tgim.data.loader import DataConfig
 from tgim.editor import Editor
 from tgim.errors import UserError
-from tgim.evaluation import Bench, ModelContender, evaluate, generation
+from tgim.evaluation import PROTOCOLS, Bench, ModelContender, evaluate, generation
 from tgim.evaluation.contenders import DrawingContender, quantised
+from tgim.evaluation.run import entrants
 from tgim.generator import draws
 from tgim.matching import MATCHERS
 from tgim.models.style_encoder import StyleEncoder, StyleEncoderConfig
 from tgim.text import tokenize
-
-EDITS = ["l2-edit@1"]
 
 
 class SharpEyes(Eyes):
@@ -214,10 +213,8 @@ def test_a_generator_is_measured_by_what_it_draws_unless_edits_are_named(world, 
         *generation.RECALLS, *generation.DIVERSITY, "kid",
     }  # fmt: skip
     assert all(line.extractor == f"eyes:{checkpoint.fingerprint(judge)}" == line.judge for line in lines)
-    edits = evaluate([str(generator_file)], **options, protocols=EDITS)
-    assert {line.protocol for line in edits} == set(EDITS)
-    assert {line.kind for line in edits} == {"model", "baseline"}
-    assert next(line for line in edits if line.kind == "model" and line.metric == "rmse").value > 0
+    contender = ModelContender.open(generator_file)
+    assert entrants(PROTOCOLS["l2-edit@1"], [contender], named=True) == [contender]
 
 
 def test_a_second_run_draws_nothing(world, judge, generator_file, tmp_path, monkeypatch):
@@ -240,11 +237,10 @@ def test_an_editor_draws_nothing_and_is_told_so_before_anything_is_measured(worl
     with pytest.raises(UserError, match="tagrid edits pictures and draws none") as raised:
         evaluate([str(generator_file), str(tagrid_file)], **options, protocols=["generation@1"])
     assert "\n" not in str(raised.value)
-    both = evaluate([str(generator_file), str(tagrid_file)], **options, size=SIDE, baselines=False)
-    of = {name: {line.protocol for line in both if line.model == name} for name in ("drawer", "tagrid")}
-    assert of["drawer"] == {"generation@1"}
-    assert of["tagrid"] >= {"retrieval@1", "l2-edit@1"}
-    assert "generation@1" not in of["tagrid"]
+    models = [ModelContender.open(file) for file in (generator_file, tagrid_file)]
+    for protocol in PROTOCOLS.values():
+        asked = [model.name for model in entrants(protocol, models, named=False)]
+        assert asked == (["drawer"] if protocol.name == "generation@1" else ["tagrid"])
 
 
 def test_a_style_encoder_edits_in_batches_and_draws_if_it_is_named(world, judge, tmp_path, monkeypatch):
@@ -261,6 +257,6 @@ def test_a_style_encoder_edits_in_batches_and_draws_if_it_is_named(world, judge,
     lines = evaluate([file], **options, protocols=["retrieval@1"])
     assert counts == [64, 8]
     assert {line.protocol for line in lines if line.kind == "model"} == {"retrieval@1"}
-    assert {line.protocol for line in evaluate([file], **options, limit=18)}.isdisjoint({"generation@1"})
+    assert not entrants(PROTOCOLS["generation@1"], [ModelContender.open(file)], named=False)
     named = evaluate([file], **options, limit=18, protocols=["generation@1"])
     assert {line.metric for line in named if line.model == "style"} >= {"recall@1", "kid", "diversity"}

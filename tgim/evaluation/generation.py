@@ -84,9 +84,8 @@ def drawn(bench: Bench, contender: Contender) -> tuple[Tensor, NDArray[np.float6
 
 def differences(bench: Bench, one: Tensor, other: Tensor) -> NDArray[np.float64]:
     """How much pictures (m, 3, S, S) differ from others, pair by pair: 1 - cosine to the judge, and RMSE; (m, 2)."""
-    seen = (bench.embeddings(pictures).double() for pictures in (one, other))
-    by_judge = (1 - F.cosine_similarity(*seen)).clamp(min=0)
-    return torch.stack([by_judge, metrics.rmse(one, other).double()], 1).numpy()
+    by_judge = 1 - F.cosine_similarity(bench.embeddings(one).double(), bench.embeddings(other).double())
+    return torch.stack([by_judge.clamp(min=0), metrics.rmse(one, other).double()], 1).numpy()
 
 
 def mates(bench: Bench) -> NDArray[np.int64]:

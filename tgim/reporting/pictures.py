@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -213,7 +213,7 @@ def _differences(bench: Bench, contender: Contender, lines: Sequence[Line]) -> I
         yield from _unlike(what, mine, theirs)
 
 
-def _unlike(what: str, mine: str | None, theirs: set[str | None]) -> Iterator[str]:
+def _unlike(what: str, mine: str | None, theirs: Collection[str | None]) -> Iterator[str]:
     if mine not in theirs:
         yield f"the {what} of the pictures ({mine}) is none of the figures'"
 
