@@ -122,7 +122,7 @@ def edit(
             elif as_json:
                 read = understand(result.job.text, editor.vocabulary, editor.template)
                 unknown = {word: list(near) for word, near in read.unknown.items()}
-                asked = {"model": model, "device": str(editor.device), **options}
+                asked = {"model": model, "invert_steps": invert_steps, "device": str(editor.device), **options}
                 say(asked | result.as_dict() | {"caption": read.caption, "unknown": unknown})
             elif images is None:
                 click.echo(result.job.out)
