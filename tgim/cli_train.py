@@ -55,7 +55,7 @@ def train(
         raise click.UsageError("give --out FOLDER for the run, or --dry-run")
     if context.find_root().obj["own_process"]:  # an estimate of memory, too, holds only for the allocator of the run
         restart_for_memory(device, training.malloc_environment())
-    if dry_run:
+    if dry_run or out is None:
         click.echo(str(training.dry_run(chosen) if several is None else stages.dry_run(several)))
         return
     progress = sys.stderr.isatty()
