@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -11,17 +12,20 @@ import numpy as np
 import pytest
 import small
 import torch
+from PIL import Image
 from pydantic import ValidationError
 from torch.nn import functional as F
 
 from tgim import checkpoint, recipe, train
 from tgim.composing import COMPOSERS
-from tgim.composing.base import ComposerConfig, nearest_other
+from tgim.composing.base import ComposerConfig
+from tgim.composing.memory import Memory
 from tgim.data.batch import Batch, DrawnPairs
-from tgim.data.triples import TriplePool
+from tgim.data.loader import DataConfig
 from tgim.errors import CheckpointError, RecipeError
-from tgim.evaluation.composing import DEPTHS, evaluate_composing, figures, ranks_of
+from tgim.evaluation.composing import DEPTHS, OTHER, SAME, Task, captioned_task, evaluate_composing, figures, ranks_of
 from tgim.evaluation.records import read_lines
+from tgim.images import from_uint8, to_uint8
 from tgim.losses import target_softmax
 from tgim.matching import MATCHERS
 from tgim.model import Composing, Config, Matching
@@ -87,19 +91,25 @@ def batch_of_triples():
     return Batch(image, text, torch.arange(len(image)), drawn=drawn)
 
 
-def pool_of_triples():
-    """The same as a pool of triples, with the nine pictures as targets of as many."""
-    image, _, target = triples()
-    pixels = torch.cat([image, target, torch.zeros(len(image), 2, 16, 16)], 1)
-    texts = [f"{SIDES[s]} {NAMES[c]}" for a in range(3) for b in range(3) for s in range(2) for c in range(3)
-             if (a, b)[s] != c]  # fmt: skip
-    array = ((pixels + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    return TriplePool(array, texts, texts, ["colour"] * 20 + ["size"] * (len(texts) - 20))
+def task_of_triples():
+    """The same as a task: the nine pictures are the candidates, every source is left out."""
+    image, _, _ = triples()
+    rows = [(a, b, s, c) for a in range(3) for b in range(3) for s in range(2) for c in range(3) if (a, b)[s] != c]
+    texts = [f"{SIDES[s]} {NAMES[c]}" for _, _, s, c in rows]
+    right = np.array([3 * c + b if s == 0 else 3 * a + c for a, b, s, c in rows])
+    aside = np.array([3 * a + b for a, b, _, _ in rows])
+    candidates = pictures(*torch.cartesian_prod(torch.arange(3), torch.arange(3)).T)
+    kinds = np.array(["colour"] * 20 + ["size"] * 16)
+    return Task(as_pixels(image), texts, as_pixels(candidates), right, aside, kinds, "", {"candidates": 8})
+
+
+def as_pixels(image):
+    return to_uint8(image).permute(0, 2, 3, 1).numpy()
 
 
 def composer(name, **options):
     torch.manual_seed(0)
-    config = ComposerConfig(system="halves", caption_weight=0, **options)
+    config = ComposerConfig(system="halves", **options)
     return COMPOSERS[name](config, vocabulary_size=len(WORDS))
 
 
@@ -211,10 +221,22 @@ def test_a_source_is_a_wrong_target_only_where_something_changes(name, halves):
     assert loss(model, still) == pytest.approx(loss(without, still), rel=1e-6)
 
 
-def test_photographs_take_the_most_alike_other_picture_as_source():
-    embeddings = F.normalize(torch.tensor([[1.0, 0.0], [0.8, 0.2], [0.0, 1.0], [0.1, 0.9]]), dim=1)
-    assert nearest_other(embeddings).tolist() == [1, 0, 3, 2]
-    assert nearest_other(embeddings[:1]).tolist() == [0]
+@every
+def test_captioned_triples_have_no_wrong_target_of_the_same_class(name, halves):
+    model = composer(name).eval()
+    source, change, target = triples()
+
+    def loss(labels, source=source):
+        batch = Batch(target, change, labels, source=source, change=change)
+        ((_, terms),) = model.steps(batch)
+        return float(terms["captioned"].detach())
+
+    apart = torch.arange(len(target))
+    assert loss(torch.zeros_like(apart)) < loss(apart)
+    assert loss(apart, source=target) < loss(apart) + 5  # a source that is the target is no wrong target: finite
+    both = Batch(target, change, apart, drawn=batch_of_triples().drawn, source=source, change=change)
+    ((_, terms),) = model.steps(both)
+    assert set(terms) == {"drawn", "captioned"}
 
 
 @every
@@ -238,22 +260,60 @@ def test_a_world_is_learned_where_neither_side_alone_will_do(name, halves):
     assert added < 0.7
 
 
-def test_a_frozen_matching_model_stays_and_a_free_one_learns(halves, tmp_path):
+@pytest.fixture
+def given(halves, tmp_path):
+    """A checkpoint of a matching model."""
     torch.manual_seed(1)
-    given = Halves(HalvesConfig(), vocabulary_size=len(WORDS))
+    model = Halves(HalvesConfig(), vocabulary_size=len(WORDS))
     with torch.no_grad():
-        given.weight.uniform_(0.5, 1.5)
-    path = checkpoint.save(tmp_path / "halves.safetensors", given, vocabulary=WORDS)
-    for frozen in (True, False):
-        config = ComposerConfig(matching=str(path), frozen=frozen, caption_weight=0)
-        assert COMPOSERS["tirg"].vocabulary_for(config).words == WORDS.words
-        model = COMPOSERS["tirg"](config, vocabulary_size=len(WORDS))
-        assert (model.config.system, model.config.encoder) == ("halves", {"image_size": 16})
-        model.load_parts()
-        assert torch.equal(model.matching.weight, given.weight)
-        small.train(model.train(), batch_of_triples(), steps=2, lr=0.01)
-        assert model.matching.training is not frozen
-        assert torch.equal(model.matching.weight, given.weight) is frozen
+        model.weight.uniform_(0.5, 1.5)
+    return checkpoint.save(tmp_path / "halves.safetensors", model, vocabulary=WORDS)
+
+
+@pytest.mark.parametrize("frozen", ["nothing", "pictures", "all"])
+def test_what_is_frozen_stays(given, frozen):
+    config = ComposerConfig(matching=str(given), frozen=frozen)
+    model = COMPOSERS["tirg"](config, vocabulary_size=len(WORDS))
+    assert (model.config.system, model.config.encoder) == ("halves", {"image_size": 16})
+    model.load_parts()
+    before = checkpoint.load(given).model.weight
+    assert torch.equal(model.matching.weight, before)
+    small.train(model.train(), batch_of_triples(), steps=2, lr=0.01)
+    assert torch.equal(model.matching.weight, before) is (frozen != "nothing")
+
+
+@pytest.mark.parametrize(("frozen", "reads"), [("nothing", True), ("pictures", True), ("all", False)])
+def test_how_a_model_reads_is_frozen_last(tmp_path, frozen, reads):
+    path = checkpoint.save(tmp_path / "vse.safetensors", small.model_of("vse"), vocabulary=small.VOCABULARY)
+    words = COMPOSERS["tirg"].vocabulary_for(ComposerConfig(matching=str(path)))
+    assert words.words[: len(small.VOCABULARY.words)] == small.VOCABULARY.words
+    assert {"remove", "smaller", "but", "instead"} <= set(words.words)
+    model = COMPOSERS["tirg"](ComposerConfig(matching=str(path), frozen=frozen), vocabulary_size=len(words)).train()
+    model.load_parts()
+    own = checkpoint.load(path).model.state_dict()
+    before = {name: value.clone() for name, value in model.matching.state_dict().items()}
+    for name, value in own.items():  # the words of changes come after its own
+        assert torch.equal(before[name][: len(value)] if value.ndim else before[name], value)
+    small.train(model, small.batch_of(), steps=2, lr=0.01)
+    after = model.matching.state_dict()
+    changed = {name.split(".")[1] for name in own if not torch.equal(before[name], after[name])}
+    assert (changed & {"table", "caption"} != set()) is reads
+    assert (changed & {"backbone", "picture"} != set()) is (frozen == "nothing")
+
+
+def test_a_memory_embeds_each_picture_once():
+    seen = []
+
+    def embed(image):
+        seen.append(len(image))
+        return image.mean((2, 3))
+
+    memory, image = Memory(), torch.rand(3, 3, 4, 4) * 2 - 1
+    again = image[[2, 0, 0, 1]]
+    torch.testing.assert_close(memory.embedded(image[:2], embed), image[:2].mean((2, 3)))
+    torch.testing.assert_close(memory.embedded(again, embed), again.mean((2, 3)))
+    torch.testing.assert_close(memory.embedded(again, embed), again.mean((2, 3)))
+    assert seen == [2, 1]
 
 
 # Configuration
@@ -263,9 +323,8 @@ def test_a_frozen_matching_model_stays_and_a_free_one_learns(halves, tmp_path):
     ("options", "said"),
     [
         ({"system": "dual_encodr"}, "did you mean 'dual_encoder'"),
-        ({"frozen": True}, "frozen needs matching"),
+        ({"frozen": "all"}, "needs matching"),
         ({"encoder": {"widht": 3}}, r"encoder\.widht does not fit dual_encoder"),
-        ({"drawn_weight": 0, "caption_weight": 0}, "nothing to learn"),
     ],
 )
 def test_bad_configs_are_refused(options, said):
@@ -280,14 +339,18 @@ def test_an_editor_is_nothing_to_compose_on(tagrid_file):
 
 @every
 def test_the_recipes_resolve(name):
-    found = recipe.load(RECIPES / f"compose_{name.removeprefix('compose_')}_synthetic.yaml")
-    assert found.model_class is COMPOSERS[name]
-    assert found.data.drawn_task == "changes"
+    stem = f"compose_{name.removeprefix('compose_')}"
+    drawn, birds = (recipe.load(RECIPES / f"{stem}_{data}.yaml") for data in ("synthetic", "birds"))
+    assert drawn.model_class is birds.model_class is COMPOSERS[name]
+    assert drawn.data.drawn_task == "changes"
+    assert birds.data.changes
+    assert birds.data.split == "trainval"
 
 
 def test_a_recipe_trains_and_its_checkpoint_composes_and_is_measured(tmp_path):
     overrides = [
-        "model.encoder={image_size: 48, width: 8, blocks: 1, word_size: 8, embedding_size: 16}", "data.drawn_pool=20",
+        "model.matching=null", "model.frozen=nothing", "model.system=dual_encoder", "data.drawn_pool=20",
+        "model.encoder={image_size: 48, width: 8, blocks: 1, word_size: 8, embedding_size: 16}",
         "data.image_size=48", "data.drawn=12", "data.drawn_kind=flowers", "train.steps=2", "train.batch_size=4",
     ]  # fmt: skip
     path = train.fit(
@@ -299,10 +362,10 @@ def test_a_recipe_trains_and_its_checkpoint_composes_and_is_measured(tmp_path):
     image = torch.zeros(1, 3, 48, 48)
     assert loaded.model.compose(image, loaded.vocabulary.encode(["make the petals red"])).shape == (1, 16)
 
-    out = tmp_path / "lines.jsonl"
-    lines = evaluate_composing([path], kind="flowers", count=12, out=out)
+    out, drawn = tmp_path / "lines.jsonl", DataConfig(name="synthetic", drawn_kind="flowers", split="test")
+    lines = evaluate_composing([path], data=drawn, count=12, out=out)
     assert read_lines(out) == lines
-    assert evaluate_composing([path], kind="flowers", count=12, out=out) == lines
+    assert evaluate_composing([path], data=drawn, count=12, out=out) == lines
     assert len(read_lines(out)) == len(lines)
     names = {(line.kind, line.model) for line in lines}
     baselines = {("baseline", f"run: {what}") for what in ("image only", "text only", SUM)}
@@ -319,22 +382,66 @@ def test_a_recipe_trains_and_its_checkpoint_composes_and_is_measured(tmp_path):
 
 
 def test_recall_counts_the_right_target_among_all(halves):
-    model = composer("tirg")
-    pool = pool_of_triples()
+    model, task = composer("tirg"), task_of_triples()
     source = checkpoint.Checkpoint(model.eval(), WORDS, "{}", name="tirg", kind="composer")
-    found = ranks_of(source, pool)
+    found = ranks_of(source, task)
     assert set(found) == {"image only", "text only", SUM, "tirg"}
     with torch.no_grad():
-        image, text, target = triples()
-        scores = (model.compose(image, text) @ model.embed_images(target).T).numpy()
+        image, text, _ = triples()
+        gallery = from_uint8(torch.from_numpy(task.candidates).permute(0, 3, 1, 2))
+        scores = (model.compose(image, text) @ model.embed_images(gallery).T).numpy()
     for i, rank in enumerate(found["tirg"].tolist()):
-        better, equal = (scores[i] > scores[i, i] + 1e-5).sum(), (abs(scores[i] - scores[i, i]) <= 1e-5).sum()
-        assert better < rank <= better + equal
-    assert found["image only"].min() > 1  # some target looks just like the source
-    told = {figure.metric: figure.values for figure in figures(found["tirg"], pool)}
+        others = np.delete(scores[i], [task.right[i], task.aside[i]])
+        better, equal = (
+            (others > scores[i, task.right[i]] + 1e-5).sum(),
+            (abs(others - scores[i, task.right[i]]) <= 1e-5).sum(),
+        )
+        assert better < rank <= 1 + better + equal
+    assert found["image only"].max() <= 8  # the source is left out
+    told = {figure.metric: figure.values for figure in figures(found["tirg"], task)}
     assert len(told["recall@1"]) == 36
     assert (len(told["recall@5/colour"]), len(told["recall@5/size"])) == (20, 16)
     assert "recall@1/add" not in told
     np.testing.assert_array_equal(told["recall@10"], found["tirg"] <= 10)
-    matching_only = ranks_of(checkpoint.Checkpoint(model.matching, WORDS, "{}", name="halves", kind="matcher"), pool)
+    matching_only = ranks_of(checkpoint.Checkpoint(model.matching, WORDS, "{}", name="halves", kind="matcher"), task)
     assert set(matching_only) == {"image only", "text only", SUM}
+
+
+@pytest.fixture
+def birds(tmp_path):
+    """A folder of captioned pictures of two classes."""
+    root, colours = tmp_path / "birds", ("red", "blue", "white", "black")
+    (root / "images").mkdir(parents=True)
+    lines = []
+    for i, colour in enumerate(colours * 2):
+        Image.new("RGB", (40, 40), colour).save(root / "images" / f"{i}.png")
+        captions = [f"a {colour} bird with a {colours[i // 2]} head", f"this bird has a {colours[i // 4]} belly"]
+        lines.append(json.dumps({"file_name": f"{i}.png", "captions": captions, "class": "ab"[i % 2]}))
+    (root / "metadata.jsonl").write_text("\n".join(lines))
+    return DataConfig(name="folder", root=str(root), split="all")
+
+
+def test_photographs_are_looked_up_among_all_but_the_source(birds, tmp_path):
+    task = captioned_task(birds, side=32, seed=0, cache=tmp_path)
+    assert task.options["candidates"] == len(task.candidates) - 1 == 7
+    assert len(task.texts) == len(task.right) == 8
+    assert (task.right != task.aside).all()
+    for source, row, right, kind in zip(task.sources, task.aside, task.right, task.kinds, strict=True):
+        assert (source == task.candidates[row]).all()
+        assert kind == (SAME if row % 2 == right % 2 else OTHER)
+    again, other = (captioned_task(birds, side=32, seed=seed, cache=tmp_path) for seed in (0, 1))
+    assert (again.content, again.options, again.texts) == (task.content, task.options, task.texts)
+    assert other.options != task.options
+
+
+def test_photographs_train_and_are_measured(birds, tmp_path):
+    vse = checkpoint.save(tmp_path / "vse.safetensors", small.model_of("vse"), vocabulary=small.VOCABULARY)
+    overrides = [f"model.matching={vse}", f"data.root={birds.root}", "data.name=folder", "data.split=all",
+                 "train.steps=2", "train.batch_size=4"]  # fmt: skip
+    path = train.fit(recipe.load(RECIPES / "compose_tirg_birds.yaml", overrides), out=tmp_path / "run", progress=False)
+    assert checkpoint.load(path).model.config.frozen == "all"
+    lines = evaluate_composing([path, vse], data=birds)
+    assert {line.n for line in lines if "/" not in line.metric} == {8}
+    assert {line.model for line in lines if line.kind == "baseline"} == {
+        f"{model}: {what}" for model in ("run", "vse") for what in ("image only", "text only", SUM)
+    }

@@ -231,4 +231,4 @@ def _refuse(name: str, system: str) -> NoReturn:
     headers = {embedded: checkpoint.read_header(embedded) for embedded in checkpoint.list_embedded()}
     there = [embedded for embedded, header in headers.items() if header["kind"] == "matcher"]
     known = f"one of: {', '.join(there)}" if there else "the file of one that you trained (recipes/matching_*.yaml)"
-    raise CheckpointError(f"{name} is a {system}, which edits pictures; to match them with captions choose {known}")
+    raise CheckpointError(f"{name} is a {system}, which does not match pictures with captions; choose {known}")

@@ -2,16 +2,15 @@
 
 Training pulls the composition of source picture and text to the target picture, with the other targets of the batch as
 negatives (Vo et al., "Composing Text and Image for Image Retrieval", CVPR 2019, eq. 4-5 with K = B: softmax over
-cosines times a learned scale). It learns from two kinds of triples:
+cosines times a learned scale). There are two kinds of triples, and a batch may have both:
 
-- drawn pairs (`data.drawn`): the picture, the text for it and the true result. With `data.drawn_task: changes` the
-  texts say what is to change and siblings share the source (`tgim.data.triples`); with `edits` they are target
-  captions. The source itself is one more negative where the text changes something (`own_negatives`): it is so near to
-  the target that the text would else hardly be needed. The paper's batches have no such negative.
-- captioned photographs, which no one paired: the target is a picture of the batch, the text its caption, the source the
-  other picture of the batch that looks most alike to the model as it is ("something like this, but a red head"). With a
-  random source the picture would tell nothing and be unlearned. Targets of the target's own class are no negatives,
-  since its caption may well fit them.
+- drawn ones (`data.drawn`): with `data.drawn_task: changes` the texts say what is to change and siblings share the
+  source (`tgim.data.triples`); with `edits` they are target captions;
+- of captioned pictures (`data.changes`): the text says what the source lacks (`tgim.data.differences`). Targets of the
+  target's own class are no negatives, since the text may well fit them.
+
+The source itself is one more negative (`own_negatives`): it is so near to the target that the text would else hardly be
+needed. The paper's batches have no such negative.
 
 Differs from the authors' release: any matching model of tgim takes the place of ResNet-18 and the LSTM (theirs start
 from ImageNet; the ones here from scratch, or from a checkpoint); embeddings come in at unit length and are brought to
@@ -20,9 +19,8 @@ entries of about one.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, ValidationError, model_validator
@@ -30,12 +28,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim import checkpoint
+from tgim.composing.memory import Memory
+from tgim.data import differences, triples
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError, RecipeError, nearest
 from tgim.losses import target_softmax
 from tgim.matching import MATCHERS
 from tgim.model import Composing, Config, Matching, Terms
-from tgim.text import Tokens, Vocabulary
+from tgim.text import Alphabet, Tokens, Vocabulary, tokenize
+
+WORDING = f"{differences.WORDING} {triples.WORDING}"
 
 
 class ComposerConfig(Config):
@@ -44,21 +46,18 @@ class ComposerConfig(Config):
     matching: str | None = None  # trained matching model: path of a checkpoint or name of an embedded one
     system: str = "dual_encoder"  # a matching model trained from scratch, where `matching` is not given
     encoder: dict[str, Any] | None = None  # the keys of that model; filled in from its checkpoint
-    frozen: bool = False  # the matching model stays as it is in its checkpoint
+    frozen: Literal["nothing", "pictures", "all"] = "nothing"  # what of it stays: how it sees; how it reads, too
     scale: float = Field(4.0, gt=0)  # s at the start: cosines are multiplied by s squared, learned
-    own_negatives: bool = True  # the source is one of the wrong targets of a drawn triple
-    drawn_weight: float = Field(1.0, ge=0)  # of the loss on drawn triples
-    caption_weight: float = Field(1.0, ge=0)  # of the loss on triples of captioned pictures; 0 leaves them out
+    own_negatives: bool = True  # the source is one of the wrong targets of a triple
+    drawn_weight: float = Field(1.0, gt=0)  # of the loss on drawn triples, beside that on captioned pictures
 
     @model_validator(mode="after")
     def _checks(self) -> ComposerConfig:
         if self.system not in MATCHERS:
             hint = nearest(self.system, MATCHERS)
             raise ValueError(f"system {self.system!r} is no matching model{hint} (there are: {', '.join(MATCHERS)})")
-        if self.frozen and not self.matching:
-            raise ValueError("frozen needs matching, the checkpoint of the model that stays as it is")
-        if not self.drawn_weight and not self.caption_weight:
-            raise ValueError("drawn_weight and caption_weight are both 0, so there is nothing to learn")
+        if self.frozen != "nothing" and not self.matching:
+            raise ValueError(f"frozen is {self.frozen!r}, which needs matching: the checkpoint of what is to stay")
         if self.encoder is not None:
             try:
                 MATCHERS[self.system].Config(**self.encoder)
@@ -94,7 +93,7 @@ class Composer(Composing):
         self.config = config.model_copy(update=filled)
         matching = system(encoder, vocabulary_size=vocabulary_size)
         self.composer = Parts(matching, self.join(embedding_size(matching)), config.scale)
-        matching.requires_grad_(not config.frozen)
+        self._memory = Memory()
 
     @staticmethod
     def join(size: int) -> nn.Module:
@@ -103,9 +102,11 @@ class Composer(Composing):
 
     @classmethod
     def vocabulary_for(cls, config: ComposerConfig) -> Vocabulary | None:
-        """The vocabulary of the matching model, where it has one of its own."""
+        """The words of the matching model where it has its own, and those in which changes are told."""
         if config.matching:
-            return Vocabulary(checkpoint.read_header(config.matching)["vocabulary"])
+            known = Vocabulary(checkpoint.read_header(config.matching)["vocabulary"])
+            new = dict.fromkeys(word for word in tokenize(WORDING) if word not in known)
+            return known if isinstance(known, Alphabet) else Vocabulary([*known.words, *new])
         system, encoder = matching_config(config)
         own = getattr(system, "vocabulary_for", None)
         found: Vocabulary | None = own(encoder) if own else None
@@ -115,7 +116,11 @@ class Composer(Composing):
         """Take the weights of the trained matching model, or what a new one starts from; before training only."""
         if self.config.matching:
             path = checkpoint.resolve(self.config.matching)
-            checkpoint.fill(self.matching, checkpoint.read_tensors(path), path=path)
+            tensors = checkpoint.read_tensors(path)
+            for name, own in self.matching.state_dict().items():
+                if name in tensors and len(tensors[name].shape) and len(tensors[name]) < len(own):  # of words
+                    tensors[name] = torch.cat([tensors[name], own[len(tensors[name]) :]])
+            checkpoint.fill(self.matching, tensors, path=path)
         elif load_parts := getattr(self.matching, "load_parts", None):
             load_parts()
 
@@ -131,19 +136,28 @@ class Composer(Composing):
     def train(self, mode: bool = True) -> Composer:
         """Switch to training mode, a frozen matching model excepted."""
         super().train(mode)
-        if self.config.frozen:
+        if self.config.frozen == "all":
             self.matching.eval()
         return self
 
     def embed_images(self, image: Tensor) -> Tensor:
-        """Unit embeddings (B, D) of pictures (B, 3, S, S) in [-1, 1]."""
-        with self._learning():
-            return F.normalize(self.matching.embed_images(image).float(), dim=1)
+        """Unit embeddings (B, D) of pictures (B, 3, S, S) in [-1, 1]; in training a frozen model looks at each once."""
+        if self.config.frozen == "nothing":
+            return self._see(image)
+        reading = self.matching.training
+        self.matching.eval()
+        with torch.no_grad():
+            seen = self._memory.embedded(image, self._see) if self.training else self._see(image)
+        self.matching.train(reading)
+        return seen
 
     def embed_captions(self, text: Tokens) -> Tensor:
         """Unit embeddings (B, D) of texts."""
-        with self._learning():
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.frozen != "all"):
             return F.normalize(self.matching.embed_captions(text).float(), dim=1)
+
+    def _see(self, image: Tensor) -> Tensor:
+        return F.normalize(self.matching.embed_images(image).float(), dim=1)
 
     def compose(self, image: Tensor, text: Tokens) -> Tensor:
         """Unit embeddings (B, D) of the pictures meant by `image` (B, 3, S, S) in [-1, 1] and `text`."""
@@ -156,29 +170,27 @@ class Composer(Composing):
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """One phase: the softmax over targets, of drawn triples and of captioned pictures."""
-        c, terms = self.config, Terms()
-        if batch.drawn is not None and c.drawn_weight:
+        terms = Terms()
+        if batch.drawn is not None:
             drawn = batch.drawn
-            source, target = self.embed_images(drawn.image), self.embed_images(drawn.target)
-            meant = self.compose_embeddings(source, self.embed_captions(drawn.target_text))
-            differs = (drawn.image != drawn.target).flatten(1).any(1)
-            own = (source, differs) if c.own_negatives else None
-            terms["drawn"] = c.drawn_weight * target_softmax(meant, target, scale=self._scale, own=own)
-        if c.caption_weight:
-            target = self.embed_images(batch.image)
-            meant = self.compose_embeddings(target[nearest_other(target)], self.embed_captions(batch.text))
-            loss = target_softmax(meant, target, scale=self._scale, labels=batch.labels)
-            terms["captions"] = c.caption_weight * loss
+            loss = self._loss(drawn.image, drawn.target_text, drawn.target)
+            terms["drawn"] = self.config.drawn_weight * loss
+        if batch.source is not None and batch.change is not None:
+            terms["captioned"] = self._loss(batch.source, batch.change, batch.image, labels=batch.labels)
         if not terms:
-            raise RecipeError("there are no triples to learn from; set data.drawn, or model.caption_weight above 0")
+            raise RecipeError("there are no triples to learn from; set data.drawn, or data.changes to true")
         yield "composer", terms
+
+    def _loss(self, source: Tensor, text: Tokens, target: Tensor, *, labels: Tensor | None = None) -> Tensor:
+        """The softmax over targets, of triples."""
+        seen, wanted = self.embed_images(source), self.embed_images(target)
+        meant = self.compose_embeddings(seen, self.embed_captions(text))
+        own = (seen, (source != target).flatten(1).any(1)) if self.config.own_negatives else None
+        return target_softmax(meant, wanted, scale=self._scale, labels=labels, own=own)
 
     @property
     def _scale(self) -> Tensor:
         return self.composer.scale.square().clamp(max=100)
-
-    def _learning(self) -> contextlib.AbstractContextManager[Any]:
-        return torch.no_grad() if self.config.frozen else contextlib.nullcontext()
 
 
 def matching_config(config: ComposerConfig) -> tuple[type[Matching], Config]:
@@ -204,14 +216,3 @@ def embedding_size(matching: Matching) -> int:
         size = matching.eval().embed_captions(Tokens(word, word == 0)).shape[1]
     matching.train(was)
     return int(size)
-
-
-def nearest_other(embeddings: Tensor) -> Tensor:
-    """For each of B unit embeddings (B, D) the row of the most similar other one, (B,); a lone one gets itself.
-
-    >>> nearest_other(F.normalize(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), dim=1))
-    tensor([1, 0, 1])
-    """
-    with torch.no_grad(), torch.autocast(embeddings.device.type, enabled=False):
-        similarity = embeddings.float() @ embeddings.float().T
-        return similarity.fill_diagonal_(-torch.inf).argmax(1)

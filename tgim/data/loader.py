@@ -20,6 +20,7 @@ from tgim.data.base import CaptionedImages, Split, random_source
 from tgim.data.batch import Batch, DrawnPairs
 from tgim.data.cache import Fit, PixelCache, Progress
 from tgim.data.context import in_scenes
+from tgim.data.differences import WORDING, Differences
 from tgim.data.phrases import FRAMES, variants
 from tgim.data.pool import DrawnPool
 from tgim.data.subject import NOTHING_KNOWN, SUBJECT, guess_subjects
@@ -27,7 +28,7 @@ from tgim.data.triples import TriplePool
 from tgim.errors import DataError
 from tgim.text import PADDING, Tokens, Vocabulary
 
-EPOCH, STEP, SCENES = range(3)  # streams of `random_source`
+EPOCH, STEP, SCENES, SOURCES = range(4)  # streams of `random_source`
 Range = tuple[float, float]
 
 
@@ -56,6 +57,7 @@ class DataConfig(BaseModel):
     captions: Literal["random", "first"] = "random"
     phrases: float = Field(0.0, ge=0, le=1)  # how often a caption gives way to a phrase cut from it
     altered: bool = False  # add to each caption one that an attribute makes false
+    changes: bool = False  # add to each picture another one, and a text that says what it has and the other lacks
     min_word_count: int = Field(1, ge=1)  # rarer words of the training captions are unknown
     max_tokens: int | None = Field(None, ge=1)  # longer captions are cut; by default at 60 words or 201 characters
 
@@ -134,6 +136,8 @@ class Batches:
         self.cuts = PhraseTable(captions, vocabulary, max_tokens=longest) if config.phrases else None
         self.drawn = DrawnTable(open_pool(config, cache, progress), vocabulary, config) if config.drawn else None
         self.alterations = Alterations(vocabulary) if config.altered else None
+        self.vocabulary = vocabulary
+        self.differences = Differences(captions, rows=self.pixels.rows) if config.changes else None
         self._orders: dict[int, NDArray[np.int64]] = {}
 
     @property
@@ -163,7 +167,18 @@ class Batches:
         altered = None
         if self.alterations is not None:
             altered = Tokens(torch.from_numpy(self.alterations(text.ids.numpy(), source)), text.mask)
-        return Batch(image[:, :3].contiguous(), text, labels, subject=subject, drawn=drawn, altered=altered)
+        image = image[:, :3].contiguous()
+        result = Batch(image, text, labels, subject=subject, drawn=drawn, altered=altered)
+        return result if self.differences is None else self._from_others(result, rows, step)
+
+    def _from_others(self, batch: Batch, rows: NDArray[np.int64], step: int) -> Batch:
+        """The batch with other pictures that lead to its own, and the texts that do."""
+        source = random_source(self.seed, SOURCES, step)
+        drawn = [self.differences.draw(row, source) for row in rows.tolist()] if self.differences else []
+        sources = np.array([each.source for each in drawn])
+        same = torch.from_numpy(sources == rows)[:, None, None, None]
+        image = torch.where(same, batch.image, augment(self.pixels.images(sources), self.config, source))
+        return replace(batch, source=image, change=self.vocabulary.encode([each.text for each in drawn]))
 
     def _captions(self, rows: NDArray[np.int64], source: np.random.Generator) -> Tokens:
         first = self.config.captions == "first"
@@ -342,6 +357,8 @@ def vocabulary_of(dataset: CaptionedImages, config: DataConfig, *, cache: str | 
     extra: list[str] = []
     if config.phrases:
         extra += [FRAMES]
+    if config.changes:
+        extra += [WORDING]
     if config.drawn:
         pool = open_pool(config, cache)
         extra += pool.captions + pool.target_captions

@@ -21,6 +21,7 @@ from streams of random numbers of their own.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -60,6 +61,7 @@ _SIZE = {
     False: ("make the {kind} smaller", "but smaller", "the same {kind} but smaller", "a smaller {kind}"),
     True: ("make the {kind} larger", "but larger", "the same {kind} but bigger", "a larger {kind}"),
 }
+WORDING = re.sub(r"{\w+}", " ", " ".join((*_COLOUR, *_ADD, *_REMOVE, *_SIZE[False], *_SIZE[True])))  # around names
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,141 @@
+"""Captioned triples: a picture, a text that says what another one has and it lacks, and that other picture.
+
+No one wrote such texts for the data sets of tgim, so they are made of captions, as Vo et al. ("Composing Text and Image
+for Image Retrieval", CVPR 2019, §4.1) make those of Fashion200k. The text names the colour phrases of one caption of
+the target ("red head and breast") of which no caption of the source says anything; colours of one family and words for
+one part count as the same. Of some pictures drawn at random, the source is the one whose captions are most alike to
+all of the target's. So the picture says a good part of what is meant, and the text the rest.
+
+>>> birds = [["a red bird with a black beak"], ["a brown bird with a black bill"], ["a white bird"]]
+>>> Differences(birds).draw(0, np.random.default_rng(0))
+Difference(source=1, text='a red bird')
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgim.data.alterations import FAMILIES
+from tgim.data.phrases import PARTS, SUBJECTS, phrases, sentence
+
+CANDIDATES = 64  # pictures of which the source is the most alike one
+SAME = """
+    body plumage feathers bird birds
+    head crown cap crest
+    beak bill
+    breast chest
+    belly abdomen stomach underbelly
+    wing wings coverts primaries secondaries
+    tail rump rectrices retrices
+    side sides flank flanks
+    face cheek cheeks
+    eyebrow eyebrows superciliary
+    nape neck
+    eye eyes
+    feet foot leg legs tarsus
+    petal petals flower flowers blossom
+    stamen stamens anther anthers filament filaments
+    pistil pistils stigma ovary
+    center centre
+    leaf leaves
+"""  # what people do not tell apart: a line for each
+_PART = {word: line.split()[0] for line in SAME.strip().splitlines() for word in line.split()}
+_FAMILIES = {
+    word: [name for name, words in FAMILIES.items() if word in words.split()]
+    for word in {word for words in FAMILIES.values() for word in words.split()}
+}
+_OF_PARTS = ("but with {}", "with {}", "the same but with {}", "{} instead", "{}")
+_OF_ALL = ("but {}", "{} instead", "{}")  # of the subject itself: "a red bird with black wings"
+WORDING = "but with the same instead and a an"  # the words that stand around phrases
+
+
+class Difference(NamedTuple):
+    """What leads to a picture: another one and a text; itself and a caption where no caption tells of a difference."""
+
+    source: int  # row of the picture to start from
+    text: str
+
+
+class Phrase(NamedTuple):
+    """A colour phrase of a caption."""
+
+    thing: str  # "a red head and breast"
+    whole: bool  # it speaks of the bird or flower itself
+    columns: list[int]  # of the table of attributes
+
+
+class Differences:
+    """Draws triples among the pictures of a data set.
+
+    Args:
+        captions: of each of N pictures, one or more.
+        rows: (M,) of the pictures that may be sources; all unless given.
+    """
+
+    def __init__(self, captions: Sequence[Sequence[str]], *, rows: NDArray[np.int64] | None = None) -> None:
+        columns: dict[tuple[str, str], int] = {}
+        self.captions, self.rows = captions, np.arange(len(captions)) if rows is None else rows
+        self.phrases = [[_read(caption, columns) for caption in row] for row in captions]
+        table = np.zeros((len(captions), len(columns)), np.float32)
+        for row, said in zip(table, self.phrases, strict=True):
+            for caption in said:
+                row[sorted({column for phrase in caption for column in phrase.columns})] += 1
+        self._said = table > 0
+        self._table = table / np.linalg.norm(table, axis=1, keepdims=True).clip(min=1)
+
+    def draw(self, target: int, source: np.random.Generator) -> Difference:
+        """A picture and a text that lead to the picture of row `target`.
+
+        Args:
+            target: row of a picture.
+            source: of the caption, the candidates and the wording.
+        """
+        nothing = Difference(target, self.captions[target][0])
+        told = [caption for caption in self.phrases[target] if caption]
+        others = self.rows[source.integers(len(self.rows), size=CANDIDATES)]
+        if not told:
+            return nothing
+        caption = told[source.integers(len(told))]
+        lacked = np.stack([~self._said[np.ix_(others, phrase.columns)].any(1) for phrase in caption])  # P, candidates
+        alike = np.where(lacked.any(0), self._table[others] @ self._table[target], -1)
+        best = int(alike.argmax())
+        if alike[best] < 0:
+            return nothing
+        new = [phrase for phrase, lacks in zip(caption, lacked[:, best], strict=True) if lacks]
+        return Difference(int(others[best]), _worded(new, source))
+
+
+def attributes(phrase: str) -> set[tuple[str, str]]:
+    """Parts and colour families of a phrase.
+
+    >>> sorted(attributes("black and yellowish bill"))
+    [('beak', 'black'), ('beak', 'yellow')]
+    """
+    words = phrase.split()
+    families = {family for word in words for family in _FAMILIES.get(word, ())}
+    return {(_PART.get(word, word), family) for word in words if word in PARTS for family in families}
+
+
+def _read(caption: str, columns: dict[tuple[str, str], int]) -> list[Phrase]:
+    """The phrases of a caption; attributes that are met for the first time get a column."""
+    found = []
+    for phrase in phrases(caption):
+        pairs = sorted(attributes(phrase))
+        if pairs:
+            thing = re.sub(r"^(?:this is|these are|this bird has) ", "", sentence(phrase))
+            whole = phrase.split()[-1] in SUBJECTS
+            found.append(Phrase(thing, whole, [columns.setdefault(pair, len(columns)) for pair in pairs]))
+    return found
+
+
+def _worded(new: Sequence[Phrase], source: np.random.Generator) -> str:
+    """Phrases as one text: "but with a red head and a black beak", "a red bird with a black beak instead"."""
+    whole = [phrase.thing for phrase in new if phrase.whole][:1]
+    parts = " and ".join(phrase.thing for phrase in new if not phrase.whole)
+    frames = _OF_ALL if whole else _OF_PARTS
+    return frames[source.integers(len(frames))].format(" with ".join(filter(None, [*whole, parts])))
