@@ -73,6 +73,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {  # what else a system can
     "stackgan_v2, two branches": ("stackgan_v2", {"branches": 2, "base_size": 16}),
     "stackgan_v2, captions alone": ("stackgan_v2", {"unconditional_weight": 0.0}),
     "stackgan_v2, colours": ("stackgan_v2", {"colour_weight": 50.0}),
+    "stackgan_v2, no captions": ("stackgan_v2", {"conditional": False}),
     "attngan, one scale": ("attngan", {"scales": 1}),
     "attngan, three scales": ("attngan", {"scales": 3, "image_size": 64}),
 }

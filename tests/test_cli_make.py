@@ -51,6 +51,21 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_a_model_of_noise_alone_takes_no_text_and_the_others_do(here, drawer):
+    model = model_of("stackgan_v2, no captions").eval()
+    silent = checkpoint.save(here / "models" / "silent.safetensors", model, vocabulary=WORDS)
+    plain = tgim("generate", "--model", silent, "--n", 3, "--out", "grid.png", "--json")
+    told = tgim("generate", "--model", silent, "--text", RED, "--n", 3, "--out", "told.png")
+    assert (plain.exit_code, told.exit_code) == (0, 0), plain.stderr + told.stderr
+    assert json.loads(plain.stdout)["captions"] == [""]
+    assert Path("grid.png").read_bytes() == Path("told.png").read_bytes()
+    assert Generator.from_pretrained(silent).generate([], n=3).shape[:2] == (1, 3)
+    for path in ("grid.png", "told.png", "models/silent.safetensors"):
+        Path(path).unlink()
+    Path("models").rmdir()
+    assert "there is no --text" in is_refused(tgim("generate", "--model", drawer, "--out", "grid.png"))
+
+
 def test_both_verbs_explain_themselves():
     listed = tgim("--help").stdout
     for verb in ("generate", "interpolate"):

@@ -21,7 +21,7 @@ import stackgan_release as facts
 from tgim import checkpoint
 from tgim.carry import resize
 from tgim.conversion.files import load_part
-from tgim.conversion.stackgan import checked, discriminator_names, generator_names, untrained
+from tgim.conversion.stackgan import checked, discriminator_names, generator_names, sizes, untrained
 from tgim.convert import convert
 from tgim.errors import CheckpointError, UserError
 from tgim.losses import colour_consistency
@@ -70,6 +70,56 @@ def test_names_and_shapes_at_the_papers_sizes(branches):
     found = {part: {theirs: list(own[ours].shape) for ours, (theirs,) in each.items()} for part, each in names.items()}
     assert found == full_sizes(branches)
     assert own.keys() - {name for each in names.values() for name in each} == {n for n in own if ".read." in n}
+
+
+def without_captions(branches: int = 3) -> tuple[StackGANv2, dict[str, torch.Tensor]]:
+    """As `small_model`, of a release that was trained without captions: noise takes the place of the condition."""
+    shapes = facts.tree(8, 0, 0, NOISE, blocks=1, doublings=1, branches=branches)
+    shapes = {name: shape for name, shape in shapes.items() if not name.startswith("ca_net")}
+    for name in [name for name in shapes if name.endswith("jointConv.0.weight")]:
+        wide, told, *kernel = shapes[name]
+        shapes[name] = [wide, told + NOISE, *kernel]
+    state = release.weights(shapes)
+    model = untrained(checked("stackgan_v2", state, {**SMALL, **sizes("stackgan_v2", state)}, None, None))
+    load_part(model, generator_names(model.config), state, path="rule", what="generator")
+    for i in range(branches):
+        shapes = facts.tree_judge(4, 0, halvings=1 + i)
+        shapes = {name: shape for name, shape in shapes.items() if not name.startswith(("jointConv", "uncond"))}
+        names = discriminator_names(model.config, i)
+        load_part(model, names, release.weights(shapes), path="rule", what="discriminator")
+    return model, state
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("batch", [False, True], ids=["eval", "train"])
+def test_without_captions_noise_takes_the_place_of_the_condition(batch):
+    model, state = without_captions()
+    model.train(batch)
+    noise = torch.randn(4, NOISE, generator=torch.Generator().manual_seed(3))
+    expected = facts.run_tree_without_captions(state, noise, batch)
+    drawn = model.generate_scales(model.condition(VOCABULARY.encode(CAPTIONS)), noise)
+    for ours, theirs, judge in zip(drawn, expected, model.discriminator, strict=True):
+        assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+        assert judge.alone(judge.see(ours)).shape == (4,)
+        with pytest.raises(ValueError, match="judges pictures alone"):
+            judge.match(judge.see(ours), noise)
+    assert not model.reads
+    assert model.variation_size == 0
+
+
+def test_without_captions_only_pictures_are_judged():
+    model = model_of("stackgan_v2, no captions", colour_weight=50.0)
+    terms = dict(model.steps(batch_of(model.image_size)))
+    kinds = {network: {name.rsplit("_", 1)[0] for name in each} for network, each in terms.items()}
+    assert kinds == {"discriminator": {"real_alone", "fake_alone"}, "generator": {"fake_alone", "colour"}}
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"), [({"unconditional_weight": 0.0}, "nothing judges"), ({"text": "a"}, "no text")]
+)
+def test_without_captions_what_would_need_them_is_refused(options, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        StackGANv2Config(conditional=False, **options)
 
 
 @pytest.mark.golden

@@ -35,7 +35,7 @@ quality_option = click.option(
 
 @main.command()
 @click.option("--model", required=True, help="File of a generator, such as a trained attngan.")
-@click.option("--text", "texts", multiple=True, required=True, help="A caption, or a phrase; may be repeated.")
+@click.option("--text", "texts", multiple=True, help="A caption, or a phrase; may be repeated.")
 @click.option("--n", "count", type=click.IntRange(1), default=8, show_default=True, help="Pictures of each text.")
 @seed_option
 @click.option("--out", "target", required=True, help="Picture file for a grid; or a folder, for one file a picture.")
@@ -74,7 +74,8 @@ def generate(
     --out is a folder when it is there as one, or ends with a slash; the files in it are numbered: 1.png, 2.png, ...,
     with several texts 1-1.png, 1-2.png, ..., 2-1.png. Otherwise all pictures go on one grid, a row or more for each
     text, the pictures of a column drawn from one noise; a single picture is written as it is. Existing files are
-    replaced. --json prints a line for each file.
+    replaced. --json prints a line for each file. A model that draws of noise alone (StackGAN-v2 without captions) takes
+    no --text.
     """
     from tqdm import tqdm
 
@@ -97,6 +98,10 @@ def generate(
     generator.check(n=count, seed=seed, vary=vary)
     if attention is not None:
         generator.attentive()
+    if not generator.model.reads:
+        texts = ("",)  # one row: captions change nothing
+    elif not texts:
+        raise UserError(f"there is no --text, and {model} draws of captions; give one, e.g. --text 'a red bird'")
     for message in jobs.check_texts(generator, texts):
         warn(message)
     with quiet(), tqdm(total=len(texts) * count, unit="picture", disable=None, leave=False) as bar:
@@ -110,8 +115,8 @@ def generate(
             shown = word_sheet(generator, pictures, texts, seed=seed, vary=vary)
             save_image(open_image(shown), attention, quality=quality)
     line = {"model": model, "device": str(generator.device), "seed": seed, "vary": vary, "attention": attention}
-    understood = [understand(text, generator.vocabulary, generator.template) for text in texts]
-    unknown = [{word: list(near) for word, near in each.unknown.items()} for each in understood]
+    strange = [understand(text, generator.vocabulary, generator.template).unknown if text else {} for text in texts]
+    unknown = [{word: list(near) for word, near in each.items()} for each in strange]
     if not into_folder:
         sheet = grid(pictures, texts)
         save_image(open_image(sheet), out, quality=quality)

@@ -81,7 +81,8 @@ class Generator:
         seed begin with those of fewer.
 
         Args:
-            texts: captions of the wanted pictures, or phrases such as ``"red head and breast"``.
+            texts: captions of the wanted pictures, or phrases such as ``"red head and breast"``; none are needed by a
+                model that draws of noise alone (`Generating.reads`), for which they stand for one.
             n: pictures of each.
             seed: of all that is drawn at random. Equal calls give equal pictures.
             vary: what differs between the pictures of a caption: ``"noise"`` (the caption is read at its mean),
@@ -97,6 +98,8 @@ class Generator:
         """
         if isinstance(texts, str):
             texts = [texts]
+        if not texts and not self.model.reads:
+            texts = [""]
         if not texts:
             raise UserError("there is no text; describe the wanted picture, e.g. 'a red bird with black wings'")
         self.check(n=n, seed=seed, vary=vary)
@@ -172,7 +175,12 @@ class Generator:
         return self.model.condition(self.vocabulary.encode([self.caption(text) for text in texts]).to(self.device))
 
     def caption(self, text: str) -> str:
-        """The caption that is used for `text`, with warnings and errors as of `tgim.editor.used_caption`."""
+        """The caption that is used for `text`, with warnings and errors as of `tgim.editor.used_caption`.
+
+        A model that draws of noise alone takes any text, which changes nothing.
+        """
+        if not self.model.reads:
+            return text
         return used_caption(text, self.vocabulary, self.template)
 
 

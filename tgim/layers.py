@@ -195,7 +195,7 @@ class JointDiscriminator(nn.Module):
     Args:
         side: of the pictures in pixels, a power of two from 8 on.
         width: channels after the first convolution.
-        condition_size: C, of the condition.
+        condition_size: C, of the condition; 0 where pictures are judged alone only.
         alone: whether pictures are also judged without a condition.
         before: whether the condition's channels come before the map's.
     """
@@ -212,8 +212,8 @@ class JointDiscriminator(nn.Module):
             *(down(a, b, activation=leaky) for a, b in pairwise(widths)),
             *(mix(a, b, activation=leaky) for a, b in pairwise(narrowing)),
         )
-        self.join = mix(deep + condition_size, deep, activation=leaky)
-        self.joint = nn.Conv2d(deep, 1, 4)
+        self.join = mix(deep + condition_size, deep, activation=leaky) if condition_size else None
+        self.joint = nn.Conv2d(deep, 1, 4) if condition_size else None
         self.single = nn.Conv2d(deep, 1, 4) if alone else None
         self.apply(init_adversarial)
 
@@ -223,7 +223,9 @@ class JointDiscriminator(nn.Module):
         return seen
 
     def match(self, seen: Tensor, condition: Tensor) -> Tensor:
-        """Logits (B,) that pictures are real and fit their `condition` (B, C)."""
+        """Logits (B,) that pictures are real and fit their `condition` (B, C); ValueError where there is none."""
+        if self.join is None or self.joint is None:
+            raise ValueError("this discriminator judges pictures alone; build it with a condition_size above 0")
         logits: Tensor = self.joint(self.join(tile(seen, condition, before=self.before)))
         return logits.flatten().float()
 

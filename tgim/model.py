@@ -71,6 +71,11 @@ class Generating(Model):
         raise NotImplementedError  # abstract: every generator says how much noise it takes
 
     @property
+    def reads(self) -> bool:
+        """Whether captions change what is drawn; one that does not read draws of noise alone."""
+        return True
+
+    @property
     def variation_size(self) -> int:
         """V, how many numbers the conditioning augmentation draws; 0 where there is none."""
         return 0

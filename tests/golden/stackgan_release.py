@@ -178,8 +178,18 @@ def run_judge(s: State, image: Tensor, condition: Tensor, batch: bool) -> tuple[
 def run_tree(s: State, text: Tensor, noise: Tensor, batch: bool) -> tuple[list[Tensor], Tensor, Tensor]:
     """Pictures small to large, mu, log variance."""
     mean, log_var = glu(F.linear(text, s["ca_net.fc.weight"], s["ca_net.fc.bias"])).chunk(2, 1)
-    x = glu(norm(s, "h_net1.fc.1", torch.cat([mean, noise], 1) @ s["h_net1.fc.0.weight"].T, batch))
-    x = x.view(len(text), -1, 4, 4)
+    return run_branches(s, torch.cat([mean, noise], 1), mean, batch), mean, log_var
+
+
+def run_tree_without_captions(s: State, noise: Tensor, batch: bool) -> list[Tensor]:
+    """Pictures small to large; each branch is told the noise."""
+    return run_branches(s, noise, noise, batch)
+
+
+def run_branches(s: State, start: Tensor, told: Tensor, batch: bool) -> list[Tensor]:
+    """Pictures small to large of what the tree starts from, with what stands beside the map of each branch."""
+    x = glu(norm(s, "h_net1.fc.1", start @ s["h_net1.fc.0.weight"].T, batch))
+    x = x.view(len(start), -1, 4, 4)
     i = 1
     while (name := f"h_net1.upsample{i}") + ".1.weight" in s:
         x = glu(convolved(s, name, 1, doubled(x), batch))
@@ -187,7 +197,7 @@ def run_tree(s: State, text: Tensor, noise: Tensor, batch: bool) -> tuple[list[T
     images = [torch.tanh(F.conv2d(x, s["img_net1.img.0.weight"], padding=1))]
     i = 2
     while (name := f"h_net{i}") + ".jointConv.0.weight" in s:
-        x = glu(convolved(s, f"{name}.jointConv", 0, torch.cat([spread(mean, x), x], 1), batch))
+        x = glu(convolved(s, f"{name}.jointConv", 0, torch.cat([spread(told, x), x], 1), batch))
         k = 0
         while (inner := f"{name}.residual.{k}.block") + ".0.weight" in s:
             x = x + convolved(s, inner, 3, glu(convolved(s, inner, 0, x, batch)), batch)
@@ -195,7 +205,7 @@ def run_tree(s: State, text: Tensor, noise: Tensor, batch: bool) -> tuple[list[T
         x = glu(convolved(s, f"{name}.upsample", 1, doubled(x), batch))
         images.append(torch.tanh(F.conv2d(x, s[f"img_net{i}.img.0.weight"], padding=1)))
         i += 1
-    return images, mean, log_var
+    return images
 
 
 def run_tree_judge(s: State, image: Tensor, condition: Tensor, batch: bool) -> tuple[Tensor, Tensor]:

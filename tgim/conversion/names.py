@@ -49,7 +49,7 @@ def joined(tables: Iterable[Names]) -> Names:
 
 
 def joint_discriminator(
-    ours: str, first: str, places: Sequence[tuple[str, int]], *, join: str, joint: str, single: str | None
+    ours: str, first: str, places: Sequence[tuple[str, int]], *, join: str | None, joint: str | None, single: str | None
 ) -> Names:
     """A `JointDiscriminator`, that of StackGAN and of those that follow it.
 
@@ -57,13 +57,14 @@ def joint_discriminator(
         ours: our name of it.
         first: the authors' name of the first convolution.
         places: of each further convolution, as `normalised` takes them.
-        join: theirs of the block that puts picture and condition together.
+        join: theirs of the block that puts picture and condition together; None: there is none, nor `joint`.
         joint: theirs of the last convolution for both.
         single: and for the picture alone; None: there is none.
     """
-    names = renamed(f"{ours}.encoder.0.0", first, WEIGHT) | normalised(f"{ours}.join", join, 0)
+    names = renamed(f"{ours}.encoder.0.0", first, WEIGHT) | (normalised(f"{ours}.join", join, 0) if join else {})
     names |= joined(normalised(f"{ours}.encoder.{i}", *place) for i, place in enumerate(places, 1))
-    return names | renamed(f"{ours}.joint", joint) | (renamed(f"{ours}.single", single) if single else {})
+    names |= renamed(f"{ours}.joint", joint) if joint else {}
+    return names | (renamed(f"{ours}.single", single) if single else {})
 
 
 def tree_places(halved: int) -> list[tuple[str, int]]:

@@ -64,14 +64,15 @@ def plan(given: Given) -> Plan:
         if reader is not None and own is not None:
             own.load_state_dict(reader.encoders.caption.state_dict())
 
+    silent = reader is None and getattr(config, "conditional", True)  # nothing to read captions by
     limits = [f"pictures of {config.image_size} px"] + [UNTRAINED_JUDGE] * (not judged)
     return Plan(
         build=lambda: untrained(config),
         files=files,
         vocabulary=Alphabet(),
         title=what,
-        limits=limits + [NO_READER] * (reader is None),
-        warning=NO_READER if reader is None else None,
+        limits=limits + [NO_READER] * silent,
+        warning=NO_READER if silent else None,
         finish=read_as_trained,
     )
 
@@ -116,6 +117,8 @@ def checked(
         seen = {**found, **given, "first": {**found.get("first", {}), **first}}
         return settled(StackGAN2Config, seen, {**given, "first": first})
     seen, said = {**found, **given, "encoder": encoder}, {**given, "encoder": encoder}
+    if seen.get("conditional") is False:  # StackGAN-v2 without captions
+        seen, said = {**seen, "encoder": None}, {**said, "encoder": None}
     return settled(StackGAN1Config, seen, said) if system == "stackgan1" else settled(StackGANv2Config, seen, said)
 
 
@@ -159,15 +162,15 @@ def sizes2(state: State) -> dict[str, Any]:
 
 
 def sizes_v2(state: State) -> dict[str, Any]:
-    """Sizes of StackGAN-v2."""
-    tree = tree_sizes(state)
+    """Sizes of StackGAN-v2; a file without conditioning augmentation is of one that reads no captions."""
+    tree: dict[str, Any] = tree_sizes(state, conditional="ca_net.fc.weight" in state)
     found = {"base_size": tree.pop("first_size"), "branches": tree.pop("scales"), **tree}
     return found | ({"residual_blocks": count(state, "h_net2.residual.")} if found["branches"] > 1 else {})
 
 
-def tree_sizes(state: State) -> dict[str, int]:
+def tree_sizes(state: State, *, conditional: bool = True) -> dict[str, int]:
     """Sizes that the generators of StackGAN-v2 and AttnGAN have in common."""
-    condition = state["ca_net.fc.weight"].shape[0] // 4
+    condition = len(state["ca_net.fc.weight"]) // 4 if conditional else 0
     rows, inputs = state["h_net1.fc.0.weight"].shape
     doubled = count(state, "h_net1.upsample")
     return {
@@ -175,7 +178,7 @@ def tree_sizes(state: State) -> dict[str, int]:
         "scales": count(state, "img_net"),
         "width": rows // 32 // 2**doubled,
         "noise_size": inputs - condition,
-        "condition_size": condition,
+        **({"condition_size": condition} if conditional else {"conditional": False}),
     }
 
 
@@ -226,7 +229,8 @@ def names2(config: StackGAN2Config) -> Names:
 def names_v2(config: StackGANv2Config) -> Names:
     """StackGAN-v2."""
     us, blocks = "generator", config.residual_blocks
-    names = renamed(f"{us}.augment.linear", "ca_net.fc") | normalised(f"{us}.start.0", "h_net1.fc", 0)
+    names = normalised(f"{us}.start.0", "h_net1.fc", 0)
+    names |= renamed(f"{us}.augment.linear", "ca_net.fc") if config.conditional else {}
     names |= doublings(f"{us}.start", "h_net1.upsample", halvings(config.base_size))
     for i in range(config.branches):
         names |= renamed(f"{us}.paint.{i}.0", f"img_net{i + 1}.img.0", WEIGHT)
@@ -242,14 +246,11 @@ def names_v2(config: StackGANv2Config) -> Names:
 def discriminator_names(config: DrawingConfig, number: int = 0) -> Names:
     """Our discriminator's tensors, of StackGAN-v2 the `number`-th one's, and the authors' names of them."""
     if isinstance(config, StackGANv2Config):
-        return joint_discriminator(
-            f"discriminator.{number}",
-            "img_code_s16.0",
-            tree_places(halvings(config.image_sizes[number])),
-            join="jointConv",
-            joint="logits.0",
-            single="uncond_logits.0" if config.unconditional_weight > 0 else None,
-        )
+        ours, alone = f"discriminator.{number}", "uncond_logits.0" if config.unconditional_weight > 0 else None
+        places = tree_places(halvings(config.image_sizes[number]))
+        if not config.conditional:  # the release names the only head as the joint one
+            return joint_discriminator(ours, "img_code_s16.0", places, join=None, joint=None, single="logits.0")
+        return joint_discriminator(ours, "img_code_s16.0", places, join="jointConv", joint="logits.0", single=alone)
     halved = halvings(config.image_size)
     return joint_discriminator(
         "discriminator",

@@ -54,13 +54,15 @@ def judge_terms(judge: JointDiscriminator, image: Tensor, drawn: Tensor, conditi
 
 
 def generator_terms(judge: JointDiscriminator, drawn: Tensor, condition: Tensor) -> Terms:
-    """What a generator minimises by the judgement of its pictures: "fake" and, if there is such a head, "fake_alone".
+    """What a generator minimises by the heads that there are: "fake", "fake_alone".
 
     Gradients pass through the discriminator to `drawn` and `condition` (B, C), and none stays in it.
     """
     with frozen(judge):
         seen = judge.see(drawn)
-        terms = {"fake": real_fake(judge.match(seen, condition), True)}
+        terms = Terms()
+        if judge.joint is not None:
+            terms["fake"] = real_fake(judge.match(seen, condition), True)
         if judge.single is not None:
             terms["fake_alone"] = real_fake(judge.alone(seen), True)
     return terms
