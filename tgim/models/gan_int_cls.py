@@ -178,7 +178,7 @@ class GanIntCls(Drawing):
 
     def condition(self, text: Tokens, *, variation: Tensor | None = None) -> Codes:
         """The sentences (B, E) of captions; there is no conditioning augmentation, `variation` changes nothing."""
-        return (self._sentence(self.generator, text),)
+        return (self._sentence(text),)
 
     def generate_from(self, condition: Codes, noise: Tensor) -> Tensor:
         """Pictures (B, 3, S, S) in [-1, 1] of sentences (B, E) and noise (B, Z)."""
@@ -188,9 +188,9 @@ class GanIntCls(Drawing):
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """The discriminator on photographs and drawn pictures, then the generator, by what is switched on."""
         c, judge, image = self.config, self.discriminator, batch.image
-        own = self._sentence(self.generator, batch.text)
+        own = self._sentence(batch.text)
         drawn = self.generator(own, self.noise(image))
-        told, seen = self._sentence(judge, batch.text), judge.see(image)
+        told, seen = own if judge.read is None else judge.read(batch.text), judge.see(image)  # read once if frozen
         terms = {"real": real_fake(judge.match(seen, told), True)}
         if c.cls:
             rows = mismatching_rows(batch.labels)
@@ -201,7 +201,7 @@ class GanIntCls(Drawing):
         yield "discriminator", terms
 
         with frozen(judge):
-            told = self._sentence(judge, batch.text)
+            told = own if judge.read is None else judge.read(batch.text)
             terms = {"fake": real_fake(judge(drawn, told), True)}
             half = len(image) // 2
             if c.interpolate and half:
@@ -210,10 +210,10 @@ class GanIntCls(Drawing):
                 terms["interpolated"] = share * real_fake(judge(between, between_pairs(told, c.beta)), True)
         yield "generator", terms
 
-    def _sentence(self, network: Generator | Discriminator, text: Tokens) -> Tensor:
-        """Sentences (B, E) as `network` reads them: by the frozen encoder, or by its own reader."""
-        if network.read is not None:
-            learned: Tensor = network.read(text)
+    def _sentence(self, text: Tokens) -> Tensor:
+        """Sentences (B, E) as the generator reads them: by the frozen encoder, or by its own reader."""
+        if self.generator.read is not None:
+            learned: Tensor = self.generator.read(text)
             return learned
         return read_frozen(self.text, text)  # type: ignore[arg-type]  # there whenever readers are not
 
