@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from tgim.data import triples
+from tgim.data.differences import Differences, attributes
 from tgim.data.drawn_captions import WORDS
 from tgim.data.loader import Batches, DataConfig, open_pool, vocabulary_of
+from tgim.data.phrases import phrases
 from tgim.data.scenes import COLOURS, PATTERNS, random_scene, split_colour
 from tgim.data.synthetic import KINDS, UNDER, albedos, draw, expose
 from tgim.data.triples import CHANGES, GROUP, SMALL, TriplePool, draw_group, plainly_differ, random_view, wishes
@@ -173,6 +175,67 @@ def test_batches_hold_whole_groups_of_triples(tmp_path):
     texts = {tuple(vocabulary.ids(text)) for text in pool.target_captions}
     for ids, mask in zip(drawn.target_text.ids, drawn.target_text.mask, strict=True):
         assert tuple(ids[mask].tolist()) in texts
+
+
+CAPTIONS = [
+    ["a red bird with a black beak", "this bird has a crimson head and a white belly"],
+    ["a brown bird with a black bill", "this bird has brown wings and a white belly"],
+    ["this bird has a white belly and a yellow beak"],
+    ["a bird that sits on a twig"],
+]
+
+
+def told(captions):
+    return {pair for caption in captions for phrase in phrases(caption) for pair in attributes(phrase)}
+
+
+def test_a_text_tells_what_a_caption_says_and_no_caption_of_the_source():
+    table, texts = Differences(CAPTIONS), set()
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        source, text = table.draw(0, rng)
+        assert source != 0
+        said = told([text])
+        assert said
+        assert any(said <= told([caption]) for caption in CAPTIONS[0])
+        assert not said & told(CAPTIONS[source])
+        assert table.draw(0, np.random.default_rng(seed)) == (source, text)
+        texts.add(text)
+    assert any("red" in text and "beak" not in text for text in texts)  # the sources have that beak
+    assert any("crimson head" in text and "belly" not in text for text in texts)
+
+
+def test_the_source_is_the_one_whose_captions_are_most_alike():
+    assert {Differences(CAPTIONS).draw(0, np.random.default_rng(seed)).source for seed in range(20)} == {1}
+    table = Differences(CAPTIONS, rows=np.array([0, 2, 3]))  # the picture of row 1 cannot be read
+    assert {table.draw(0, np.random.default_rng(seed)).source for seed in range(20)} == {2}
+
+
+def test_where_no_caption_tells_of_a_difference_the_picture_leads_to_itself():
+    assert Differences(CAPTIONS).draw(3, np.random.default_rng(0)) == (3, CAPTIONS[3][0])
+    alike = [["a red bird"], ["a red bird"]]
+    assert Differences(alike).draw(1, np.random.default_rng(0)) == (1, "a red bird")
+
+
+def test_batches_lead_from_other_pictures_to_their_own(tmp_path):
+    from tgim.data import open_dataset
+
+    config = DataConfig(name="synthetic", image_size=SIZE, drawn_pool=30, changes=True, flip=True)
+    dataset = open_dataset(config, cache=tmp_path)
+    vocabulary = vocabulary_of(dataset, config, cache=tmp_path)
+    assert {"but", "instead"} <= set(vocabulary.words)
+    batches = Batches(dataset, config, batch_size=6, vocabulary=vocabulary, cache=tmp_path)
+    batch, again = batches.batch(1), batches.batch(1)
+    assert batch.source.shape == batch.image.shape
+    assert (batch.source != batch.image).flatten(1).any(1).all()
+    assert len(batch.change.ids) == 6
+    assert (batch.source == again.source).all()
+    assert (batch.change.ids == again.change.ids).all()
+    plain = Batches(
+        dataset, config.model_copy(update={"changes": False}), batch_size=6, vocabulary=vocabulary, cache=tmp_path
+    )
+    assert (plain.batch(1).image == batch.image).all()
+    assert plain.batch(1).source is None
 
 
 def test_what_cannot_be_seen_is_refused(monkeypatch):

@@ -176,6 +176,21 @@ def stored_array(folder: Path, name: str) -> tuple[NDArray[Any], dict[str, Any]]
         return None
 
 
+def kept_array(folder: Path, name: str, make: Callable[[], None]) -> tuple[NDArray[Any], dict[str, Any]]:
+    """The array and notes of `name`; `make` stores them when they are not there yet.
+
+    Raises:
+        DataError: they are not there after that, either.
+    """
+    found = stored_array(folder, name)
+    if found is None:
+        make()
+        found = stored_array(folder, name)
+    if found is None:
+        raise DataError(f"cache {folder / name}.npy vanished while it was opened; run again")
+    return found
+
+
 def _stored(folder: Path, name: str) -> PixelCache | None:
     found = stored_array(folder, name)
     if found is None:

@@ -121,15 +121,25 @@ def attributes(phrase: str) -> set[tuple[str, str]]:
     return {(_PART.get(word, word), family) for word in words if word in PARTS for family in families}
 
 
+def with_article(phrase: str) -> str:
+    """A phrase as a thing.
+
+    >>> with_article("orange head"), with_article("black feet")
+    ('an orange head', 'black feet')
+    """
+    return re.sub(r"^(?:this is|these are|this bird has) ", "", sentence(phrase))
+
+
 def _read(caption: str, columns: dict[tuple[str, str], int]) -> list[Phrase]:
     """The phrases of a caption; attributes that are met for the first time get a column."""
     found = []
     for phrase in phrases(caption):
         pairs = sorted(attributes(phrase))
         if pairs:
-            thing = re.sub(r"^(?:this is|these are|this bird has) ", "", sentence(phrase))
             whole = phrase.split()[-1] in SUBJECTS
-            found.append(Phrase(thing, whole, [columns.setdefault(pair, len(columns)) for pair in pairs]))
+            found.append(
+                Phrase(with_article(phrase), whole, [columns.setdefault(pair, len(columns)) for pair in pairs])
+            )
     return found
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tgim.data import synthetic
 from tgim.data.base import CaptionedImages, Item, Split, random_source
-from tgim.data.cache import Progress, cache_folder, store_array, stored_array
+from tgim.data.cache import Progress, cache_folder, kept_array, store_array
 from tgim.errors import DataError
 
 Kind = Literal["birds", "flowers"]
@@ -58,13 +58,7 @@ class DrawnPool:
         """
         folder = Path(folder) if folder is not None else cache_folder()
         name = f"drawn-{kind}-{size}-{count}-{seed}-{fingerprint(kind)}"
-        found = stored_array(folder, name)
-        if found is None:
-            _render(kind, count, size, seed, folder, name, progress)
-            found = stored_array(folder, name)
-        if found is None:
-            raise DataError(f"cache {folder / name}.npy vanished while it was opened; run again")
-        pixels, notes = found
+        pixels, notes = kept_array(folder, name, lambda: _render(kind, count, size, seed, folder, name, progress))
         part = _part(count, split)
         return cls(pixels[part], notes["captions"][part], notes["target_captions"][part])
 

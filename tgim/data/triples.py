@@ -32,7 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgim.data.base import Split, random_source
-from tgim.data.cache import Progress, cache_folder, store_array, stored_array
+from tgim.data.cache import Progress, cache_folder, kept_array, store_array
+from tgim.data.differences import with_article
 from tgim.data.drawing import Exposed
 from tgim.data.drawn_captions import WORDS, apply_caption, caption_of
 from tgim.data.pool import CHUNK, DrawnPool, Kind
@@ -124,13 +125,8 @@ class TriplePool(DrawnPool):
         folder = Path(folder) if folder is not None else cache_folder()
         groups, stream = max(1, count // GROUP), PARTS_OF_STREAM[split]
         name = f"triples-{kind}-{size}-{groups}-{seed}-{stream}-{fingerprint(kind)}"
-        found = stored_array(folder, name)
-        if found is None:
-            _render(kind, groups, size, (seed, STREAM, stream), folder, name, progress)
-            found = stored_array(folder, name)
-        if found is None:
-            raise DataError(f"cache {folder / name}.npy vanished while it was opened; run again")
-        pixels, notes = found
+        source = (seed, STREAM, stream)
+        pixels, notes = kept_array(folder, name, lambda: _render(kind, groups, size, source, folder, name, progress))
         return cls(pixels, notes["captions"], notes["texts"], notes["changes"])
 
     def pick(self, source: np.random.Generator, count: int) -> NDArray[np.int64]:
@@ -172,9 +168,7 @@ def wishes(view: View, rng: Rng) -> Iterator[Triple]:
     while True:
         word = _one(rng, words)
         new = pick_colour(WORDS[scene.kind][word][0], rng, flat=0.5)
-        thing = f"{new} {word}"
-        if not word.endswith("s") and word != "feet":
-            thing = f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}"
+        thing = with_article(f"{new} {word}")
         text = _one(rng, _COLOUR).format(word=word, colour=new, thing=thing, kind=scene.kind)
         target = apply_caption(scene, f"{new} {word}")
         if target != scene:
