@@ -1,4 +1,4 @@
-"""Put a trained editor or matching model into the package, and its measured figures onto its card.
+"""Put a trained editor, generator or matching model into the package, and its measured figures onto its card.
 
     python benchmarks/embed.py runs/judge_birds_second/model.safetensors judge-birds
     tgim eval --model birds --data cub --out benchmarks/results/birds.jsonl
@@ -11,7 +11,7 @@ on its own data set, those of a matching model what it finds for real photograph
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -21,6 +21,7 @@ from tgim import checkpoint
 from tgim.errors import UserError
 from tgim.evaluation.contenders import shown_name
 from tgim.evaluation.records import Line
+from tgim.model import Generating
 from tgim.reporting import read_results
 from tgim.reporting.results import interval, metric_label, written
 
@@ -36,6 +37,11 @@ LIMITS_OF_JUDGES = [
     "works at 64 px and knows the words of its training captions; what it does not see, it does not judge",
     "stays a judge only as long as nothing is trained against it, or chosen by its figures on the test classes",
 ]
+LIMITS_OF_GENERATORS = [
+    "draws small pictures of the right colours and roughly the right shapes: a baseline to measure against",
+    "a short run on one CPU core at a fraction of its authors' sizes; says nothing of what they published",
+    "edits a photograph by looking for its noise (`tgim edit`) and draws it anew: little of it is kept",
+]
 QUERIES = {"real": "photograph, own caption", "unedited": "photograph, target caption"}
 OF_EDITORS = {  # protocol -> the metrics that a card shows
     "retrieval@1": ("recall@1",),
@@ -44,6 +50,7 @@ OF_EDITORS = {  # protocol -> the metrics that a card shows
     "tradeoff@1": ("area",),
     "truth@1": ("part_accuracy",),
 }
+OF_GENERATORS = {"generation@1": ("recall@1", "kid", "diversity")}
 OF_JUDGES = ("recall@1", "recall@5", "recall@10", "mrr")
 
 
@@ -62,7 +69,9 @@ def main(source: Path, name: str, results: tuple[Path, ...], **said: str | None)
         what = "judge" if found.kind == "matcher" else "editor"
         raise UserError(f"{', '.join(map(str, results))}: nothing of {name!r} as {what}; measure {source} first")
     card = {**found.card, **{key: value for key, value in said.items() if value}, "figures": figures}
-    card["limits"] = LIMITS if found.kind == "editor" else LIMITS_OF_JUDGES
+    card["limits"] = LIMITS_OF_JUDGES if found.kind == "matcher" else LIMITS
+    if isinstance(found.model, Generating):
+        card["limits"] = LIMITS_OF_GENERATORS
     path = Path(tgim.__file__).parent / "weights" / f"{name}.safetensors"
     checkpoint.save(
         path,
@@ -80,12 +89,18 @@ def main(source: Path, name: str, results: tuple[Path, ...], **said: str | None)
 def figures_of(found: checkpoint.Checkpoint, names: set[str], path: Path) -> list[str]:
     """What a results file says of a checkpoint that goes by `names`."""
     lines = read_results([path])
-    return judge_figures(lines, names) if found.kind == "matcher" else editor_figures(lines, names, found.data["name"])
+    if found.kind == "matcher":
+        return judge_figures(lines, names)
+    told = OF_GENERATORS if isinstance(found.model, Generating) else OF_EDITORS
+    return editor_figures(lines, names, found.data["name"], told)
 
 
-def editor_figures(lines: Iterable[Line], names: set[str], data: str) -> list[str]:
-    """An editor's lines at full strength, on its own data set and on drawn pictures, and the references'."""
-    lines = [line for line in lines if line.data in (data, "synthetic") and line.metric in shown(line.protocol)]
+def editor_figures(lines: Iterable[Line], names: set[str], data: str, told: Mapping[str, Sequence[str]]) -> list[str]:
+    """Lines at full strength, on the model's own data set and on drawn pictures, and the references'.
+
+    `told` are the metrics that the card shows, by protocol.
+    """
+    lines = [line for line in lines if line.data in (data, "synthetic") and line.metric in told.get(line.protocol, ())]
     own = [line for line in lines if line.model in names and line.kind == "model" and line.strength in (None, 1)]
     beside = [line for line in lines if line.kind == "reference" and line.model in QUERIES]
     return [describe_line(line) for line in (*beside, *own)] if own else []
@@ -101,14 +116,10 @@ def judge_figures(lines: Iterable[Line], names: set[str]) -> list[str]:
     ]
 
 
-def shown(protocol: str) -> tuple[str, ...]:
-    """The metrics of a protocol that an editor's card shows."""
-    return OF_EDITORS.get(protocol, ())
-
-
 def describe_line(line: Line) -> str:
     """One line of results as a line of the card."""
-    who = QUERIES.get(line.model, "edited" if line.kind == "model" else line.model)
+    own = "drawn" if line.protocol in OF_GENERATORS else "edited"
+    who = QUERIES.get(line.model, own if line.kind == "model" else line.model)
     spread = f" ({interval(line)})" if line.low < line.high else ""
     text = f"{line.protocol}, {line.data} {line.split}, n {line.n}, {line.size} px: {who}: "
     text += f"{metric_label(line.metric)} {written(line.metric, line.value)}{spread}"
