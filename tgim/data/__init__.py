@@ -53,7 +53,7 @@ def open_dataset(config: DataConfig, *, cache: Path | None = None) -> CaptionedI
     Raises:
         DataError: they are not there, or the split has none.
     """
-    from tgim.data import cub, folder, oxford102, pool
+    from tgim.data import cub, folder, oxford102, pool, triples
 
     split, seed = config.split, config.split_seed
     if config.name == "cub":
@@ -62,8 +62,9 @@ def open_dataset(config: DataConfig, *, cache: Path | None = None) -> CaptionedI
         return oxford102.load(config.folder, split=split, seed=seed)
     if config.name == "folder":
         return folder.load(config.folder, split=split, seed=seed)
-    size = config.image_size + config.margin
-    return pool.load(config.drawn_kind, count=config.drawn_pool, size=size, split=split, seed=config.seed, folder=cache)
+    kind, count, size = config.drawn_kind, config.drawn_pool, config.image_size + config.margin
+    drawn = triples.TriplePool if config.drawn_task == "changes" else pool.DrawnPool
+    return pool.as_dataset(drawn.open(kind, count=count, size=size, split=split, seed=config.seed, folder=cache), kind)
 
 
 def __getattr__(name: str) -> Any:

@@ -101,7 +101,7 @@ class Differences:
         if not told:
             return nothing
         caption = told[source.integers(len(told))]
-        lacked = np.stack([~self._said[np.ix_(others, phrase.columns)].any(1) for phrase in caption])  # P, candidates
+        lacked = np.stack([~self._said[others][:, phrase.columns].any(1) for phrase in caption])  # P, candidates
         alike = np.where(lacked.any(0), self._table[others] @ self._table[target], -1)
         best = int(alike.argmax())
         if alike[best] < 0:

@@ -271,24 +271,28 @@ class DrawnTable:
         )
 
 
-def open_pool(config: DataConfig, cache: str | Path | None = None, progress: Progress | None = None) -> DrawnPool:
-    """The drawn pairs that `config` adds to batches; always of the pool's training part."""
-    size, count = config.image_size, config.drawn_pool
+def open_pool(
+    config: DataConfig,
+    cache: str | Path | None = None,
+    progress: Progress | None = None,
+    *,
+    split: Split = "train",
+    margin: int = 0,
+) -> DrawnPool:
+    """The drawn pairs of `config`; those that it adds to batches are always of the pool's training part."""
+    kind, count, size = config.drawn_kind, config.drawn_pool, config.image_size + margin
     pool = TriplePool if config.drawn_task == "changes" else DrawnPool
-    return pool.open(config.drawn_kind, count=count, size=size, seed=config.seed, folder=cache, progress=progress)
+    return pool.open(kind, count=count, size=size, seed=config.seed, split=split, folder=cache, progress=progress)
 
 
 def _pixels(
     dataset: CaptionedImages, config: DataConfig, cache: str | Path | None, progress: Progress | None
 ) -> PixelCache:
+    if config.name == "synthetic":
+        pool = open_pool(config, cache, progress, split=config.split, margin=config.margin)
+        return PixelCache(pool.pixels[..., :3])
     size = config.image_size + config.margin
-    if config.name != "synthetic":
-        return PixelCache.open(dataset.items, size=size, fit=config.fit, folder=cache, progress=progress)
-    kind, count = config.drawn_kind, config.drawn_pool
-    pool = DrawnPool.open(
-        kind, count=count, size=size, seed=config.seed, split=config.split, folder=cache, progress=progress
-    )
-    return PixelCache(pool.pixels[..., :3])
+    return PixelCache.open(dataset.items, size=size, fit=config.fit, folder=cache, progress=progress)
 
 
 def as_tokens(ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tokens:

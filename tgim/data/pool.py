@@ -70,18 +70,8 @@ class DrawnPool:
         return source.integers(0, len(self), count)
 
 
-def load(
-    kind: Kind,
-    *,
-    count: int,
-    size: int,
-    split: Split = "train",
-    seed: int = 0,
-    folder: str | Path | None = None,
-    progress: Progress | None = None,
-) -> CaptionedImages:
-    """The drawn pictures of one split as a data set without files: items carry the caption and a name, no class."""
-    pool = DrawnPool.open(kind, count=count, size=size, seed=seed, split=split, folder=folder, progress=progress)
+def as_dataset(pool: DrawnPool, kind: Kind) -> CaptionedImages:
+    """The drawn pictures of a pool as a data set without files: items carry the caption and a name, no class."""
     items = (Item(Path(kind) / f"{i:06d}", (caption,)) for i, caption in enumerate(pool.captions))
     return CaptionedImages("synthetic", Path(kind), tuple(items), (), LICENCE)
 
