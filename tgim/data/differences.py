@@ -8,7 +8,7 @@ all of the target's. So the picture says a good part of what is meant, and the t
 
 >>> birds = [["a red bird with a black beak"], ["a brown bird with a black bill"], ["a white bird"]]
 >>> Differences(birds).draw(0, np.random.default_rng(0))
-Difference(source=1, text='a red bird')
+Difference(source=1, text='a red bird instead')
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from tgim.data.alterations import FAMILIES
 from tgim.data.phrases import PARTS, SUBJECTS, phrases, sentence
 
-CANDIDATES = 64  # pictures of which the source is the most alike one
+SHARE = 16  # one picture in so many is a candidate: as many of the target's class, however many classes there are
+FEWEST = 16  # candidates, drawn with repeats
 SAME = """
     body plumage feathers bird birds
     head crown cap crest
@@ -97,7 +98,7 @@ class Differences:
         """
         nothing = Difference(target, self.captions[target][0])
         told = [caption for caption in self.phrases[target] if caption]
-        others = self.rows[source.integers(len(self.rows), size=CANDIDATES)]
+        others = source.choice(self.rows, max(FEWEST, len(self.rows) // SHARE))
         if not told:
             return nothing
         caption = told[source.integers(len(told))]
