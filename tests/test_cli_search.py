@@ -101,7 +101,7 @@ def test_a_matching_model_adds_embeddings_and_says_so(photos, matcher):
     assert result.exit_code == 0
     assert result.stderr.count("\n") == 1
     assert "not trained to compose" in result.stderr
-    assert "recipes/compose_tirg_synthetic.yaml" in result.stderr
+    assert "recipes/compose_tirg_birds.yaml" in result.stderr
     others = sorted(photos.iterdir())[1:]
     with torch.no_grad():
         said = source.model.embed_captions(source.vocabulary.encode([f"this bird has a {TEXT}"]))

@@ -145,8 +145,11 @@ def test_what_cannot_be_used_is_refused(matcher, photos, tagrid_file):
         with pytest.raises(UserError, match="lists"):
             ranking.rank(*arguments, model=matcher)
     for model in (tagrid_file, checkpoint.load(tagrid_file)):
-        with pytest.raises(CheckpointError, match=r"tagrid, which edits pictures; to match them"):
+        with pytest.raises(CheckpointError, match=r"tagrid, which does not match pictures with captions; choose"):
             ranking.rank(photos, TEXTS, model=model)
+    composer = checkpoint.Checkpoint(small.model_of("tirg"), small.VOCABULARY, "{}")
+    with pytest.raises(CheckpointError, match=r"tirg, which does not match"):
+        ranking.rank(photos, TEXTS, model=composer)
 
 
 def test_photographs_of_cameras_are_turned_upright(matcher, photos):

@@ -11,7 +11,7 @@ import click
 from tgim.cli import FILE, as_json, main, say, warn
 from tgim.errors import UserError
 
-TRAIN = "tgim train recipes/compose_tirg_synthetic.yaml"
+TRAIN = "tgim train recipes/compose_tirg_birds.yaml"
 
 
 @main.command()
