@@ -9,30 +9,16 @@ import numpy as np
 import pytest
 import small
 import torch
-from click.testing import CliRunner
+from commands import is_refused, tgim
 from PIL import Image
 
 from tgim import checkpoint, ranking
-from tgim.cli import main
 from tgim.data.cache import decode
 from tgim.errors import CheckpointError, ImageError, UserError
 from tgim.images import from_uint8
 from tgim.search import SUM, as_caption, search
 
 TEXT = "red head and breast"
-
-
-def tgim(*args):
-    return CliRunner().invoke(main, [str(arg) for arg in args], prog_name="tgim")
-
-
-def is_refused(result):
-    """One line on stderr that says what is wrong, and exit code 2."""
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert result.stderr.startswith("tgim: error: ")
-    assert result.stderr.count("\n") == 1
-    return result.stderr
 
 
 def saved(folder, name, **options):
