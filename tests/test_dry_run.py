@@ -40,4 +40,4 @@ def test_the_memory_of_a_dry_run_is_that_of_a_run(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE, encoding="utf-8")
     expected, needed = measured(DRY, recipe), measured(REAL, recipe, tmp_path / "run")
-    assert expected == pytest.approx(needed, rel=0.2)
+    assert expected == pytest.approx(needed, rel=0.1)  # without what a run writes, 13 % are missing
