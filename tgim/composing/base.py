@@ -102,11 +102,12 @@ class Composer(Composing):
 
     @classmethod
     def vocabulary_for(cls, config: ComposerConfig) -> Vocabulary | None:
-        """The words of the matching model where it has its own, and those in which changes are told."""
+        """The words of the matching model where it has its own; if it learns to read, those that tell of changes."""
         if config.matching:
             known = Vocabulary(checkpoint.read_header(config.matching)["vocabulary"])
-            new = dict.fromkeys(word for word in tokenize(WORDING) if word not in known)
-            return known if isinstance(known, Alphabet) else Vocabulary([*known.words, *new])
+            if config.frozen == "all" or isinstance(known, Alphabet):
+                return known
+            return Vocabulary([*known.words, *dict.fromkeys(word for word in tokenize(WORDING) if word not in known)])
         system, encoder = matching_config(config)
         own = getattr(system, "vocabulary_for", None)
         found: Vocabulary | None = own(encoder) if own else None
@@ -117,9 +118,10 @@ class Composer(Composing):
         if self.config.matching:
             path = checkpoint.resolve(self.config.matching)
             tensors = checkpoint.read_tensors(path)
+            words = len(Vocabulary(checkpoint.read_header(path)["vocabulary"]))
             for name, own in self.matching.state_dict().items():
-                if name in tensors and len(tensors[name].shape) and len(tensors[name]) < len(own):  # of words
-                    tensors[name] = torch.cat([tensors[name], own[len(tensors[name]) :]])
+                if name in tensors and own.ndim == 2 and len(tensors[name]) == words < len(own):
+                    tensors[name] = torch.cat([tensors[name], own[words:]])  # vectors of the words that are new
             checkpoint.fill(self.matching, tensors, path=path)
         elif load_parts := getattr(self.matching, "load_parts", None):
             load_parts()
