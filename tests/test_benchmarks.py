@@ -10,6 +10,7 @@ from results_toy import drawings, results
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = {  # embedded checkpoint -> its results file, and the data set in it
+    "attngan-birds": ("birds", "cub"),
     "birds": ("birds", "cub"),
     "flowers": ("flowers", "oxford102"),
     "judge-birds": ("birds", "cub"),

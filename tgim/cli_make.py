@@ -34,7 +34,9 @@ quality_option = click.option(
 
 
 @main.command()
-@click.option("--model", required=True, help="File of a generator, such as a trained attngan.")
+@click.option(
+    "--model", default="attngan-birds", show_default=True, help="Name (see tgim list) or file of a text-to-image model."
+)
 @click.option("--text", "texts", multiple=True, help="A caption, or a phrase; may be repeated.")
 @click.option("--n", "count", type=click.IntRange(1), default=8, show_default=True, help="Pictures of each text.")
 @seed_option
@@ -66,10 +68,11 @@ def generate(
     """Draw pictures of captions, by a text-to-image model.
 
     \b
-    tgim generate --model attngan.safetensors --text "a small red bird" --out red.png
-    tgim generate --model attngan.safetensors --text "a red bird" --text "a blue bird" --n 4 --out grid.png
-    tgim generate --model attngan.safetensors --text "a red bird" --n 100 --vary both --out birds/
-    tgim generate --model attngan.safetensors --text "a red bird" --n 2 --out red.png --attention words.png
+    tgim generate --text "a small red bird" --out red.png
+    tgim generate --text "a red bird" --text "a blue bird" --n 4 --out grid.png
+    tgim generate --text "a red bird" --n 100 --vary both --out birds/
+    tgim generate --text "a red bird" --n 2 --out red.png --attention words.png
+    tgim generate --model runs/stackgan1/model.safetensors --text "a red bird" --out red.png
 
     --out is a folder when it is there as one, or ends with a slash; the files in it are numbered: 1.png, 2.png, ...,
     with several texts 1-1.png, 1-2.png, ..., 2-1.png. Otherwise all pictures go on one grid, a row or more for each
@@ -210,7 +213,7 @@ def interpolate(
     \b
     tgim interpolate --image bird.jpg --text "a red bird" --text "a blue bird" --out strip.png
     tgim interpolate --image a.jpg --image b.jpg --text "a red bird" --model sisgan.safetensors --out way.gif
-    tgim interpolate --text "a red bird" --model attngan.safetensors --steps 16 --out noise.webp
+    tgim interpolate --text "a red bird" --model attngan-birds --steps 16 --out noise.webp
 
     Two texts: from one caption to the other, on one photograph, or without one on one noise of a generator. Two
     photographs and one text: from one edited photograph to the other. One text alone: from one noise of a generator to
