@@ -149,6 +149,7 @@ def test_tirg_is_a_gated_picture_and_a_residual():
     hidden = (norm(both, s, "residual.0").relu() @ s["residual.2.weight"].T + s["residual.2.bias"]).relu()
     residual = hidden @ s["residual.4.weight"].T + s["residual.4.bias"]
     meant = s["gate_weight"] / (1 + torch.exp(-gate)) * (4 * x) + s["residual_weight"] * residual
+    meant = meant + s["text_weight"] * (4 * t)
     torch.testing.assert_close(model.compose_embeddings(x, t), F.normalize(meant, dim=1), atol=1e-5, rtol=1e-5)
 
 
@@ -159,13 +160,16 @@ def test_with_an_open_gate_and_no_residual_the_picture_is_meant():
         join.gate[2].weight.zero_()
         join.gate[2].bias.fill_(30.0)
         join.residual_weight.zero_()
+        join.text_weight.zero_()
     x, t = (F.normalize(torch.randn(5, 16), dim=1) for _ in range(2))
     torch.testing.assert_close(model.compose_embeddings(x, t), x)
 
 
-def test_tirg_starts_as_the_release():
-    parts = small.model_of("tirg", stirred=False).composer
-    assert (parts.join.gate_weight.item(), parts.join.residual_weight.item(), parts.scale.item()) == (1.0, 10.0, 4.0)
+def test_tirg_starts_at_the_sum_of_both_embeddings():
+    model = small.model_of("tirg", stirred=False)
+    x, t = (F.normalize(torch.randn(5, 16), dim=1) for _ in range(2))
+    torch.testing.assert_close(model.compose_embeddings(x, t), F.normalize(x + t, dim=1), atol=1e-6, rtol=1e-5)
+    assert model.composer.scale.item() == 4.0
 
 
 def test_concatenation_is_two_layers():

@@ -11,13 +11,17 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tgim._version import __version__
 from tgim.errors import UserError
+
+if TYPE_CHECKING:
+    from tgim.editor import Editor
 
 
 class Program(click.Group):
@@ -78,6 +82,37 @@ def say(value: dict[str, Any]) -> None:
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 FILE = click.Path(path_type=Path)
+steps_option = click.option(
+    "--invert-steps",
+    type=click.IntRange(0, 100_000),
+    metavar="N",
+    help="Of the search for a photograph's noise, with a generator.  [default: 200; 0 with a style encoder]",
+)
+
+
+def open_editor(model: str, *, device: str, invert_steps: int | None, progress: bool) -> Editor:
+    """The checkpoint `model` as what takes photographs.
+
+    Args:
+        model: name or file.
+        device: "auto", "cpu" or "cuda".
+        invert_steps: of the search for a photograph's noise; None for the model's own.
+        progress: show a bar while it searches, on a terminal.
+
+    Raises:
+        UserError: it does not edit, or there is nothing that it could search for.
+    """
+    from tgim import checkpoint
+    from tgim.editor import Editor
+    from tgim.environment import pick_device
+    from tgim.inversion import Inverter
+
+    device = pick_device(device)
+    source = checkpoint.load(model, device=device)
+    inverter = Inverter.of(source.model, steps=invert_steps, progress=progress and sys.stderr.isatty())
+    if inverter is None and invert_steps is not None:
+        raise UserError(f"{model} ({source.name}) edits photographs without a search; leave out --invert-steps")
+    return Editor(source if inverter is None else replace(source, model=inverter), device=device)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgim.cli import FILE, as_json, main, say, warn
+from tgim.cli import FILE, as_json, main, open_editor, say, steps_option, warn
 from tgim.errors import UserError
 
 if TYPE_CHECKING:
-    from tgim.editor import Editor
-
-steps_option = click.option(
-    "--invert-steps",
-    type=click.IntRange(0, 100_000),
-    metavar="N",
-    help="Of the search for a photograph's noise, with a generator.  [default: 200; 0 with a style encoder]",
-)
+    pass
 
 
 @main.command()
@@ -132,28 +124,3 @@ def edit(
         click.echo(f"tgim: failed: {' '.join(error.split())}", err=True)
     if failed:
         sys.exit(1)
-
-
-def open_editor(model: str, *, device: str, invert_steps: int | None, progress: bool) -> Editor:
-    """The checkpoint `model` as what takes photographs.
-
-    Args:
-        model: name or file.
-        device: "auto", "cpu" or "cuda".
-        invert_steps: of the search for a photograph's noise; None for the model's own.
-        progress: show a bar while it searches, on a terminal.
-
-    Raises:
-        UserError: it does not edit, or there is nothing that it could search for.
-    """
-    from tgim import checkpoint
-    from tgim.editor import Editor
-    from tgim.environment import pick_device
-    from tgim.inversion import Inverter
-
-    device = pick_device(device)
-    source = checkpoint.load(model, device=device)
-    inverter = Inverter.of(source.model, steps=invert_steps, progress=progress and sys.stderr.isatty())
-    if inverter is None and invert_steps is not None:
-        raise UserError(f"{model} ({source.name}) edits photographs without a search; leave out --invert-steps")
-    return Editor(source if inverter is None else replace(source, model=inverter), device=device)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgim.cli import FILE, as_json, main, say, warn
-from tgim.cli_edit import open_editor, steps_option
+from tgim.cli import FILE, as_json, main, open_editor, say, steps_option, warn
 from tgim.errors import UserError
 
 if TYPE_CHECKING:

@@ -3,12 +3,16 @@
 The picture's embedding passes a gate, and a residual is added to it (eq. 1-3), so that the result starts from the
 picture and stays in its space:
 
-    meant = w_g sigmoid(gate(x, t)) * x + w_r residual(x, t)
+    meant = w_g sigmoid(gate(x, t)) * x + w_r residual(x, t) + w_t t
 
 The last embedding is composed, as in the paper's runs on Fashion200k and MIT-States; the variant on the last
 convolutional map (theirs on CSS) is left out: a matching model of tgim need not have one. Layers, batch normalisation
-before the first ReLU included, and the start w_g = 1, w_r = 10 are those of the authors' release (which has two more
-weights that nothing uses). See `tgim.composing.base` for the loss and for what differs.
+before the first ReLU included, are those of the authors' release (which has two more weights that nothing uses). See
+`tgim.composing.base` for the loss and for what differs.
+
+Differs from the paper: a matching model has pictures and texts in one space already, where x + t is a good guess. So t
+is a summand of its own, and residual and gate start with nothing to say: training begins at the direction of x + t. The
+paper's start, w_g = 1, w_r = 10, w_t = 0, forgets that space, and needs many more triples to find it again.
 """
 
 from __future__ import annotations
@@ -30,13 +34,17 @@ class GatedSum(nn.Module):
         both = 2 * size
         self.gate = nn.Sequential(RowNorm(both), nn.ReLU(), nn.Linear(both, size))
         self.residual = nn.Sequential(RowNorm(both), nn.ReLU(), nn.Linear(both, both), nn.ReLU(), nn.Linear(both, size))
-        self.gate_weight = nn.Parameter(torch.tensor(1.0))
-        self.residual_weight = nn.Parameter(torch.tensor(10.0))
+        self.gate_weight, self.text_weight = (nn.Parameter(torch.tensor(value)) for value in (2.0, 1.0))
+        self.residual_weight = nn.Parameter(torch.tensor(1.0))
+        for parameter in (*self.gate[-1].parameters(), *self.residual[-1].parameters()):
+            nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
         both = torch.cat([image, text], 1)
         kept = torch.sigmoid(self.gate(both)) * image
-        composed: Tensor = self.gate_weight * kept + self.residual_weight * self.residual(both)
+        composed: Tensor = (
+            self.gate_weight * kept + self.residual_weight * self.residual(both) + self.text_weight * text
+        )
         return composed
 
 
