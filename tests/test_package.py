@@ -29,7 +29,9 @@ LAYERS = (  # a module imports those of its own layer and of earlier ones
     | {"generator", "inversion", "interpolate", "conversion", "convert"},
     {"features", "ranking", "search", "evaluation", "reporting"},
     {"stages"},
-    {"cli", "cli_edit", "cli_eval", "cli_make", "cli_search", "cli_train"},
+    {"program"},
+    {"cli_edit", "cli_eval", "cli_make", "cli_search", "cli_train"},
+    {"cli"},
     {"__main__"},
 )
 

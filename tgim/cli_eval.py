@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgim.cli import FILE, as_json, fail, main, say, warn
 from tgim.errors import DataError, TextError, UserError, nearest
+from tgim.program import FILE, as_json, fail, main, say, warn
 
 if TYPE_CHECKING:
     from tgim.data.loader import DataConfig

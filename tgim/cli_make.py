@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgim.cli import FILE, as_json, main, open_editor, say, steps_option, warn
 from tgim.errors import UserError
+from tgim.program import FILE, as_json, main, open_editor, say, steps_option, warn
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from tgim.cli import FILE, as_json, main, say, warn
 from tgim.errors import UserError
+from tgim.program import FILE, as_json, main, say, warn
 
 TRAIN = "tgim train recipes/compose_tirg_birds.yaml"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from tgim.cli import FILE, as_json, fail, main, say
+from tgim.program import FILE, as_json, fail, main, say
 
 GUARD = "TGIM_ALLOCATOR_SET"  # set in a process that was started anew with `malloc_environment`
 
