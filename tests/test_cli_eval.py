@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -158,7 +159,7 @@ def test_a_bad_match_is_refused(here, matcher, case):
 
 def test_an_editor_does_not_match(here, tagrid_file):
     said = is_refused(tgim("match", "my_birds/images", "--model", tagrid_file, "--text", TEXTS[0]))
-    assert "edits pictures" in said
+    assert "does not match pictures with captions" in said
 
 
 # eval
@@ -276,7 +277,9 @@ def test_ctrl_c_keeps_what_was_measured(here, matcher, tagrid_file):
     args = ["--data", "my_birds", "--split", "all", "--judge", matcher, "--protocol", names, "--out", "results.jsonl"]
     models = [part for i in range(3) for part in ("--model", _copy(tagrid_file, f"model{i}.safetensors"))]
     command = [sys.executable, "-m", "tgim", "eval", *map(str, args + models)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores ctrl-C
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, env=environment, preexec_fn=listening) as run:
         out, deadline = Path("results.jsonl"), time.monotonic() + 300
         while not (out.exists() and out.stat().st_size) and run.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
