@@ -203,33 +203,20 @@ def evaluate_command(
     **options: Any,
 ) -> None:
     """Measure models; the text above is what --help prints."""
-    from tqdm import tqdm
-
     names = protocol_names(protocol)
     if out is not None:
         check_out(out)
     config = data_config(data, kind=kind, split=split)
     from tgim.environment import pick_device
-    from tgim.evaluation import evaluate, read_lines
+    from tgim.evaluation import counting, evaluate, read_lines
 
     options["device"] = pick_device(device)
     judge = judge or default_judge(names, config.name, data)
     before = len(read_lines(out)) if out is not None and out.exists() else 0
     if before:
         click.echo(f"tgim: {out} holds {before} figures; they are not measured again", err=True)
-    form = "{desc}: {n_fmt} of {total_fmt} {bar} {elapsed}<{remaining}"
     try:
-        with tqdm(desc="data", disable=None, leave=False, bar_format=form) as bar:
-            shown = ("", 0)
-
-            def progress(what: str, done: int, total: int) -> None:
-                nonlocal shown
-                if shown != (what, total) or done < bar.n:
-                    shown = what, total
-                    bar.set_description_str(what, refresh=False)
-                    bar.reset(total=total)
-                bar.update(done - bar.n)
-
+        with counting() as progress:
             lines = evaluate(
                 models, data=config, protocols=names or "all", judge=judge, out=out, progress=progress, **options
             )

@@ -143,8 +143,7 @@ def rank(
             if progress is not None:
                 progress(len(names) + len(failed), len(images))
     if not parts:
-        several = f"none of the {len(failed)} pictures can be read; the first: " if len(failed) > 1 else ""
-        raise ImageError(f"{several}{failed[0]}")
+        raise none_readable(failed)
     return Ranking(tuple(names), tuple(texts), torch.cat(parts).numpy(), tuple(failed))
 
 
@@ -201,6 +200,12 @@ def read_square(source: Source, *, size: int) -> NDArray[np.uint8]:
     if picture.mode == "RGBA":
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0))
+
+
+def none_readable(failed: Sequence[str]) -> ImageError:
+    """The error where all pictures failed, each with its reason."""
+    several = f"none of the {len(failed)} pictures can be read; the first: " if len(failed) > 1 else ""
+    return ImageError(f"{several}{failed[0]}")
 
 
 def read_squares(images: Sequence[Source], *, size: int) -> Iterator[list[tuple[str, Any]]]:

@@ -24,7 +24,7 @@ from tgim.data.cache import Progress
 from tgim.errors import CheckpointError, ImageError, UserError
 from tgim.images import Source, from_uint8
 from tgim.model import Composing, Matching
-from tgim.ranking import check_captions, read_square, read_squares
+from tgim.ranking import check_captions, none_readable, read_square, read_squares
 from tgim.text import Tokens
 
 SUM = "sum of embeddings"
@@ -114,8 +114,7 @@ def search(
             if progress is not None:
                 progress(len(names) + len(failed), len(images))
     if not scores:
-        several = f"none of the {len(failed)} pictures can be read; the first: " if len(failed) > 1 else ""
-        raise ImageError(f"{several}{failed[0]}")
+        raise none_readable(failed)
     asked = os.fsdecode(image) if isinstance(image, str | os.PathLike) else "the picture"
     how = source.model.name if isinstance(system, Composing) else SUM
     return Found(tuple(names), torch.cat(scores).numpy(), asked, text, how, tuple(failed))

@@ -11,7 +11,7 @@ from tgim.evaluation.bench import Bench, Protocol
 from tgim.evaluation.contenders import Contender, ModelContender
 from tgim.evaluation.protocols import PROTOCOLS
 from tgim.evaluation.records import Line, Measured, read_lines
-from tgim.evaluation.run import evaluate
+from tgim.evaluation.run import counting, evaluate
 
 __all__ = [
     "PROTOCOLS",
@@ -21,6 +21,7 @@ __all__ = [
     "Measured",
     "ModelContender",
     "Protocol",
+    "counting",
     "evaluate",
     "read_lines",
 ]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
+
+from tqdm import tqdm
 
 from tgim.data.loader import DataConfig
 from tgim.errors import UserError, nearest
@@ -17,6 +20,25 @@ from tgim.evaluation.protocols import PROTOCOLS
 from tgim.evaluation.records import Kind, Line, Measured, Results
 
 log = logging.getLogger(__name__)
+BAR = "{desc}: {n_fmt} of {total_fmt} {bar} {elapsed}<{remaining}"
+
+
+@contextmanager
+def counting(*, show: bool | None = None) -> Iterator[Progress]:
+    """A bar for the `progress` of `evaluate`, which says what is counted; unless told, on a terminal alone."""
+    disable = None if show is None else not show
+    with tqdm(desc="data", disable=disable, leave=False, dynamic_ncols=True, bar_format=BAR) as bar:
+        shown = ("", 0)
+
+        def progress(what: str, done: int, total: int) -> None:
+            nonlocal shown
+            if shown != (what, total) or done < bar.n:
+                shown = what, total
+                bar.set_description_str(what, refresh=False)
+                bar.reset(total=total)
+            bar.update(done - bar.n)
+
+        yield progress
 
 
 def evaluate(

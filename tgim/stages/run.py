@@ -6,20 +6,17 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from tqdm import tqdm
 
 from tgim import checkpoint
 from tgim import train as training
 from tgim.data import open_dataset
 from tgim.data.pool import drawn_count
-from tgim.evaluation import Line, evaluate
-from tgim.evaluation.bench import Progress
+from tgim.evaluation import Line, counting, evaluate
 from tgim.evaluation.task import draw_task, in_order
 from tgim.recipe import Recipe
 from tgim.reporting import gallery_of, page, summary_tables
@@ -161,7 +158,7 @@ def _report(stages: Stages, report: Report, out: Path, *, progress: bool) -> Out
     side = int(checkpoint.read_header(model)["preprocessing"]["image_size"])
     data = stages.report_data().model_copy(update={"image_size": report.size or side})
     judge = str(checkpoint.resolve(report.judge)) if report.judge and is_stage(report.judge) else report.judge
-    with _counting(progress) as count:
+    with counting(show=progress) as count:
         lines = evaluate(
             [model],
             data=data,
@@ -183,23 +180,6 @@ def _report(stages: Stages, report: Report, out: Path, *, progress: bool) -> Out
     (folder / "report.html").write_text(page(lines, gallery=gallery, title=report.title), encoding="utf-8")
     (folder / "summary.md").write_text(outcome.summary() + "\n", encoding="utf-8")
     return outcome
-
-
-@contextmanager
-def _counting(show: bool) -> Iterator[Progress | None]:
-    """A bar that tells what is counted, None unless `show`."""
-    with tqdm(desc="data", disable=not show, leave=False, dynamic_ncols=True) as bar:
-        shown = ("", 0)
-
-        def progress(what: str, done: int, total: int) -> None:
-            nonlocal shown
-            if shown != (what, total) or done < bar.n:
-                shown = what, total
-                bar.set_description_str(what, refresh=False)
-                bar.reset(total=total)
-            bar.update(done - bar.n)
-
-        yield progress if show else None
 
 
 @dataclass(frozen=True)
