@@ -89,7 +89,7 @@ class Inverter(Editing):
     ) -> None:
         super().__init__()
         if steps < 0 or (encoder is None and steps == 0):
-            raise UserError(f"inversion has no encoder and {steps} steps; give one of them, such as steps={STEPS}")
+            raise UserError(f"inversion has no encoder and {steps} steps; it needs one of them, such as {STEPS} steps")
         self.generator, self.encoder, self.most_steps = generator, encoder, steps
         inside = next((part for part in generator.modules() if isinstance(part, Matching)), None)
         self.features = matching_features(inside) if features is None and inside is not None else features
