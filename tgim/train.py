@@ -28,7 +28,8 @@ from tgim.trainer import MODEL, STATE, Interrupted, Trainer, TrainingError
 
 __all__ = ["DryRun", "Interrupted", "TrainingError", "dry_run", "duration", "finished", "fit", "malloc_environment"]
 RECIPE = "recipe.yaml"
-DRY_STEPS = 5  # the first makes the moments of the optimisers; memory grows a little in those after a checkpoint
+DRY_STEPS, MOST_STEPS = 5, 40  # of a dry run; the more captions of different lengths, the more memory is held
+DRY_SECONDS = 8.0  # after which it ends, once there were the fewest steps
 MAY_CHANGE = {f"train.{key}" for key in ("steps", "epochs", "log_every", "checkpoint_every", "sample_every")}
 logger = logging.getLogger(__name__)
 
@@ -167,8 +168,8 @@ def dry_run(recipe: Recipe, *, keep: Path | None = None) -> DryRun:
     """What `fit` would do: sizes, memory and time, from a few steps on real pictures; nothing is left on the disk.
 
     Between the steps it writes all that a run writes, to a temporary folder: a sheet of samples, the checkpoint, the
-    state. So what was in use at the highest is what a run uses, but for pictures that it maps from the cache, which
-    the system takes back when memory is short. On a CPU with glibc that holds under `malloc_environment`.
+    state. So what was in use at the highest is what a run uses, but for pictures that it maps from the cache, which are
+    added on a CPU; the system takes those back when memory is short. With glibc that holds under `malloc_environment`.
 
     Args:
         recipe: as for `fit`.
@@ -196,22 +197,27 @@ def dry_run(recipe: Recipe, *, keep: Path | None = None) -> DryRun:
     if data.name == "synthetic":
         pictures = drawn_count(data.drawn_pool, data.split)
         steps = recipe.train.total_steps(pictures / recipe.train.batch_size)
+    memory = peak_memory(trainer.accelerator.device)
+    if memory is not None and trainer.accelerator.device.type == "cpu":
+        memory += trainer.batches.mapped(pictures, drawn_count(data.drawn_pool, data.split) if data.drawn else 0)
     return DryRun(
         recipe=trainer.recipe.model_copy(update={"data": data}),
         parameters=counts,
         pictures=pictures,
         steps=steps,
         seconds_per_step=seconds,
-        memory=peak_memory(trainer.accelerator.device),
+        memory=memory,
         device=str(trainer.accelerator.device),
     )
 
 
 def _a_short_run(trainer: Trainer, out: Path) -> float:
     """A few steps, with all that a run writes to `out` between them; the seconds of a step, their median."""
-    seconds = []
-    with contextlib.closing(RunLog(out, step=0)) as log, Prefetch(trainer.batches, last=DRY_STEPS) as ahead:
-        for step in range(DRY_STEPS):
+    seconds: list[float] = []
+    with contextlib.closing(RunLog(out, step=0)) as log, Prefetch(trainer.batches, last=MOST_STEPS) as ahead:
+        for step in range(MOST_STEPS):
+            if step >= DRY_STEPS and sum(seconds) > DRY_SECONDS:
+                break
             begun = time.monotonic()
             trainer.train_step(ahead.take(step))
             trainer.check()

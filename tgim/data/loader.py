@@ -145,6 +145,12 @@ class Batches:
         """Batches in which each picture is seen once."""
         return len(self.pixels.rows) / self.batch_size
 
+    def mapped(self, pictures: int, drawn: int) -> int:
+        """Bytes of the cache that a run over so many pictures and drawn pairs has mapped in the end."""
+        kept = [(self.pixels.pixels, pictures), (self.subjects, pictures)]
+        kept += [(self.drawn.pool.pixels, drawn)] if self.drawn is not None else []
+        return sum(array.nbytes // len(array) * count for array, count in kept if array is not None)
+
     def rows(self, step: int) -> NDArray[np.int64]:
         """Rows of the data set that batch `step` shows, (B,)."""
         count = len(self.pixels.rows)
