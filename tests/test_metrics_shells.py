@@ -114,6 +114,7 @@ def measure(rank: int, folder: str) -> None:
             distance.update(FAKE, real=False)
         figures[name] = float(distance.compute())
     Path(folder, f"{rank}.json").write_text(json.dumps(figures))
+    dist.barrier()  # neither leaves while the other still talks to it
     dist.destroy_process_group()
 
 
