@@ -68,9 +68,7 @@ class Editing(Model):
     edited and the change carried back to the photograph.
     """
 
-    has_strength: ClassVar[bool] = (
-        False  # whether a weaker edit is more than a blend of the full one with the photograph
-    )
+    has_strength: ClassVar[bool] = False  # whether a weaker edit is more than a blend of the full one
 
     def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
         """Edited pictures (B, 3, S, S) in [-1, 1] for `image` of the same shape.
