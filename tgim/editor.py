@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,8 @@ from tgim.errors import CheckpointError, TextError, UserError
 from tgim.images import Photo, Source, open_image
 from tgim.inversion import Inverter
 from tgim.language import understand
-from tgim.model import Editing, Generating, Request
+from tgim.model import Editing, Generating, Localising, Request
+from tgim.painting import Painter
 from tgim.text import Vocabulary, complete, tokenize
 
 Size = Literal["photo", "model"]
@@ -56,9 +58,14 @@ class Editor:
     """
 
     def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu") -> None:
-        model = Inverter(source.model) if isinstance(source.model, Generating) else source.model
+        model = source.model
+        if isinstance(model, Generating):
+            model = Inverter(model)
+        elif isinstance(model, Localising):
+            model = Painter(model)
+            source = replace(source, vocabulary=model.vocabulary, template="{}")
         if not isinstance(model, Editing):
-            editors = [name for name in list_models() if checkpoint.read_header(name)["kind"] == "editor"]
+            editors = [name for name in list_models() if checkpoint.read_header(name)["kind"] in ("editor", "parser")]
             raise CheckpointError(f"{source.model.name} does not edit pictures; choose one of: {', '.join(editors)}")
         self.device = torch.device(device)
         self.model: Editing = model.to(self.device).eval()
@@ -160,7 +167,8 @@ class Editor:
         edited = pictures.to("cpu", copy=True)
         if known:
             size: Size = "model" if set(pictures.shape[-2:]) == {self.model.image_size} else "photo"
-            request = self._request([complete(texts[i], self.template) for i in known], strength, size, None)
+            captions = [complete(texts[i], self.template) for i in known]
+            request = self._request(captions, strength, size, None, skip=True)
             edited[known] = self.model.edit_photo(pictures[known].to(self.device), request).to(edited)
         return edited
 
@@ -196,12 +204,17 @@ class Editor:
         return box if small else None
 
     def caption(self, text: str) -> str:
-        """The caption that is used for `text`, with warnings and errors as of `used_caption`."""
-        return used_caption(text, self.vocabulary, self.template)
+        """The caption that is used for `text`, with warnings and errors as of `used_caption`, and the model's own."""
+        caption = used_caption(text, self.vocabulary, self.template)
+        for note in self.model.remarks(caption):
+            warnings.warn(note, UnknownWordWarning, stacklevel=3)
+        return caption
 
-    def _request(self, captions: Sequence[str], strength: float, size: Size, seed: int | None) -> Request:
+    def _request(
+        self, captions: Sequence[str], strength: float, size: Size, seed: int | None, *, skip: bool = False
+    ) -> Request:
         tokens = self.vocabulary.encode(captions).to(self.device)
-        return Request(tuple(captions), tokens, strength=strength, seed=seed, raw=size == "model")
+        return Request(tuple(captions), tokens, strength=strength, seed=seed, raw=size == "model", skip=skip)
 
 
 def used_caption(text: str, vocabulary: Vocabulary, template: str) -> str:

@@ -15,6 +15,10 @@ class ImageError(UserError):
     """A picture that cannot be read, is not what it claims to be, or is too large."""
 
 
+class SubjectError(UserError):
+    """A picture without what is to be edited."""
+
+
 class TextError(UserError):
     """A caption that cannot be used: empty, too long, or without one known word."""
 

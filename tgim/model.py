@@ -27,6 +27,7 @@ class Request:
     strength: float = 1.0  # 0 leaves the photographs, 1 edits fully
     seed: int | None = None  # of models that draw noise
     raw: bool = False  # the model's own output at its own resolution, instead of the photographs edited
+    skip: bool = False  # photographs in which there is nothing to edit come back as they are, instead of an error
 
 
 class Config(BaseModel):

@@ -16,21 +16,21 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tgim.data.phrases import STOPS
-from tgim.lexicon import FLOWER
+from tgim.lexicon import BIRD, FLOWER, each_of
 from tgim.painting import words as known
 from tgim.painting.words import Colour
 
 BIRD_PARTS = ("back", "beak", "belly", "breast", "head", "legs", "wings", "tail", "throat")
 FLOWER_PARTS = ("petals", "center")
 NO_PLUMAGE = frozenset(("beak", "legs"))  # keep their colour when the whole bird changes
-_LINKS = frozenset(known.each_of("is are was were being be looks look appears appear remains has'"))
-_PLACES = frozenset(known.each_of("on in around along over under near at across throughout towards upon of to"))
+_LINKS = frozenset(each_of("is are was were being be looks look appears appear remains has'"))
+_PLACES = frozenset(each_of("on in around along over under near at across throughout towards upon of to"))
 _DETERMINERS = frozenset(
-    known.each_of("the its it's his her their a an this that these both each some of entire whole")
+    each_of("the its it's his her their a an this that these both each some of entire whole")
 )
-_RELATIVE = frozenset(known.each_of("that which who"))
+_RELATIVE = frozenset(each_of("that which who"))
 _JOINTS = frozenset(("and", "or", "&", ",", "with", "to", "plus"))
-_FILL = frozenset(known.each_of("colored coloured color colour colors colours hue hues tone toned tones shade shades"))
+_FILL = frozenset(each_of("colored coloured color colour colors colours hue hues tone toned tones shade shades"))
 _MOST = 4  # plain words between a colour and its part: "red long thin pointed beak"
 
 
@@ -186,7 +186,7 @@ class _Reader:
         if len(nouns) > 1 and after and after[0] in _LINKS and known.colour_of(after[-1]):
             end = self._last_start(j, end)  # "a red head and wings are black"
             nouns = nouns[:-1]
-        feathers = nouns[-1] in known.WHOLE - known.BIRD and (place := self._place(end))
+        feathers = nouns[-1] in known.WHOLE - BIRD and (place := self._place(end))
         if not joined and feathers:  # "red feathers on its head"
             return self._of(colours, place, joined=True)
         self._wish(nouns, colours)
@@ -195,9 +195,9 @@ class _Reader:
 
     def _told(self, colours: list[Colour], i: int) -> None:
         """Colours without a noun after them: "the wings are black", "yellow with black wings"."""
-        if self.linked and self.topic:
-            self._wish(self.topic, colours)
-        elif i >= 1 and self.words[i - 1] in ("in", "of", "being", "colored", "color") and self.topic:
+        if (self.linked and self.topic) or (
+            i >= 1 and self.words[i - 1] in ("in", "of", "being", "colored", "color") and self.topic
+        ):
             self._wish(self.topic, colours)
         elif not self.found or (self.topic and self._whole(self.topic[-1])):
             self._wish(["flower" if self.flower else "bird"], colours)
@@ -274,7 +274,7 @@ class _Reader:
                     self.notes.setdefault(f"{word!r} keeps its colour: it is too small to be painted")
                 continue
             if self.flower and known.PARTS.get(word) == "leaves" and colours[0].name != "green":
-                word = "petals"  # noqa: PLW2901  people say leaves of a blossom, too
+                word = "petals"
             whole = self._whole(word) and not self.flower
             parts = self._parts(word, whole)
             if not parts:

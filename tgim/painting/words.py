@@ -121,10 +121,11 @@ def _spelt(choices: Iterable[str]) -> Colour | None:
     for choice in choices:
         *shades, last = choice.split()
         colour = Colour(last) if last in NAMED else _OTHER.get(last)
-        for word in shades if colour else ():
+        if colour is None:
+            continue
+        for word in shades:
             colour = shaded(colour, word) if word in SHADES else mixed(colour, colour_of(word) or colour)
-        if colour:
-            return colour
+        return colour
     return None
 
 

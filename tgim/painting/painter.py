@@ -1,0 +1,213 @@
+"""The painter: an editor that reads parts and colours from a caption and puts the one on the other, by rules.
+
+A part localiser says where the parts are; nothing else of it is learned. The photograph's own light and texture stay
+(`tgim.painting.brush`), a part that already has its colour is left alone (`tgim.painting.already`), and what no caption
+names stays bit-identical.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from tgim.carry import Box, resize
+from tgim.errors import SubjectError, TextError
+from tgim.model import Editing, Localising, Request
+from tgim.painting.brush import fine_detail, painted
+from tgim.painting.lab import to_lab, to_rgb
+from tgim.painting.masks import part_mask
+from tgim.painting.palette import ramp
+from tgim.painting.reading import Wish, read
+from tgim.painting.words import vocabulary_words
+from tgim.parsing import PartMaps, find_parts, lift
+from tgim.text import Tokens, Vocabulary
+
+SMALLEST = 0.004  # of the subject's pixels: less of a part is not in view ...
+FEWEST = 6  # ... and so are fewer pixels
+DETAIL = 1 / 70  # of the subject's longer side: what is finer is texture
+EDGE = 0.02  # of a box's shorter side: how far an edit fades in inside it
+
+
+class MissingPartWarning(UserWarning):
+    """A part that a caption names is not in view, or not found."""
+
+
+class Painter(Editing):
+    """Edits photographs by the parts that `localiser` finds in them."""
+
+    name: ClassVar[str] = "painter"
+    has_strength: ClassVar[bool] = True
+
+    def __init__(self, localiser: Localising) -> None:
+        super().__init__()
+        self.localiser = localiser
+        self.vocabulary = vocabulary_for(localiser)
+        self.training = localiser.training
+
+    @property
+    def image_size(self) -> int:
+        return self.localiser.image_size
+
+    @property
+    def subject(self) -> str:
+        """What it looks for, for messages."""
+        return subject_of(self.localiser)
+
+    def remarks(self, caption: str) -> tuple[str, ...]:
+        """What of a caption is not painted.
+
+        Raises:
+            TextError: nothing is.
+        """
+        wishes, notes = read(caption, self.localiser.parts)
+        if not wishes:
+            parts = ", ".join(self.localiser.parts[1:])
+            raise TextError(f"text {caption!r} says no colour of a part that can be painted ({parts}, or the whole)")
+        return notes
+
+    def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
+        """Edited pictures (B, 3, S, S) in [-1, 1] by captions of `vocabulary`; there is no noise."""
+        known = self.vocabulary.words
+        captions = [" ".join(known[i - 2] for i in ids.tolist() if i > 1) for ids in text.ids]
+        return self.edit_photo(image, Request(tuple(captions), text, skip=True))
+
+    @torch.no_grad()
+    def edit_photo(self, photo: Tensor, request: Request) -> Tensor:
+        """Edits at the photographs' own resolution.
+
+        Raises:
+            SubjectError: there is none, or none of the named parts is in view, unless the request says `skip`.
+        """
+        return self._edit(photo, request, None)
+
+    @torch.no_grad()
+    def edit_box(self, photo: Tensor, request: Request, box: Box) -> Tensor:
+        """As `edit_photo`, of the subject in `box`, which is taken for granted; nothing outside changes."""
+        return self._edit(photo, request, box)
+
+    def _edit(self, photo: Tensor, request: Request, box: Box | None) -> Tensor:
+        if request.raw:
+            scale = [self.image_size / side for side in (photo.shape[-1], photo.shape[-2])]
+            photo = resize(photo, (self.image_size, self.image_size))
+            box = None if box is None else _scaled(box, scale[0], scale[1], self.image_size)
+        edited = [self._one(photo[i : i + 1], caption, request, box) for i, caption in enumerate(request.captions)]
+        return torch.cat(edited)
+
+    def _one(self, photo: Tensor, caption: str, request: Request, box: Box | None) -> Tensor:
+        wishes = read(caption, self.localiser.parts).wishes
+        found = find_parts(self.localiser, photo, box=box) if wishes and request.strength > 0 else None
+        if found is None:
+            if request.skip or not wishes or request.strength == 0:
+                return photo.clone()
+            raise SubjectError(f"no {self.subject} is found in the picture; give the box around it: x,y,width,height")
+        return self._paint(photo, wishes, found, request, box)
+
+    def _paint(
+        self, photo: Tensor, wishes: Sequence[Wish], found: PartMaps, request: Request, box: Box | None
+    ) -> Tensor:
+        maps = lift(found, photo)
+        top, bottom, left, right = _bounds(maps[0] < 0.9)
+        maps, region = maps[:, top:bottom, left:right], photo[0, :, top:bottom, left:right]
+        masks = wish_masks(maps, wishes, self.localiser.parts)
+        if box is not None:
+            masks = masks * _within(box, top, bottom, left, right).to(masks)
+        least = max(FEWEST, SMALLEST * float((1 - maps[0]).sum()))
+        seen = masks.flatten(1).sum(1) >= least
+        missing = [wish.word for wish, there in zip(wishes, seen.tolist(), strict=True) if not there]
+        if not seen.any() and not request.skip:
+            raise SubjectError(
+                f"{' and '.join(missing)} of the {self.subject} cannot be seen in the picture; nothing is changed"
+            )
+        for word in missing if not request.skip else ():
+            warnings.warn(f"{word!r} cannot be seen in the picture and is left out", MissingPartWarning, stacklevel=2)
+        result = photo.clone()
+        result[0, :, top:bottom, left:right] = paint_wishes(
+            region, masks * seen[:, None, None], wishes, strength=request.strength, longer=max(found.subject[2:])
+        )
+        return result
+
+
+def paint_wishes(region: Tensor, masks: Tensor, wishes: Sequence[Wish], *, strength: float, longer: float) -> Tensor:
+    """All wishes carried out on a region of a photograph.
+
+    Args:
+        region: (3, H, W) in [-1, 1].
+        masks: (N, H, W) in [0, 1] of the wishes, their sum at most 1; pixels where all are 0 stay bit-identical.
+        wishes: N.
+        strength: 0 to 1.
+        longer: pixels of the subject's longer side.
+
+    Returns:
+        (3, H, W) in [-1, 1].
+    """
+    union = masks.sum(0)
+    there = union > 0
+    result = region.clone()
+    if not there.any():
+        return result
+    pixels, weights = region[:, there], masks[:, there]
+    lab = to_lab(pixels)
+    light = torch.zeros_like(union)
+    light[there] = lab[0]
+    detail = fine_detail(light, union, max(1, round(DETAIL * longer)))[there]
+    change = torch.zeros_like(pixels)
+    for wish, weight in zip(wishes, weights, strict=True):
+        own = weight > 0
+        if own.any():
+            new = painted(lab[:, own], weight[own], detail[own], ramp(wish.colours[0]))
+            change[:, own] += weight[own] * (to_rgb(new).clamp(-1, 1) - pixels[:, own])
+    result[:, there] = pixels + strength * change
+    return result
+
+
+def wish_masks(maps: Tensor, wishes: Sequence[Wish], parts: Sequence[str]) -> Tensor:
+    """Masks (N, H, W) of wishes in part maps (P, H, W); a whole subject leaves room for named parts."""
+    rows = [[parts.index(part) for part in wish.parts] for wish in wishes]
+    named = [i for each, wish in zip(rows, wishes, strict=True) if not wish.whole for i in each]
+    masks = []
+    for own, wish in zip(rows, wishes, strict=True):
+        rivals = [i for i in named if i not in own]
+        masks.append(part_mask(maps, [i for i in own if not wish.whole or i not in named] or own, rivals=rivals))
+    stack = torch.stack(masks)
+    return stack / stack.sum(0).clamp(min=1)
+
+
+def vocabulary_for(localiser: Localising) -> Vocabulary:
+    """The words that a painter reads; the subject's own stands before that of the other kind."""
+    words = vocabulary_words()
+    first = subject_of(localiser)
+    return Vocabulary(sorted(words, key=lambda word: word != first))
+
+
+def subject_of(localiser: Localising) -> str:
+    """ "bird", "flower" or "subject", by the names of the parts."""
+    if "petals" in localiser.parts:
+        return "flower"
+    return "bird" if {"wings", "beak"} & set(localiser.parts) else "subject"
+
+
+def _bounds(cells: Tensor) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of what is True in (H, W); all of it where nothing is."""
+    rows, columns = cells.any(1).nonzero()[:, 0], cells.any(0).nonzero()[:, 0]
+    if not len(rows):
+        return 0, cells.shape[0], 0, cells.shape[1]
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
+def _within(box: Box, top: int, bottom: int, left: int, right: int) -> Tensor:
+    """1 inside a box of the photograph, 0 outside, over a region of it; fading in within `EDGE` of the box."""
+    x, y, w, h = box
+    fade = max(1.0, EDGE * min(w, h))
+    rows, columns = torch.arange(top, bottom) + 0.5, torch.arange(left, right) + 0.5
+    down = torch.minimum(rows - y, y + h - rows)
+    across = torch.minimum(columns - x, x + w - columns)
+    return torch.minimum(down[:, None], across[None]).div(fade).clamp(0, 1)
+
+
+def _scaled(box: Box, across: float, down: float, size: int) -> Box:
+    x, y = min(size - 1, int(box[0] * across)), min(size - 1, int(box[1] * down))
+    return x, y, max(1, min(size - x, round(box[2] * across))), max(1, min(size - y, round(box[3] * down)))
