@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from tgim.carry import Box, resize
 from tgim.errors import SubjectError, TextError
+from tgim.matting import follow, guided_fit
 from tgim.model import Editing, Localising, Request
 from tgim.painting.brush import fine_detail, painted
 from tgim.painting.lab import to_lab, to_rgb
-from tgim.painting.masks import part_mask
+from tgim.painting.masks import CUT, firm, part_mask
+from tgim.painting.outline import refined
 from tgim.painting.palette import ramp
 from tgim.painting.reading import Wish, read
 from tgim.painting.words import vocabulary_words
@@ -29,6 +33,10 @@ from tgim.text import Tokens, Vocabulary
 SMALLEST = 0.004  # of the subject's pixels: less of a part is not in view ...
 FEWEST = 6  # ... and so are fewer pixels
 DETAIL = 1 / 70  # of the subject's longer side: what is finer is texture
+AROUND = 0.12  # of the subject's longer side: how much of its surroundings is looked at
+WORKING = 224  # pixels of the longer side of that region, at which masks are made
+WINDOW, SMOOTHNESS = 5, 1e-3  # of the guided filter that enlarges them
+BETWEEN = (("head", "breast", "throat"), ("breast", "head", "throat"))
 EDGE = 0.02  # of a box's shorter side: how far an edit fades in inside it
 
 
@@ -53,7 +61,7 @@ class Painter(Editing):
         return self.localiser.image_size
 
     @property
-    def subject(self) -> str:
+    def what(self) -> str:
         """What it looks for, for messages."""
         return subject_of(self.localiser)
 
@@ -103,30 +111,33 @@ class Painter(Editing):
         if found is None:
             if request.skip or not wishes or request.strength == 0:
                 return photo.clone()
-            raise SubjectError(f"no {self.subject} is found in the picture; give the box around it: x,y,width,height")
+            raise SubjectError(f"no {self.what} is found in the picture; give the box around it: x,y,width,height")
         return self._paint(photo, wishes, found, request, box)
 
     def _paint(
         self, photo: Tensor, wishes: Sequence[Wish], found: PartMaps, request: Request, box: Box | None
     ) -> Tensor:
-        maps = lift(found, photo)
-        top, bottom, left, right = _bounds(maps[0] < 0.9)
-        maps, region = maps[:, top:bottom, left:right], photo[0, :, top:bottom, left:right]
-        masks = wish_masks(maps, wishes, self.localiser.parts)
+        top, bottom, left, right = _bounds(found, photo)
+        region = photo[:, :, top:bottom, left:right]
+        scale = min(1.0, WORKING / max(bottom - top, right - left))
+        small = resize(region, (max(1, round((bottom - top) * scale)), max(1, round((right - left) * scale))))
+        maps = lift(_moved(found, left, top, scale), small)
+        subject = firm(refined(small[0], 1 - maps[0]))
+        masks = enlarged(wish_masks(maps, subject, wishes, self.localiser.parts), small, region)
         if box is not None:
             masks = masks * _within(box, top, bottom, left, right).to(masks)
-        least = max(FEWEST, SMALLEST * float((1 - maps[0]).sum()))
+        least = max(FEWEST, SMALLEST * float(subject.sum()) / scale**2)
         seen = masks.flatten(1).sum(1) >= least
         missing = [wish.word for wish, there in zip(wishes, seen.tolist(), strict=True) if not there]
         if not seen.any() and not request.skip:
             raise SubjectError(
-                f"{' and '.join(missing)} of the {self.subject} cannot be seen in the picture; nothing is changed"
+                f"{' and '.join(missing)} of the {self.what} cannot be seen in the picture; nothing is changed"
             )
         for word in missing if not request.skip else ():
             warnings.warn(f"{word!r} cannot be seen in the picture and is left out", MissingPartWarning, stacklevel=2)
         result = photo.clone()
         result[0, :, top:bottom, left:right] = paint_wishes(
-            region, masks * seen[:, None, None], wishes, strength=request.strength, longer=max(found.subject[2:])
+            region[0], masks * seen[:, None, None], wishes, strength=request.strength, longer=max(found.subject[2:])
         )
         return result
 
@@ -164,14 +175,21 @@ def paint_wishes(region: Tensor, masks: Tensor, wishes: Sequence[Wish], *, stren
     return result
 
 
-def wish_masks(maps: Tensor, wishes: Sequence[Wish], parts: Sequence[str]) -> Tensor:
+def wish_masks(maps: Tensor, subject: Tensor, wishes: Sequence[Wish], parts: Sequence[str]) -> Tensor:
     """Masks (N, H, W) of wishes in part maps (P, H, W); a whole subject leaves room for named parts."""
     rows = [[parts.index(part) for part in wish.parts] for wish in wishes]
+    for own, wish in zip(rows, wishes, strict=True):  # "a red head and breast": the throat between them, too
+        for near, far, between in BETWEEN:
+            same = [each for each in wishes if each.colours[0] == wish.colours[0] and far in each.parts]
+            if near in wish.parts and same and not any(between in each.parts for each in wishes) and between in parts:
+                own.append(parts.index(between))
     named = [i for each, wish in zip(rows, wishes, strict=True) if not wish.whole for i in each]
     masks = []
     for own, wish in zip(rows, wishes, strict=True):
         rivals = [i for i in named if i not in own]
-        masks.append(part_mask(maps, [i for i in own if not wish.whole or i not in named] or own, rivals=rivals))
+        masks.append(
+            part_mask(maps, subject, [i for i in own if not wish.whole or i not in named] or own, rivals=rivals)
+        )
     stack = torch.stack(masks)
     return stack / stack.sum(0).clamp(min=1)
 
@@ -190,12 +208,32 @@ def subject_of(localiser: Localising) -> str:
     return "bird" if {"wings", "beak"} & set(localiser.parts) else "subject"
 
 
-def _bounds(cells: Tensor) -> tuple[int, int, int, int]:
-    """Top, bottom, left and right of what is True in (H, W); all of it where nothing is."""
-    rows, columns = cells.any(1).nonzero()[:, 0], cells.any(0).nonzero()[:, 0]
-    if not len(rows):
-        return 0, cells.shape[0], 0, cells.shape[1]
-    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+def _bounds(found: PartMaps, photo: Tensor) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of the subject and some of its surroundings, in a photograph (1, 3, H, W)."""
+    x, y, w, h = found.subject
+    around = round(AROUND * max(w, h)) + 2
+    height, width = photo.shape[-2:]
+    return max(0, y - around), min(height, y + h + around), max(0, x - around), min(width, x + w + around)
+
+
+def _moved(found: PartMaps, left: int, top: int, scale: float) -> PartMaps:
+    """The same maps for a copy of a region of the photograph that begins at `left`, `top`, times `scale`."""
+    x, y, w, h = found.frame
+    return replace(found, frame=((x - left) * scale, (y - top) * scale, w * scale, h * scale))
+
+
+def enlarged(masks: Tensor, small: Tensor, region: Tensor) -> Tensor:
+    """Masks (N, h, w) of a small copy (1, 3, h, w) for the region (1, 3, H, W) itself, drawn to its edges."""
+    if small.shape == region.shape or min(small.shape[-2:]) < WINDOW:
+        return F.interpolate(masks[None], region.shape[-2:], mode="bilinear", align_corners=False)[0]
+    large = []
+    for mask in masks:
+        slopes = guided_fit(small, mask[None, None], window=WINDOW, eps=SMOOTHNESS)
+        slopes = F.interpolate(slopes, region.shape[-2:], mode="bilinear", align_corners=False)
+        large.append(follow(region, slopes)[0, 0])
+    stack = torch.stack(large)
+    stack = torch.where(stack < CUT, 0.0, stack)
+    return stack / stack.sum(0).clamp(min=1)
 
 
 def _within(box: Box, top: int, bottom: int, left: int, right: int) -> Tensor:

@@ -25,9 +25,7 @@ FLOWER_PARTS = ("petals", "center")
 NO_PLUMAGE = frozenset(("beak", "legs"))  # keep their colour when the whole bird changes
 _LINKS = frozenset(each_of("is are was were being be looks look appears appear remains has'"))
 _PLACES = frozenset(each_of("on in around along over under near at across throughout towards upon of to"))
-_DETERMINERS = frozenset(
-    each_of("the its it's his her their a an this that these both each some of entire whole")
-)
+_DETERMINERS = frozenset(each_of("the its it's his her their a an this that these both each some of entire whole"))
 _RELATIVE = frozenset(each_of("that which who"))
 _JOINTS = frozenset(("and", "or", "&", ",", "with", "to", "plus"))
 _FILL = frozenset(each_of("colored coloured color colour colors colours hue hues tone toned tones shade shades"))
