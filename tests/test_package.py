@@ -23,6 +23,7 @@ LAYERS = (  # a module imports those of its own layer and of earlier ones
     {"registry"},
     {"checkpoint"},
     {"metrics"},
+    {"parsing"},
     {"models", "matching", "composing"},
     {"lexicon", "clauses", "language"},
     {"recipe", "state", "logs", "running", "trainer", "train", "editor", "card", "environment", "jobs"}

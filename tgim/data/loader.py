@@ -25,6 +25,7 @@ from tgim.data.phrases import FRAMES, variants
 from tgim.data.pool import DrawnPool
 from tgim.data.subject import NOTHING_KNOWN, SUBJECT, guess_subjects
 from tgim.data.triples import TriplePool
+from tgim.data.views import ViewConfig
 from tgim.errors import DataError
 from tgim.text import PADDING, Tokens, Vocabulary
 
@@ -67,6 +68,7 @@ class DataConfig(BaseModel):
     drawn_task: Literal["edits", "changes"] = "edits"  # target captions, or what is to change; see tgim.data.triples
     drawn_pool: int = Field(4000, ge=1)  # how many different ones are drawn
     seed: int = Field(0, ge=0)  # of what is drawn
+    views: ViewConfig = ViewConfig()  # of a part localiser
 
     @model_validator(mode="after")
     def _ranges(self) -> DataConfig:
