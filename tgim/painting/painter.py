@@ -20,9 +20,10 @@ from tgim.carry import Box, resize
 from tgim.errors import SubjectError, TextError
 from tgim.matting import follow, guided_fit
 from tgim.model import Editing, Localising, Request
+from tgim.painting.already import true_already
 from tgim.painting.brush import fine_detail, painted
 from tgim.painting.lab import to_lab, to_rgb
-from tgim.painting.masks import CUT, firm, part_mask
+from tgim.painting.masks import CUT, NAMED, WHOLE, firm, main_pieces, part_mask
 from tgim.painting.outline import refined
 from tgim.painting.palette import ramp
 from tgim.painting.reading import Wish, read
@@ -36,6 +37,7 @@ DETAIL = 1 / 70  # of the subject's longer side: what is finer is texture
 AROUND = 0.12  # of the subject's longer side: how much of its surroundings is looked at
 WORKING = 224  # pixels of the longer side of that region, at which masks are made
 WINDOW, SMOOTHNESS = 5, 1e-3  # of the guided filter that enlarges them
+PAIRS = frozenset(("wings", "legs", "petals", "center", "leaves"))  # parts of which there may be several
 BETWEEN = (("head", "breast", "throat"), ("breast", "head", "throat"))
 EDGE = 0.02  # of a box's shorter side: how far an edit fades in inside it
 
@@ -123,7 +125,13 @@ class Painter(Editing):
         small = resize(region, (max(1, round((bottom - top) * scale)), max(1, round((right - left) * scale))))
         maps = lift(_moved(found, left, top, scale), small)
         subject = firm(refined(small[0], 1 - maps[0]))
-        masks = enlarged(wish_masks(maps, subject, wishes, self.localiser.parts), small, region)
+        coarse = wish_masks(maps, subject, wishes, self.localiser.parts)
+        done = true_already(to_lab(small[0]), coarse, maps, wishes, self.localiser.parts)
+        wanted = [i for i, each in enumerate(done) if not each]
+        if not wanted:
+            return photo.clone()
+        wishes = [wishes[i] for i in wanted]
+        masks = enlarged(coarse[wanted], small, region)
         if box is not None:
             masks = masks * _within(box, top, bottom, left, right).to(masks)
         least = max(FEWEST, SMALLEST * float(subject.sum()) / scale**2)
@@ -187,9 +195,9 @@ def wish_masks(maps: Tensor, subject: Tensor, wishes: Sequence[Wish], parts: Seq
     masks = []
     for own, wish in zip(rows, wishes, strict=True):
         rivals = [i for i in named if i not in own]
-        masks.append(
-            part_mask(maps, subject, [i for i in own if not wish.whole or i not in named] or own, rivals=rivals)
-        )
+        left = [i for i in own if not wish.whole or i not in named] or own
+        mask = part_mask(maps, subject, left, rivals=rivals, boost=WHOLE if wish.whole else NAMED)
+        masks.append(mask if wish.whole or set(wish.parts) & PAIRS else main_pieces(mask))
     stack = torch.stack(masks)
     return stack / stack.sum(0).clamp(min=1)
 
