@@ -58,7 +58,8 @@ def grabcut(picture: Pixels, points: Points | None) -> Guessed | None:
     cv2.setRNGSeed(0)
     try:
         models = np.zeros((1, 65)), np.zeros((1, 65))
-        cv2.grabCut(np.ascontiguousarray(small[..., ::-1]), labels, None, *models, 2, cv2.GC_INIT_WITH_MASK)
+        bgr = np.ascontiguousarray(small[..., ::-1])
+        cv2.grabCut(bgr, labels, None, *models, 2, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
     except cv2.error:  # a picture of one colour, say
         return None
     subject = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.float32)

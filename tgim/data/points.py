@@ -106,7 +106,9 @@ def read_part_locations(root: Path) -> dict[str, dict[str, list[tuple[float, flo
         DataError: `parts/part_locs.txt` or a list that it needs is not there or broken.
     """
     names = cub.read_table(root / "images.txt")
-    parts = {number: CUB_PARTS[text.split()[-1]] for number, text in cub.read_table(root / "parts" / "parts.txt").items()}
+    parts = {
+        number: CUB_PARTS[text.split()[-1]] for number, text in cub.read_table(root / "parts" / "parts.txt").items()
+    }
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     file = root / "parts" / "part_locs.txt"
     for line in read_lines(file):

@@ -1,7 +1,8 @@
 """Views: what a part localiser sees in training, each a square of pixels and what is known of its cells.
 
-A view shows a picture's subject large or small, turned, mirrored, in other colours, some among the background of another
-picture; or no subject at all; or a drawn subject, whose parts are known everywhere. View i depends on the seed and i.
+A view shows a picture's subject large or small, turned, mirrored, in other colours, some among another picture's
+background; or no subject at all; or a drawn subject, whose parts are known everywhere. View i is a function
+of the seed and i.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ from tgim.errors import DataError
 VERSION = 1  # part of the cache's key: raise it when equal settings would give other views
 STREAM = 5  # of `random_source`
 STRIDE = 4  # pixels of a view that make a cell
-GUESSED, SUBJECT, UNKNOWN = 100, 254, 255  # labels: part p (0: background) by a guess is 100 + p; some part; nothing known
+GUESSED, SUBJECT, UNKNOWN = (
+    100,
+    254,
+    255,
+)  # labels: part p (0: background) by a guess is 100 + p; some part; nothing known
 LARGEST = 512  # pixels, longer side at which a picture is read
 ALONE = 0.5  # share of a view that its picture must cover; else the subject is shown among another background
 SPREAD, SMALL_SPREAD = 0.03, 0.0  # of the subject's longer side: how far around a point its part surely goes on
@@ -48,15 +53,15 @@ class ViewConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    count: int = Field(6000, ge=1)
+    count: int = Field(default=6000, ge=1)
     near: tuple[float, float] = (0.9, 1.6)  # side of a view over the subject's longer side
     far: tuple[float, float] = (1.6, 3.5)  # the same, of small subjects
-    small: float = Field(0.3, ge=0, le=1)  # share of views that show the subject small
-    rotate: float = Field(15.0, ge=0, le=180)  # degrees, up to this much either way
-    colours: float = Field(0.3, ge=0, le=1)  # how far colours are changed
-    scenes: float = Field(0.3, ge=0, le=1)  # share of subjects shown among another picture's background
-    empty: float = Field(0.1, ge=0, le=1)  # share of views without a subject
-    drawn: float = Field(0.0, ge=0, le=1)  # share of drawn subjects
+    small: float = Field(default=0.3, ge=0, le=1)  # share of views that show the subject small
+    rotate: float = Field(default=15.0, ge=0, le=180)  # degrees, up to this much either way
+    colours: float = Field(default=0.3, ge=0, le=1)  # how far colours are changed
+    scenes: float = Field(default=0.3, ge=0, le=1)  # share of subjects shown among another picture's background
+    empty: float = Field(default=0.1, ge=0, le=1)  # share of views without a subject
+    drawn: float = Field(default=0.0, ge=0, le=1)  # share of drawn subjects
     drawn_kind: Literal["birds", "flowers"] = "birds"
     guess: Literal["grabcut", "none"] = "grabcut"  # of where the subject is, where there is no teacher
     elsewhere: str | None = None  # pictures without a subject: a data set beside this one
@@ -170,7 +175,7 @@ class Views:
 
     def _scene(self, source: np.random.Generator) -> Pixels:
         """A square out of a picture without a subject."""
-        picture = read_picture(self.scenes[source.integers(len(self.scenes))])
+        picture = read_picture(self.scenes[int(source.integers(len(self.scenes)))])
         height, width = picture.shape[:2]
         side = min(width, height) * source.uniform(0.5, 1.0)
         left, top = source.random() * (width - side), source.random() * (height - side)
@@ -228,8 +233,15 @@ class Views:
         return self._cell_mean(mask) == 0
 
     def _label_guess(
-        self, cells: Pixels, guessed: Guessed, affine: NDArray[np.float64], alpha: Any, known: Any, moved: bool,
-        points: Points, picture_size: tuple[int, int],
+        self,
+        cells: Pixels,
+        guessed: Guessed,
+        affine: NDArray[np.float64],
+        alpha: Any,
+        known: Any,
+        moved: bool,
+        points: Points,
+        picture_size: tuple[int, int],
     ) -> None:
         import cv2
 
@@ -255,7 +267,9 @@ class Views:
         """Pixels (S, S) within the convex hull of the subject's points, and a little around it."""
         import cv2
 
-        spots = [[s.x * size[0], s.y * size[1]] for part, each in points.spots.items() if part != BACKGROUND for s in each]
+        spots = [
+            [s.x * size[0], s.y * size[1]] for part, each in points.spots.items() if part != BACKGROUND for s in each
+        ]
         hull = np.zeros((self.size, self.size), np.uint8)
         if len(spots) > 2:
             seen = np.array(spots) @ affine[:, :2].T + affine[:, 2]
@@ -264,7 +278,13 @@ class Views:
         return found
 
     def _label_points(
-        self, cells: Pixels, points: Points, size: tuple[int, int], affine: NDArray[np.float64], scale: float, alpha: Any
+        self,
+        cells: Pixels,
+        points: Points,
+        size: tuple[int, int],
+        affine: NDArray[np.float64],
+        scale: float,
+        alpha: Any,
     ) -> None:
         rows, columns = np.mgrid[: cells.shape[0], : cells.shape[1]]
         nearest = np.full(cells.shape, np.inf)

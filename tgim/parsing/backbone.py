@@ -65,7 +65,7 @@ class SameConv(nn.Conv2d):
 
 
 class InvertedResidual(nn.Module):
-    """Widen by a 1x1 convolution, filter each channel, narrow by a 1x1 convolution; added to the input where it fits."""
+    """Widen by a 1x1 convolution, filter each channel, narrow again; the input is added where it fits."""
 
     def __init__(self, channels: int, out: int, *, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class EfficientNetLite(nn.Module):
 
 
 def _sizes(variant: Variant) -> list[tuple[int, int, int, int, int]]:
-    """(blocks, channels, kernel, stride, expansion) of each stage of a variant (section 3.3; the ends keep their depth).
+    """(blocks, channels, kernel, stride, expansion) of each stage (section 3.3; the ends keep their depth).
 
     >>> [size[:2] for size in _sizes("lite2")][1:3]
     [(3, 24), (3, 48)]

@@ -78,9 +78,7 @@ class ViewBatches:
             [self._order(epoch)[places[places // count == epoch] % count] for epoch in np.unique(places // count)]
         )
         found = self.rows[rows]
-        maps = tuple(
-            torch.from_numpy(np.ascontiguousarray(found[name])).permute(0, 3, 1, 2).float() for name in MAPS
-        )
+        maps = tuple(torch.from_numpy(np.ascontiguousarray(found[name])).permute(0, 3, 1, 2).float() for name in MAPS)
         picture = torch.from_numpy(np.ascontiguousarray(found["picture"])).permute(0, 3, 1, 2)
         cells = torch.from_numpy(np.ascontiguousarray(found["cells"])).long()
         nothing = Tokens(torch.zeros(len(rows), 1, dtype=torch.long), torch.ones(len(rows), 1, dtype=torch.bool))
@@ -176,10 +174,11 @@ def _key(model: PartLocaliser, views: Views) -> str:
 def _make(model: PartLocaliser, views: Views, folder: Path, name: str, progress: Progress | None) -> None:
     """Make all views, let the backbone look at them, and store both: 0.44 MB for a view of 224 pixels."""
     side = views.size // STRIDE
-    sizes = [(-(-views.size // stride), channels) for stride, channels in zip(STRIDES, widths(model.config.backbone))]
+    channels = widths(model.config.backbone)
+    sizes = [(-(-views.size // stride), count) for stride, count in zip(STRIDES, channels, strict=True)]
     kind = np.dtype(
         [("picture", np.uint8, (views.size, views.size, 3)), ("cells", np.uint8, (side, side))]
-        + [(each, np.float16, (n, n, channels)) for each, (n, channels) in zip(MAPS, sizes, strict=True)]
+        + [(each, np.float16, (n, n, count)) for each, (n, count) in zip(MAPS, sizes, strict=True)]
     )
 
     def fill(path: Path) -> None:

@@ -1,13 +1,14 @@
 """From feature maps of several strides to one fine map: a small network that works from coarse to fine.
 
-After Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017, section 3: each map is brought to a common
-width by a 1x1 convolution and added to the enlarged coarser one. Differs from the paper: each sum is refined by residual
-blocks before it is enlarged, more of them where maps are small and cheap.
+After Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017, section 3: each map goes through a
+1x1 convolution and is added to the enlarged coarser one. Differs from the paper: the width falls from coarse to fine,
+because fine maps are dear, and each sum is refined by residual blocks before it is enlarged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -51,7 +52,7 @@ class Decoder(nn.Module):
         self.refine = nn.ModuleList(
             nn.Sequential(*(Refine(width) for _ in range(n))) for n, width in zip(blocks, widths, strict=True)
         )
-        self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:]))
+        self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.output = nn.Sequential(nn.GroupNorm(GROUPS, widths[0]), nn.SiLU(), nn.Conv2d(widths[0], parts, 1))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:

@@ -1,8 +1,8 @@
 """Part maps at the photograph's own resolution, drawn to its edges.
 
 The guided filter (He, Sun and Tang, "Guided Image Filtering", TPAMI 2013, section 3.5: colour guides) is applied twice:
-to every map on a grid of `GRID` pixels over the frame, and to the subject's outline at the photograph's own resolution
-(He and Sun, "Fast Guided Filter", 2015). Of the parts, only their shares of the subject are enlarged.
+to every map on a grid over the subject, and to the subject's outline at the photograph's own resolution (He and Sun,
+"Fast Guided Filter", 2015). Of the parts, only their shares of the subject are enlarged.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tgim.carry import Box, resize
 from tgim.matting import guided_fit, window_mean
-from tgim.parsing.look import PartMaps, framed
+from tgim.parsing.look import PartMaps
 
-GRID = 144  # pixels a side over the frame, at which the maps are drawn to edges
+GRID = 128  # cells of the longer side of the subject's region, at which the maps are drawn to edges
 WINDOW, SMOOTHNESS = 7, 2e-3  # of the guided filter there; squared [-1, 1] units
-OUTLINE = 5  # pixels of that grid: window of the fit that is applied to the photograph's own pixels
+OUTLINE = 5  # cells: window of the fit that is applied to the photograph's own pixels
 NOTHING = 0.02  # probabilities below this, of a part or of the subject, are not worked on
-STRIP = 2**16  # photograph pixels that are worked on at a time
+ROOM = 2  # cells of the maps around the subject that are worked on, too
+FEWEST = 8  # pixels a side of the least region that is drawn to edges
 
 
 @torch.no_grad()
@@ -30,41 +32,63 @@ def lift(found: PartMaps, photo: Tensor) -> Tensor:
         photo: (1, 3, H, W) in [-1, 1].
     """
     height, width = photo.shape[-2:]
-    x, y, w, h = (round(v) for v in found.frame)
-    result = photo.new_zeros((len(found.names), height, width))
-    result[0] = 1
+    result = photo.new_empty((len(found.names), height, width))
+    result[0], result[1:] = 1, 0
+    region = _region(found, height, width)
+    if region is None:
+        return result
+    x, y, w, h = region
     active = [0, *(i for i in range(1, len(found.names)) if float(found.maps[i].max()) > NOTHING)]
-    guide = framed(photo, (x, y, w, h), GRID)
-    coarse = F.interpolate(found.maps[None, active].to(photo), (GRID, GRID), mode="bilinear", align_corners=False)
+    shrink = min(1.0, GRID / max(w, h))
+    size = max(1, round(h * shrink)), max(1, round(w * shrink))
+    pixels = photo[..., y : y + h, x : x + w]
+    coarse = _sampled(found.maps[None, active].to(photo), found.frame, region, size)
+    if min(w, h) < FEWEST:
+        result[active, y : y + h, x : x + w] = F.interpolate(coarse, (h, w), mode="bilinear", align_corners=False)[0]
+        return result
+    guide = resize(pixels, size)
     drawn = guided(guide, coarse)
-    drawn = drawn / drawn.sum(1, keepdim=True).clamp(min=1e-6)  # (1, A, G, G)
+    drawn = drawn / drawn.sum(1, keepdim=True).clamp(min=1e-6)  # (1, A, *size)
     subject = 1 - drawn[:, :1]
-    cells = (subject[0, 0] > NOTHING).nonzero()
-    if not len(cells):
-        return result
-    maps = torch.cat([guided_fit(guide, subject, window=OUTLINE, eps=SMOOTHNESS), drawn[:, 1:] / subject.clamp(min=1e-6)], 1)
-    (top, left), (bottom, right) = (cells.amin(0) - 1).tolist(), (cells.amax(0) + 2).tolist()
-    x0, x1 = (min(max(x + v * w // GRID, 0), width) for v in (left, right))
-    y0, y1 = (min(max(y + v * h // GRID, 0), height) for v in (top, bottom))
-    if x1 <= x0 or y1 <= y0:
-        return result
-    columns, rows = (torch.arange(a, b, device=photo.device, dtype=photo.dtype) for a, b in ((x0, x1), (y0, y1)))
-    across, down = (columns - x + 0.5) * GRID / w - 0.5, (rows - y + 0.5) * GRID / h - 0.5
-    step = max(1, STRIP // (x1 - x0))
-    for start in range(y0, y1, step):
-        strip = slice(start, min(start + step, y1))
-        fine = _along(_along(maps, 2, down[strip.start - y0 : strip.stop - y0]), 3, across)[0]
-        pixels = photo[0, :, strip, x0:x1]
-        inside = fine[3].addcmul(fine[0], pixels[0]).addcmul_(fine[1], pixels[1]).addcmul_(fine[2], pixels[2])
-        inside = inside.clamp_(0, 1)
-        result[0, strip, x0:x1] = 1 - inside
-        for place, part in enumerate(active[1:]):
-            torch.mul(fine[4 + place], inside, out=result[part, strip, x0:x1])
+    slopes = guided_fit(guide, subject, window=OUTLINE, eps=SMOOTHNESS)
+    maps = torch.cat([slopes, drawn[:, 1:] / subject.clamp(min=1e-6)], 1)
+    fine = F.interpolate(maps, (h, w), mode="bilinear", align_corners=False)[0]
+    inside = fine[3].addcmul_(fine[0], pixels[0, 0]).addcmul_(fine[1], pixels[0, 1]).addcmul_(fine[2], pixels[0, 2])
+    inside = torch.where(inside < NOTHING, 0.0, inside).clamp_(0, 1)
+    background = result[0, y : y + h, x : x + w]
+    for place, part in enumerate(active[1:], 4):
+        background -= torch.mul(fine[place], inside, out=result[part, y : y + h, x : x + w])
     return result
 
 
+def _region(found: PartMaps, height: int, width: int) -> Box | None:
+    """Where the subject may be, in whole pixels of the photograph; None where it is nowhere."""
+    cells = (found.maps[0] < 1 - NOTHING).nonzero()
+    if not len(cells):
+        return None
+    x, y, w, h = found.frame
+    down, across = h / found.maps.shape[-2], w / found.maps.shape[-1]
+    (top, left), (bottom, right) = (cells.amin(0) - ROOM).tolist(), (cells.amax(0) + 1 + ROOM).tolist()
+    x0, x1 = (min(max(round(x + v * across), 0), width) for v in (left, right))
+    y0, y1 = (min(max(round(y + v * down), 0), height) for v in (top, bottom))
+    return (x0, y0, x1 - x0, y1 - y0) if x1 > x0 and y1 > y0 else None
+
+
+def _sampled(maps: Tensor, frame: tuple[float, float, float, float], region: Box, size: tuple[int, int]) -> Tensor:
+    """Maps (1, A, s, s) over `frame`, read at the centres of `size` (rows, columns) cells of `region`; bilinear."""
+    places = []
+    for start, length, first, side, count in (
+        (region[1], region[3], frame[1], frame[3], size[0]),
+        (region[0], region[2], frame[0], frame[2], size[1]),
+    ):
+        pixels = start + (torch.arange(count, device=maps.device, dtype=maps.dtype) + 0.5) * length / count
+        places.append(2 * (pixels - first) / side - 1)
+    grid = torch.stack(torch.meshgrid(places[1], places[0], indexing="xy"), -1)[None]
+    return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
+
+
 def guided(guide: Tensor, masks: Tensor) -> Tensor:
-    """The guided filter of several masks at once: guide (1, 3, H, W) in [-1, 1], masks (1, A, H, W) -> the same, 0 to 1.
+    """The guided filter of several masks at once: guide (1, 3, H, W) in [-1, 1], masks (1, A, H, W) -> masks in [0, 1].
 
     As `tgim.matting.guided_fit` for each mask; what depends on the guide alone is computed once.
     """
@@ -86,14 +110,3 @@ def guided(guide: Tensor, masks: Tensor) -> Tensor:
     slopes = window_mean(torch.cat([red, green, blue, m - red * mr - green * mg - blue * mb], 1), WINDOW)
     red, green, blue, offset = slopes.chunk(4, 1)
     return (red * r + green * g + blue * b + offset).clamp_(0, 1)
-
-
-def _along(maps: Tensor, dim: int, places: Tensor) -> Tensor:
-    """Linear interpolation along an axis at `places`, in cells."""
-    last = maps.shape[dim] - 1
-    places = places.clamp(0, last)
-    first = places.floor().long()
-    shape = [1] * maps.ndim
-    shape[dim] = len(places)
-    after = (first + 1).clamp(max=last)
-    return torch.lerp(maps.index_select(dim, first), maps.index_select(dim, after), (places - first).view(shape))

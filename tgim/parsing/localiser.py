@@ -37,6 +37,9 @@ class PartLocaliserConfig(Config):
     subject_classes: tuple[tuple[int, int], ...] = ()  # ImageNet classes [first, last] that are a subject
     teacher: str | None = None  # a trained localiser of the same parts, whose guesses are learned, too; path or name
     guess_weight: float = Field(0.5, ge=0)  # of guesses, where what a person said, and drawn truth, weigh 1
+    balance: float = Field(
+        0.5, ge=0, le=1
+    )  # 1: rare and small parts weigh as much as others; 0: as many cells as known
     widths: tuple[int, int, int, int] = (32, 64, 96, 128)  # channels of the decoder, finest map first
     blocks: tuple[int, int, int, int] = (1, 2, 2, 2)  # residual blocks there
 
@@ -112,13 +115,17 @@ class PartLocaliser(Localising):
                 maps = self.backbone(batch.image)
         if torch.rand(()) < 0.5:
             maps, cells = tuple(each.flip(-1) for each in maps), cells.flip(-1)
-        yield "decoder", cell_terms(self.decoder(maps), cells, guess_weight=self.config.guess_weight)
+        yield (
+            "decoder",
+            cell_terms(self.decoder(maps), cells, guess_weight=self.config.guess_weight, balance=self.config.balance),
+        )
 
 
-def cell_terms(logits: Tensor, cells: Tensor, *, guess_weight: float = 1.0) -> Terms:
+def cell_terms(logits: Tensor, cells: Tensor, *, guess_weight: float = 1.0, balance: float = 0.0) -> Terms:
     """What logits (B, P, s, s) say of labelled cells (B, s, s); each term is a mean over the cells that it is about.
 
-    - parts, background: -log p(label) where a person, a box or the renderer says which;
+    - parts, background: -log p(label) where a person, a box or the renderer says which; a part of which n cells are
+      known in the batch weighs n ** -balance, so that 1 lets all parts weigh the same, and 0 all cells;
     - subject: -log(1 - p(background)) where it is known that some part is there;
     - guess: `guess_weight` times -log p(label) where GrabCut or a trained localiser guesses so.
     """
@@ -129,8 +136,10 @@ def cell_terms(logits: Tensor, cells: Tensor, *, guess_weight: float = 1.0) -> T
     label = torch.where(named, cells, torch.where(guessed, cells - GUESSED, 0))
     nll = -logs.gather(1, label[:, None])[:, 0]
     covered = -torch.log1p(-logs[:, 0].exp().clamp(max=1 - 1e-3))
+    on_part = named & (cells > 0)
+    known = torch.bincount(label[on_part], minlength=count).clamp(min=1).to(nll) ** -balance
     return {
-        "parts": _mean(nll, named & (cells > 0)),
+        "parts": (nll * known[label] * on_part).sum() / (known[label] * on_part).sum().clamp(min=1e-9),
         "background": _mean(nll, cells == 0),
         "subject": _mean(covered, cells == SUBJECT),
         "guess": guess_weight * _mean(nll, guessed),

@@ -59,5 +59,5 @@ class Teacher:
             seen = (grid[0].abs().amax(-1) <= 1).float()
             total += seen * F.grid_sample(mean, grid, padding_mode="border", align_corners=False)[0]
             weight += seen
-        maps = (total / weight).permute(1, 2, 0).contiguous().numpy()
-        return Guessed(maps, (x - widest / 2, y - widest / 2, widest, widest))
+        mean = (total / weight).permute(1, 2, 0).contiguous()
+        return Guessed(mean.numpy(), (x - widest / 2, y - widest / 2, widest, widest))
