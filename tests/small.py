@@ -60,7 +60,12 @@ SIZES = {  # a system that is not named here is tried at its defaults
     "vse": {**PICTURE, "word_size": 8, "embedding_size": 16},
     "damsm": {**PICTURE, "word_size": 8, "embedding_size": 16},
     "sje": {**PICTURE, "text_widths": (8, 12, 16), "embedding_size": 16},
-    "part_localiser": {"image_size": 32, "widths": (8, 8, 8, 8), "pretrained": False, "subject_classes": ((7, 24),)},
+    "part_localiser": {
+        "image_size": 64,
+        "widths": (16, 16, 16, 16),
+        "pretrained": False,
+        "subject_classes": ((7, 24),),
+    },
     "tirg": COMPOSED,
     "compose_concat": COMPOSED,
 }

@@ -27,7 +27,7 @@ from tgim.parsing.showing import mask_of, open_localiser, part_named
 from tgim.parsing.teacher import Teacher
 
 NAMES = ("background", "head", "tail")
-SMALL = {"image_size": 32, "widths": (8, 8, 8, 8), "blocks": (1, 1, 1, 1), "pretrained": False}
+SMALL = {"image_size": 64, "widths": (8, 8, 8, 8), "blocks": (1, 1, 1, 1), "pretrained": False}
 HEAD, TAIL = (250, 30, 30), (30, 30, 250)
 
 
@@ -95,6 +95,18 @@ def test_the_largest_of_several_subjects_is_taken_and_the_others_are_named():
     chosen = find_parts(ByColour(), photo, box=small)
     assert overlap(chosen.subject, small) > 0.75
     assert chosen.others == ()
+
+
+def test_subjects_that_belong_together_are_found_together():
+    class Blossoms(ByColour):
+        together = True
+
+    boxes = (20, 20, 70, 60), (140, 60, 40, 40)
+    found = find_parts(Blossoms(), scene(*boxes))
+    assert overlap(found.subject, (20, 20, 160, 80)) > 0.8
+    maps = lift(found, scene(*boxes))
+    assert maps[1, 80, 150] > 0.8
+    assert maps[1, 50, 40] > 0.8
 
 
 def test_without_a_subject_there_is_nothing_unless_a_box_says_so():

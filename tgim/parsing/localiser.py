@@ -30,11 +30,12 @@ BIRD_PARTS = ("back", "beak", "belly", "breast", "head", "legs", "wings", "tail"
 class PartLocaliserConfig(Config):
     """Sizes of a part localiser."""
 
-    image_size: int = Field(224, ge=32, le=512, multiple_of=32)  # pixels that one look sees
+    image_size: int = Field(224, ge=64, le=512, multiple_of=32)  # pixels that one look sees
     backbone: Variant = "lite0"
     pretrained: bool = True  # start from the ImageNet weights of the installed package
     part_names: tuple[str, ...] = BIRD_PARTS  # besides the background
     subject_classes: tuple[tuple[int, int], ...] = ()  # ImageNet classes [first, last] that are a subject
+    together: bool = False  # all subjects of a photograph count as one, blossoms of a plant say
     teacher: str | None = None  # a trained localiser of the same parts, whose guesses are learned, too; path or name
     guess_weight: float = Field(0.5, ge=0)  # of guesses, where what a person said, and drawn truth, weigh 1
     balance: float = Field(
@@ -78,6 +79,11 @@ class PartLocaliser(Localising):
     def parts(self) -> tuple[str, ...]:
         """Names of the maps; the first is the background."""
         return (BACKGROUND, *self.config.part_names)
+
+    @property
+    def together(self) -> bool:
+        """Whether all subjects of a photograph count as one."""
+        return self.config.together
 
     def look(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities (B, P, S / 4, S / 4) of each part, and the probability (B,) that a subject is there at all.

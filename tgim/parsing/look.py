@@ -79,46 +79,50 @@ def find_parts(model: Localising, photo: Tensor, *, box: Box | None = None) -> P
     Returns:
         The parts of the largest subject, or None where there is none; never None with a box.
     """
-    height, width = photo.shape[-2:]
+    extent: Extent | None
     others: tuple[Box, ...] = ()
-    if box is None:
-        first = _look(model, photo, _square((0, 0, width, height), 1.0))
-        pieces = subjects(first.foreground)
-        if not pieces:
-            return None
-        extent = first.extent(pieces[0])
-        others = tuple(_inside(first.extent(piece), photo) for piece in pieces[1:])
-    else:
+    if box is not None:
         extent = (float(box[0]), float(box[1]), float(box[0] + box[2]), float(box[1] + box[3]))
+    else:
+        extent, others = _first_look(model, photo)
+    if extent is None:
+        return None
     for _ in range(LOOKS):
         seen = _look(model, photo, _square(extent, ROOM))
-        pieces = subjects(seen.foreground)
+        pieces = subjects(seen.foreground, together=model.together)
         if not pieces:
             break
-        chosen = _nearest(pieces, seen, extent)
+        chosen = max(pieces, key=lambda piece: _overlap(seen.extent(piece), extent))
         before, extent = extent, seen.extent(chosen)
         if box is not None or _change(before, extent) < SETTLED:
             break
-    if not pieces:
-        if box is None:
-            return None
-        maps = seen.maps
-    else:
-        maps = _alone(seen.maps, chosen)
+    maps = _alone(seen.maps, chosen) if pieces and not model.together else seen.maps
     inside = 1 - maps[0]
     sure = inside[inside > SURE]
-    score = seen.present / (seen.present + SPREAD_OUT) * float(sure.mean()) if len(sure) else 0.0
+    score = seen.present / (seen.present + SPREAD_OUT) * float(sure.mean()) if pieces and len(sure) else 0.0
     if box is None and score < FOUND:
         return None
     x, y, w, h = seen.frame
     return PartMaps(model.parts, maps, (x, y, w, h), _inside(extent, photo), score, others)
 
 
-def _look(model: Localising, photo: Tensor, frame: Frame) -> _Look:
-    """Look at a square of a photograph and at its mirror image; both are averaged."""
+def _first_look(model: Localising, photo: Tensor) -> tuple[Extent | None, tuple[Box, ...]]:
+    """Where the largest subject of a photograph is, if there is one, and boxes of the others."""
+    height, width = photo.shape[-2:]
+    seen = _look(model, photo, _square((0, 0, width, height), 1.0), twice=False)
+    pieces = subjects(seen.foreground, together=model.together)
+    if not pieces:
+        return None, ()
+    return seen.extent(pieces[0]), tuple(_inside(seen.extent(piece), photo) for piece in pieces[1:])
+
+
+def _look(model: Localising, photo: Tensor, frame: Frame, *, twice: bool = True) -> _Look:
+    """Look at a square of a photograph, and where `twice` at its mirror image; both are averaged."""
     picture = framed(photo, frame, model.image_size)
-    maps, present = model.look(torch.cat([picture, picture.flip(-1)]))
-    return _Look((maps[0] + maps[1].flip(-1)) / 2, float(present.mean()), frame)
+    both = torch.cat([picture, picture.flip(-1)]) if twice else picture
+    maps, present = model.look(both.contiguous(memory_format=torch.channels_last))
+    mean = (maps[0] + maps[1].flip(-1)) / 2 if twice else maps[0]
+    return _Look(mean, float(present.mean()), frame)
 
 
 def framed(photo: Tensor, frame: Frame, size: int) -> Tensor:
@@ -133,20 +137,18 @@ def framed(photo: Tensor, frame: Frame, size: int) -> Tensor:
     return F.pad(inside, (left, size - right, top, size - bottom), mode="replicate")
 
 
-def subjects(foreground: NDArray[np.float32]) -> list[NDArray[np.bool_]]:
-    """Cells (s, s) of each subject seen, largest first; pieces that lie close together are one."""
+def subjects(foreground: NDArray[np.float32], *, together: bool = False) -> list[NDArray[np.bool_]]:
+    """Cells (s, s) of each subject seen, largest first; pieces that lie close together are one, or all of them are."""
     cells = foreground > MAYBE
     joined = morphology.dilation(cells, np.ones((NEAR, NEAR), bool))
     labels = measure.label(joined) * cells  # type: ignore[no-untyped-call]
     sure = np.bincount(labels[foreground > SURE], minlength=int(labels.max()) + 1)
     sure[0] = 0
+    if together:
+        kept = np.flatnonzero(sure >= FEWEST)
+        return [np.isin(labels, kept)] if len(kept) else []
     order = [int(i) for i in np.argsort(-sure, kind="stable") if sure[i] >= max(FEWEST, MINOR * sure.max())]
     return [labels == i for i in order]
-
-
-def _nearest(pieces: list[NDArray[np.bool_]], seen: _Look, extent: Extent) -> NDArray[np.bool_]:
-    """The piece that fits best what a look before saw."""
-    return max(pieces, key=lambda piece: _overlap(seen.extent(piece), extent))
 
 
 def _alone(maps: Tensor, cells: NDArray[np.bool_]) -> Tensor:
