@@ -9,7 +9,7 @@ from small import CASES, SYSTEMS, VOCABULARY, batch_of, model_of, settings_of, t
 from tgim import checkpoint, recipe
 from tgim import train as training
 from tgim.data.batch import Batch
-from tgim.model import Composing, Config, Editing, Generating, Matching, Model
+from tgim.model import Composing, Config, Editing, Generating, Localising, Matching, Model
 from tgim.text import Tokens
 
 PHASES = [(name, network) for name, system in CASES.items() for network in system.networks]
@@ -37,6 +37,8 @@ def answer(model: Model, batch: Batch) -> list[torch.Tensor]:
     with torch.no_grad():
         if isinstance(model, Editing):
             return [model.edit(batch.image, batch.text)]
+        if isinstance(model, Localising):
+            return list(model.look(batch.image))
         if isinstance(model, Generating):
             noise = torch.linspace(-1, 1, model.noise_size).expand(len(batch.labels), -1)  # the same for each row
             return [model.generate(batch.text, noise)]

@@ -180,6 +180,11 @@ class Localising(Model):
         """Names of the maps that `locate` gives; the first is "background"."""
         raise NotImplementedError  # abstract: every localiser names its parts
 
+    @property
+    def together(self) -> bool:
+        """Whether all subjects of a photograph count as one, blossoms of a plant say; else the largest is meant."""
+        return False
+
     def locate(self, image: Tensor) -> Tensor:
         """Probabilities (B, P, s, s) of each part, their sum over P 1, from pictures (B, 3, S, S) in [-1, 1]."""
         return self.look(image)[0]
