@@ -19,6 +19,10 @@ class SubjectError(UserError):
     """A picture without what is to be edited."""
 
 
+class MissingPartWarning(UserWarning):
+    """A part that a caption names cannot be seen in the picture; the rest is edited."""
+
+
 class TextError(UserError):
     """A caption that cannot be used: empty, too long, or without one known word."""
 

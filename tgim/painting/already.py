@@ -18,14 +18,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tgim.matting import window_mean
+from tgim.painting.palette import nearest
 from tgim.painting.reading import Wish
+from tgim.painting.words import NAMED
 
-PART, WHOLE = 1.6, 1.0  # mean evidence above which a part, or a whole subject, is called by a name already
-TOGETHER = -0.5  # sum of the evidence of several wishes above which all are true already
+PART, WHOLE = 3.0, 0.8  # mean evidence above which a part, or a whole subject, is called by a name already
+TOGETHER = -1.0  # sum of the evidence of several wishes above which all are true already
 MOST = 4.0  # evidence of a pixel, either way
 FOR, AGAINST = 1.5, 3.0  # evidence of one wish among several, at the most
 SHADED = 50.0  # lightness: a part that is to be "dark" is darker, one that is to be "light" lighter
 PLUMAGE = ("back", "belly", "breast", "head", "wings", "tail", "throat")  # parts that tell of the light, and are known
+
+
+SURELY = 5.0  # Lab units by which a pixel is nearer to a colour than to all others, to keep it
+WINDOW = 5  # pixels over which that is smoothed
 
 
 class Surroundings(NamedTuple):
@@ -106,3 +113,16 @@ def true_already(lab: Tensor, masks: Tensor, maps: Tensor, wishes: Sequence[Wish
     if len(found) > 1 and sum(min(FOR, max(-AGAINST, each)) for each in found) > TOGETHER:
         return [True] * len(found)
     return [each > (WHOLE if wish.whole else PART) for each, wish in zip(found, wishes, strict=True)]
+
+
+def to_change(lab: Tensor, wish: Wish) -> Tensor:
+    """The share (H, W) of Lab (3, H, W) that is not of the wish's colours yet: 0 keeps a pixel, 1 paints it."""
+    if wish.colours[0].light or wish.colours[0].towards:
+        return torch.ones_like(lab[0])
+    smooth = window_mean(lab[None], 3)[0] if min(lab.shape[-2:]) > 3 else lab
+    name, lead = nearest(smooth)
+    right = sum(((name == NAMED.index(colour.name)) for colour in wish.colours), torch.zeros_like(name)).clamp(max=1)
+    right = right * (lead / SURELY).clamp(0, 1)
+    if min(lab.shape[-2:]) > WINDOW:
+        right = window_mean(right[None, None], WINDOW)[0, 0]
+    return 1 - ((right - 0.2) / 0.6).clamp(0, 1)

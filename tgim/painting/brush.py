@@ -18,11 +18,11 @@ from tgim.painting.palette import Ramp, chroma_of
 
 BINS = 256  # of lightness
 ENDS = 0.04  # share of a part's pixels beyond the ends of a colour's range on either side
-STEEPEST, FLATTEST = 2.2, 0.25  # slopes of the curve between the ends
-LIVELY = 0.62  # of a colour's range that the tones of a part should fill, where that takes no steeper curve
+STEEPEST, FLATTEST = 4.5, 0.25  # slopes of the curve between the ends
+LIVELY, LIVELIEST = 0.6, 1.3  # share of a colour's range that the tones of a part should fill, up to what slope
 OWN = 0.22  # share of the photograph's own variation of a and b that stays
 OWN_MOST = 9.0  # of it, in units of Lab
-FINE = 0.5  # contrast of fine detail that stays at least, where the curve is flatter
+DETAIL_MOST = 12.0  # lightness: fine detail that is put back at the most
 GLARE = 94.0  # lightness of the light's own reflections, on parts that are much darker
 
 
@@ -46,8 +46,9 @@ def tones_of(light: Tensor, weight: Tensor) -> Tones:
 def tone_curve(own: Tones, wanted: Ramp) -> Tensor:
     """The new lightness (BINS + 1,) of the lightness 0, ..., 100: it never falls, and ends inside the wanted tones."""
     light = torch.linspace(0, 100, BINS + 1)
-    down = _slope(own.middle - own.low, wanted.usual - wanted.low)
-    up = _slope(own.high - own.middle, wanted.high - wanted.usual)
+    natural = (wanted.usual + 16) / (own.middle + 16)
+    down = _slope(own.middle - own.low, wanted.usual - wanted.low, natural)
+    up = _slope(own.high - own.middle, wanted.high - wanted.usual, natural)
     offset = light - own.middle
     curve = wanted.usual + torch.where(offset < 0, down * offset, up * offset)
     curve = _bent(curve, wanted.low, -1.0)
@@ -58,10 +59,14 @@ def tone_curve(own: Tones, wanted: Ramp) -> Tensor:
     return smooth.clamp(0, 100)
 
 
-def _slope(own: float, room: float) -> float:
-    """How steep half of the curve is, so that `own` tones become lively and fit into `room`."""
+def _slope(own: float, room: float, natural: float) -> float:
+    """How steep half of the curve is, so that `own` tones fit into `room`.
+
+    A thing of another colour under the same light shows contrast in proportion to its lightness + 16 (L* + 16 grows as
+    the cube root of luminance): that slope is the `natural` one.
+    """
     fit = room / max(own, 1e-3)
-    return min(max(min(fit, 1.0), min(LIVELY * fit, STEEPEST), FLATTEST), STEEPEST)
+    return min(max(min(fit, max(natural, min(LIVELY * fit, LIVELIEST))), FLATTEST), STEEPEST)
 
 
 def _bent(curve: Tensor, end: float, side: float) -> Tensor:
@@ -99,10 +104,10 @@ def painted(lab: Tensor, weight: Tensor, detail: Tensor, wanted: Ramp) -> Tensor
     own = tones_of(lab[0], weight)
     curve = tone_curve(own, wanted)
     light = look_up(curve, lab[0])
-    flat = (FINE - _middle_slope(curve, own)) / 1.0
-    if flat > 0:
-        light = light + flat * detail.clamp(-12, 12)
-    light = light.clamp(0.5, 99.8)
+    lost = min(1.5, (wanted.usual + 16) / (own.middle + 16)) - _middle_slope(curve, own)
+    if lost > 0:  # a dark thing shows less contrast under the same light, but no less than that
+        light = light + lost * detail.clamp(-DETAIL_MOST, DETAIL_MOST)
+    light = _bent(_bent(light, wanted.low, -1.0), wanted.high, 1.0).clamp(0.5, 99.8)
     ab = chroma_of(wanted, light)
     mean = (lab[1:] * weight).sum(1, keepdim=True) / weight.sum().clamp(min=1e-6)
     ab = ab + (OWN * (lab[1:] - mean)).clamp(-OWN_MOST, OWN_MOST)

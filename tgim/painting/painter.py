@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tgim.carry import Box, resize
-from tgim.errors import SubjectError, TextError
+from tgim.errors import MissingPartWarning, SubjectError, TextError
 from tgim.matting import follow, guided_fit
 from tgim.model import Editing, Localising, Request
-from tgim.painting.already import true_already
+from tgim.painting.already import to_change, true_already
 from tgim.painting.brush import fine_detail, painted
 from tgim.painting.lab import to_lab, to_rgb
 from tgim.painting.masks import CUT, NAMED, WHOLE, firm, main_pieces, part_mask
@@ -40,10 +40,6 @@ WINDOW, SMOOTHNESS = 5, 1e-3  # of the guided filter that enlarges them
 PAIRS = frozenset(("wings", "legs", "petals", "center", "leaves"))  # parts of which there may be several
 BETWEEN = (("head", "breast", "throat"), ("breast", "head", "throat"))
 EDGE = 0.02  # of a box's shorter side: how far an edit fades in inside it
-
-
-class MissingPartWarning(UserWarning):
-    """A part that a caption names is not in view, or not found."""
 
 
 class Painter(Editing):
@@ -126,12 +122,14 @@ class Painter(Editing):
         maps = lift(_moved(found, left, top, scale), small)
         subject = firm(refined(small[0], 1 - maps[0]))
         coarse = wish_masks(maps, subject, wishes, self.localiser.parts)
-        done = true_already(to_lab(small[0]), coarse, maps, wishes, self.localiser.parts)
+        lab = to_lab(small[0])
+        done = true_already(lab, coarse, maps, wishes, self.localiser.parts)
         wanted = [i for i, each in enumerate(done) if not each]
         if not wanted:
             return photo.clone()
         wishes = [wishes[i] for i in wanted]
-        masks = enlarged(coarse[wanted], small, region)
+        coarse = coarse[wanted] * torch.stack([to_change(lab, wish) for wish in wishes])
+        masks = enlarged(coarse, small, region)
         if box is not None:
             masks = masks * _within(box, top, bottom, left, right).to(masks)
         least = max(FEWEST, SMALLEST * float(subject.sum()) / scale**2)

@@ -15,7 +15,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from tgim.painting.words import Colour
+from tgim.painting.words import NAMED, Colour
 
 STEPS = 101  # lightness 0, 1, ..., 100
 RAMPS = {  # (lightness, chroma, hue in degrees) from dark to light
@@ -94,3 +94,19 @@ def _at(ab: Tensor, light: Tensor) -> Tensor:
 def chroma_of(tones: Ramp, light: Tensor) -> Tensor:
     """a and b (2, N) of a ramp at lightness (N,)."""
     return _at(tones.ab.to(light), light)
+
+
+def nearest(lab: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of `NAMED` each colour of Lab (3, ...) is nearest to, and how much farther the next one is.
+
+    Differences of lightness count half, for light and shade change a colour's name less than its hue does.
+    """
+    usual = [RANGES[name][1] for name in NAMED]
+    centres = torch.stack(
+        [torch.cat([torch.tensor([float(v)]), _named(c)[:, v]]) for v, c in zip(usual, NAMED, strict=True)]
+    )
+    weights = lab.new_tensor([0.5, 1.0, 1.0]).sqrt()
+    shape = lab.shape[1:]
+    far = torch.cdist((lab.flatten(1).T * weights), centres.to(lab) * weights)
+    two = far.topk(2, largest=False)
+    return two.indices[:, 0].view(shape), (two.values[:, 1] - two.values[:, 0]).view(shape)
