@@ -1,7 +1,7 @@
 """How right is a part localiser? Points of parts and of the background, boxes on whole photographs, false alarms.
 
-    python benchmarks/parts.py --model runs/parts_birds/model.safetensors --photographs photos/birds --empty photos/flowers
-    python benchmarks/parts.py --model runs/parts_flowers/model.safetensors --data oxford102
+    python benchmarks/parts.py --model parts.safetensors --photographs photos/birds --empty photos/flowers
+    python benchmarks/parts.py --model flower_parts.safetensors --data oxford102
 
 Prints a JSON line for the data set's own pictures, one for whole photographs (CUB's, by file name, of its classes), one
 for each folder without a subject. `parts`, `background`: share of the points that are right, neighbouring parts

@@ -184,7 +184,8 @@ class Views:
         affine = np.array([[zoom, 0, -left * zoom], [0, zoom, -top * zoom]])
         if mirror:
             affine[0] = [-zoom, 0, self.size + left * zoom]
-        return _warp(picture, affine, self.size, continued=True)
+        shown: Pixels = _warp(picture, affine, self.size, continued=True)
+        return shown
 
     def _drawn(self, source: np.random.Generator) -> View:
         """A drawn subject; its parts are known everywhere but where two of them share a cell."""

@@ -17,7 +17,7 @@ from tgim.model import Localising
 SURE, MAYBE = 0.5, 0.3  # probabilities: a subject is where one cell is sure, and goes on as long as they may be
 ROOM = 1.3  # side of the frame of a closer look over the longer side of what was found
 SETTLED = 0.08  # change of the extent, of its longer side, under which no further look is taken
-LOOKS = 2  # closer looks at the most
+LOOKS = 3  # closer looks at the most
 NEAR = 3  # cells that may lie between pieces of one subject, a branch before it
 FEWEST = 4  # sure cells of a subject at the least
 MINOR = 0.25  # smaller subjects than this share of the largest are not counted among the others
@@ -92,8 +92,9 @@ def find_parts(model: Localising, photo: Tensor, *, box: Box | None = None) -> P
         pieces = subjects(seen.foreground, together=model.together)
         if not pieces:
             break
-        chosen = max(pieces, key=lambda piece: _overlap(seen.extent(piece), extent))
-        before, extent = extent, seen.extent(chosen)
+        before = extent
+        chosen = max(pieces, key=lambda piece: _overlap(seen.extent(piece), before))
+        extent = seen.extent(chosen)
         if box is not None or _change(before, extent) < SETTLED:
             break
     maps = _alone(seen.maps, chosen) if pieces and not model.together else seen.maps
@@ -122,7 +123,17 @@ def _look(model: Localising, photo: Tensor, frame: Frame, *, twice: bool = True)
     both = torch.cat([picture, picture.flip(-1)]) if twice else picture
     maps, present = model.look(both.contiguous(memory_format=torch.channels_last))
     mean = (maps[0] + maps[1].flip(-1)) / 2 if twice else maps[0]
-    return _Look(mean, float(present.mean()), frame)
+    return _Look(_within(mean, frame, photo), float(present.mean()), frame)
+
+
+def _within(maps: Tensor, frame: Frame, photo: Tensor) -> Tensor:
+    """The maps (P, s, s) with all that lies outside of the photograph made background."""
+    x, y, w, h = frame
+    height, width = photo.shape[-2:]
+    rows = y + (torch.arange(maps.shape[1], device=maps.device) + 0.5) * h / maps.shape[1]
+    columns = x + (torch.arange(maps.shape[2], device=maps.device) + 0.5) * w / maps.shape[2]
+    inside = ((rows > 0) & (rows < height))[:, None] & ((columns > 0) & (columns < width))
+    return _kept(maps, inside)
 
 
 def framed(photo: Tensor, frame: Frame, size: int) -> Tensor:
@@ -154,8 +165,12 @@ def subjects(foreground: NDArray[np.float32], *, together: bool = False) -> list
 def _alone(maps: Tensor, cells: NDArray[np.bool_]) -> Tensor:
     """The maps with all that belongs to other subjects made background."""
     reach = morphology.dilation(cells, np.ones((2 * NEAR + 1, 2 * NEAR + 1), bool))
-    keep = torch.from_numpy(reach).to(maps.device)
-    parts = maps[1:] * keep
+    return _kept(maps, torch.from_numpy(reach).to(maps.device))
+
+
+def _kept(maps: Tensor, cells: Tensor) -> Tensor:
+    """The maps (P, s, s) in the cells (s, s) that are kept, background elsewhere."""
+    parts = maps[1:] * cells
     return torch.cat([1 - parts.sum(0, keepdim=True), parts])
 
 
