@@ -296,7 +296,7 @@ class _Reader:
 
     def _pattern(self, said: str) -> None:
         self.notes.setdefault(f"{said!r} is left out: patterns are not painted")
-        self.linked = False
+        self.topic, self.linked = [], False
 
     def _after_pattern(self, i: int) -> int:
         """Past the part that a pattern is on: "speckled breast", "white spots on its wings"."""
