@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small import CASES, SYSTEMS, VOCABULARY, batch_of, model_of, settings_of, train, trainable
+from small import CASES, NEEDS_BF16, SYSTEMS, VOCABULARY, batch_of, model_of, settings_of, train, trainable
+from torch import nn
 
 from tgim import checkpoint, recipe
 from tgim import train as training
 from tgim.data.batch import Batch
+from tgim.layers import DepthwiseConv2d
 from tgim.model import Composing, Config, Editing, Generating, Matching, Model
 from tgim.text import Tokens
 
@@ -157,6 +159,13 @@ def test_small_batches_work(name, count):
         assert all(p.grad is None or p.grad.isfinite().all() for p in getattr(model, network).parameters())
 
 
+@every
+def test_convolutions_of_one_channel_stay_in_32_bits(name):
+    grouped = [m for m in model_of(name).modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
+    assert all(isinstance(m, DepthwiseConv2d) for m in grouped)
+
+
+@NEEDS_BF16
 @every
 def test_bf16_autocast_gives_the_losses_of_fp32_nearly(name):
     found = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -139,7 +138,7 @@ class Bench:
             "commit": place["commit"],
             "tgim": __version__,
             "torch": torch.__version__,
-            "machine": f"{place['gpu'] or place['machine']}, {os.cpu_count()} cores",
+            "machine": f"{place['gpu'] or place['processor']}, {place['cores']} cores",
         }
 
     def limited(self) -> Options:
