@@ -226,7 +226,7 @@ def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
     table = []
     for number, asked in enumerate(pictures):
         photo = open_image(asked.picture.path)
-        other = open_image(pictures[number - 1].picture.path)
+        other = pictures[number - 1].picture.path
         edits = edited(bench, contender, photo, [ask.text for ask in asked.asks], other=other)
         table.append(scores(asked, pixels_of(photo), edits, name=bench.data.name))
         bench.progress(f"{contender.name}: photographs", number + 1, len(pictures))
@@ -234,14 +234,14 @@ def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
 
 
 def edited(
-    bench: Bench, contender: Contender, photo: Photo, texts: Sequence[str], *, other: Photo
+    bench: Bench, contender: Contender, photo: Photo, texts: Sequence[str], *, other: Path
 ) -> list[NDArray[np.uint8]]:
     """A photograph edited by each text at its own size, (H, W, 3) each; models' edits are kept on disk.
 
     The baseline `unrelated` is the `other` photograph, resized.
     """
     if contender.kind == "baseline" and contender.name == "unrelated":
-        shown = resize(other.pixels[None], (photo.height, photo.width))
+        shown = resize(open_image(other).pixels[None], (photo.height, photo.width))
         return [pixels_of(photo.with_pixels(shown))] * len(texts)
 
     def make() -> NDArray[Any]:
