@@ -1,7 +1,7 @@
 """`parts@1`: real photographs, one part, one colour: does the part take the colour, and does all else stay?
 
-Asked for are colours that a part does not have, "this bird has a red head": of each picture three times, a seeded
-choice of visible parts and of colours, a function of the picture's name and the seed. Parts are known by points
+Asked for are colours that a part does not have, "this bird has a red head": of at most 300 pictures three times each, a
+seeded choice of visible parts and of colours, a function of the picture's name and the seed. Parts are known by points
 (`tgim.evaluation.part_points`): CUB's part locations of pictures with four visible parts or more, points of flowers, a
 folder's own. Photographs are edited at their own size, by `Editor.edit_photo`. Figures of an ask, and what each is:
 
@@ -23,10 +23,12 @@ folder's own. Photographs are edited at their own size, by `Editor.edit_photo`. 
 `hit/<part>`, `hit/<colour>`, `spilt/<part>` and `spilt/<colour>` are the same of some of the asks. A figure is a mean
 over pictures, of the mean over a picture's asks; intervals are bootstrapped over pictures.
 
+Points say nothing of how much of a part was painted: look at pictures, too.
+
 What cheats get. Doing nothing: a point in some parts is of the named colour anyhow, a few per cent of hits; nothing
 is spilt; no texture, as nothing changed. The whole picture in the named colour: hits, all spilt, much outside. Another
 photograph: hits by chance, all spilt, texture about 0. Flat paint on exactly the part: all hits, nothing spilt, texture
-0. Fog on exactly the part, a blend with the colour: texture as much as its share of the photograph.
+0. Fog on exactly the part, a blend with the colour: about the photograph's share of it, a third where nine of ten hit.
 
 Source: none; published evaluations of these editors do not ask where an edit acted.
 """
@@ -60,6 +62,7 @@ from tgim.evaluation.task import hash_text
 from tgim.images import Photo, list_images, open_image, to_uint8
 
 ASKS = 3  # of each picture
+MOST = 300  # pictures, a seeded choice
 BIRD_PARTS = ("head", "breast", "belly", "back", "wings", "tail", "throat")  # that are looked at
 UNASKED = frozenset({"throat"})  # too small, and between two others
 NEAR: Mapping[str, tuple[str, ...]] = {  # what touches a part so that points do not part them
@@ -109,7 +112,7 @@ class Asking:
 
 @lru_cache(maxsize=1)
 def asking(bench: Bench) -> Asking:
-    """The seeded list of a bench; with a limit, a seeded choice of the pictures that can be asked about.
+    """The seeded list of a bench: of as many of the pictures that can be asked about as its limit says, 300 at most.
 
     Raises:
         DataError: there are no points, or fewer than two pictures to ask about.
@@ -128,7 +131,8 @@ def asking(bench: Bench) -> Asking:
         )
     where = bench.photos or root
     usable = [each for each in pointed if len(parts_of(each, name)) >= (FEWEST if name == "cub" else 1)]
-    chosen = sorted(usable, key=lambda each: hash_text(f"{bench.seed}:limit:{each.path.name}"))[: bench.limit]
+    chosen = sorted(usable, key=lambda each: hash_text(f"{bench.seed}:limit:{each.path.name}"))
+    chosen = chosen[: min(MOST, bench.limit or MOST)]
     asked = [
         Asked(each, draw_asks(each, name, seed=bench.seed))
         for each in sorted(chosen, key=lambda each: relative(each.path, where))
