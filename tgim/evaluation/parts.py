@@ -23,7 +23,7 @@ folder's own. Photographs are edited at their own size, by `Editor.edit_photo`. 
 `hit/<part>`, `hit/<colour>`, `spilt/<part>` and `spilt/<colour>` are the same of some of the asks. A figure is a mean
 over pictures, of the mean over a picture's asks; intervals are bootstrapped over pictures.
 
-Points say nothing of how much of a part was painted: look at pictures, too.
+Points say nothing of how much of a part was painted, nor CUB's of background close to the bird: look at pictures, too.
 
 What cheats get. Doing nothing: a point in some parts is of the named colour anyhow, a few per cent of hits; nothing
 is spilt; no texture, as nothing changed. The whole picture in the named colour: hits, all spilt, much outside. Another

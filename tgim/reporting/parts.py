@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from tgim.evaluation.part_scores import COLOURS as PALETTE
 from tgim.evaluation.records import Line
-from tgim.reporting.results import PARTS, Setting, entrant, grouped, label, metric_label, pick, setting
+from tgim.reporting.results import PARTS, entrant, grouped, label, metric_label, pick, setting
 from tgim.reporting.tables import NOTHING, Cell, Row, Table, best_of, figure, place_of
 
 COLUMNS = ("hit", "half_way", "spilt", "others_change", "outside", "background_change", "texture")  # if measured
@@ -29,16 +30,26 @@ def parts_tables(lines: Iterable[Line], *, intervals: bool = False, broken_down:
         tables.append(_table(part, f"{title}: {PARTS}, own size", metrics, heads, intervals, (NOTE,)))
         for metric in BROKEN_DOWN if broken_down else ():
             some = [line for line in part if line.metric.startswith(f"{metric}/")]
-            if some:
-                tables.append(_by_part(where, metric, some))
+            of_colours = [line for line in some if _value(line.metric) in PALETTE]
+            of_parts = [line for line in some if line not in of_colours]
+            tables += [
+                _alone(values, f"{where}: {PARTS}, {metric} by {kind}")
+                for kind, values in (("part", of_parts), ("colour", of_colours))
+                if values
+            ]
     return tables
 
 
-def _by_part(where: Setting, metric: str, lines: Sequence[Line]) -> Table:
-    """One metric of each part and colour, with the pictures that each is of."""
+def _alone(lines: Sequence[Line], title: str) -> Table:
+    """One metric of single parts or colours, with the pictures that each is of."""
     counts = {line.metric: line.n for line in lines}
-    heads = [f"{name.rpartition('/')[2]}, n {count}" for name, count in counts.items()]
-    return _table(lines, f"{where}: {PARTS}, {metric} by part and colour", list(counts), heads, False, ())
+    heads = [f"{_value(metric)}, n {count}" for metric, count in counts.items()]
+    return _table(lines, title, list(counts), heads, False, ())
+
+
+def _value(metric: str) -> str:
+    """The part or colour that a metric is of."""
+    return metric.rpartition("/")[2]
 
 
 def _table(
