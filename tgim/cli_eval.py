@@ -150,7 +150,6 @@ of captions instead, and are measured by generation.
 \b
 tgim eval --model birds --data cub --out results.jsonl
 tgim eval --model birds --data cub --protocol retrieval,tradeoff --limit 200
-tgim eval --model birds --data cub --protocol parts --photos whole_birds
 tgim eval --model mine.safetensors --data my_birds --judge my_judge.safetensors
 
 Protocols:
