@@ -19,7 +19,7 @@ from tgim.evaluation.baselines import ColourShift, Identity, Unrelated
 from tgim.evaluation.contenders import ModelContender
 from tgim.evaluation.part_points import WHOLE, Pointed, cub_points, has_points, read_points
 from tgim.evaluation.part_scores import COLOURS, colours_at, lab, named, scene_of, score, texture
-from tgim.evaluation.parts import ASKS, NEAR, PARTS_AT, asking, draw_asks, measure
+from tgim.evaluation.parts import ASKS, NEAR, PARTS_AT, Ask, Asked, asking, draw_asks, measure, scores
 from tgim.evaluation.run import PROTOCOLS
 
 WARNED = "ignore:Conversion from CIE-LAB"  # colours that sRGB has not are clipped
@@ -123,6 +123,31 @@ def test_scores_by_hand():
     assert found["outside"] == pytest.approx(127 / 37)
     assert math.isnan(found["background_change"])
     assert math.isnan(found["texture"])  # a plain photograph has none
+
+
+def test_outside_is_beyond_the_box_and_a_twentieth_around_it():
+    outside = scene_of({}, (0.4, 0.2, 0.2, 0.4), height=100, width=200).outside
+    expected = np.ones((100, 200), bool)
+    expected[18:62, 78:122] = False
+    assert np.array_equal(outside, expected)
+    assert scene_of({}, (0.01, 0.01, 0.98, 0.98), height=100, width=200).outside is None  # too little to measure
+
+
+def test_what_lies_beside_the_named_part_may_change(birds):
+    """Paint on back and wings: for the one the other is beside it, for the tail both are others."""
+    (picture,) = cub_points(birds, [birds / "photos" / "Grey_Gull_0.png"], whole=True)
+    before = world.textured(seed=3)
+    after = before.copy()
+    for part in ("back", "wings"):
+        for u, v in picture.points[part]:
+            x, y = int(u * world.WIDTH), int(v * world.HEIGHT)
+            after[y - 4 : y + 5, x - 4 : x + 5] = COLOURS["red"]
+    asks = tuple(Ask(part, "red", "") for part in ("back", "wings", "tail"))
+    back, wings, tail = scores(Asked(picture, asks), before, [after] * 3, name="cub")
+    assert (back["hit"], wings["hit"], tail["hit"]) == (1, 1, 0)
+    assert (back["spilt"], wings["spilt"]) == (0, 0)
+    assert min(back["near_change"], wings["near_change"]) > 40
+    assert tail["spilt"] == pytest.approx(2 / 6)  # of head, throat, breast, belly, back and wings
 
 
 def test_parts_whose_squares_overlap_the_named_ones_do_not_count():
