@@ -6,12 +6,15 @@ import json
 import re
 
 import numpy as np
+import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.color import lab2rgb
 
+from tgim.data.loader import DataConfig
+from tgim.evaluation import Bench
 from tgim.evaluation.part_scores import COLOURS, DISC, PALETTE, lab
-from tgim.evaluation.parts import pixels_of
+from tgim.evaluation.parts import measure, pixels_of
 from tgim.images import from_uint8
 
 WIDTH, HEIGHT = 160, 120  # pixels of the whole photographs
@@ -76,6 +79,16 @@ def folder_of_flowers(root, *, count=3):
     return root
 
 
+def bench_of(root, *, photos=True, split="test", seed=0, limit=None, name="cub"):
+    data = DataConfig(name=name, root=str(root), split=split)
+    return Bench(data, size=32, seed=seed, limit=limit, photos=root / "photos" if photos else None)
+
+
+def figures(bench, contender):
+    """Metric -> mean over pictures."""
+    return {found.metric: float(found.values.mean()) for found in measure(bench, contender)}
+
+
 class Known:
     """A contender that edits by `paint(picture (H, W, 3), mask (H, W) of the named part, colour)`."""
 
@@ -86,8 +99,6 @@ class Known:
         self.scenes = {each.picture.path.name: each for each in asking.pictures}
 
     def edit_photo(self, photo, text):
-        import torch
-
         asked = self.scenes[photo.name.rpartition("/")[2]]
         ask = next(ask for ask in asked.asks if ask.text == text)
         assert re.search(rf"\b{ask.colour} {ask.part}$", text)

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import parts_world as world
 import pytest
-from commands import is_refused, tgim
+from PIL import Image
 
-from tgim.data.loader import DataConfig
 from tgim.errors import DataError
-from tgim.evaluation import Bench, evaluate
 from tgim.evaluation.baselines import ColourShift, Identity, Unrelated
-from tgim.evaluation.contenders import ModelContender
 from tgim.evaluation.part_points import WHOLE, Pointed, cub_points, has_points, read_points
 from tgim.evaluation.part_scores import COLOURS, colours_at, lab, named, scene_of, score, texture
-from tgim.evaluation.parts import ASKS, NEAR, PARTS_AT, Ask, Asked, asking, draw_asks, measure, scores
-from tgim.evaluation.run import PROTOCOLS
+from tgim.evaluation.parts import ASKS, NEAR, Ask, Asked, asking, draw_asks, measure, scores
 
 WARNED = "ignore:Conversion from CIE-LAB"  # colours that sRGB has not are clipped
 
@@ -30,19 +24,9 @@ def birds(tmp_path_factory):
     return world.build(tmp_path_factory.mktemp("parts") / "birds")
 
 
-def bench_of(root, *, photos=True, split="test", seed=0, limit=None, name="cub"):
-    data = DataConfig(name=name, root=str(root), split=split)
-    return Bench(data, size=32, seed=seed, limit=limit, photos=root / "photos" if photos else None)
-
-
 @pytest.fixture(scope="module", params=["photographs", "cut-outs"])
 def bench(birds, request):
-    return bench_of(birds, photos=request.param == "photographs")
-
-
-def figures(bench, contender):
-    """Metric -> mean over pictures."""
-    return {found.metric: float(found.values.mean()) for found in measure(bench, contender)}
+    return world.bench_of(birds, photos=request.param == "photographs")
 
 
 # points
@@ -198,23 +182,21 @@ def said(found):
 
 
 def test_the_list_is_seeded_and_depends_on_the_picture_alone(birds):
-    whole = asking(bench_of(birds))
+    whole = asking(world.bench_of(birds))
     assert len(whole.pictures) == 4  # of the two test classes
     assert all(len(asked.asks) == ASKS for asked in whole.pictures)
-    told, few = said(whole), asking(bench_of(birds, limit=2))
+    told, few = said(whole), asking(world.bench_of(birds, limit=2))
     assert len(few.pictures) == 2
     assert said(few).items() <= told.items()
-    assert said(asking(bench_of(birds, photos=False))) == told  # a cut-out is asked what its photograph is
-    assert said(asking(bench_of(birds, seed=1))) != told
+    assert said(asking(world.bench_of(birds, photos=False))) == told  # a cut-out is asked what its photograph is
+    assert said(asking(world.bench_of(birds, seed=1))) != told
     assert told["Grey_Gull_0.png"] == FROZEN  # what a published figure rests on
-    assert asking(bench_of(birds)).content == few.content != asking(bench_of(birds, photos=False)).content
+    assert asking(world.bench_of(birds)).content == few.content != asking(world.bench_of(birds, photos=False)).content
 
 
 def test_no_part_is_asked_for_a_colour_that_it_has(tmp_path):
     root = world.build(tmp_path / "red")
     for path in (root / "photos").iterdir():
-        from PIL import Image
-
         Image.new("RGB", (world.WIDTH, world.HEIGHT), COLOURS["red"]).save(path)
     pictures = cub_points(root, sorted((root / "photos").iterdir()), whole=True)
     asks = [ask for each in pictures for seed in range(8) for ask in draw_asks(each, "cub", seed=seed)]
@@ -229,7 +211,7 @@ def test_no_part_is_asked_for_a_colour_that_it_has(tmp_path):
 
 def test_flowers_are_asked_in_words_of_flowers(tmp_path):
     root = world.folder_of_flowers(tmp_path / "mine", count=40)
-    found = asking(bench_of(root, photos=False, split="all", name="folder"))
+    found = asking(world.bench_of(root, photos=False, split="all", name="folder"))
     texts = [ask.text for asked in found.pictures for ask in asked.asks]
     assert len(texts) == 40 * ASKS
     share = np.mean([text.endswith(" center") for text in texts])
@@ -242,7 +224,7 @@ def test_flowers_are_asked_in_words_of_flowers(tmp_path):
 
 @pytest.mark.filterwarnings(WARNED)
 def test_painting_the_part_alone_hits_and_spills_nothing(bench):
-    found = figures(bench, world.Known(world.paint_like_feathers, asking(bench)))
+    found = world.figures(bench, world.Known(world.paint_like_feathers, asking(bench)))
     assert found["hit"] > 0.95
     assert found["half_way"] > 0.95
     assert found["spilt"] == 0
@@ -253,17 +235,17 @@ def test_painting_the_part_alone_hits_and_spills_nothing(bench):
 
 
 def test_flat_paint_and_fog_lose_the_texture(bench):
-    flat = figures(bench, world.Known(world.flat_part, asking(bench)))
+    flat = world.figures(bench, world.Known(world.flat_part, asking(bench)))
     assert (flat["hit"], flat["half_way"], flat["spilt"], flat["others_change"]) == (1, 1, 0, 0)
     assert flat["texture"] == 0
-    foggy = figures(bench, world.Known(world.fog(0.75), asking(bench)))
+    foggy = world.figures(bench, world.Known(world.fog(0.75), asking(bench)))
     assert foggy["hit"] > 0.9
     assert foggy["texture_correlation"] > 0.9
     assert foggy["texture"] < 0.5
 
 
 def test_painting_everything_spills_everywhere(bench):
-    found = figures(bench, world.Known(world.everything, asking(bench)))
+    found = world.figures(bench, world.Known(world.everything, asking(bench)))
     assert (found["hit"], found["spilt"], found["texture"]) == (1, 1, 0)
     assert found["others_change"] > 40
     if bench.photos is not None:
@@ -271,7 +253,7 @@ def test_painting_everything_spills_everywhere(bench):
 
 
 def test_doing_nothing_hits_nothing_and_spills_nothing(bench):
-    found = figures(bench, Identity())
+    found = world.figures(bench, Identity())
     zero = {metric: value for metric, value in found.items() if "/" not in metric}
     assert set(zero.values()) == {0.0}
     assert "texture" not in found  # nothing changed
@@ -280,20 +262,18 @@ def test_doing_nothing_hits_nothing_and_spills_nothing(bench):
 def test_another_photograph_hits_by_chance_and_keeps_no_texture(tmp_path):
     root = world.build(tmp_path / "birds")
     for k, path in enumerate(sorted((root / "photos").iterdir())):
-        from PIL import Image
-
         tinted = world.everything(world.textured(seed=k), np.ones((120, 160), bool), list(COLOURS)[k])
         mixed = (world.textured(seed=k).astype(int) * 0.4 + tinted * 0.6).astype(np.uint8)
         Image.fromarray(mixed).save(path)
-    bench = bench_of(root)
-    found = figures(bench, Unrelated(bench))
+    bench = world.bench_of(root)
+    found = world.figures(bench, Unrelated(bench))
     assert found["spilt"] == 1
     assert found["hit"] < 0.5
     assert abs(found["texture"]) < 0.15
 
 
 def test_a_colour_shift_spills_and_keeps_texture(bench):
-    found = figures(bench, ColourShift())
+    found = world.figures(bench, ColourShift())
     assert found["spilt"] > 0.6  # white and black have no chroma to shift to
     assert found["texture_correlation"] > 0.9
 
@@ -313,130 +293,9 @@ def test_figures_of_parts_and_colours_add_up(bench):
 
 def test_background_points_count_for_themselves(tmp_path):
     root = world.folder_of_flowers(tmp_path / "mine")
-    bench = bench_of(root, photos=False, split="all", name="folder")
-    found = figures(bench, world.Known(world.everything, asking(bench)))
+    bench = world.bench_of(root, photos=False, split="all", name="folder")
+    found = world.figures(bench, world.Known(world.everything, asking(bench)))
     assert (found["hit"], found["spilt"], found["background_spilt"]) == (1, 1, 1)
-    still = figures(bench, world.Known(world.flat_part, asking(bench)))
+    still = world.figures(bench, world.Known(world.flat_part, asking(bench)))
     assert (still["spilt"], still["background_change"]) == (0, 0)
     assert "outside" not in still
-
-
-# the run
-
-
-def test_editors_of_any_size_stand_in_one_table_and_are_measured_once(
-    birds, tagrid_file, tagan_file, tmp_path, monkeypatch
-):
-    options = {
-        "data": DataConfig(name="cub", root=str(birds), split="test"),
-        "protocols": ["parts@1"],
-        "photos": birds / "photos",
-        "cache": tmp_path / "cache",
-        "limit": 2,
-    }
-    out = tmp_path / "results.jsonl"
-    lines = evaluate([tagrid_file, tagan_file], **options, out=out)
-    assert {line.model for line in lines} == {
-        *("identity", "mean_colour", "blur16", "unrelated", "colour_shift", "tagrid", "tagan"),
-    }
-    hits = [line for line in lines if line.metric == "hit"]
-    assert {line.n for line in hits} == {2}
-    assert {(line.data, line.size, line.split, line.options["asks"]) for line in lines} == {
-        ("cub photographs", 0, "test", ASKS)
-    }
-    assert all(line.low <= line.value <= line.high for line in lines)
-    assert set(PARTS_AT.metrics) <= {line.metric for line in lines}
-
-    def never(*args):
-        raise AssertionError("edited again")
-
-    monkeypatch.setattr(ModelContender, "edit_photo", never)
-    assert evaluate([tagrid_file, tagan_file], **options, out=out) == lines  # from the file
-    again = evaluate([tagrid_file, tagan_file], **options)  # from the cache
-    assert [line.value for line in again] == [line.value for line in lines]
-    cut = evaluate([], **{**options, "photos": None})
-    assert {line.data for line in cut} == {"cub"}
-    assert {line.content for line in cut}.isdisjoint({line.content for line in lines})
-
-
-def test_it_is_measured_where_there_are_points(birds, tmp_path):
-    flowers = world.folder_of_flowers(tmp_path / "mine")
-    options = {"size": 32, "limit": 3}
-
-    def protocols(root, name):
-        return {
-            line.protocol for line in evaluate([], data=DataConfig(name=name, root=str(root), split="all"), **options)
-        }
-
-    assert "parts@1" in protocols(flowers, "folder")
-    records = [json.loads(line) for line in (flowers / "metadata.jsonl").read_text().splitlines()]
-    bare = "\n".join(json.dumps({k: v for k, v in record.items() if k != "points"}) for record in records)
-    (flowers / "metadata.jsonl").write_text(bare)
-    assert "parts@1" not in protocols(flowers, "folder")
-    data = DataConfig(name="folder", root=str(flowers), split="all")
-    with pytest.raises(DataError, match="no points that say where parts are"):
-        evaluate([], data=data, protocols=["parts@1"])
-    with pytest.raises(DataError, match="whole photographs are those of cub's pictures"):
-        evaluate([], data=data, protocols=["parts@1"], photos=birds / "photos")
-    cub = DataConfig(name="cub", root=str(birds), split="test")
-    with pytest.raises(DataError, match="no photograph that is named like"):
-        evaluate([], data=cub, protocols=["parts@1"], photos=flowers / "images")
-
-
-def test_the_command_prints_the_table(birds, tagrid_file, tmp_path):
-    args = ("eval", "--model", tagrid_file, "--data", birds, "--protocol", "parts", "--limit", 3)
-    result = tgim(*args, "--photos", birds / "photos")
-    assert result.exit_code == 0, result.output
-    first = result.stdout.splitlines()
-    assert first[0] == "cub photographs, test split, n 3, seed 0: parts@1, own size"
-    assert first[2].split()[:4] == ["contender", "hit", "half", "way"]
-    assert all(
-        part in result.stdout for part in ("tagrid", "colour shift", "hit by part", "hit by colour", "outside, of 255")
-    )
-    assert "is no folder" in is_refused(tgim(*args, "--photos", tmp_path / "nowhere"))
-    assert "parts@1" in PROTOCOLS
-
-
-# real photographs
-
-
-@pytest.mark.data
-def test_real_photographs_of_test_classes_are_asked_about():
-    home = Path(os.environ["TGIM_DATA"])
-    data = DataConfig(name="cub", split="test")
-    bench = Bench(data, size=64, photos=home / "photos" / "birds", limit=6)
-    found = asking(bench)
-    assert len(found.pictures) == 6
-    test = {line.strip() for line in (home / "cub" / "testclasses.txt").read_text().splitlines()}
-    names = {line.split()[1] for line in (home / "cub" / "images.txt").read_text().splitlines()}
-    classes = {name.split("/")[1]: name.split("/")[0] for name in names}
-    assert all(classes[asked.picture.path.name] in test for asked in found.pictures)
-    flat = figures(bench, RealFlat(found))
-    assert flat["hit"] == 1
-    assert flat["spilt"] < 0.05
-    assert flat["outside"] < 0.1
-    assert abs(flat["texture"]) < 0.05
-    assert figures(bench, Identity())["hit"] < 0.1
-
-
-class RealFlat(world.Known):
-    """Flat paint in squares around the points."""
-
-    def __init__(self, asking):
-        super().__init__(world.flat_part, asking)
-
-    def edit_photo(self, photo, text):
-        import torch
-
-        from tgim.evaluation.parts import pixels_of
-        from tgim.images import from_uint8
-
-        asked = next(each for path, each in self.scenes.items() if path == photo.name.rpartition("/")[2])
-        ask = next(ask for ask in asked.asks if ask.text == text)
-        picture = pixels_of(photo)
-        scene = scene_of(asked.picture.points, asked.picture.box, height=photo.height, width=photo.width)
-        mask = np.zeros(picture.shape[:2], bool)
-        for x, y in scene.points[ask.part]:
-            mask[max(0, y - scene.reach) : y + scene.reach + 1, max(0, x - scene.reach) : x + scene.reach + 1] = True
-        painted = world.flat_part(picture, mask, ask.colour)
-        return photo.with_pixels(from_uint8(torch.from_numpy(painted).permute(2, 0, 1)))
