@@ -29,8 +29,9 @@ from tgim.trainer import MODEL, STATE, Interrupted, Trainer, TrainingError
 
 __all__ = ["DryRun", "Interrupted", "TrainingError", "dry_run", "duration", "finished", "fit", "keep_memory"]
 RECIPE = "recipe.yaml"
-DRY_STEPS, MOST_STEPS = 3, 40  # of a dry run; the more captions of different lengths, the more memory is held
+DRY_STEPS, MOST_STEPS = 5, 40  # of a dry run; the more captions of different lengths, the more memory is held
 DRY_SECONDS = 8.0  # after which it ends, once there were the fewest steps; the time of the first is left out
+SLOW_STEPS, SLOW_SECONDS = 3, 30.0  # the same for steps that are slow
 MAY_CHANGE = {
     f"train.{key}"
     for key in ("steps", "epochs", "log_every", "checkpoint_every", "sample_every", "precision", "threads", "device")
@@ -227,7 +228,8 @@ def _a_short_run(trainer: Trainer, out: Path) -> float:
     seconds: list[float] = []
     with contextlib.closing(RunLog(out, step=0)) as log, Prefetch(trainer.batches, last=MOST_STEPS) as ahead:
         for step in range(MOST_STEPS):
-            if step >= DRY_STEPS and sum(seconds) > DRY_SECONDS:
+            spent = sum(seconds)
+            if (step >= DRY_STEPS and spent > DRY_SECONDS) or (step >= SLOW_STEPS and spent > SLOW_SECONDS):
                 break
             begun = time.monotonic()
             trainer.train_step(ahead.take(step))
