@@ -8,10 +8,11 @@ from torch import nn
 
 import tgim.models
 from tgim.composing import COMPOSERS
-from tgim.data.batch import Batch, DrawnPairs
+from tgim.data.batch import Batch, DrawnPairs, LabelledViews
 from tgim.environment import pick_precision
 from tgim.matching import MATCHERS
 from tgim.model import Model
+from tgim.parsing import PARSERS
 from tgim.text import Tokens, Vocabulary
 
 CAPTIONS = [
@@ -61,12 +62,18 @@ SIZES = {  # a system that is not named here is tried at its defaults
     "vse": {**PICTURE, "word_size": 8, "embedding_size": 16},
     "damsm": {**PICTURE, "word_size": 8, "embedding_size": 16},
     "sje": {**PICTURE, "text_widths": (8, 12, 16), "embedding_size": 16},
+    "part_localiser": {
+        "image_size": 64,
+        "widths": (16, 16, 16, 16),
+        "pretrained": False,
+        "subject_classes": ((7, 24),),
+    },
     "tirg": COMPOSED,
     "compose_concat": COMPOSED,
 }
 SYSTEMS: dict[str, type[Model]] = {  # those of the library: tests register some of their own
     name: system
-    for registry in (tgim.models.MODELS, MATCHERS, COMPOSERS)
+    for registry in (tgim.models.MODELS, MATCHERS, COMPOSERS, PARSERS)
     for name, system in registry.items()
     if system.__module__.startswith("tgim.")
 }
@@ -118,7 +125,10 @@ def batch_of(side: int = 32, count: int = 4) -> Batch:
     drawn = DrawnPairs(image.flip(0), text.roll(), text, target, known, known)
     altered = Tokens(text.ids.clone(), text.mask)
     altered.ids[:, 0] = altered.ids[:, 0].roll(1)
-    return Batch(image, text, torch.arange(count), subject=subject, drawn=drawn, altered=altered)
+    cells = torch.tensor([0, 1, 2, 9, 100, 103, 254, 255])  # labels of all sorts
+    cells = cells[torch.randint(8, (count, side // 4, side // 4), generator=source)]
+    labels = torch.arange(count)
+    return Batch(image, text, labels, subject=subject, drawn=drawn, altered=altered, views=LabelledViews(cells))
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:

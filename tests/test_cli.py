@@ -21,7 +21,7 @@ from tgim.editor import Editor
 from tgim.errors import UserError
 
 TEXT = "red head and breast"
-VERBS = ["edit", "train", "data", "data check", "convert", "info", "list", "sample", "env"]
+VERBS = ["edit", "parts", "train", "data", "data check", "convert", "info", "list", "sample", "env"]
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ LAYERS = (  # a module imports those of its own layer and of earlier ones
     {"registry"},
     {"checkpoint"},
     {"metrics"},
+    {"parsing"},
     {"models", "matching", "composing"},
     {"lexicon", "clauses", "language"},
     {"recipe", "state", "logs", "running", "trainer", "train", "editor", "card", "environment", "jobs"}
@@ -30,7 +31,7 @@ LAYERS = (  # a module imports those of its own layer and of earlier ones
     {"features", "ranking", "search", "evaluation", "reporting"},
     {"stages"},
     {"program"},
-    {"cli_edit", "cli_eval", "cli_make", "cli_search", "cli_train"},
+    {"cli_edit", "cli_eval", "cli_make", "cli_parts", "cli_search", "cli_train"},
     {"cli"},
     {"__main__"},
 )

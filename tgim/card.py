@@ -41,7 +41,7 @@ def model_card(name_or_path: str | Path) -> dict[str, Any]:
 
 
 def list_all() -> dict[str, dict[str, str]]:
-    """What there is to use: embedded checkpoints, systems that edit or draw, and matching models.
+    """What there is to use: embedded checkpoints, systems that edit or draw, match, compose and find parts.
 
     Each name has a line that says what the model does and what it is.
     """
@@ -58,6 +58,7 @@ def list_all() -> dict[str, dict[str, str]]:
         "systems": systems["editor"],
         "matching": systems["matcher"],
         "composing": systems["composer"],
+        "parts": systems["parser"],
     }
 
 

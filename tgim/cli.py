@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from tgim import cli_edit, cli_eval, cli_make, cli_search, cli_train
+from tgim import cli_edit, cli_eval, cli_make, cli_parts, cli_search, cli_train
 from tgim.program import FILE, as_json, main, say
 
-__all__ = ["cli_edit", "cli_eval", "cli_make", "cli_search", "cli_train", "main"]
+__all__ = ["cli_edit", "cli_eval", "cli_make", "cli_parts", "cli_search", "cli_train", "main"]
 
 
 @main.command()

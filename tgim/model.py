@@ -125,6 +125,28 @@ class Matching(Model):
         return images[0] @ captions[0].T
 
 
+class Localising(Model):
+    """A model that says where the parts of a subject are."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the maps that `locate` gives; the first is "background"."""
+        raise NotImplementedError  # abstract: every localiser names its parts
+
+    @property
+    def together(self) -> bool:
+        """Whether all subjects of a photograph count as one, blossoms of a plant say; else the largest is meant."""
+        return False
+
+    def locate(self, image: Tensor) -> Tensor:
+        """Probabilities (B, P, s, s) of each part, their sum over P 1, from pictures (B, 3, S, S) in [-1, 1]."""
+        return self.look(image)[0]
+
+    def look(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """What `locate` gives, and the probability (B,) that a picture shows a subject at all."""
+        raise NotImplementedError  # abstract: every localiser says how it sees
+
+
 class Composing(Model):
     """A model that finds pictures by a picture and a text that says what is to be different.
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tgim.model import Model
 
-ROLES = {"editor": "editor", "matcher": "matching model", "composer": "composing model"}
+ROLES = {"editor": "editor", "matcher": "matching model", "composer": "composing model", "parser": "part localiser"}
 REGISTRIES = {
     "editor": ("tgim.models", "MODELS"),
     "matcher": ("tgim.matching", "MATCHERS"),
     "composer": ("tgim.composing", "COMPOSERS"),
+    "parser": ("tgim.parsing", "PARSERS"),
 }
 
 
@@ -39,11 +40,13 @@ def find_model(name: str, *, kind: str | None = None) -> tuple[str, type[Model]]
 
 
 def role(model_class: type[Model]) -> str:
-    """What models of a class do, in a word or two: "editor", "generator", "matching model" or "composing model"."""
-    from tgim.model import Composing, Generating, Matching
+    """What models of a class do, in a word or two: a value of `ROLES`, or "generator"."""
+    from tgim.model import Composing, Generating, Localising, Matching
 
     if issubclass(model_class, Generating):
         return "generator"
     if issubclass(model_class, Composing):
         return ROLES["composer"]
+    if issubclass(model_class, Localising):
+        return ROLES["parser"]
     return "matching model" if issubclass(model_class, Matching) else "editor"

@@ -93,7 +93,8 @@ class Trainer:
         data = _sized(recipe.data, model)
         pictures, steps_per_epoch = len(dataset), len(dataset) / train.batch_size
         with decoding(progress) as tell:
-            batches = Batches(
+            open_batches = getattr(model, "open_batches", Batches)  # a part localiser has its own
+            batches = open_batches(
                 dataset,
                 data,
                 batch_size=train.batch_size,

@@ -61,7 +61,7 @@ def open_dataset(config: DataConfig, *, cache: Path | None = None) -> CaptionedI
     if config.name == "oxford102":
         return oxford102.load(config.folder, split=split, seed=seed)
     if config.name == "folder":
-        return folder.load(config.folder, split=split, seed=seed)
+        return folder.load(config.folder, split=split, seed=seed, captions=config.captions != "none")
     kind, count, size = config.drawn_kind, config.drawn_pool, config.image_size + config.margin
     drawn = triples.TriplePool if config.drawn_task == "changes" else pool.DrawnPool
     return pool.as_dataset(drawn.open(kind, count=count, size=size, split=split, seed=config.seed, folder=cache), kind)

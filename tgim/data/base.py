@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,6 +30,7 @@ class Item:
     captions: tuple[str, ...]
     label: str | None = None
     box: Box | None = None
+    points: Mapping[str, Any] | None = None  # of its parts, as the data set's own metadata give them
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tgim.text import Tokens
 
-_T = TypeVar("_T", "DrawnPairs", "Batch")
+_T = TypeVar("_T", "DrawnPairs", "LabelledViews", "Batch")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,26 @@ class DrawnPairs:
 
 
 @dataclass(frozen=True)
+class LabelledViews:
+    """What is known of the cells of B pictures, and what a frozen backbone made of them."""
+
+    cells: Tensor  # (B, s, s) int64 labels, see `tgim.data.views`
+    map4: Tensor | None = None  # (B, C, H, W) of stride 4, and so on; None where the pictures have to be looked at
+    map8: Tensor | None = None
+    map16: Tensor | None = None
+    map32: Tensor | None = None
+
+    @property
+    def maps(self) -> tuple[Tensor, ...]:
+        """The maps, finest first; empty where there are none."""
+        found = (self.map4, self.map8, self.map16, self.map32)
+        return tuple(each for each in found if each is not None)
+
+    def to(self, device: Any) -> LabelledViews:
+        return _to(self, device)
+
+
+@dataclass(frozen=True)
 class Batch:
     """B images with a caption each."""
 
@@ -40,6 +60,7 @@ class Batch:
     altered: Tokens | None = None  # `text` made false by one attribute; a row that cannot be is as in `text`
     source: Tensor | None = None  # (B, 3, S, S) in [-1, 1], other pictures that lead to `image`, by
     change: Tokens | None = None  # what they lack; a row of which nothing is said: the picture itself, and its caption
+    views: LabelledViews | None = None
 
     def to(self, device: Any) -> Batch:
         return _to(self, device)

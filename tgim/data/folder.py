@@ -2,8 +2,9 @@
 
     {"file_name": "finch.jpg", "captions": ["a small yellow bird", "this bird has black wings"], "class": "goldfinch"}
 
-`file_name` is relative to `images/`; `captions` is a list or one string; `class` may be left out. With classes the
-split is by class, so that "test" shows kinds never trained on; without, by picture. Either way it is 4 : 1 and seeded.
+`file_name` is relative to `images/`; `captions` is a list or one string; `class` may be left out, and so may `points`,
+the places of parts that a part localiser learns from (`tgim.data.points`). With classes the split is by class, so that
+"test" shows kinds never trained on; without, by picture. Either way it is 4 : 1 and seeded.
 """
 
 from __future__ import annotations
@@ -26,20 +27,22 @@ from tgim.data.base import (
     split_names,
     subfolder,
 )
+from tgim.data.points import faults_of
 from tgim.errors import DataError
 
 TEST_SHARE = 0.2
 METADATA = "metadata.jsonl"
-_KEYS = {"file_name", "captions", "class"}
+_KEYS = {"file_name", "captions", "class", "points"}
 
 
-def load(root: str | Path, *, split: Split = "train", seed: int = 0) -> CaptionedImages:
+def load(root: str | Path, *, split: Split = "train", seed: int = 0, captions: bool = True) -> CaptionedImages:
     """Read `metadata.jsonl` of one split; no picture is opened.
 
     Args:
         root: the folder that holds `images/` and `metadata.jsonl`.
         split: "train", "val" and "test" hold about 72, 8 and 20 % of the classes (of the pictures without classes).
         seed: of the split.
+        captions: leave out pictures without captions; otherwise those with points are kept.
 
     Raises:
         DataError: `root` or one of the two is not there, or no usable picture is left.
@@ -54,7 +57,7 @@ def load(root: str | Path, *, split: Split = "train", seed: int = 0) -> Captione
     problems: list[Problem] = []
     for number, line in enumerate(lines, 1):
         if line.strip():
-            item, faults = _read_line(line, f"{METADATA}:{number}", root, images)
+            item, faults = _read_line(line, f"{METADATA}:{number}", root, images, captions)
             problems += faults
             if item is not None and item.path in items:
                 problems.append(Problem(relative(item.path, root), "listed twice", f"line {number} is left out"))
@@ -72,7 +75,7 @@ def load(root: str | Path, *, split: Split = "train", seed: int = 0) -> Captione
     return finish(data, split=split, by=by, wanted=wanted)
 
 
-def _read_line(line: str, where: str, root: Path, images: Path) -> tuple[Item | None, list[Problem]]:
+def _read_line(line: str, where: str, root: Path, images: Path, needed: bool) -> tuple[Item | None, list[Problem]]:
     """The picture that one line of the metadata tells of, if it is of use, and its faults."""
     try:
         record = json.loads(line)
@@ -91,8 +94,14 @@ def _read_line(line: str, where: str, root: Path, images: Path) -> tuple[Item | 
         return None, [*problems, Problem(relative(path, root), "missing picture", f"named in {where} but not there")]
     captions = record.get("captions", [])
     kept, faults = clean_captions([captions] if isinstance(captions, str) else captions, relative(path, root))
-    label = record.get("class")
-    item = Item(path, kept, None if label is None else str(label)) if kept else None
+    label, points = record.get("class"), record.get("points")
+    wrong = faults_of(points) if points is not None else []
+    faults += [Problem(relative(path, root), "faulty points", f"{fault}; its points are left out") for fault in wrong]
+    known = points if points and not wrong else None
+    if known and not kept and not needed:
+        faults = [fault for fault in faults if fault.kind != "empty captions"]
+    used = kept or (known and not needed)
+    item = Item(path, kept, None if label is None else str(label), points=known) if used else None
     return item, problems + faults
 
 

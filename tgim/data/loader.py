@@ -25,6 +25,7 @@ from tgim.data.phrases import FRAMES, variants
 from tgim.data.pool import DrawnPool
 from tgim.data.subject import NOTHING_KNOWN, SUBJECT, guess_subjects
 from tgim.data.triples import TriplePool
+from tgim.data.views import ViewConfig
 from tgim.errors import DataError
 from tgim.text import PADDING, Tokens, Vocabulary
 
@@ -54,7 +55,7 @@ class DataConfig(BaseModel):
     contrast: float = Field(0.0, ge=0, lt=1)  # times 1 - c .. 1 + c about the picture's mean
     context: float = Field(0.0, ge=0, le=1)  # share of pictures shown small within a scene; for tight cut-outs
 
-    captions: Literal["random", "first"] = "random"
+    captions: Literal["random", "first", "none"] = "random"  # none: a folder's pictures with points need no caption
     phrases: float = Field(0.0, ge=0, le=1)  # how often a caption gives way to a phrase cut from it
     altered: bool = False  # add to each caption one that an attribute makes false
     changes: bool = False  # add to each picture another one, and a text that says what it has and the other lacks
@@ -67,6 +68,7 @@ class DataConfig(BaseModel):
     drawn_task: Literal["edits", "changes"] = "edits"  # target captions, or what is to change; see tgim.data.triples
     drawn_pool: int = Field(4000, ge=1)  # how many different ones are drawn
     seed: int = Field(0, ge=0)  # of what is drawn
+    views: ViewConfig = ViewConfig()  # of a part localiser
 
     @model_validator(mode="after")
     def _ranges(self) -> DataConfig:
@@ -118,6 +120,8 @@ class Batches:
         progress: Progress | None = None,
         limit: int | None = None,
     ) -> None:
+        if config.captions == "none":
+            raise DataError("data.captions is none, which only a part localiser can learn from; take random or first")
         if batch_size < 1:
             raise DataError(f"batch_size must be at least 1, got {batch_size}")
         self.dataset, self.config, self.batch_size, self.seed = dataset, config, batch_size, seed

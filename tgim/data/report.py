@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from PIL import Image
 from tgim.data import cub, folder, oxford102
 from tgim.data.base import CaptionedImages, Item, Problem, Split, existing, relative
 from tgim.data.cache import Progress
+from tgim.data.points import read_points
 from tgim.errors import DataError
 from tgim.runtime import usable_cores
 
@@ -42,6 +43,7 @@ class Report:
     largest: tuple[int, int]
     problems: tuple[Problem, ...]
     notes: tuple[str, ...] = ()
+    points: dict[str, int] = field(default_factory=dict)  # part -> pictures that have points of it
 
     @property
     def usable(self) -> bool:
@@ -68,6 +70,7 @@ class Report:
             "largest": list(self.largest),
             "counts": self.counts,
             "notes": list(self.notes),
+            "points": self.points,
             "problems": [{"path": p.path, "kind": p.kind, "message": p.message} for p in self.problems],
         }
 
@@ -81,6 +84,9 @@ class Report:
             lines.append(f"  {name:<6}{counts}")
         if self.pictures:
             lines.append(f"  sizes from {_size(self.smallest)} to {_size(self.largest)} pixels")
+        if self.points:
+            most = ", ".join(f"{part} {count:,}" for part, count in self.points.items())
+            lines.append(f"  pictures with points of parts: {most}")
         lines.append(f"  licence: {self.licence}")
         lines += [f"  note: {note}" for note in self.notes]
         lines.append(f"  {len(self.problems):,} problems" if self.problems else "  no problems")
@@ -128,6 +134,7 @@ def check(root: str | Path, *, kind: Kind | None = None, progress: Progress | No
     whole = [item for item in items if item.path in sizes]
     if kind == "cub":
         notes += _about_boxes(whole, sizes)
+    points = _points(root, kind, notes)
     areas = sorted(sizes.values(), key=lambda size: size[0] * size[1]) or [(0, 0)]
     return Report(
         kind=kind,
@@ -139,6 +146,7 @@ def check(root: str | Path, *, kind: Kind | None = None, progress: Progress | No
         largest=areas[-1],
         problems=tuple(problems),
         notes=tuple(notes),
+        points=points,
     )
 
 
@@ -191,6 +199,23 @@ def _load(root: Path, kind: Kind, split: Split) -> CaptionedImages:
         return folder.load(root, split=split)
     boxed = split == "all" and (root / "bounding_boxes.txt").is_file() and (root / "images.txt").is_file()
     return cub.load(root, split=split, crop="box" if boxed else "none")
+
+
+def _points(root: Path, kind: Kind, notes: list[str]) -> dict[str, int]:
+    """How many pictures have points of each part, most frequent first; what is wrong with their files is noted."""
+    home = {"cub": root / "parts", "oxford102": root / "points.jsonl"}.get(kind)
+    if home is not None and not home.exists():
+        return {}
+    try:
+        data = folder.load(root, split="all", captions=False) if kind == "folder" else _load(root, kind, "all")
+        found = read_points(data)
+    except DataError as error:
+        notes.append(str(error))
+        return {}
+    captioned = {item.path for item in data.items if item.captions}
+    if bare := sum(path not in captioned for path in found):
+        notes.append(f"{bare} pictures have points but no caption; a part localiser takes them by data.captions=none")
+    return dict(Counter(part for points in found.values() for part in points.spots).most_common())
 
 
 def _count(items: Sequence[Item]) -> dict[str, int]:

