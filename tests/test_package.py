@@ -27,7 +27,7 @@ LAYERS = (  # a module imports those of its own layer and of earlier ones
     {"models", "matching", "composing"},
     {"lexicon", "clauses", "language"},
     {"recipe", "state", "logs", "running", "trainer", "train", "editor", "card", "environment", "jobs"}
-    | {"generator", "inversion", "interpolate", "conversion", "convert"},
+    | {"generator", "inversion", "painting", "interpolate", "conversion", "convert"},
     {"features", "ranking", "search", "evaluation", "reporting"},
     {"stages"},
     {"program"},

@@ -65,6 +65,9 @@ def edit(
     A generator searches for the noise that draws the photograph and draws it anew; a style encoder knows the noise
     without, and with --invert-steps is where the search starts.
 
+    A part localiser edits, too: parts and colours are read from the text and painted where it finds them, on the
+    largest bird or flower of the picture; --box chooses another. Where there is none, nothing is written.
+
     With several --text the files are numbered: edited-1.jpg, edited-2.jpg. An existing --out is replaced, but never the
     picture itself without --force. --json prints a line for each file that was written; its box is the
     region that was edited, the one given or that of a closer look, and null for the whole picture.
@@ -109,6 +112,8 @@ def edit(
     with tqdm(total=len(todo), unit="edit", disable=None if images is not None else True, leave=False) as bar:
         for result in results:
             bar.update()
+            for note in result.notes:
+                warn(f"{result.job.image}: {note}")
             if result.error:
                 failed.append(result.error)
             elif as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,19 +16,18 @@ from skimage import measure
 from torch import Tensor
 
 from tgim import checkpoint
-from tgim.carry import Box, carry_change, parse_box, resize, soft_box
+from tgim.carry import Box, parse_box, resize
 from tgim.checkpoint import Checkpoint
 from tgim.errors import CheckpointError, TextError, UserError
 from tgim.images import Photo, Source, open_image
 from tgim.inversion import Inverter
 from tgim.language import understand
-from tgim.model import Editing, Generating
-from tgim.models.tagrid import TAGrid
+from tgim.model import Editing, Generating, Localising, Request
+from tgim.painting import Painter
 from tgim.text import Vocabulary, complete, tokenize
 
 Size = Literal["photo", "model"]
 _Extent = tuple[float, float, float, float]  # left, top, right, bottom
-FEATHER = 0.15  # of the shorter side of a box: how far its edit fades in
 CLOSE_UP = 0.9  # share of the frame above which a subject needs no closer look
 SURE, MAYBE = 0.5, 0.25  # probabilities: a subject is where one pixel is sure, and goes on as long as they may be
 LOOK = 0.2  # around what a first look found, of its longer side: where the second looks
@@ -58,9 +58,14 @@ class Editor:
     """
 
     def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu") -> None:
-        model = Inverter(source.model) if isinstance(source.model, Generating) else source.model
+        model = source.model
+        if isinstance(model, Generating):
+            model = Inverter(model)
+        elif isinstance(model, Localising):
+            model = Painter(model)
+            source = replace(source, vocabulary=model.vocabulary, template="{}")
         if not isinstance(model, Editing):
-            editors = [name for name in list_models() if checkpoint.read_header(name)["kind"] == "editor"]
+            editors = [name for name in list_models() if checkpoint.read_header(name)["kind"] in ("editor", "parser")]
             raise CheckpointError(f"{source.model.name} does not edit pictures; choose one of: {', '.join(editors)}")
         self.device = torch.device(device)
         self.model: Editing = model.to(self.device).eval()
@@ -118,21 +123,12 @@ class Editor:
             raise UserError(f"strength is {strength}, expected 0 to 1; 1 is the full edit, 0 none")
         if size not in ("photo", "model"):
             raise UserError(f"size is {size!r}, expected 'photo' (the photograph's own) or 'model' (the raw output)")
-        tokens = self.vocabulary.encode([self.caption(text)]).to(self.device)
+        request = self._request([self.caption(text)], strength, size, seed)
         whole = photo.pixels[None].to(self.device)
-        region_box = self.region(photo, box=box, focus=focus, size=size)
-        if region_box is None:
-            return photo.with_pixels(self._edit(whole, tokens, strength, size, seed))
-        x, y, w, h = region_box
-        region = whole[..., y : y + h, x : x + w]
-        edited = self._edit(region, tokens, strength, size, seed)
-        if size == "model":
-            return photo.with_pixels(edited)
-        edge = soft_box(photo.height, photo.width, (x, y, w, h), feather=FEATHER * min(h, w)).to(self.device)
-        edge = edge[..., y : y + h, x : x + w]
-        result = whole.clone()
-        result[..., y : y + h, x : x + w] = torch.where(edge > 0, region + edge * (edited - region), region)
-        return photo.with_pixels(result)
+        region = self.region(photo, box=box, focus=focus, size=size)
+        if region is None:
+            return photo.with_pixels(self.model.edit_photo(whole, request))
+        return photo.with_pixels(self.model.edit_box(whole, request, region))
 
     def region(
         self, photo: Photo, *, box: str | Box | None = None, focus: bool = True, size: Size = "photo"
@@ -170,9 +166,10 @@ class Editor:
         known = [i for i, text in enumerate(texts) if self.knows(text)]
         edited = pictures.to("cpu", copy=True)
         if known:
-            tokens = self.vocabulary.encode([complete(texts[i], self.template) for i in known]).to(self.device)
             size: Size = "model" if set(pictures.shape[-2:]) == {self.model.image_size} else "photo"
-            edited[known] = self._edit(pictures[known].to(self.device), tokens, strength, size, None).to(edited)
+            captions = [complete(texts[i], self.template) for i in known]
+            request = self._request(captions, strength, size, None, skip=True)
+            edited[known] = self.model.edit_photo(pictures[known].to(self.device), request).to(edited)
         return edited
 
     def knows(self, text: str) -> bool:
@@ -207,18 +204,17 @@ class Editor:
         return box if small else None
 
     def caption(self, text: str) -> str:
-        """The caption that is used for `text`, with warnings and errors as of `used_caption`."""
-        return used_caption(text, self.vocabulary, self.template)
+        """The caption that is used for `text`, with warnings and errors as of `used_caption`, and the model's own."""
+        caption = used_caption(text, self.vocabulary, self.template)
+        for note in self.model.remarks(caption):
+            warnings.warn(note, UnknownWordWarning, stacklevel=3)
+        return caption
 
-    def _edit(self, photo: Tensor, tokens: Any, strength: float, size: Size, seed: int | None) -> Tensor:
-        side = self.model.image_size
-        small = resize(photo, (side, side))
-        if isinstance(self.model, TAGrid):
-            plan = self.model.plan(small, tokens, strength=strength)
-            return self.model.recolour(small if size == "model" else photo, plan)
-        edited = self.model.edit(small, tokens, seed=seed)
-        edited = small + strength * (edited - small)
-        return edited if size == "model" else carry_change(photo, small, edited)
+    def _request(
+        self, captions: Sequence[str], strength: float, size: Size, seed: int | None, *, skip: bool = False
+    ) -> Request:
+        tokens = self.vocabulary.encode(captions).to(self.device)
+        return Request(tuple(captions), tokens, strength=strength, seed=seed, raw=size == "model", skip=skip)
 
 
 def used_caption(text: str, vocabulary: Vocabulary, template: str) -> str:

@@ -15,6 +15,14 @@ class ImageError(UserError):
     """A picture that cannot be read, is not what it claims to be, or is too large."""
 
 
+class SubjectError(UserError):
+    """A picture without what is to be edited."""
+
+
+class MissingPartWarning(UserWarning):
+    """A part that a caption names cannot be seen in the picture; the rest is edited."""
+
+
 class TextError(UserError):
     """A caption that cannot be used: empty, too long, or without one known word."""
 

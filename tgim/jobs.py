@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tgim.errors import UserError
+from tgim.errors import MissingPartWarning, UserError
 
 if TYPE_CHECKING:
     from tgim.carry import Box
@@ -42,6 +42,7 @@ class Result:
     height: int = 0
     box: Box | None = None  # x, y, width, height in pixels of what was edited; None for the whole picture
     error: str = ""
+    notes: tuple[str, ...] = ()  # what of the text could not be done in this picture
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values, for one that was done."""
@@ -136,13 +137,15 @@ def run(
                 fresh = open_image(job.image)
                 region = editor.region(fresh, box=box, focus=focus, size=size)
                 photo = fresh
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("ignore", UnknownWordWarning)  # said once for all pictures by `check_texts`
+                warnings.simplefilter("always", MissingPartWarning)
                 edited = editor.edit_photo(photo, job.text, box=region, focus=False, size=size, **options)
             if make_folders:
                 job.out.parent.mkdir(parents=True, exist_ok=True)
             save_image(edited, job.out, quality=quality, metadata=metadata)
-            yield Result(job, time.perf_counter() - start, edited.width, edited.height, region)
+            notes = tuple(str(each.message) for each in said if issubclass(each.category, MissingPartWarning))
+            yield Result(job, time.perf_counter() - start, edited.width, edited.height, region, notes=notes)
         except (UserError, OSError, MemoryError, RuntimeError) as error:  # one picture must not end a night's run
             if not keep_going:
                 raise

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from tgim.carry import Box, carry_change, resize, soft_box
 from tgim.data.batch import Batch
 from tgim.text import Tokens
 
 Terms = dict[str, Tensor]  # loss name -> weighted scalar; their sum is what one network minimises
+FEATHER = 0.15  # of the shorter side of a box: how far its edit fades in
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of an edit of B photographs of one size."""
+
+    captions: tuple[str, ...]  # B, of the wanted results
+    tokens: Tokens  # the same captions by the model's vocabulary
+    strength: float = 1.0  # 0 leaves the photographs, 1 edits fully
+    seed: int | None = None  # of models that draw noise
+    raw: bool = False  # the model's own output at its own resolution, instead of the photographs edited
+    skip: bool = False  # photographs in which there is nothing to edit come back as they are, instead of an error
 
 
 class Config(BaseModel):
@@ -47,7 +63,13 @@ class Model(nn.Module):
 
 
 class Editing(Model):
-    """A model that edits: `edit` maps pictures and captions to pictures at the model's own resolution."""
+    """A model that edits: `edit` maps pictures and captions to pictures at the model's own resolution.
+
+    A photograph is edited by `edit_photo`, a region of it by `edit_box`. Unless a model says otherwise, a small copy is
+    edited and the change carried back to the photograph.
+    """
+
+    has_strength: ClassVar[bool] = False  # whether a weaker edit is more than a blend of the full one
 
     def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
         """Edited pictures (B, 3, S, S) in [-1, 1] for `image` of the same shape.
@@ -55,6 +77,31 @@ class Editing(Model):
         Equal calls give equal pictures: a model that draws noise uses its mean, or draws it from `seed`.
         """
         raise NotImplementedError  # abstract: every editor says how it edits
+
+    def remarks(self, caption: str) -> tuple[str, ...]:
+        """What of a caption this model cannot take as it is said, one line for each."""
+        return ()
+
+    def edit_photo(self, photo: Tensor, request: Request) -> Tensor:
+        """Photographs (B, 3, H, W) in [-1, 1] of any size, edited; of the model's size where the request says `raw`."""
+        side = self.image_size
+        small = resize(photo, (side, side))
+        edited = self.edit(small, request.tokens, seed=request.seed)
+        edited = small + request.strength * (edited - small)
+        return edited if request.raw else carry_change(photo, small, edited)
+
+    def edit_box(self, photo: Tensor, request: Request, box: Box) -> Tensor:
+        """As `edit_photo`, but of the region `box` alone, with a soft edge inside it; the rest stays bit-identical."""
+        x, y, w, h = box
+        region = photo[..., y : y + h, x : x + w]
+        edited = self.edit_photo(region, request)
+        if request.raw:
+            return edited
+        edge = soft_box(photo.shape[-2], photo.shape[-1], box, feather=FEATHER * min(h, w)).to(photo.device)
+        edge = edge[..., y : y + h, x : x + w]
+        result = photo.clone()
+        result[..., y : y + h, x : x + w] = torch.where(edge > 0, region + edge * (edited - region), region)
+        return result
 
 
 class Generating(Model):

@@ -19,7 +19,6 @@ from tgim.generator import draws
 from tgim.images import Photo, from_uint8, to_uint8
 from tgim.inversion import Inverter
 from tgim.model import Generating
-from tgim.models.tagrid import TAGrid
 from tgim.text import complete
 
 BATCH = 16  # pictures that are drawn together: of a size that fits into memory at 256 px, too
@@ -85,7 +84,7 @@ class ModelContender:
 
     def __init__(self, editor: Editor, *, name: str, checkpoint: str | None) -> None:
         self.editor, self.name, self.checkpoint = editor, name, checkpoint
-        self.has_strength = isinstance(editor.model, TAGrid)
+        self.has_strength = editor.model.has_strength
 
     @property
     def only_draws(self) -> bool:

@@ -34,11 +34,12 @@ from torch.nn import functional as F
 
 from tgim import checkpoint
 from tgim.bilateral import apply_affine, look_up, roughness, slice_grid
+from tgim.carry import resize
 from tgim.data.batch import Batch, DrawnPairs
 from tgim.losses import known_cross_entropy
 from tgim.matching.late_interaction import LateInteraction, LateInteractionConfig, Member, Seen
 from tgim.matting import subject_mask
-from tgim.model import Codes, Config, Editing, Terms
+from tgim.model import Codes, Config, Editing, Request, Terms
 from tgim.models.parts import Part
 from tgim.models.tagrid_head import Eyes, GridHead, Guide, References, SubjectMask, View, patch_discriminator
 from tgim.models.tagrid_wishes import Wishes, draw_wishes
@@ -107,6 +108,7 @@ class TAGrid(Editing):
     Config: ClassVar[type[Config]] = TAGridConfig
     networks: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    has_strength: ClassVar[bool] = True
 
     def __init__(self, config: TAGridConfig, *, vocabulary_size: int) -> None:
         super().__init__()
@@ -204,6 +206,12 @@ class TAGrid(Editing):
     def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
         """Edited pictures at the model's own resolution; there is no noise, `seed` changes nothing."""
         return self.recolour(image, self.plan(image, text))
+
+    def edit_photo(self, photo: Tensor, request: Request) -> Tensor:
+        """Edits at the photographs' own resolution, by a plan made of small copies."""
+        small = resize(photo, (self.image_size, self.image_size))
+        plan = self.plan(small, request.tokens, strength=request.strength)
+        return self.recolour(small if request.raw else photo, plan)
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Discriminator on photographs and edits, then the generator on everything listed at the top of this file."""

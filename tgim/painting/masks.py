@@ -1,0 +1,56 @@
+"""From part maps to masks that a brush can follow: firm inside, exactly 0 where the part is unlikely."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from skimage import measure
+from torch import Tensor
+
+OUTLINE = (0.2, 0.6)  # probabilities of the subject that become 0 and 1
+SHARE = (0.38, 0.62)  # shares of a part among its subject's parts that become 0 and 1
+NAMED = 2.4  # how much likelier a part that a caption names is taken to be than the maps say ...
+WHOLE = 5.0  # ... and plumage where it names the whole: beaks and legs must be sure
+SINGLE = 0.35  # of the largest piece of a mask: smaller pieces are left out where a part is one
+CUT = 0.02  # below, a mask is 0
+
+
+def firm(subject: Tensor) -> Tensor:
+    """Probabilities (H, W) of the subject as its mask in [0, 1]."""
+    return _ramp(subject, *OUTLINE)
+
+
+def part_mask(
+    maps: Tensor, subject: Tensor, rows: Sequence[int], *, rivals: Sequence[int] = (), boost: float = NAMED
+) -> Tensor:
+    """The mask (H, W) in [0, 1] of the parts `rows` of maps (P, H, W), the first of which is the background.
+
+    Args:
+        maps: probabilities of each pixel.
+        subject: (H, W) in [0, 1].
+        rows: of the parts that the caption names.
+        rivals: of parts that it names in another colour, which are no less likely.
+        boost: how much likelier they are than the maps say.
+    """
+    named = boost * maps[list(rows)].sum(0)
+    others = maps[1:].sum(0) - maps[list(rows)].sum(0)
+    if rivals:
+        others = others + (boost - 1) * maps[list(rivals)].sum(0)
+    mask = _ramp(named / (named + others).clamp(min=1e-6), *SHARE) * subject
+    return torch.where(mask < CUT, 0.0, mask)
+
+
+def _ramp(x: Tensor, low: float, high: float) -> Tensor:
+    """0 below `low`, 1 above `high`, smooth between."""
+    x = ((x - low) / (high - low)).clamp(0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def main_pieces(mask: Tensor) -> Tensor:
+    """A mask (H, W) without pieces that are much smaller than the largest."""
+    labels = measure.label((mask > 0).cpu().numpy(), connectivity=1)  # type: ignore[no-untyped-call]
+    pieces = torch.from_numpy(labels).to(mask.device)
+    sizes = torch.bincount(pieces.flatten(), mask.flatten())
+    sizes[0] = 0
+    return torch.where((sizes >= SINGLE * sizes.max())[pieces], mask, 0.0)
