@@ -1,30 +1,177 @@
-"""Seconds of one edit without start-up, on a drawn bird of 1 and of 7 megapixels: python benchmarks/speed.py"""
+"""Seconds of one edit, and pictures a second in training, on this processor; prints JSON lines.
+
+    python benchmarks/speed.py               # edits: alone, beside a busy process, under a quota
+    python benchmarks/speed.py --training    # training steps of the recipes for a CPU, one thread, CPU seconds
+
+An edit is timed without start-up, on a synthetic bird of 1 and of 7 megapixels, in a process of its own. "spinning" is
+the same with OpenMP's own way of waiting, which tgim replaces (`tgim.runtime`). The busy process multiplies matrices on
+all cores. The quota, of half the cores, is a control group of Linux and needs the right to make one. A training step is
+`Trainer.train_step` on the recipe's own data (`TGIM_DATA`), with a few steps of each model that must be trained first.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import statistics
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
-import numpy as np
+import click
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+SIZES = ((866, 1155), (2250, 3000))  # height, width in pixels: 1 and 6.75 megapixels
+RUNS, STEPS = 7, 6
+CPU_RECIPES = tuple(
+    f"{name}_birds"
+    for name in (
+        *("guide", "tagrid", "judge", "matching", "vse", "damsm", "sje"),
+        *("tagan_small", "sisgan_small", "tagan_medium", "sisgan_medium"),
+        *("gan_int_cls_small", "stackgan1_small", "stackgan2_small", "stackgan_v2_small", "attngan_small"),
+        *("style_encoder_small", "compose_tirg", "compose_concat"),
+    )
+)
+CGROUP = Path("/sys/fs/cgroup/cpu/tgim-speed")
+BUSY = "import numpy as np\nx = np.ones((1500, 1500), np.float32)\nwhile True: x @ x"
+EDIT = """
+import json, sys, time
+{first}
 import torch
-
+from tgim import Editor
 from tgim.data.synthetic import sample_picture
-from tgim.editor import Editor
 from tgim.images import open_image
+edit = Editor.from_pretrained({model!r})
+photo = open_image(sample_picture("birds", size=({height}, {width})))
+edit.edit_photo(photo, "a red bird")
+seconds = []
+for _ in range({runs}):
+    start = time.perf_counter()
+    edit.edit_photo(photo, "a red bird")
+    seconds.append(time.perf_counter() - start)
+print(json.dumps([torch.get_num_threads(), *seconds]))
+"""
 
-RUNS = 7
+
+@contextlib.contextmanager
+def busy() -> Iterator[None]:
+    """A process beside that keeps all cores busy."""
+    with subprocess.Popen([sys.executable, "-c", BUSY]) as other:
+        time.sleep(1)
+        try:
+            yield
+        finally:
+            other.kill()
+
+
+@contextlib.contextmanager
+def quota() -> Iterator[None]:
+    """A control group with half of the cores, which this process and its children join for a while."""
+    CGROUP.mkdir()
+    try:
+        period = int((CGROUP / "cpu.cfs_period_us").read_text())
+        (CGROUP / "cpu.cfs_quota_us").write_text(str(period * max(1, (os.cpu_count() or 2) // 2)))
+        (CGROUP / "cgroup.procs").write_text(str(os.getpid()))
+        yield
+    finally:
+        (CGROUP.parent / "cgroup.procs").write_text(str(os.getpid()))
+        CGROUP.rmdir()
+
+
+SITUATIONS = {"alone": contextlib.nullcontext, "beside a busy process": busy, "under a quota of half the cores": quota}
+
+
+def edits(model: str) -> Iterator[dict[str, object]]:
+    """One row for each size, situation and way of waiting."""
+    for height, width in SIZES:
+        for situation, around in SITUATIONS.items():
+            for waiting, first in (("asleep", "import tgim"), ("spinning", "import torch")):
+                code = EDIT.format(first=first, model=model, height=height, width=width, runs=RUNS)
+                try:
+                    with around():
+                        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+                except OSError as error:
+                    print(f"{situation}: {error}", file=sys.stderr)
+                    continue
+                threads, *seconds = json.loads(done.stdout)
+                yield {
+                    "edit": model,
+                    "megapixels": round(height * width / 1e6, 2),
+                    "situation": situation,
+                    "waiting": waiting,
+                    "median_seconds": round(statistics.median(seconds), 3),
+                    "slowest_seconds": round(max(seconds), 3),
+                    "n": RUNS,
+                    "threads": threads,
+                }
+
+
+def steps(names: tuple[str, ...], overrides: tuple[str, ...]) -> Iterator[dict[str, object]]:
+    """One row for each recipe that names the CPU's data and sizes."""
+    import torch
+
+    from tgim import checkpoint, recipe, train
+    from tgim.trainer import Trainer
+
+    torch.set_num_threads(1)
+    train.keep_memory()
+    files: dict[str, Path] = {}
+    with tempfile.TemporaryDirectory() as folder, checkpoint.naming(files):
+
+        def first(name: str) -> Path:
+            """A model of a recipe after a few steps, for a recipe that goes on from it."""
+            made = Path(folder) / name
+            chosen = prepared(name)
+            made.mkdir()
+            train.dry_run(chosen, keep=made)
+            return made / "model.safetensors"
+
+        def prepared(name: str) -> recipe.Recipe:
+            text = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
+            for part in {word.strip() for word in text.split() if word.startswith("runs/") and "model" in word}:
+                if part not in files:
+                    files[part] = first(part.split("/")[1])
+            return recipe.load(RECIPES / f"{name}.yaml", ["data.drawn_pool=400", "train.device=cpu", *overrides])
+
+        for name in names:
+            chosen = prepared(name)
+            trainer = Trainer.build(chosen, cache=Path(folder) / "cache", limit=chosen.train.batch_size)
+            seconds = []
+            for step in range(STEPS):
+                batch = trainer.batches.batch(step)
+                begun = time.process_time()
+                trainer.train_step(batch)
+                seconds.append(time.process_time() - begun)
+            step_seconds = statistics.median(seconds[1:])
+            yield {
+                "recipe": name,
+                "precision": trainer.precision.name,
+                "batch": chosen.train.batch_size,
+                "cpu_seconds_per_step": round(step_seconds, 3),
+                "pictures_per_second": round(chosen.train.batch_size / step_seconds, 1),
+                "hours": round(trainer.total * step_seconds / 3600, 2),
+                "n": STEPS - 1,
+            }
+
+
+@click.command()
+@click.option("--model", default="birds", show_default=True, help="Of the edits.")
+@click.option("--training", is_flag=True, help="Time training steps instead of edits.")
+@click.option("--recipe", "names", multiple=True, help="Of --training; several allowed.  [default: all for a CPU]")
+@click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
+def main(model: str, training: bool, names: tuple[str, ...], overrides: tuple[str, ...]) -> None:
+    """Time edits, or training steps of recipes, with KEY=VALUE in place of some of their values."""
+    from tgim.environment import describe
+
+    about = describe()
+    machine = {"processor": about["cpu"], "cores": about["usable_cores"], "torch": about["packages"]["torch"]}
+    for row in steps(names or CPU_RECIPES, overrides) if training else edits(model):
+        print(json.dumps(row | machine), flush=True)
+
 
 if __name__ == "__main__":
-    edit = Editor.from_pretrained("birds")
-    for height, width in ((866, 1155), (2250, 3000)):
-        photo = open_image(sample_picture("birds", size=(height, width)))
-        edit.edit_photo(photo, "a red bird")
-        seconds = []
-        for _ in range(RUNS):
-            start = time.perf_counter()
-            edit.edit_photo(photo, "a red bird")
-            seconds.append(time.perf_counter() - start)
-        facts = {"megapixels": round(height * width / 1e6, 2), "median_seconds": round(float(np.median(seconds)), 3)}
-        machine = {"n": RUNS, "threads": torch.get_num_threads(), "cores": os.cpu_count(), "torch": torch.__version__}
-        print(json.dumps(facts | machine))
+    main()

@@ -15,8 +15,6 @@ Captions are read by our side in every step, while the releases of GAN-INT-CLS a
 from __future__ import annotations
 
 import json
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -37,7 +35,7 @@ from tgim.losses import damsm_sentence, damsm_words
 from tgim.matching.sje import SJE, SJEConfig
 from tgim.models.attngan_blocks import WordAttention
 from tgim.models.stackgan import StackGAN1
-from tgim.running import malloc_environment
+from tgim.running import keep_memory
 from tgim.text import Alphabet, Tokens
 from tgim.trainer import Trainer
 
@@ -72,7 +70,7 @@ def trainer_of(system: str, sizes: dict[str, Any], *, batch: int, text: dict[str
         else:
             model["text"] = reader
     data = {"name": "synthetic", "drawn_pool": 2 * batch}
-    train = {"steps": 1000, "batch_size": batch, "device": "cpu", "seed": SEED, "threads": 1}
+    train = {"steps": 1000, "batch_size": batch, "device": "cpu", "seed": SEED, "threads": 1, "precision": "fp32"}
     return Trainer.build(recipe.parse({"model": model, "data": data, "train": train}), cache=folder)
 
 
@@ -211,6 +209,5 @@ def main(systems: tuple[str, ...], run: bool, full: bool, pairs: int) -> None:
 
 
 if __name__ == "__main__":
-    if "--run" in sys.argv and not malloc_environment().items() <= os.environ.items():  # read when a process starts
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **malloc_environment()})
+    keep_memory()
     main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tgim.reporting import generation_tables, read_results, summary_tables
+from tgim.reporting import generation_tables, parts_tables, read_results, summary_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "benchmarks" / "results"
@@ -13,9 +13,10 @@ BEGIN, END = "<!-- results -->\n", "<!-- /results -->"
 
 
 def table() -> str:
-    """Markdown of all results: for each data set one table of editors, then one of text-to-image models."""
+    """Markdown of all results: for each data set a table of editors, one of parts, one of text-to-image models."""
     lines = read_results(RESULTS)
-    return "\n".join(each.markdown() for each in (*summary_tables(lines), *generation_tables(lines)))
+    tables = (*summary_tables(lines), *parts_tables(lines, broken_down=False), *generation_tables(lines))
+    return "\n".join(each.markdown() for each in tables)
 
 
 def filled(readme: str, rows: str) -> str:

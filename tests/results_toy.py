@@ -92,6 +92,31 @@ def drawings():
     ]
 
 
+def parts(model, hit, spilt, **options):
+    """Lines of `parts@1`, of 35 photographs, of which the head was asked about in 20."""
+    options = {"data": "cub", "size": 0, "n": 35, "strength": 1.0, "options": {"asks": 3}, **options}
+    options |= {"content": "9" * 16}
+    yield line("parts@1", model, "hit/head", hit, **{**options, "n": 20})
+    yield line("parts@1", model, "hit/red", hit / 2, **{**options, "n": 15})
+    yield line("parts@1", model, "spilt/head", spilt, higher=False, **{**options, "n": 19})
+    yield line("parts@1", model, "half_way", min(1.0, 1.1 * hit), **options)
+    yield line("parts@1", model, "spilt", spilt, higher=False, **options)
+    yield line("parts@1", model, "others_change", 20 * spilt, higher=False, **options)
+    yield line("parts@1", model, "outside", 1.5 * spilt, higher=False, **options)
+    if model != "identity":
+        yield line("parts@1", model, "texture", 0.8, **{**options, "n": 33})
+    yield line("parts@1", model, "hit", hit, **options)
+
+
+def asked_parts():
+    """Lines of two models and doing nothing."""
+    return [
+        *parts("identity", 0.0, 0.0, kind="baseline"),
+        *parts("birds", 0.4, 0.6),
+        *parts("painter", 0.9, 0.02, checkpoint="b" * 16),
+    ]
+
+
 def results(data="cub"):
     """A data set's lines: references, five baselines and two models."""
     name, checkpoint = MODELS[data]

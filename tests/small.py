@@ -9,6 +9,7 @@ from torch import nn
 import tgim.models
 from tgim.composing import COMPOSERS
 from tgim.data.batch import Batch, DrawnPairs, LabelledViews
+from tgim.environment import pick_precision
 from tgim.matching import MATCHERS
 from tgim.model import Model
 from tgim.parsing import PARSERS
@@ -28,6 +29,7 @@ PICTURE = {"image_size": 32, "width": 8, "blocks": 1}
 DRAWER = {"image_size": 32, "word_size": 6, "text_size": 8, "noise_size": 6, "condition_size": 5, "width": 8}
 STAGE1 = {**DRAWER, "image_size": 16, "discriminator_width": 4}
 COMPOSED = {"system": "vse", "encoder": {**PICTURE, "word_size": 8, "embedding_size": 16}}
+NEEDS_BF16 = pytest.mark.skipif(pick_precision("auto", "cpu").name != "bf16", reason="the processor emulates bf16")
 MOST = 1_000_000  # parameters that a system may have without an entry in SIZES
 SIZES = {  # a system that is not named here is tried at its defaults
     "tagrid": {"encoder": WORDS_AND_REGIONS, "width": 16, "bins": 3},

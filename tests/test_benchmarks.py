@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from results_toy import drawings, results
+from results_toy import asked_parts, drawings, results
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = {  # embedded checkpoint -> its results file, and the data set in it
@@ -70,6 +70,18 @@ def test_the_table_of_text_to_image_models_follows_that_of_editors(results_file,
     after = table.table()
     assert after.startswith(before)
     assert "| `attngan` | 5.0% | 0.25 | 25.0% | 1.5000 | 0.180 | 0.360 |" in after.removeprefix(before)
+
+
+def test_the_table_of_parts_stands_between_them(results_file, monkeypatch):
+    table = script("table")
+    monkeypatch.setattr(table, "RESULTS", [results_file])
+    before = table.table()
+    with results_file.open("a") as file:
+        file.writelines(line.model_dump_json() + "\n" for line in (*drawings(), *asked_parts()))
+    rows = table.table().removeprefix(before).splitlines()
+    found = rows.index("| `painter` | **90.0%** | **99.0%** | **2.0%** | **0.4** | **0.03** | 0.800 |")
+    assert found < rows.index("| `attngan` | 5.0% | 0.25 | 25.0% | 1.5000 | 0.180 | 0.360 |")
+    assert not any("n 20" in row for row in rows)  # single parts are for those who measure
 
 
 @pytest.mark.parametrize("name", DATA)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small import CASES, SYSTEMS, VOCABULARY, batch_of, model_of, settings_of, train, trainable
+from small import CASES, NEEDS_BF16, SYSTEMS, VOCABULARY, batch_of, model_of, settings_of, train, trainable
+from torch import nn
 
 from tgim import checkpoint, recipe
 from tgim import train as training
@@ -159,6 +160,14 @@ def test_small_batches_work(name, count):
         assert all(p.grad is None or p.grad.isfinite().all() for p in getattr(model, network).parameters())
 
 
+@every
+def test_convolutions_of_one_channel_stay_in_32_bits(name):
+    grouped = [m for m in model_of(name).modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert all(m(torch.randn(1, m.in_channels, 8, 8)).dtype == torch.float32 for m in grouped)
+
+
+@NEEDS_BF16
 @every
 def test_bf16_autocast_gives_the_losses_of_fp32_nearly(name):
     found = []

@@ -30,6 +30,18 @@ def captions() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(3, 5, 4), mask
 
 
+@pytest.mark.parametrize("encoder", [BiGru, BiLstm, Gru])
+@pytest.mark.parametrize("lengths", [(5, 3, 1), (5, 5, 5)])  # of one length: a bf16 LSTM of oneDNN may refuse those
+def test_recurrent_networks_compute_in_32_bits_under_autocast(encoder, lengths):
+    encode, vectors = encoder(4, 4), torch.randn(3, 5, 4)
+    mask = torch.arange(5)[None] < torch.tensor(lengths)[:, None]
+    with torch.autocast("cpu", torch.bfloat16):
+        low = encode(vectors.bfloat16().float(), mask)
+    full = encode(vectors.bfloat16().float(), mask)
+    assert torch.equal(low.words, full.words)
+    assert torch.equal(low.sentence, full.sentence)
+
+
 @pytest.mark.parametrize("encoder", [BiGru, BiLstm, Gru, MeanOfWords])
 def test_padding_has_no_influence(encoder):
     encode = encoder(4, 4)

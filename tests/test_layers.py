@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from tgim.layers import (
     ConditioningAugmentation,
+    DepthwiseConv2d,
     Residual,
     down,
     from_image,
@@ -112,3 +113,12 @@ def test_start_of_the_weights():
     assert_close(block[0].weight.std().item(), 0.02, atol=1e-3, rtol=0)
     assert_close(block[1].weight.mean().item(), 1.0, atol=2e-3, rtol=0)
     assert not block[0].bias.any()
+
+
+def test_a_depthwise_convolution_computes_in_32_bits_under_autocast():
+    layer, x = DepthwiseConv2d(6, 3, padding=1), torch.randn(2, 6, 9, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = layer(x)
+    assert torch.equal(low, layer(x))
+    alone = nn.functional.conv2d(x[:, 2:3], layer.weight[2:3], layer.bias[2:3], padding=1)
+    assert_close(layer(x)[:, 2:3], alone)

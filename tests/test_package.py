@@ -17,7 +17,7 @@ PACKAGE = Path(tgim.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = ("torch", "torchvision", "kornia", "numpy", "PIL", "pydantic", "skimage", "accelerate")
 LAYERS = (  # a module imports those of its own layer and of earlier ones
-    {"_version", "errors", "tensorfile"},
+    {"_version", "runtime", "errors", "tensorfile"},
     {"decode", "carry", "images", "attention", "bilateral", "matting", "text", "layers", "losses", "data", "model"},
     {"encoders"},
     {"registry"},

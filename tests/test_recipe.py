@@ -77,7 +77,7 @@ def test_a_network_takes_the_common_settings_but_its_own() -> None:
         ("crad.title=x", "'card'"),
         ("train.lr=-1", r"train\.lr .*greater than 0, got -1"),
         ("train.lr=fast", r"train\.lr .*number"),
-        ("train.precision=fp8", "'fp32' or 'bf16'"),
+        ("train.precision=fp8", "'auto', 'fp32' or 'bf16'"),
         ("train.betas=[0.5, 1.5]", "betas must lie"),
         ("train.schedule=halve", "halve_every"),
         ("train.epochs=3", "either train.steps or train.epochs"),

@@ -8,13 +8,14 @@ from itertools import pairwise
 
 import pytest
 import torch
-from results_toy import curve, drawings, generation, l2, line, results, retrieval
+from results_toy import asked_parts, curve, drawings, generation, l2, line, parts, results, retrieval
 
 from tgim.errors import UserError
 from tgim.reporting import (
     generation_tables,
     l2_tables,
     page,
+    parts_tables,
     read_results,
     retrieval_tables,
     section_tables,
@@ -176,6 +177,31 @@ def test_a_page_of_text_to_image_models_has_their_sheet_and_no_ranking():
     assert "those of one column share their noise" in words
     for each in drawings():
         assert written(each.metric, each.value) in words, each
+
+
+def test_parts_have_a_table_of_all_asks_and_one_of_each_part_and_colour():
+    everything, hits, reds, spills = parts_tables([*results(), *asked_parts()])
+    assert everything.title == "cub, test split, n 35, seed 0: parts@1, own size"
+    assert everything.columns == ("hit", "half way", "spilt", "others' change", "outside, of 255", "texture")
+    cells = {row.name: [cell.text for cell in row.cells] for row in everything.rows}
+    assert list(cells) == ["identity", "painter", "birds"]  # the baseline, then the most hits
+    assert cells["painter"] == ["90.0%", "99.0%", "2.0%", "0.4", "0.03", "0.800"]
+    assert cells["identity"][-1] == "–"  # nothing changed, so no texture
+    assert [cell.best for cell in row_of(everything, "painter").cells] == [True] * 5 + [False]  # texture is a draw
+    assert hits.title.endswith("parts@1, hit by part")
+    assert hits.columns == ("head, n 20",)
+    assert reds.columns == ("red, n 15",)
+    assert [cell.text for cell in row_of(reds, "birds").cells] == ["20.0%"]
+    assert spills.columns == ("head, n 19",)
+    assert parts_tables(asked_parts(), broken_down=False) == [everything]
+    (exact, *_) = parts_tables(asked_parts(), intervals=True)
+    assert row_of(exact, "birds").cells[0].text == "40.0% (38.8 to 41.2)"
+    limited = [*asked_parts(), *parts("birds", 0.5, 0.5, options={"asks": 3, "limit": 35})]
+    assert len(parts_tables(limited, broken_down=False)) == 2  # another choice of pictures
+    words = " ".join(Page(page(asked_parts())).words)
+    for each in asked_parts():
+        assert written(each.metric, each.value) in words, each
+    assert "One part of a photograph is asked for" in words
 
 
 def test_two_checkpoints_of_one_name_are_told_apart():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -16,9 +17,11 @@ from typing import Any
 import pytest
 import torch
 import toy
+from small import NEEDS_BF16
 from torch import nn
 
 from tgim import checkpoint, recipe, state, train
+from tgim.checkpoint import read_header
 from tgim.errors import CheckpointError, DataError, RecipeError
 from tgim.logs import read_log
 from tgim.recipe import OptimizerConfig, Recipe
@@ -38,7 +41,8 @@ def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
 
 
 def values(data: Path, *, model: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
-    settings = {"steps": 10, "batch_size": 4, "log_every": 1, "checkpoint_every": 4, "sample_every": 0} | settings
+    always = {"steps": 10, "batch_size": 4, "precision": "fp32", "log_every": 1, "checkpoint_every": 4}
+    settings = {**always, "sample_every": 0, **settings}
     return {
         "model": {"name": "toy", **(model or {})},
         "data": {"name": "folder", "root": str(data), "split": "all", "margin": 2, "flip": True},
@@ -108,7 +112,11 @@ def test_a_longer_run_goes_on_exactly(whole: Path, data: Path, tmp_path: Path, s
 
 
 @pytest.mark.parametrize(
-    "settings", [{"kind": "adamw", "weight_decay": 0.1, "channels_last": True}, {"precision": "bf16"}]
+    "settings",
+    [
+        {"kind": "adamw", "weight_decay": 0.1, "channels_last": True},
+        pytest.param({"precision": "bf16"}, marks=NEEDS_BF16),
+    ],
 )
 def test_other_settings_go_on_exactly_too(data: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
     settings |= {"schedule": "halve", "halve_every": 2}
@@ -362,5 +370,39 @@ def test_what_the_model_cannot_do_is_said_before_training(data: Path, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
-def test_the_allocator_settings_are_text() -> None:
-    assert all(isinstance(value, str) for value in train.malloc_environment().values())
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_the_allocator_keeps_memory_once_told() -> None:
+    code = """
+import resource, torch
+from tgim import train
+train.keep_memory()
+faults = []
+for _ in range(5):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(16_000_000)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(faults[0], faults[-1])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, last = map(int, done.stdout.split())
+    assert last < 0.02 * first  # pages are not faulted in again
+
+
+def test_a_run_says_its_precision_and_may_go_on_in_another(data: Path, tmp_path: Path, caplog: Any) -> None:
+    train.fit(a_recipe(data, steps=1, precision="fp32"), out=tmp_path / "run", progress=False)
+    assert read_log(tmp_path / "run" / "log.jsonl")[-1]["precision"] == "fp32"
+    assert read_header(tmp_path / "run" / "model.safetensors")["history"]["precision"] == "fp32"
+    assert "fp32" in str(train.dry_run(a_recipe(data, precision="fp32")))
+    caplog.clear()
+    train.fit(a_recipe(data, steps=2, precision="bf16"), out=tmp_path / "run", resume=True, progress=False)
+    assert any("was computed in fp32 and goes on in bf16" in message for message in caplog.messages)
+    assert read_log(tmp_path / "run" / "log.jsonl")[-1]["precision"] == "bf16"
+
+
+def test_bf16_where_it_is_emulated_is_a_warning(data: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    told = str(train.dry_run(a_recipe(data, precision="auto")))
+    assert "precision   fp32 (ONEDNN_MAX_CPU_ISA=AVX2 leaves no bf16" in told
+    assert not caplog.messages
+    train.dry_run(a_recipe(data, precision="bf16"))
+    assert sum("use auto" in message for message in caplog.messages) == 1

@@ -5,11 +5,13 @@
 2
 """
 
-from __future__ import annotations
+from tgim import runtime
 
-from typing import TYPE_CHECKING, Any
+runtime.prepare()  # before any other module is imported
 
-from tgim._version import __version__
+from typing import TYPE_CHECKING, Any  # noqa: E402
+
+from tgim._version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from tgim import metrics

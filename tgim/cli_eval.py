@@ -34,6 +34,7 @@ PROTOCOLS = {  # what --help says of each
     "mp@1": "manipulative precision: what fits the caption times what was kept",
     "directional@1": "whether picture and caption moved the same way",
     "truth@1": "drawn birds or flowers against their true edit, part by part",
+    "parts@1": "photographs with points: does the named part take the colour, and all else stay",
     "swaps@1": "whether the judge tells apart two captions that swap the colours of two parts",
     "realism@1": "FID, KID and inception score of the edited pictures",
     "generation@1": "pictures of text-to-image models: recall, KID, diversity",
@@ -162,6 +163,9 @@ steps, so give it a --limit. Models with a style encoder edit without a search, 
 DATA is a folder as "tgim data check" knows them, or a name: cub, oxford102 (below $TGIM_DATA), synthetic (drawn birds),
 synthetic-flowers. Classes and a hundred pictures are not needed, but figures of few pictures have wide intervals.
 
+parts edits photographs at their own size, where points say which part is where: cub, the labelled pictures of
+oxford102, a folder with points. With --photos it edits whole photographs of cub's pictures, not the cut-outs.
+
 Figures are added to --out one by one, each with its 95 % bootstrap interval over pictures. What is in the file already
 is not measured again: after ctrl-C or a crash, the same command goes on.
 """
@@ -187,6 +191,7 @@ is not measured again: after ctrl-C or a crash, the same command goes on.
 @click.option(
     "--size", type=click.IntRange(16, 1024), metavar="PX", help="Side of the pictures.  [default: the model's]"
 )
+@click.option("--photos", type=FILE, metavar="DIR", help="Of parts: whole photographs, named as cub's pictures are.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--extractor", help="Of realism: file of the Inception weights, or a matching model.")
 @as_json
@@ -198,6 +203,7 @@ def evaluate_command(
     protocol: str,
     out: Path | None,
     judge: str | None,
+    photos: Path | None,
     device: str,
     as_json: bool,
     **options: Any,
@@ -206,11 +212,13 @@ def evaluate_command(
     names = protocol_names(protocol)
     if out is not None:
         check_out(out)
+    if photos is not None and not photos.is_dir():
+        raise UserError(f"--photos {photos} is no folder; give one of whole photographs")
     config = data_config(data, kind=kind, split=split)
     from tgim.environment import pick_device
     from tgim.evaluation import counting, evaluate, read_lines
 
-    options["device"] = pick_device(device)
+    options |= {"device": pick_device(device), "photos": photos}
     judge = judge or default_judge(names, config.name, data)
     before = len(read_lines(out)) if out is not None and out.exists() else 0
     if before:
@@ -312,10 +320,11 @@ def default_judge(names: Sequence[str], kind: str, data: str) -> str | None:
 
 def tables(lines: Sequence[Line]) -> str:
     """The figures as text: for each protocol references, baselines and models under each other."""
-    from tgim.reporting import generation_tables, section_tables
-    from tgim.reporting.results import GENERATION
+    from tgim.reporting import generation_tables, parts_tables, section_tables
+    from tgim.reporting.results import GENERATION, PARTS
 
-    edits = [line for line in lines if line.protocol != GENERATION]
+    edits = [line for line in lines if line.protocol not in (GENERATION, PARTS)]
     parts = [[line for line in edits if line.metric != "area"], [line for line in edits if line.metric == "area"]]
     found = [table for part in parts for table in section_tables(part)]
-    return "\n".join(table.text() for table in (*found, *generation_tables(lines, intervals=True))).rstrip("\n")
+    found += [*parts_tables(lines, intervals=True), *generation_tables(lines, intervals=True)]
+    return "\n".join(table.text() for table in found).rstrip("\n")

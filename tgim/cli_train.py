@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,6 @@ from typing import Any
 import click
 
 from tgim.program import FILE, as_json, fail, main, say
-
-GUARD = "TGIM_ALLOCATOR_SET"  # set in a process that was started anew with `malloc_environment`
 
 
 @main.command()
@@ -41,6 +37,7 @@ def train(
     """
     from tgim import recipe as recipes
     from tgim import train as training
+    from tgim.environment import pick_device
 
     values = recipes.read(recipe)
     if isinstance(values, dict) and "stages" in values:
@@ -53,8 +50,8 @@ def train(
         device = chosen.train.device
     if out is None and not dry_run:
         raise click.UsageError("give --out FOLDER for the run, or --dry-run")
-    if context.find_root().obj["own_process"]:  # an estimate of memory, too, holds only for the allocator of the run
-        restart_for_memory(device, training.malloc_environment())
+    if context.find_root().obj["own_process"] and pick_device(device) == "cpu":  # also an estimate of memory needs it
+        training.keep_memory()
     if dry_run or out is None:
         click.echo(str(training.dry_run(chosen) if several is None else stages.dry_run(several)))
         return
@@ -74,18 +71,6 @@ def train(
             click.echo(path)
     except training.Interrupted as error:
         fail(str(error), code=130, kind="")
-
-
-def restart_for_memory(device: str, settings: dict[str, str]) -> None:
-    """Start this process anew with `settings` of glibc's allocator, which are read only then: once, and for the CPU."""
-    from tgim.environment import pick_device
-
-    wanted = {key: value for key, value in settings.items() if key not in os.environ}
-    if not wanted or GUARD in os.environ or platform.libc_ver()[0] != "glibc" or pick_device(device) != "cpu":
-        return
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execve(sys.executable, [sys.executable, "-m", "tgim", *sys.argv[1:]], {**os.environ, **wanted, GUARD: "1"})
 
 
 @main.group()

@@ -8,18 +8,33 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from tgim.errors import CheckpointError
 from tgim.text import PADDING, TextCode, Tokens, Vocabulary, tokenize
 
+_Sequence = TypeVar("_Sequence", Tensor, PackedSequence)
 MAX_WORDS_READ = 50_000  # of a file of word vectors, most frequent first
+
+
+def run_in_fp32(rnn: nn.RNNBase, inputs: _Sequence) -> tuple[_Sequence, Any]:
+    """Run a recurrent network in 32 bits, under autocast too; returns its output and last state.
+
+    oneDNN's bf16 LSTM refuses batches on some processors, and 16 bits add up their rounding from word to word.
+
+    Args:
+        rnn: `nn.GRU`, `nn.LSTM` or `nn.RNN`.
+        inputs: (B, T, W), or the same packed.
+    """
+    with torch.autocast(next(rnn.parameters()).device.type, enabled=False):
+        found: tuple[_Sequence, Any] = rnn(inputs.float())
+    return found
 
 
 class BiGru(nn.Module):
@@ -36,8 +51,8 @@ class BiGru(nn.Module):
     def forward(self, vectors: Tensor, mask: Tensor) -> TextCode:
         """Code of captions whose `mask` (B, T) is True on the real words, which come first."""
         mirror = reverse_order(mask)
-        backward = take_words(self.inward(take_words(vectors, mirror))[0], mirror)
-        words = 0.5 * (self.onward(vectors)[0] + backward).float() * mask[..., None]
+        backward = take_words(run_in_fp32(self.inward, take_words(vectors, mirror))[0], mirror)
+        words = 0.5 * (run_in_fp32(self.onward, vectors)[0] + backward) * mask[..., None]
         return TextCode(words, masked_mean(words, mask), mask)
 
 
@@ -50,7 +65,7 @@ class Gru(nn.Module):
 
     def forward(self, vectors: Tensor, mask: Tensor) -> TextCode:
         """Code of captions whose `mask` (B, T) is True on the real words, which come first."""
-        words = self.onward(vectors)[0].float() * mask[..., None]
+        words = run_in_fp32(self.onward, vectors)[0] * mask[..., None]
         last = (mask.sum(1) - 1).clamp(min=0)
         return TextCode(words, words[torch.arange(len(words), device=words.device), last], mask)
 
@@ -73,10 +88,10 @@ class BiLstm(nn.Module):
         packed = pack_padded_sequence(
             self.dropout(vectors), lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False
         )
-        out, (last, _) = self.rnn(packed)
+        out, (last, _) = run_in_fp32(self.rnn, packed)
         words, _ = pad_packed_sequence(out, batch_first=True, total_length=mask.shape[1])
         spoken = (lengths > 0)[:, None]
-        return TextCode(words.float() * mask[..., None], last.transpose(0, 1).flatten(1).float() * spoken, mask)
+        return TextCode(words * mask[..., None], last.transpose(0, 1).flatten(1) * spoken, mask)
 
 
 class CharCnnRnn(nn.Module):
@@ -119,7 +134,7 @@ class CharCnnRnn(nn.Module):
         ids = tokens.ids.masked_fill(~tokens.mask, PADDING)[:, : self.length]
         ids = F.pad(ids, (0, self.length - ids.shape[1]), value=PADDING)
         columns = F.one_hot(ids, self.symbols)[..., 2:].mT  # B, symbols - 2, length
-        steps = self.rnn(self.convolutions(columns.to(self.project.weight.dtype)).mT)[0].float()  # B, 8, D
+        steps = run_in_fp32(self.rnn, self.convolutions(columns.to(self.project.weight.dtype)).mT)[0]  # B, 8, D
         mask = torch.ones(steps.shape[:2], dtype=torch.bool, device=steps.device)
         return TextCode(steps, self.project(steps.mean(1)).float(), mask)
 

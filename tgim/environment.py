@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
 from tgim._version import __version__
 from tgim.errors import UserError
+from tgim.runtime import THREADS, WAIT_POLICY, cpu_quota, machine_cores, usable_cores
 
 PACKAGES = (
     "torch",
@@ -22,6 +24,9 @@ PACKAGES = (
     "scikit-image",
 )
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "fp32", "bf16")
+ISA_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # environment variables that take instructions from oneDNN
+BF16_ISAS = ("DEFAULT", "ALL", "AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX10_1_512", "AVX10_2")
 FEATURES = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16", "asimd", "bf16", "sve")
 
 
@@ -41,6 +46,63 @@ def pick_device(name: str) -> str:
     return "cuda" if found and name != "cpu" else "cpu"
 
 
+@dataclass(frozen=True)
+class Precision:
+    """Number format of a training run, and the reason for it."""
+
+    name: str  # "fp32" or "bf16"
+    reason: str
+    emulated: bool = False  # bf16 was asked for where the device has no instructions for it
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.reason})"
+
+
+def pick_precision(name: str, device: str) -> Precision:
+    """Choose the number format that `name` (one of `PRECISIONS`) stands for on `device` ("cpu" or "cuda").
+
+    "auto" is bf16 where the device computes with it natively, otherwise fp32: a processor without such instructions
+    emulates bf16, about six times slower than fp32.
+
+    Raises:
+        UserError: `name` is unknown.
+    """
+    if name not in PRECISIONS:
+        raise UserError(f"precision is {name!r}, expected one of {', '.join(PRECISIONS)}")
+    native, reason = _bf16_on_gpu() if device == "cuda" else _bf16_on_cpu()
+    if name == "auto":
+        return Precision("bf16" if native else "fp32", reason)
+    return Precision(name, f"as asked; {reason}", emulated=name == "bf16" and not native)
+
+
+def _bf16_on_gpu() -> tuple[bool, str]:
+    """Whether the GPU computes with bf16, and the words for it."""
+    import torch
+
+    major, minor = torch.cuda.get_device_capability()
+    return major >= 8, f"GPU of compute capability {major}.{minor}, bf16 is native from 8.0"
+
+
+def _bf16_on_cpu() -> tuple[bool, str]:
+    """Whether oneDNN multiplies bf16 by instructions of this processor, and the words for it."""
+    import torch
+
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False, "torch without oneDNN"
+    limit = next((f"{key}={os.environ[key]}" for key in ISA_LIMITS if os.environ.get(key)), "")
+    if limit and not limit.split("=")[1].upper().startswith(BF16_ISAS):
+        return False, f"{limit} leaves no bf16 instructions"
+    if not bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+        return False, "processor without bf16 instructions"
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return True, "processor with Arm's bf16 instructions"
+    checks = {"AMX": "_is_amx_tile_supported", "avx512_bf16": "_is_avx512_bf16_supported"}
+    found = [word for word, check in checks.items() if getattr(torch.cpu, check, lambda: False)()]
+    if not found:
+        return False, "processor without AMX and avx512_bf16"
+    return True, f"processor with {' and '.join(found)}"
+
+
 def describe() -> dict[str, Any]:
     """Versions, threads and devices, as JSON values."""
     import torch
@@ -51,11 +113,15 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cpu_features": _cpu_features(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "cores": os.cpu_count(),
+        "cores": machine_cores(),
+        "usable_cores": usable_cores(),
+        "cpu_quota": cpu_quota(),
         "threads": torch.get_num_threads(),
+        "openmp": {name: os.environ[name] for name in (*WAIT_POLICY, THREADS) if name in os.environ},
+        "precision": str(pick_precision("auto", "cuda" if gpus else "cpu")),
         "devices": ["cpu", *(f"cuda:{i} {gpu.name}, {gpu.total_memory >> 20} MiB" for i, gpu in enumerate(gpus))],
         "cuda": torch.version.cuda if gpus else None,
         "data": os.environ.get("TGIM_DATA"),
@@ -79,7 +145,8 @@ def _cpu_info() -> dict[str, str]:
         return {}
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """Name of the processor, such as "AMD EPYC 7763"; of its architecture where the system does not tell."""
     return _cpu_info().get("model name") or platform.processor() or platform.machine()
 
 

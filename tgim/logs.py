@@ -16,9 +16,11 @@ from PIL import Image
 
 from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch
+from tgim.environment import cpu_name
 from tgim.generator import draws
 from tgim.images import contact_sheet
 from tgim.model import Editing, Generating
+from tgim.runtime import usable_cores
 from tgim.text import Vocabulary, pad
 
 PICTURES, CAPTIONS = 4, 3  # of a sample sheet
@@ -50,7 +52,7 @@ class RunLog:
         self._file.write(json.dumps(record) + "\n")
         if self._board is not None:
             for name, value in flatten(record).items():
-                if name != "step":
+                if name != "step" and isinstance(value, int | float):
                     self._board.add_scalar(name, value, record["step"])
 
     def close(self) -> None:
@@ -99,12 +101,13 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def origin() -> dict[str, Any]:
-    """Where a run took place: commit of tgim (None outside a checkout), torch version, machine, cores, accelerator."""
+    """Where a run took place: commit of tgim (None outside a checkout), torch, processor, usable cores, GPU."""
     return {
         "commit": _commit(),
         "torch": torch.__version__,
         "machine": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
+        "processor": cpu_name(),
+        "cores": usable_cores(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 

@@ -49,7 +49,7 @@ class TrainConfig(OptimizerConfig):
     epochs: float | None = Field(None, gt=0)  # or this
     batch_size: int = Field(16, ge=1)
     seed: int = Field(0, ge=0)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the device computes with it
     device: Literal["auto", "cpu", "cuda"] = "auto"
     optimizers: dict[str, OptimizerConfig] = {}  # network -> keys that differ for it
     ema: float = Field(0.999, ge=0, lt=1)  # decay of the weight average; 0 for none

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
+import platform
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +20,7 @@ from tgim.data.loader import Batches
 from tgim.recipe import OptimizerConfig
 
 LOOP = 100  # stream of `random_source`
+MALLOC_OPTIONS = {-4: 0, -1: 2**31 - 1, -2: 2**28}  # M_MMAP_MAX: none, M_TRIM_THRESHOLD and M_TOP_PAD: bytes
 
 
 class Prefetch:
@@ -79,16 +82,20 @@ def seed_step(seed: int, step: int) -> None:
         torch.cuda.manual_seed_all(number)
 
 
-def malloc_environment() -> dict[str, str]:
-    """Settings of glibc's allocator that keep it from giving a training step's memory back and faulting it in again.
+def keep_memory() -> bool:
+    """Tell glibc's allocator to keep a training step's memory, and not to give it back and fault it in again.
 
-    They take effect only when set before a process starts, and only on the CPU with glibc; elsewhere they do nothing.
+    It holds for the whole process, so it is for programs that train; `tgim train` does it. Returns whether there is
+    such an allocator and it took the settings.
     """
-    return {
-        "MALLOC_MMAP_MAX_": "0",
-        "MALLOC_TRIM_THRESHOLD_": "20000000000",
-        "MALLOC_TOP_PAD_": "268435456",
-    }
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    taken = [mallopt(option, value) for option, value in MALLOC_OPTIONS.items()]  # each is to be told
+    return all(taken)
 
 
 @contextlib.contextmanager

@@ -21,16 +21,21 @@ import torch
 
 from tgim import checkpoint, state
 from tgim.data.pool import drawn_count
+from tgim.environment import Precision
 from tgim.logs import RunLog, flatten
 from tgim.recipe import Recipe
-from tgim.running import Prefetch, malloc_environment
+from tgim.running import Prefetch, keep_memory
 from tgim.trainer import MODEL, STATE, Interrupted, Trainer, TrainingError
 
-__all__ = ["DryRun", "Interrupted", "TrainingError", "dry_run", "duration", "finished", "fit", "malloc_environment"]
+__all__ = ["DryRun", "Interrupted", "TrainingError", "dry_run", "duration", "finished", "fit", "keep_memory"]
 RECIPE = "recipe.yaml"
 DRY_STEPS, MOST_STEPS = 5, 40  # of a dry run; the more captions of different lengths, the more memory is held
-DRY_SECONDS = 8.0  # after which it ends, once there were the fewest steps
-MAY_CHANGE = {f"train.{key}" for key in ("steps", "epochs", "log_every", "checkpoint_every", "sample_every")}
+DRY_SECONDS = 8.0  # after which it ends, once there were the fewest steps; the time of the first is left out
+SLOW_STEPS, SLOW_SECONDS = 3, 30.0  # the same for steps that are slow
+MAY_CHANGE = {
+    f"train.{key}"
+    for key in ("steps", "epochs", "log_every", "checkpoint_every", "sample_every", "precision", "threads", "device")
+}  # what a run may go on with: how long it is, what it writes, and what it runs on
 logger = logging.getLogger(__name__)
 
 
@@ -60,6 +65,9 @@ def fit(recipe: Recipe, *, out: str | Path, resume: bool = False, progress: bool
     if notes is not None:
         state.restore(out / STATE, trainer.model, averages=trainer.averages, optimizers=trainer.optimizers)
         trainer.step, trainer.seconds = notes["step"], notes["seconds"]
+        before = notes.get("precision", trainer.precision.name)  # not in states of older versions
+        if before != trainer.precision.name:
+            logger.warning("the run in %s was computed in %s and goes on in %s", out, before, trainer.precision)
     else:
         trainer.save_state(out)
         (out / RECIPE).write_text(trainer.recipe.to_yaml(), encoding="utf-8")
@@ -119,6 +127,7 @@ class DryRun:
     seconds_per_step: float
     memory: int | None  # bytes at the highest; None where it cannot be known
     device: str
+    precision: Precision
 
     def __str__(self) -> str:
         width = max(len(name) for name in self.parameters)
@@ -136,7 +145,9 @@ class DryRun:
                 ),
                 f"data        {self.pictures:,} pictures; {epochs:.1f} epochs of batches of {batch}",
                 f"memory      {memory}, on {self.device}",
-                f"time        {duration(seconds)} for {self.steps:,} steps of {self.seconds_per_step:.2f} s",
+                f"precision   {self.precision}",
+                f"time        {duration(seconds)} for {self.steps:,} steps of {self.seconds_per_step:.2f} s, "
+                f"{batch / self.seconds_per_step:.1f} pictures a second",
             ]
         )
 
@@ -169,7 +180,7 @@ def dry_run(recipe: Recipe, *, keep: Path | None = None) -> DryRun:
 
     Between the steps it writes all that a run writes, to a temporary folder: a sheet of samples, the checkpoint, the
     state. So what was in use at the highest is what a run uses, but for pictures that it maps from the cache, which are
-    added on a CPU; the system takes those back when memory is short. With glibc that holds under `malloc_environment`.
+    added on a CPU; the system takes those back when memory is short. With glibc that holds after `keep_memory`.
 
     Args:
         recipe: as for `fit`.
@@ -208,6 +219,7 @@ def dry_run(recipe: Recipe, *, keep: Path | None = None) -> DryRun:
         seconds_per_step=seconds,
         memory=memory,
         device=str(trainer.accelerator.device),
+        precision=trainer.precision,
     )
 
 
@@ -216,7 +228,8 @@ def _a_short_run(trainer: Trainer, out: Path) -> float:
     seconds: list[float] = []
     with contextlib.closing(RunLog(out, step=0)) as log, Prefetch(trainer.batches, last=MOST_STEPS) as ahead:
         for step in range(MOST_STEPS):
-            if step >= DRY_STEPS and sum(seconds) > DRY_SECONDS:
+            spent = sum(seconds)
+            if (step >= DRY_STEPS and spent > DRY_SECONDS) or (step >= SLOW_STEPS and spent > SLOW_SECONDS):
                 break
             begun = time.monotonic()
             trainer.train_step(ahead.take(step))
@@ -228,4 +241,4 @@ def _a_short_run(trainer: Trainer, out: Path) -> float:
                     trainer.write_samples(out)
                 trainer.save_model(out)
                 trainer.save_state(out)
-    return statistics.median(seconds)
+    return statistics.median(seconds[1:])

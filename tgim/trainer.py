@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from tgim.data import open_dataset
 from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch
 from tgim.data.loader import Batches, DataConfig, vocabulary_of
+from tgim.environment import Precision, pick_device, pick_precision
 from tgim.errors import RecipeError, UserError
 from tgim.logs import RunLog, drawn_sheet, origin, read_log, sample_captions, sample_sheet, thin
 from tgim.model import Editing, Generating, Model, Terms
@@ -30,6 +32,7 @@ from tgim.running import Prefetch, decoding, schedule, seed_step, stop_signals
 from tgim.text import Vocabulary
 
 STATE, MODEL = "state.safetensors", "model.safetensors"
+logger = logging.getLogger(__name__)
 
 
 class TrainingError(UserError):
@@ -50,6 +53,7 @@ class Trainer:
     vocabulary: Vocabulary
     batches: Batches
     accelerator: Any
+    precision: Precision  # that is computed in
     total: int  # steps
     averages: state.Averages
     given: Mapping[str, Any]  # the recipe as it was given, before the model filled in sizes
@@ -81,7 +85,7 @@ class Trainer:
             limit: show only so many pictures, for an estimate; captions are kept of all.
         """
         train = recipe.train
-        accelerator = _accelerator(train)
+        accelerator, precision = _accelerator(train)
         if train.threads:
             torch.set_num_threads(train.threads)
         dataset = open_dataset(recipe.data, cache=cache)
@@ -110,6 +114,7 @@ class Trainer:
             vocabulary=vocabulary,
             batches=batches,
             accelerator=accelerator,
+            precision=precision,
             total=train.total_steps(steps_per_epoch),
             averages=state.Averages(model, decay=train.ema),
             given=recipe.values(),
@@ -224,6 +229,7 @@ class Trainer:
             },
             "lr": {network: optimizer.param_groups[0]["lr"] for network, optimizer in self.optimizers.items()},
             "grad_norm": {network: float(norm) for network, (_, norm) in self.last.items()},
+            "precision": self.precision.name,
             "seconds": round(self.seconds, 2),
             "images_per_second": round(rate, 2),
         }
@@ -233,6 +239,7 @@ class Trainer:
         notes = {
             "step": self.step,
             "seconds": self.seconds,
+            "precision": self.precision.name,
             "given": self.given,
             "recipe": self.recipe.values(),
             "config": _dump(self.model),
@@ -246,6 +253,7 @@ class Trainer:
             "steps": self.step,
             "of": self.total,
             "seconds": round(self.seconds),
+            "precision": self.precision.name,
             "recipe": self.recipe.values(),
             "curve": thin(read_log(out / "log.jsonl")),
             **origin(),
@@ -277,16 +285,19 @@ class Trainer:
                 sample_sheet(path, self.model, self.batches.batch(0), **options)
 
 
-def _accelerator(train: TrainConfig) -> Any:
+def _accelerator(train: TrainConfig) -> tuple[Any, Precision]:
     if train.device == "cuda" and not torch.cuda.is_available():
         raise TrainingError("train.device is cuda, but torch sees no GPU; use train.device=auto or cpu")
     AcceleratorState._reset_state(True)  # one process may train several times, differently
-    precision = "bf16" if train.precision == "bf16" else "no"
-    accelerator = Accelerator(cpu=train.device == "cpu", mixed_precision=precision)
+    precision = pick_precision(train.precision, pick_device(train.device))
+    if precision.emulated:
+        logger.warning("train.precision is bf16 on a %s: steps are many times slower; use auto", precision.reason)
+    mixed = "bf16" if precision.name == "bf16" else "no"
+    accelerator = Accelerator(cpu=train.device == "cpu", mixed_precision=mixed)
     if accelerator.num_processes > 1:
         raise TrainingError("tgim trains in one process; start it without a launcher for several")
     torch.use_deterministic_algorithms(train.deterministic, warn_only=True)
-    return accelerator
+    return accelerator, precision
 
 
 def _model(recipe: Recipe, dataset: CaptionedImages, notes: Mapping[str, Any] | None) -> tuple[Model, Vocabulary]:

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from tgim.data.base import Box, Item, Problem
 from tgim.errors import DataError
+from tgim.runtime import usable_cores
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -212,7 +213,7 @@ def _build(
 
     def fill(path: Path) -> None:
         pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(items), size, size, 3))
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(min(4, usable_cores())) as pool:
             for row, picture in enumerate(pool.map(read, items)):
                 if isinstance(picture, str):
                     notes["problems"].append((items[row].path.as_posix(), "unreadable picture", picture))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from tgim.data.base import CaptionedImages, Item, Problem, Split, existing, rela
 from tgim.data.cache import Progress
 from tgim.data.points import read_points
 from tgim.errors import DataError
+from tgim.runtime import usable_cores
 
 Kind = Literal["cub", "oxford102", "folder"]
 LAYOUTS: dict[Kind, tuple[str, ...]] = {
@@ -181,7 +181,7 @@ def measure(
 
     sizes: dict[Path, tuple[int, int]] = {}
     problems = []
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(4, usable_cores())) as pool:
         for done, (item, found) in enumerate(zip(items, pool.map(look, items), strict=True), 1):
             if isinstance(found, str):
                 problems.append(Problem(relative(item.path, root), "unreadable picture", found))

@@ -16,6 +16,7 @@ from tgim.data.scenes import COLOURS, shade
 from tgim.evaluation.bench import Bench
 from tgim.evaluation.contenders import Contender, quantised
 from tgim.evaluation.records import Kind
+from tgim.images import Photo
 from tgim.text import tokenize
 
 BLUR = 16  # times smaller, and up again
@@ -44,6 +45,10 @@ class Baseline(ABC):
     @abstractmethod
     def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
         """Full edits, whatever `strength` says."""
+
+    def edit_photo(self, photo: Photo, text: str) -> Photo:
+        """The same of one photograph at its own size; not of `Unrelated`, whose pictures have the bench's."""
+        return photo.with_pixels(self.edit(photo.pixels[None], [text], [0], 1.0))
 
 
 class Identity(Baseline):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -58,6 +57,8 @@ class Bench:
         judge: name or path of a matching model, or None.
         extractor: of `realism@1`, as `tgim.features` understands it, or None for none.
         limit: measure on this many pictures, a seeded choice; targets and wrong captions are those of the whole split.
+        photos: folder of whole photographs for protocols that edit photographs at their own size; without it they
+            edit the pictures of the data set.
         cache: where pictures, edits and embeddings are kept; `cache_folder()` unless given.
         progress: called with (what, done, total).
 
@@ -75,6 +76,7 @@ class Bench:
         judge: str | None = None,
         extractor: str | None = None,
         limit: int | None = None,
+        photos: Path | None = None,
         cache: Path | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -83,6 +85,7 @@ class Bench:
         if limit is not None and limit < 2:
             raise UserError(f"limit is {limit} pictures, expected at least 2")
         self.data, self.size, self.seed, self.extractor, self.limit = data, size, seed, extractor, limit
+        self.photos = photos
         self.folder = cache if cache is not None else cache_folder()
         self.progress: Progress = progress if progress is not None else lambda what, done, total: None
         self._judge = open_judge(judge) if judge is not None else None
@@ -139,7 +142,7 @@ class Bench:
             "commit": place["commit"],
             "tgim": __version__,
             "torch": torch.__version__,
-            "machine": f"{place['gpu'] or place['machine']}, {os.cpu_count()} cores",
+            "machine": f"{place['gpu'] or place['processor']}, {place['cores']} cores",
         }
 
     def limited(self) -> Options:
@@ -345,6 +348,16 @@ def no_label(bench: Bench) -> str | None:
     return None
 
 
+def no_facts(bench: Bench) -> dict[str, Any]:
+    """What lines say is what the bench says."""
+    return {}
+
+
+def always(bench: Bench) -> bool:
+    """Any data will do."""
+    return True
+
+
 @dataclass(frozen=True)
 class Protocol:
     """A way to measure.
@@ -364,3 +377,6 @@ class Protocol:
     extractor_label: Callable[[Bench], str | None] = no_label  # what the lines say of the extractor
     fewest: int = 2  # pictures that it makes sense of
     draws: bool = False  # whether it is of pictures drawn from captions alone, not of edits
+    own_size: bool = False  # whether photographs are edited at their own size, whatever the bench's is
+    facts: Callable[[Bench], dict[str, Any]] = no_facts  # what its lines say otherwise than the bench
+    possible: Callable[[Bench], bool] = always  # whether the data will do, where it was not named

@@ -16,7 +16,6 @@ those of a matching model read the text as `tgim search` does, without "but with
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -115,7 +114,7 @@ def evaluate_composing(
             "seed": seed,
             "options": task.options,
             "commit": place["commit"],
-            "machine": f"{place['gpu'] or place['machine']}, {os.cpu_count()} cores",
+            "machine": f"{place['gpu'] or place['processor']}, {place['cores']} cores",
         }
         for row, contender, figure, seconds in _measured(source, shown, task):
             own = None if row == "reference" else checkpoint.fingerprint(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -11,11 +12,11 @@ import torch
 from torch import Tensor
 
 from tgim import checkpoint
-from tgim.editor import Editor
-from tgim.errors import UserError
+from tgim.editor import Editor, UnknownWordWarning
+from tgim.errors import TextError, UserError
 from tgim.evaluation.records import Kind
 from tgim.generator import draws
-from tgim.images import from_uint8, to_uint8
+from tgim.images import Photo, from_uint8, to_uint8
 from tgim.inversion import Inverter
 from tgim.model import Generating
 from tgim.text import complete
@@ -52,6 +53,9 @@ class Contender(Protocol):
             rows: which of the bench's pictures these are, from 0 to n - 1.
             strength: 0 to 1.
         """
+
+    def edit_photo(self, photo: Photo, text: str) -> Photo:
+        """The full edit of one photograph at its own size, as people get it."""
 
 
 @runtime_checkable
@@ -104,6 +108,16 @@ class ModelContender:
         if strange:
             log.info("%s: %d of %d captions have no known word; unedited", self.name, strange, len(captions))
         return quantised(self.editor.edit_batch(pictures, captions, strength=strength if self.has_strength else 1.0))
+
+    def edit_photo(self, photo: Photo, text: str) -> Photo:
+        """The full edit; a photograph whose text the editor cannot use stays as it is, and warnings are kept back."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnknownWordWarning)
+            try:
+                return self.editor.edit_photo(photo, text)
+            except TextError as error:
+                log.info("%s: %s; unedited", self.name, error)
+                return photo
 
 
 class DrawingContender(ModelContender):

@@ -37,7 +37,7 @@ class Line(BaseModel):
     data: str
     split: str
     content: str  # hash (16 hex digits) of the pictures' names and bytes and of their captions
-    size: int  # pixels, side of the pictures that were compared
+    size: int  # pixels, side of the pictures that were compared; 0 where each has its own
     n: int  # pictures that the figure is a mean over
     seed: int
     judge: str | None  # "judge-birds:0123456789abcdef"

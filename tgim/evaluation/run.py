@@ -54,6 +54,7 @@ def evaluate(
     size: int | None = None,
     cache: Path | None = None,
     extractor: str | None = None,
+    photos: Path | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> list[Line]:
@@ -72,9 +73,11 @@ def evaluate(
         baselines: measure the trivial editors too, where edits are measured.
         limit: measure on this many pictures, a seeded choice.
         size: pixels, side of the pictures that are edited and compared. By default that of the models, which must then
-            share it, or without models that of the judge.
+            share it, or without models that of the judge. Protocols of photographs at their own size do without.
         cache: folder of decoded pictures, edits and embeddings; `tgim.data.cache.cache_folder()` unless given.
         extractor: of features, for `realism@1`: an Inception file, or a matching model; the judge unless given.
+        photos: folder of whole photographs of the data set's pictures, by their names, which `parts@1` edits; without
+            it, the pictures of the data set.
         device: where models edit, "cpu" or "cuda"; the judge looks on the CPU.
         progress: called with (what, done, total).
 
@@ -90,7 +93,8 @@ def evaluate(
     contenders = [ModelContender.open(source, device=device) for source in models]
     named = protocols != "all"
     fields = {protocol.name: entrants(protocol, contenders, named=named) for protocol in wanted}
-    side = size if size is not None else common_size(contenders)
+    sized = not all(protocol.own_size for protocol in wanted)
+    side = size if size is not None else common_size(contenders) if sized else None
     bench = Bench(
         data,
         size=side or data.image_size,
@@ -98,6 +102,7 @@ def evaluate(
         judge=judge,
         extractor=extractor,
         limit=limit,
+        photos=photos,
         cache=cache,
         progress=progress,
     )
@@ -106,7 +111,8 @@ def evaluate(
     lines: list[Line] = []
     for protocol in wanted:
         field = fields[protocol.name]
-        if named or (len(bench) >= protocol.fewest and (field or not (contenders or protocol.draws))):
+        enough = len(bench) >= protocol.fewest and (field or not (contenders or protocol.draws))
+        if named or (enough and protocol.possible(bench)):
             lines += _measure(bench, protocol, [*field, *([] if protocol.draws else beside)], results)
     return lines
 
@@ -167,6 +173,7 @@ def _measure(bench: Bench, protocol: Protocol, contenders: Sequence[Contender], 
         "protocol": protocol.name,
         "judge": bench.judge_label if protocol.needs_judge else None,
         "extractor": protocol.extractor_label(bench),
+        **protocol.facts(bench),
     }
 
     def line(name: str, kind: Kind, checkpoint: str | None, figure: Measured, start: float) -> Line:

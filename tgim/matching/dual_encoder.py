@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tgim.data.batch import Batch
+from tgim.encoders import run_in_fp32
 from tgim.losses import contrastive
 from tgim.model import Config, Matching, Terms
 from tgim.text import UNKNOWN, TextCode, Tokens
@@ -124,7 +125,7 @@ class TextEncoder(nn.Module):
         if isinstance(self.mix, nn.GRU):
             lengths = mask.sum(1).clamp(min=1).cpu()
             packed = pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
-            out, _ = pad_packed_sequence(self.mix(packed)[0], batch_first=True, total_length=mask.shape[1])
+            out, _ = pad_packed_sequence(run_in_fp32(self.mix, packed)[0], batch_first=True, total_length=mask.shape[1])
             return out
         x, real = vectors.mT, mask[:, None]
         for i, convolution in enumerate(self.mix.children()):

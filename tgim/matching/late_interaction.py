@@ -123,8 +123,7 @@ class Member(nn.Module):
 
     def scores(self, seen: Seen, read: Read) -> tuple[Tensor, Tensor]:
         """Cosines of pictures with sentences, and of words with their best regions: (B, N) each."""
-        kind = torch.bfloat16 if self.training else torch.float32  # B N T R numbers, gone through often
-        best = torch.einsum("bkr,ntk->bntr", seen.regions.to(kind), read.words.to(kind)).max(-1).values
+        best = torch.einsum("bkr,ntk->bntr", seen.regions, read.words).max(-1).values  # 16 bits under autocast
         return seen.whole @ read.sentence.T, (best.float() * read.weights).sum(-1)
 
     def logits(self, seen: Seen, read: Read) -> Tensor:

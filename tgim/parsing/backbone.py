@@ -59,9 +59,12 @@ class SameConv(nn.Conv2d):
             total = max(0, (math.ceil(size / stride) - 1) * stride + kernel - size)
             padding += [total // 2, total - total // 2]
         left, right, top, bottom = padding
-        if left == right and top == bottom:
-            return F.conv2d(input, self.weight, self.bias, self.stride, (top, left), 1, self.groups)
-        return F.conv2d(F.pad(input, padding), self.weight, self.bias, self.stride, 0, 1, self.groups)
+        even = left == right and top == bottom
+        padded, more = (input, (top, left)) if even else (F.pad(input, padding), (0, 0))
+        if self.groups == 1:
+            return F.conv2d(padded, self.weight, self.bias, self.stride, more)
+        with torch.autocast(input.device.type, enabled=False):  # 16 bits are ten times slower for filters of a channel
+            return F.conv2d(padded.float(), self.weight, self.bias, self.stride, more, 1, self.groups)
 
 
 class InvertedResidual(nn.Module):

@@ -13,6 +13,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgim.layers import DepthwiseConv2d
+
 GROUPS = 8  # of the group normalisations
 
 
@@ -27,7 +29,7 @@ class Refine(nn.Module):
             nn.Conv2d(width, width, 3, padding=1),
             nn.GroupNorm(GROUPS, width),
             nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1, groups=width),
+            DepthwiseConv2d(width, 3, padding=1),
         )
 
     def forward(self, x: Tensor) -> Tensor:

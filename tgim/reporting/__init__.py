@@ -6,6 +6,7 @@ Lines of `tgim.evaluation` go in; Markdown, plain text or HTML comes out. Nothin
 from __future__ import annotations
 
 from tgim.reporting.page import page
+from tgim.reporting.parts import parts_tables
 from tgim.reporting.pictures import Gallery, gallery_of
 from tgim.reporting.results import read_results
 from tgim.reporting.tables import (
@@ -24,6 +25,7 @@ __all__ = [
     "generation_tables",
     "l2_tables",
     "page",
+    "parts_tables",
     "read_results",
     "retrieval_tables",
     "section_tables",

@@ -10,10 +10,12 @@ from html import escape
 
 from tgim._version import __version__
 from tgim.evaluation.records import Line
+from tgim.reporting.parts import parts_tables
 from tgim.reporting.pictures import Example, Gallery
 from tgim.reporting.plot import tradeoff_svg
 from tgim.reporting.results import (
     GENERATION,
+    PARTS,
     Setting,
     entrant,
     grouped,
@@ -48,6 +50,9 @@ READ = {  # protocol -> how its figures are read
     "mp@1": "Manipulative precision: (1 - mean change) times similarity of result and caption. High only if both are.",
     "directional@1": "Cosine between how picture and caption moved in the judge's space; 0 if the picture did not.",
     "truth@1": "On drawn pictures the true edit is known: how far off the result is, and how many parts are right.",
+    PARTS: "One part of a photograph is asked for in a colour that it does not have. Hit: the part is nearest to it. "
+    "Spilt: other parts, not beside it, that change. Texture: 1 where it is all kept, 0 under flat paint. Painting "
+    "everything hits and spills, doing nothing does neither.",
     "swaps@1": "Two captions swap the colours of two parts: the judge must prefer either edit's own. Doing nothing "
     "scores 0. Read photographs against one colour for all, and drawings against their true edits.",
     "realism@1": "Statistics of edited against real pictures. They depend on extractor and n: compare within a table.",
@@ -149,6 +154,7 @@ def _ranking(where: Setting, lines: list[Line], *, several: bool) -> str:
 def _protocols(lines: list[Line]) -> str:
     special: dict[str, Callable[..., list[Table]]] = {
         OWN: l2_tables, RETRIEVAL: retrieval_tables, GENERATION: generation_tables,
+        PARTS: parts_tables,
     }  # fmt: skip
     parts = []
     for protocol, part in grouped(lines, lambda line: line.protocol).items():

@@ -13,8 +13,8 @@ from tgim.evaluation.records import Line, read_lines
 KeyT = TypeVar("KeyT")
 
 CEILING, FLOOR, CHANCE = "real", "unedited", "chance"  # names of the reference rows
-TRUTH, SWAPS, GENERATION = "truth@1", "swaps@1", "generation@1"
-OF_PARTS = (TRUTH, SWAPS, GENERATION)  # whose figures rest on different counts of pictures: parts, drawings, halves
+TRUTH, PARTS, SWAPS, GENERATION = "truth@1", "parts@1", "swaps@1", "generation@1"
+OF_PARTS = (TRUTH, PARTS, SWAPS, GENERATION)  # whose figures rest on different counts of pictures
 KINDS = ("reference", "baseline", "model")  # in the order of a table
 NAMES = {
     CEILING: "real photograph",
@@ -48,8 +48,15 @@ METRICS = {
     "diversity": "diversity, judge",
     "diversity_rmse": "diversity, RMSE",
     "inception_score": "IS",
+    "half_way": "half way",
+    "others_change": "others' change",
+    "near_change": "neighbours' change",
+    "outside": "outside, of 255",
 }
-SHARES = ("recall", "accuracy")  # metrics that are written as percentages
+SHARES = ("recall", "accuracy", "spilt")  # metrics that are written as percentages, and those that are called ...
+SHARE = ("hit", "half_way")
+FINE = ("outside", "background_change")  # written with two digits behind the point
+COARSE = ("fid", "inception_score", "named_change", "others_change", "near_change")  # and with one
 
 
 class Setting(NamedTuple):
@@ -76,7 +83,7 @@ class Section(NamedTuple):
 
     def __str__(self) -> str:
         ruler = self.judge or self.extractor
-        return f"{self.protocol}, {self.size} px" + (f", {ruler}" if ruler else "")
+        return f"{self.protocol}, {f'{self.size} px' if self.size else 'own size'}" + (f", {ruler}" if ruler else "")
 
 
 class Entrant(NamedTuple):
@@ -164,10 +171,12 @@ def written(metric: str, value: float, *, sign: bool = True) -> str:
     >>> written("recall@1", 0.1234), written("rmse", 0.1234), written("recall@1", 0.5, sign=False)
     ('12.3%', '0.123', '50.0')
     """
-    if any(share in metric for share in SHARES):
+    if any(share in metric for share in SHARES) or metric.partition("/")[0] in SHARE:
         return f"{100 * value:.1f}" + ("%" if sign else "")
-    if metric in ("fid", "inception_score"):
+    if metric in COARSE:
         return f"{value:.1f}"
+    if metric in FINE:
+        return f"{value:.2f}"
     return f"{value:.4f}" if metric in ("kid", "mse", "mse_unit") else f"{value:.3f}"
 
 

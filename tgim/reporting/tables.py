@@ -184,7 +184,7 @@ def summary_tables(lines: Iterable[Line]) -> list[Table]:
         everyone = grouped(part, entrant)
         rows = [
             Row(label(who, among=everyone), who.kind, _summary(who, part, known, real))
-            for who in sorted(everyone, key=lambda who: _place(who, part))
+            for who in sorted(everyone, key=lambda who: place_of(who, part))
         ]
         judges = sorted({line.judge for line in part if line.judge})
         sizes = sorted({line.size for line in part})
@@ -219,9 +219,9 @@ def generation_tables(lines: Iterable[Line], *, intervals: bool = False) -> list
         real = pick(part, "recall@1", model=CEILING)
         everyone = grouped(part, entrant)
         rows = []
-        for who in sorted(everyone, key=lambda who: _place(who, part)):
+        for who in sorted(everyone, key=lambda who: place_of(who, part)):
             found = [pick(part, metric, model=who) for metric in metrics]
-            cells = [Cell(NOTHING if line is None else _figure(line, intervals), line) for line in found]
+            cells = [Cell(NOTHING if line is None else figure(line, intervals), line) for line in found]
             if real is not None and real.value > 0:
                 cells.insert(1, Cell(_ratio(found[0], real)))
             rows.append(Row(label(who, among=everyone), who.kind, tuple(cells)))
@@ -235,7 +235,7 @@ def generation_tables(lines: Iterable[Line], *, intervals: bool = False) -> list
     return tables
 
 
-def _figure(line: Line, intervals: bool) -> str:
+def figure(line: Line, intervals: bool) -> str:
     """A figure, with its interval if that is wanted and there is one."""
     text = written(line.metric, line.value)
     return f"{text} ({interval(line)})" if intervals and line.low < line.high else text
@@ -251,9 +251,9 @@ def _measured(lines: Sequence[Line], title: str, intervals: bool) -> Table:
     """One row for each contender and strength, one column for each metric."""
     metrics = sorted(dict.fromkeys(line.metric for line in lines), key=lambda m: ORDER.index(m) if m in ORDER else 99)
     everyone = grouped(lines, entrant)
-    best = _best(lines)
+    best = best_of(lines)
     rows = []
-    for who in sorted(everyone, key=lambda who: _place(who, lines)):
+    for who in sorted(everyone, key=lambda who: place_of(who, lines)):
         strengths = grouped(everyone[who], lambda line: line.strength)
         for strength in sorted(strengths, key=lambda s: 1.0 if s is None else s):
             name = label(who, among=everyone)
@@ -262,7 +262,7 @@ def _measured(lines: Sequence[Line], title: str, intervals: bool) -> Table:
             cells = []
             for metric in metrics:
                 line = next((line for line in strengths[strength] if line.metric == metric), None)
-                text = NOTHING if line is None else _figure(line, intervals)
+                text = NOTHING if line is None else figure(line, intervals)
                 cells.append(Cell(text, line, best=line is not None and line is best.get(metric)))
             rows.append(Row(name, who.kind, tuple(cells)))
     heads = [metric_label(metric) for metric in metrics]
@@ -272,7 +272,7 @@ def _measured(lines: Sequence[Line], title: str, intervals: bool) -> Table:
     return Table(title, tuple(heads), tuple(rows))
 
 
-def _best(lines: Sequence[Line]) -> dict[str, Line]:
+def best_of(lines: Sequence[Line]) -> dict[str, Line]:
     """The best line of each metric among models, where there are several: a baseline is no winner."""
     best = {}
     for metric, part in grouped((line for line in lines if line.kind == "model"), lambda line: line.metric).items():
@@ -281,11 +281,11 @@ def _best(lines: Sequence[Line]) -> dict[str, Line]:
     return best
 
 
-def _place(who: Entrant, lines: Sequence[Line]) -> tuple[int, int, float, str]:
-    """Sorts references first, then baselines, then models, the best of the first metric first."""
+def place_of(who: Entrant, lines: Sequence[Line], *, by: str = "area") -> tuple[int, int, float, str]:
+    """Sorts references first, then baselines, then models, the best of the metric `by` or the first one first."""
     order = {name: i for i, name in enumerate(NAMES)}
     own = [line for line in lines if entrant(line) == who]
-    area = pick(own, "area") or pick(own, "recall@1") or own[0]
+    area = pick(own, by) or pick(own, "recall@1") or own[0]
     good = area.value if area.higher_is_better else -area.value
     rank = order.get(who.name, len(order)) if who.kind != "model" else len(order)
     return (KINDS.index(who.kind), rank, -good, who.name)

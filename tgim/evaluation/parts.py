@@ -1,0 +1,315 @@
+"""`parts@1`: real photographs, one part, one colour: does the part take the colour, and does all else stay?
+
+Asked for are colours that a part does not have, "this bird has a red head": of at most 300 pictures three times each, a
+seeded choice of visible parts and of colours, a function of the picture's name and the seed. Parts are known by points
+(`tgim.evaluation.part_points`): CUB's part locations of pictures with four visible parts or more, points of flowers, a
+folder's own. Photographs are edited at their own size, by `Editor.edit_photo`. Figures of an ask, and what each is:
+
+- `hit`: the share of the part's points whose colour is nearest to the named one among eleven (CIELAB, squared
+  differences of lightness counted by half; the colour of a point is the median of a square around it, whose half side
+  is 2 % of the subject's longer side, or 1.2 % of the picture's where no box is known).
+- `half_way`: the share of them that covered at least half of the CIELAB distance to the named colour.
+- `named_change`: their mean change, CIELAB.
+- `spilt`: the share of the other parts that change by more than 10 in CIELAB, mean over a part's points, and
+  `others_change`, their mean change. Parts beside the named one do not count (`NEAR`; `near_change` is theirs), nor do
+  points whose squares overlap one of the named part's.
+- `outside`: mean absolute change, of 255, of what lies outside the subject's box with a twentieth around it: whole
+  photographs of which that is 2 % or more. `background_change`, `background_spilt`: the same as of parts, at points on
+  background, each point counted for itself.
+- `texture`: high-passed lightness in discs around the part's points, where the edit acted, against the photograph's:
+  correlation times the share of contrast that is left (`part_scores.texture`). `texture_correlation` is the first
+  factor alone, which fog does not lower.
+
+`hit/<part>`, `hit/<colour>`, `spilt/<part>` and `spilt/<colour>` are the same of some of the asks. A figure is a mean
+over pictures, of the mean over a picture's asks; intervals are bootstrapped over pictures.
+
+Points say nothing of how much of a part was painted, nor CUB's of background close to the bird: look at pictures, too.
+
+What cheats get. Doing nothing: a point in some parts is of the named colour anyhow, a few per cent of hits; nothing
+is spilt; no texture, as nothing changed. The whole picture in the named colour: hits, all spilt, much outside. Another
+photograph: hits by chance, all spilt, texture about 0. Flat paint on exactly the part: all hits, nothing spilt, texture
+0. Fog on exactly the part, a blend with the colour: about the photograph's share of it, a third where nine of ten hit.
+
+Source: none; published evaluations of these editors do not ask where an edit acted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tgim.carry import resize
+from tgim.data.base import Split, relative, split_classes
+from tgim.data.cub import read_table
+from tgim.data.phrases import PARTS, sentence
+from tgim.errors import DataError
+from tgim.evaluation.bench import Bench, Protocol
+from tgim.evaluation.contenders import Contender
+from tgim.evaluation.part_points import Pointed, cub_points, has_points, read_points
+from tgim.evaluation.part_scores import BACKGROUND, colours_at, named, scene_of, score
+from tgim.evaluation.records import Measured
+from tgim.evaluation.task import hash_text
+from tgim.images import Photo, list_images, open_image, to_uint8
+
+ASKS = 3  # of each picture
+MOST = 300  # pictures, a seeded choice
+BIRD_PARTS = ("head", "breast", "belly", "back", "wings", "tail", "throat")  # that are looked at
+UNASKED = frozenset({"throat"})  # too small, and between two others
+NEAR: Mapping[str, tuple[str, ...]] = {  # what touches a part so that points do not part them
+    "head": ("throat",),
+    "throat": ("head", "breast"),
+    "breast": ("throat", "belly"),
+    "belly": ("breast",),
+    "back": ("wings",),
+    "wings": ("back",),
+}
+FEWEST = 4  # parts that CUB's pictures must show
+BIRD_COLOURS = ("red", "blue", "yellow", "green", "black", "white", "orange")
+FLOWER_COLOURS = ("red", "blue", "yellow", "white", "orange", "purple", "pink")
+WEIGHTS: Mapping[str, float] = {"petals": 0.6, "center": 0.4}  # of parts; others weigh alike
+NOT_PARTS = frozenset({BACKGROUND, "other"})  # keys of points that name no part
+LOWER = frozenset(
+    {"spilt", "others_change", "near_change", "background_spilt", "background_change", "outside"}
+)  # the better
+BROKEN_DOWN = ("hit", "spilt")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is asked of a picture."""
+
+    part: str
+    colour: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A picture, and what is asked of it."""
+
+    picture: Pointed
+    asks: tuple[Ask, ...]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """All of a bench: its pictures and asks, and what lines say of them."""
+
+    data: str
+    content: str
+    pictures: tuple[Asked, ...]
+
+
+@lru_cache(maxsize=1)
+def asking(bench: Bench) -> Asking:
+    """The seeded list of a bench: of as many of the pictures that can be asked about as its limit says, 300 at most.
+
+    Raises:
+        DataError: there are no points, or fewer than two pictures to ask about.
+    """
+    name = bench.data.name
+    if name == "synthetic":
+        raise DataError("parts@1 is of photographs, the data set is drawn; measure truth@1 of it")
+    root = bench.data.folder
+    if bench.photos is not None:
+        pointed, data = whole_photographs(bench), f"{name} photographs"
+    elif has_points(name, root):
+        pointed, data = read_points(name, root, [item.path for item in bench.dataset.items]), name
+    else:
+        raise DataError(
+            f"{root} has no points that say where parts are; parts@1 needs them (tgim.evaluation.part_points)"
+        )
+    where = bench.photos or root
+    usable = [each for each in pointed if len(parts_of(each, name)) >= (FEWEST if name == "cub" else 1)]
+    chosen = sorted(usable, key=lambda each: hash_text(f"{bench.seed}:limit:{each.path.name}"))
+    chosen = chosen[: min(MOST, bench.limit or MOST)]
+    asked = [
+        Asked(each, draw_asks(each, name, seed=bench.seed))
+        for each in sorted(chosen, key=lambda each: relative(each.path, where))
+    ]
+    asked = [each for each in asked if each.asks]
+    if len(asked) < 2:
+        raise DataError(
+            f"{where}: {len(asked)} pictures of split {bench.data.split!r} have parts to ask about, expected 2 or more"
+        )
+    return Asking(data, content_of(usable, where), tuple(asked))
+
+
+def whole_photographs(bench: Bench) -> tuple[Pointed, ...]:
+    """Photographs of the bench's folder `photos`, named like CUB's pictures, of the classes of its split.
+
+    Raises:
+        DataError: the data set is another, or none is named like one of its pictures.
+    """
+    name, root = bench.data.name, bench.data.folder
+    if name != "cub" or bench.photos is None:
+        raise DataError(f"whole photographs are those of cub's pictures, the data set is {name}; leave out the photos")
+    split: Split = bench.data.split
+    wanted = split_classes(root, split=split, seed=bench.data.split_seed)
+    classes = {known.rpartition("/")[2]: known.partition("/")[0] for known in read_table(root / "images.txt").values()}
+    files = [path for path in list_images(bench.photos) if path.name in classes]
+    if not files:
+        raise DataError(f"{bench.photos} has no photograph that is named like one of cub's pictures (images.txt)")
+    return cub_points(root, [path for path in files if wanted is None or classes[path.name] in wanted], whole=True)
+
+
+def parts_of(picture: Pointed, name: str) -> list[str]:
+    """The parts of a picture that are looked at."""
+    return [part for part in picture.points if (part in BIRD_PARTS if name == "cub" else part not in NOT_PARTS)]
+
+
+def draw_asks(picture: Pointed, name: str, *, seed: int) -> tuple[Ask, ...]:
+    """What is asked of a picture: up to three pairs of a part and a colour that it does not have."""
+    photo = pixels_of(open_image(picture.path))
+    scene = scene_of(picture.points, picture.box, height=photo.shape[0], width=photo.shape[1])
+    parts = [part for part in parts_of(picture, name) if part not in UNASKED]
+    now = {p: named(np.median(colours_at(photo, scene.points[p], scene.reach), axis=0)[None])[0] for p in parts}
+    subject = subject_of(parts)
+    asks: list[Ask] = []
+    for number in range(ASKS):
+        part = _weighted(parts, hash_text(f"{seed}:part {number}:{picture.path.name}"))
+        before = {now[part], *(ask.colour for ask in asks if ask.part == part)}
+        colours = [c for c in (FLOWER_COLOURS if subject == "flower" else BIRD_COLOURS) if c not in before]
+        colour = colours[hash_text(f"{seed}:colour {number}:{picture.path.name}") % len(colours)]
+        asks.append(Ask(part, colour, text_of(part, colour, subject)))
+    return tuple(asks)
+
+
+def _weighted(parts: Sequence[str], key: int) -> str:
+    """One of `parts` by a key of 64 bits."""
+    weights = np.cumsum([WEIGHTS.get(part, 0.5) for part in parts])
+    return parts[int(np.searchsorted(weights, key / 2**64 * weights[-1], side="right"))]
+
+
+def subject_of(parts: Sequence[str]) -> str:
+    """What has these parts: "bird", "flower", or nothing that is known.
+
+    >>> subject_of(["petals", "center"]), subject_of(["tail"]), subject_of(["roof"])
+    ('flower', 'bird', '')
+    """
+    return "flower" if {"petals", "center"} & set(parts) else "bird" if set(BIRD_PARTS) & set(parts) else ""
+
+
+def text_of(part: str, colour: str, subject: str) -> str:
+    """The caption that asks for it, a phrase where the subject is unknown.
+
+    >>> text_of("head", "red", "bird"), text_of("petals", "pink", "flower")
+    ('this bird has a red head', 'this flower has pink petals')
+    """
+    phrase = f"{colour} {part}"
+    return sentence(phrase, subject=subject) if subject and part in PARTS else phrase
+
+
+def content_of(pictures: Sequence[Pointed], root: Path) -> str:
+    """16 hex digits of all pictures' names and bytes and of their points."""
+    digest = hashlib.sha256()
+    for each in sorted(pictures, key=lambda each: relative(each.path, root)):
+        told = [relative(each.path, root), sorted(each.points.items()), each.box]
+        digest.update(json.dumps(told).encode() + hashlib.sha256(each.path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def pixels_of(photo: Photo) -> NDArray[np.uint8]:
+    """A photograph's pixels, (H, W, 3) of 255."""
+    return np.ascontiguousarray(to_uint8(photo.pixels).permute(1, 2, 0).numpy())
+
+
+def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
+    """The figures of one contender."""
+    pictures = asking(bench).pictures
+    table = []
+    for number, asked in enumerate(pictures):
+        photo = open_image(asked.picture.path)
+        other = pictures[number - 1].picture.path
+        edits = edited(bench, contender, photo, [ask.text for ask in asked.asks], other=other)
+        table.append(scores(asked, pixels_of(photo), edits, name=bench.data.name))
+        bench.progress(f"{contender.name}: photographs", number + 1, len(pictures))
+    yield from figures(pictures, table)
+
+
+def edited(
+    bench: Bench, contender: Contender, photo: Photo, texts: Sequence[str], *, other: Path
+) -> list[NDArray[np.uint8]]:
+    """A photograph edited by each text at its own size, (H, W, 3) each; models' edits are kept on disk.
+
+    The baseline `unrelated` is the `other` photograph, resized.
+    """
+    if contender.kind == "baseline" and contender.name == "unrelated":
+        shown = resize(open_image(other).pixels[None], (photo.height, photo.width))
+        return [pixels_of(photo.with_pixels(shown))] * len(texts)
+
+    def make() -> NDArray[Any]:
+        with torch.no_grad():
+            return np.stack([pixels_of(contender.edit_photo(photo, text)) for text in texts])
+
+    return list(bench.kept(contender, make, "photo", photo.pixels, texts))
+
+
+def scores(
+    asked: Asked, before: NDArray[np.uint8], edits: Sequence[NDArray[np.uint8]], *, name: str
+) -> list[dict[str, float]]:
+    """The figures of each ask of a picture (H, W, 3) that was edited."""
+    scene = scene_of(asked.picture.points, asked.picture.box, height=before.shape[0], width=before.shape[1])
+    parts = parts_of(asked.picture, name)
+    found = []
+    for ask, after in zip(asked.asks, edits, strict=True):
+        near = NEAR.get(ask.part, ())
+        apart = [part for part in parts if part != ask.part and part not in near]
+        found.append(score(before, after, scene, part=ask.part, colour=ask.colour, near=near, apart=apart))
+    return found
+
+
+def figures(pictures: Sequence[Asked], table: Sequence[Sequence[Mapping[str, float]]]) -> Iterator[Measured]:
+    """What is measured of the scores of all asks: parts and colours alone first, then all."""
+    asks = [ask for asked in pictures for ask in asked.asks]
+    for metric in BROKEN_DOWN:
+        for kind in ("part", "colour"):
+            for value in sorted({str(getattr(ask, kind)) for ask in asks}):
+                some = [
+                    [row[metric] for ask, row in zip(asked.asks, rows, strict=True) if getattr(ask, kind) == value]
+                    for asked, rows in zip(pictures, table, strict=True)
+                ]
+                yield from _measured(f"{metric}/{value}", some)
+    names = list(table[0][0])
+    for metric in (*(name for name in names if name != "hit"), "hit"):
+        yield from _measured(metric, [[row[metric] for row in rows] for rows in table])
+
+
+def _measured(metric: str, rows: Sequence[Sequence[float]]) -> Iterator[Measured]:
+    """The mean over pictures of the means over their asks; nothing where it applies to no picture."""
+    known = [[value for value in row if not math.isnan(value)] for row in rows]
+    values = np.array([np.mean(row) for row in known if row])
+    if len(values):
+        better = metric.partition("/")[0] not in LOWER
+        yield Measured(metric, values, strength=1.0, higher_is_better=better, options={"asks": ASKS})
+
+
+def facts(bench: Bench) -> dict[str, Any]:
+    """What lines say of the pictures: those that were edited, at their own sizes."""
+    found = asking(bench)
+    return {"data": found.data, "content": found.content, "size": 0}
+
+
+def possible(bench: Bench) -> bool:
+    """Whether there are points to measure at."""
+    if bench.photos is not None:
+        return True
+    if bench.data.name == "synthetic" or not has_points(bench.data.name, bench.data.folder):
+        return False
+    try:
+        return bool(asking(bench).pictures)
+    except DataError:  # none of this split has points
+        return False
+
+
+PARTS_AT = Protocol("parts@1", ("spilt", "half_way", "hit"), measure, facts=facts, possible=possible, own_size=True)

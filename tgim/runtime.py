@@ -1,0 +1,99 @@
+"""Settings of the process that must be made before torch is loaded: import path, OpenMP's waiting and threads.
+
+This module is the first that `import tgim` runs. It needs nothing but what every interpreter has loaded already, so
+that no file of the current folder can take the place of a module of the standard library.
+"""
+
+import os
+import sys
+
+WAIT_POLICY = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}  # GNU's OpenMP; Intel's and LLVM's, milliseconds
+THREADS = "OMP_NUM_THREADS"
+CGROUPS = "/sys/fs/cgroup"
+
+
+def prepare() -> None:
+    """Set up this process for torch; nothing that the user has set is changed, and nothing once torch is loaded.
+
+    OpenMP's threads wait for work by sleeping, not by spinning: a thread that spins takes its core from whoever else
+    needs it, and beside one busy process an edit takes many times as long. Where a container has fewer cores than the
+    machine (`usable_cores`), OpenMP gets as many threads as that.
+    """
+    leave_current_folder()
+    if "torch" in sys.modules:
+        return
+    if not any(name in os.environ for name in WAIT_POLICY):
+        os.environ.update(WAIT_POLICY)
+    cores = usable_cores()
+    if THREADS not in os.environ and cores < machine_cores():
+        os.environ[THREADS] = str(cores)
+
+
+def leave_current_folder() -> None:
+    """Take the current folder from the import path where `python -m tgim` has put it there.
+
+    Otherwise a file `random.py` or `queue.py` in a downloaded folder would be run by every command given in it.
+    """
+    words = sys.orig_argv[1:]
+    ours = "-mtgim" in words or ("-m" in words and words[words.index("-m") + 1 :][:1] == ["tgim"])
+    safe = getattr(sys.flags, "safe_path", False)  # from Python 3.11: it was never put there
+    if ours and not safe and sys.argv[:1] == ["-m"] and sys.path[:1] == [os.getcwd()]:
+        del sys.path[0]
+
+
+def machine_cores() -> int:
+    """Number of cores of the machine, at least 1."""
+    return os.cpu_count() or 1
+
+
+def usable_cores() -> int:
+    """Number of cores that this process may keep busy, at least 1: by affinity, Python's own limit, and quota."""
+    count = getattr(os, "process_cpu_count", None)  # from Python 3.13
+    if count is not None:
+        cores = count() or 1
+    elif hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = machine_cores()
+    quota = cpu_quota()
+    return cores if quota is None else max(1, min(cores, int(quota)))
+
+
+def cpu_quota(root: str = CGROUPS, membership: str = "/proc/self/cgroup") -> float | None:
+    """Cores that the control groups of this process may use on average, as a container's limit sets it; None for all.
+
+    The smallest limit counts, of the group and of those around it: `cpu.max` of version 2, `cpu.cfs_quota_us` over
+    `cpu.cfs_period_us` of version 1. Within a container the own group may be mounted as the root; both are looked at.
+    """
+    found = []
+    for line in _read(membership).splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = os.path.join(root, "cpu") if controllers else root
+        parts = [part for part in path.split("/") if part and part != ".."]
+        for depth in range(len(parts) + 1):
+            folder = os.path.join(mount, *parts[:depth])
+            if controllers:
+                limit = _ratio([_read(f"{folder}/cpu.cfs_{name}_us").strip() for name in ("quota", "period")])
+            else:
+                limit = _ratio(_read(f"{folder}/cpu.max").split())
+            found += [limit] if limit else []
+    return min(found, default=None)
+
+
+def _ratio(values: list[str]) -> float | None:
+    """Quota over period; None where either is missing, or there is no limit ("max", -1)."""
+    if len(values) != 2 or not all(value.isdigit() and int(value) for value in values):
+        return None
+    return int(values[0]) / int(values[1])
+
+
+def _read(path: str) -> str:
+    """The text of a small file; empty where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
