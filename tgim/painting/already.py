@@ -23,11 +23,12 @@ from tgim.painting.palette import nearest
 from tgim.painting.reading import Wish
 from tgim.painting.words import NAMED
 
-PART, WHOLE = 3.5, 0.3  # mean evidence above which a part, or a whole subject, is called by a name already ...
-AMONG = 0.5  # ... and a part in a caption that says more: such captions describe pictures rather than wishes
-TOGETHER = 0.0  # sum of the evidence of several wishes above which all are true already
+MAJORITY = 0.7  # share of a part's pixels that are nearest to a colour by eye: then it has that colour
+PART, WHOLE = 3.5, 1.0  # mean evidence above which a part, or a whole subject, is called by a name already ...
+AMONG = 2.0  # ... a part in a caption that names more ...
+MIXED = 0.8  # ... so much less where several colours are said of it: that describes, and asks for little ...
+TOGETHER = 0.3  # ... and each of several: a caption all of whose colours fit describes the picture
 MOST = 4.0  # evidence of a pixel, either way
-FOR, AGAINST = 1.0, 2.0  # evidence of one wish among several, at the most
 DARK, LIGHT = 38.0, 60.0  # lightness: what is to be "light" is not darker, what is to be "dark" not lighter
 KNOWN = {  # parts that tell of the light, and whose names were learned
     "bird": ("back", "belly", "breast", "head", "wings", "tail", "throat"),
@@ -108,23 +109,31 @@ def true_already(lab: Tensor, masks: Tensor, maps: Tensor, wishes: Sequence[Wish
     around = surroundings(flat, maps, parts)
     kind = kind_of(parts)
     plumage = torch.tensor([part in KNOWN[kind] for part in parts], device=maps.device)[maps.argmax(0)]
-    found = []
+    found, share = [], []
     for wish, mask in zip(wishes, masks, strict=True):
-        own = mask > 0.5
-        if wish.whole:
-            own = own & plumage
-        fits = -AGAINST
-        if own.any():
-            part = EVERYWHERE if wish.whole else wish.parts[0]
-            fits = evidence(flat[:, own], mask[own], wish, around, part, kind)
-        shade = wish.colours[0].light
-        usual = float(flat[0, own].median()) if own.any() else 0.0
-        wrong = (shade > 0.5 and usual < DARK) or (shade < -0.5 and usual > LIGHT)
-        found.append(-AGAINST if wrong else fits)
-    if len(found) > 1 and sum(min(FOR, max(-AGAINST, each)) for each in found) > TOGETHER:
+        own = (mask > 0.5) & plumage if wish.whole else mask > 0.5
+        if not own.any():
+            found.append(-MOST)
+            share.append(0.0)
+            continue
+        part = EVERYWHERE if wish.whole else wish.parts[0]
+        found.append(evidence(flat[:, own], mask[own], wish, around, part, kind))
+        share.append(float(called(flat[:, own], wish).mean()))
+        shade, usual = wish.colours[0].light, float(flat[0, own].median())
+        if (shade > 0.5 and usual < DARK) or (shade < -0.5 and usual > LIGHT):
+            found[-1], share[-1] = -MOST, 0.0
+    told = [i for i, wish in enumerate(wishes) if wish.whole or wish.parts[0] in KNOWN[kind]]
+    if len(told) > 1 and min(found[i] for i in told) > TOGETHER:
         return [True] * len(found)
-    least = PART if len(found) == 1 else AMONG
-    return [each > (WHOLE if wish.whole else least) for each, wish in zip(found, wishes, strict=True)]
+    part = PART if len(told) < 2 else AMONG
+    least = [(WHOLE if wish.whole else part) - MIXED * (len(wish.colours) > 1) for wish in wishes]
+    return [fits > enough or most > MAJORITY for fits, enough, most in zip(found, least, share, strict=True)]
+
+
+def called(lab: Tensor, wish: Wish) -> Tensor:
+    """Which colours (N,) of Lab (3, N) are nearest, by eye, to one of the wish's own."""
+    name = nearest(lab)[0]
+    return torch.stack([name == NAMED.index(colour.name) for colour in wish.colours]).any(0).to(lab)
 
 
 def to_change(lab: Tensor, wish: Wish) -> Tensor:
@@ -132,9 +141,8 @@ def to_change(lab: Tensor, wish: Wish) -> Tensor:
     if wish.colours[0].light or wish.colours[0].towards:
         return torch.ones_like(lab[0])
     smooth = window_mean(lab[None], 3)[0] if min(lab.shape[-2:]) > 3 else lab
-    name, lead = nearest(smooth)
-    right = sum(((name == NAMED.index(colour.name)) for colour in wish.colours), torch.zeros_like(name)).clamp(max=1)
-    right = right * (lead / SURELY).clamp(0, 1)
+    lead = nearest(smooth)[1]
+    right = called(smooth, wish) * (lead / SURELY).clamp(0, 1)
     if min(lab.shape[-2:]) > WINDOW:
         right = window_mean(right[None, None], WINDOW)[0, 0]
     return 1 - ((right - 0.2) / 0.6).clamp(0, 1)
