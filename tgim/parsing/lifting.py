@@ -16,8 +16,8 @@ from tgim.matting import guided_fit, window_mean
 from tgim.parsing.look import PartMaps
 
 GRID = 128  # cells of the longer side of the subject's region, at which the maps are drawn to edges
-WINDOW, SMOOTHNESS = 7, 2e-3  # of the guided filter there; squared [-1, 1] units
-OUTLINE = 5  # cells: window of the fit that is applied to the photograph's own pixels
+WINDOW, SMOOTHNESS = 5, 2e-3  # of the guided filter there; squared [-1, 1] units
+OUTLINE = 3  # cells: window of the fit that is applied to the photograph's own pixels
 NOTHING = 0.02  # probabilities below this, of a part or of the subject, are not worked on
 ROOM = 2  # cells of the maps around the subject that are worked on, too
 FEWEST = 8  # pixels a side of the least region that is drawn to edges
