@@ -21,8 +21,8 @@ SURE, MAYBE = 0.85, 0.15  # guesses above which a pixel may be inside for sure, 
 BAND = 0.04  # of the longer side: how far inside the guess it takes to be sure
 TRUST_GUESS, TRUST_COLOUR, TRUST_NEARBY = 0.6, 0.5, 4.0  # weights of the three kinds of evidence
 FIRM = 2.0  # times their sum
-BIAS = -0.5  # the guess tends to be too wide ...
-TRUSTED = (0.75, 0.92)  # ... but is right where it is as sure as the second: colours are not asked there
+BIAS = -0.3  # the guess tends to be too wide ...
+TRUSTED = (0.7, 0.88)  # ... but is right where it is as sure as the second: colours are not asked there
 ROUNDS = 2  # the second is sure of what the first found
 RIDGE = 1e-2  # of the local fit, in squared [-1, 1] units
 
