@@ -24,10 +24,10 @@ from tgim.painting.reading import Wish
 from tgim.painting.words import NAMED
 
 MAJORITY = 0.7  # share of a part's pixels that are nearest to a colour by eye: then it has that colour
-PART, WHOLE = 3.5, 2.5  # mean evidence above which a part, or a whole subject, is called by a name already ...
-AMONG = 2.5  # ... a part in a caption that names more ...
-MIXED = 1.0  # ... so much less where several colours are said of it: that describes, and asks for little ...
-TOGETHER = 1.2  # ... and each of several: a caption all of whose colours fit describes the picture
+PART, WHOLE = 3.5, 2.0  # mean evidence above which a part, or a whole subject, is called by a name already ...
+AMONG = 1.5  # ... a part in a caption that names more ...
+MIXED = 2.5  # ... so much less where several colours are said of it: that describes, and asks for little ...
+TOGETHER = (0.8, 0.0)  # ... and each of two, or of more: a caption all of whose colours fit describes the picture
 MOST = 4.0  # evidence of a pixel, either way
 DARK, LIGHT = 38.0, 60.0  # lightness: what is to be "light" is not darker, what is to be "dark" not lighter
 KNOWN = {  # parts that tell of the light, and whose names were learned
@@ -123,7 +123,7 @@ def true_already(lab: Tensor, masks: Tensor, maps: Tensor, wishes: Sequence[Wish
         if (shade > 0.5 and usual < DARK) or (shade < -0.5 and usual > LIGHT):
             found[-1], share[-1] = -MOST, 0.0
     told = [i for i, wish in enumerate(wishes) if wish.whole or wish.parts[0] in KNOWN[kind]]
-    if len(told) > 1 and min(found[i] for i in told) > TOGETHER:
+    if len(told) > 1 and min(found[i] for i in told) > TOGETHER[len(told) > 2]:
         return [True] * len(found)
     part = PART if len(told) < 2 else AMONG
     least = [(WHOLE if wish.whole else part) - MIXED * (len(wish.colours) > 1) for wish in wishes]
