@@ -164,8 +164,8 @@ def pictures(tmp_path):
         rows.append((path, Points(spots, (10 / 60, 8 / 40, 40 / 60, 24 / 40))))
     scenes = []
     for i in range(2):
-        scenes.append(tmp_path / f"scene{i}.png")
-        Image.new("RGB", (50, 50), (90, 160, 90)).save(scenes[-1])
+        scenes.append((tmp_path / f"scene{i}.png", None))
+        Image.new("RGB", (50, 50), (90, 160, 90)).save(scenes[-1][0])
     return rows, scenes
 
 

@@ -33,9 +33,16 @@ GUESSED, SUBJECT, UNKNOWN = (
     255,
 )  # labels: part p (0: background) by a guess is 100 + p; some part; nothing known
 LARGEST = 512  # pixels, longer side at which a picture is read
+DOUBTFUL = 0.07  # of the subject's longer side: this near to a point no guess makes background
 ALONE = 0.5  # share of a view that its picture must cover; else the subject is shown among another background
-SPREAD, SMALL_SPREAD = 0.03, 0.0  # of the subject's longer side: how far around a point its part surely goes on
-SMALL = frozenset({"beak", "legs", "throat"})
+SPREAD = 0.03  # of the subject's longer side: how far around a point its part surely goes on
+SMALL = frozenset({"beak", "legs", "throat"})  # these do not
+MARGIN = 0.03  # of the subject's longer side: what lies farther outside of its box is background
+SURE, CUT = (
+    0.75,
+    0.75,
+)  # probabilities: of a guess that is learned, and of the subject where it is cut out of its picture
+TRIES = 8  # squares looked at for one without a subject
 DRAWN = {
     "birds": {
         "crown": "head", "face": "head", "nape": "head", "eyes": "head", "throat": "throat", "breast": "breast",
@@ -65,7 +72,8 @@ class ViewConfig(BaseModel):
     drawn_kind: Literal["birds", "flowers"] = "birds"
     guess: Literal["grabcut", "none"] = "grabcut"  # of where the subject is, where there is no teacher
     elsewhere: str | None = None  # pictures without a subject: a data set beside this one
-    photographs: str | None = None  # whole photographs of CUB, a folder beside it
+    photographs: str | None = None  # whole photographs of CUB, a folder beside it; their backgrounds are scenes, too
+    photograph_times: int = Field(default=8, ge=1)  # how often they are shown for once of the other pictures
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ class Views:
     """Makes views of pictures with points."""
 
     pictures: Sequence[tuple[Path, Points]]
-    scenes: Sequence[Path]  # pictures without a subject
+    scenes: Sequence[tuple[Path, Box | None]]  # pictures without a subject, or with one in a box (fractions) alone
     config: ViewConfig
     parts: tuple[str, ...]  # of the labels 0, 1, ...; the first is the background
     size: int  # pixels a side
@@ -127,24 +135,23 @@ class Views:
         guessed = self.guess(picture, points) if self.guess is not None else None
         affine, scale = self._window(points.box or (0.0, 0.0, 1.0, 1.0), (width, height), source)
         known = _warp(np.ones((height, width), np.float32), affine, self.size) > 0.999
-        view = _warp(picture, affine, self.size, continued=True)
         alpha = None
         if guessed is not None:
             alpha = np.clip(_warp(guessed.subject, _framed(affine, guessed), self.size), 0, 1)
         lost = known.mean() < ALONE  # most of the view lies outside of the picture
-        moved = guessed is not None and bool(self.scenes) and (lost or source.random() < self.config.scenes)
-        view = self._changed(view, alpha, source)
+        moved = alpha is not None and bool(self.scenes) and (lost or source.random() < self.config.scenes)
+        sight = _Sight(affine, (width, height), scale, known, alpha, moved)
+        view = self._changed(_warp(picture, affine, self.size, continued=True), alpha, source)
         if moved and alpha is not None:
+            soft = np.clip(2 * alpha - 0.5, 0, 1)[..., None]
             scene = self._changed(self._scene(source), None, source)
-            soft = (np.clip(2 * alpha - 0.5, 0, 1))[..., None]
             view = np.round(soft * view + (1 - soft) * scene).astype(np.uint8)
         cells = np.full(self._cells, UNKNOWN, np.uint8)
-        outside = self._outside(points.box, (width, height), affine)
-        if outside is not None and not moved:
-            cells[outside & self._shrunk(known)] = 0
-        if guessed is not None and alpha is not None:
-            self._label_guess(cells, guessed, affine, alpha, known, moved, points, (width, height))
-        self._label_points(cells, points, (width, height), affine, scale, alpha if moved else None)
+        if points.box is not None and not moved:
+            cells[self._outside(points.box, sight) & _shrunk(known)] = 0
+        if guessed is not None:
+            _label_guess(cells, guessed, points, sight)
+        self._label_points(cells, points, sight)
         return View(view, cells)
 
     def _row(self, number: int) -> int:
@@ -163,6 +170,8 @@ class Views:
         low, high = config.far if source.random() < config.small else config.near
         width, height = box[2] * size[0], box[3] * size[1]
         longer = max(width, height, 8.0)
+        if high == config.far[1]:
+            high = max(high, max(size) / longer)  # up to all of a photograph
         side = longer * low * (high / low) ** source.random()
         play = max(0.12 * side, (side - longer) / 2)
         centre = np.array([box[0] * size[0] + width / 2, box[1] * size[1] + height / 2])
@@ -174,15 +183,20 @@ class Views:
         return np.hstack([matrix, (self.size / 2 - matrix @ centre)[:, None]]), longer * zoom / STRIDE
 
     def _scene(self, source: np.random.Generator) -> Pixels:
-        """A square out of a picture without a subject."""
-        picture = read_picture(self.scenes[int(source.integers(len(self.scenes)))])
-        height, width = picture.shape[:2]
-        side = min(width, height) * source.uniform(0.5, 1.0)
-        left, top = source.random() * (width - side), source.random() * (height - side)
+        """A square without a subject, out of a picture that has none or from beside its box."""
+        for _ in range(TRIES):
+            path, box = self.scenes[int(source.integers(len(self.scenes)))]
+            picture = read_picture(path)
+            height, width = picture.shape[:2]
+            side = min(width, height) * source.uniform(0.3 if box is not None else 0.5, 1.0)
+            left, top = source.random() * (width - side), source.random() * (height - side)
+            if box is None or not _meets(box, (left / width, top / height, side / width, side / height)):
+                break
+        else:
+            return np.full((self.size, self.size, 3), source.integers(256, size=3), np.uint8)
         zoom = self.size / side
-        mirror = source.random() < 0.5
         affine = np.array([[zoom, 0, -left * zoom], [0, zoom, -top * zoom]])
-        if mirror:
+        if source.random() < 0.5:
             affine[0] = [-zoom, 0, self.size + left * zoom]
         shown: Pixels = _warp(picture, affine, self.size, continued=True)
         return shown
@@ -194,7 +208,7 @@ class Views:
         shares = np.zeros((*self._cells, len(self.parts)), np.float32)
         for part, mask in drawing.parts.items():
             if names.get(part) in self.parts[1:]:
-                shares[..., self.parts.index(names[part])] += self._cell_mean(mask)
+                shares[..., self.parts.index(names[part])] += _cell_mean(mask)
         shares[..., 0] = np.clip(1 - shares[..., 1:].sum(-1), 0, 1)
         cells = np.where(shares.max(-1) > 0.7, shares.argmax(-1), UNKNOWN).astype(np.uint8)
         picture = drawing.image
@@ -213,104 +227,108 @@ class Views:
             mixed += subject[..., None] * (_recoloured(mixed, source, 1.5 * amount) - mixed)
         return np.clip(mixed, 0, 255).round().astype(np.uint8)
 
-    def _outside(self, box: Box | None, size: tuple[int, int], affine: NDArray[np.float64]) -> Any:
-        """Cells that surely lie outside the subject's box; None without a box."""
-        if box is None:
-            return None
-        left, top, width, height = box[0] * size[0], box[1] * size[1], box[2] * size[0], box[3] * size[1]
-        room = 0.03 * max(width, height)
-        corners = np.array(
-            [
-                [left - room, top - room],
-                [left + width + room, top - room],
-                [left + width + room, top + height + room],
-                [left - room, top + height + room],
-            ]
-        )
+    def _outside(self, box: Box, sight: _Sight) -> NDArray[np.bool_]:
+        """Cells that surely lie outside the subject's box."""
         import cv2
 
+        width, height = sight.size
+        room = MARGIN * max(box[2] * width, box[3] * height)
+        x0, x1 = box[0] * width - room, (box[0] + box[2]) * width + room
+        y0, y1 = box[1] * height - room, (box[1] + box[3]) * height + room
+        corners = [sight.place(x / width, y / height) for x, y in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))]
         mask = np.zeros((self.size, self.size), np.uint8)
-        cv2.fillConvexPoly(mask, np.round(corners @ affine[:, :2].T + affine[:, 2]).astype(np.int32), (1,))
-        return self._cell_mean(mask) == 0
+        cv2.fillConvexPoly(mask, np.round(corners).astype(np.int32), (1,))
+        return _cell_mean(mask) == 0
 
-    def _label_guess(
-        self,
-        cells: Pixels,
-        guessed: Guessed,
-        affine: NDArray[np.float64],
-        alpha: Any,
-        known: Any,
-        moved: bool,
-        points: Points,
-        picture_size: tuple[int, int],
-    ) -> None:
-        import cv2
-
-        inside = (alpha > 0.5).astype(np.uint8)
-        surely_out = cv2.dilate(inside, np.ones((9, 9), np.uint8)) == 0
-        if not moved:
-            surely_out &= known
-        covered = _warp(np.ones(guessed.maps.shape[:2], np.float32), _framed(affine, guessed), self.size) > 0.99
-        if guessed.maps.shape[2] > 1:
-            small = _warp(guessed.maps, _framed(affine, guessed), self.size)
-            maps = np.stack([self._cell_mean(small[..., i]) for i in range(small.shape[2])], -1)
-            sure = (maps.max(-1) > 0.75) & (maps.argmax(-1) > 0) & self._shrunk(covered)
-            cells[sure] = GUESSED + maps.argmax(-1)[sure].astype(np.uint8)
-            surely_out &= alpha < 0.1
-        else:
-            surely_in = cv2.erode(inside, np.ones((7, 7), np.uint8)) > 0
-            cells[self._shrunk(surely_in & known)] = SUBJECT
-            if not moved:
-                surely_out &= ~self._hull(points, picture_size, affine)
-        cells[self._shrunk(surely_out & (covered | moved)) & (cells == UNKNOWN)] = 0 if moved else GUESSED
-
-    def _hull(self, points: Points, size: tuple[int, int], affine: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Pixels (S, S) within the convex hull of the subject's points, and a little around it."""
-        import cv2
-
-        spots = [
-            [s.x * size[0], s.y * size[1]] for part, each in points.spots.items() if part != BACKGROUND for s in each
-        ]
-        hull = np.zeros((self.size, self.size), np.uint8)
-        if len(spots) > 2:
-            seen = np.array(spots) @ affine[:, :2].T + affine[:, 2]
-            cv2.fillConvexPoly(hull, cv2.convexHull(np.round(seen).astype(np.int32)), (1,))
-        found: NDArray[np.bool_] = cv2.dilate(hull, np.ones((9, 9), np.uint8)) > 0
-        return found
-
-    def _label_points(
-        self,
-        cells: Pixels,
-        points: Points,
-        size: tuple[int, int],
-        affine: NDArray[np.float64],
-        scale: float,
-        alpha: Any,
-    ) -> None:
+    def _label_points(self, cells: Pixels, points: Points, sight: _Sight) -> None:
+        """Label the cells at points and close around them; where cells are close to several, the nearest says."""
         rows, columns = np.mgrid[: cells.shape[0], : cells.shape[1]]
         nearest = np.full(cells.shape, np.inf)
         for part, spots in points.spots.items():
-            spread = (SMALL_SPREAD if part in SMALL else SPREAD) * scale
+            spread = 0.0 if part in SMALL else SPREAD * sight.scale
             for spot in spots:
-                x, y = (affine[:, :2] @ [spot.x * size[0], spot.y * size[1]] + affine[:, 2]) / STRIDE
+                x, y = sight.place(spot.x, spot.y) / STRIDE
                 if not (0 <= x < cells.shape[1] and 0 <= y < cells.shape[0]):
                     continue
-                if alpha is not None and (part == BACKGROUND or alpha[int(y * STRIDE), int(x * STRIDE)] < 0.75):
+                if sight.moved and (part == BACKGROUND or sight.alpha[int(y * STRIDE), int(x * STRIDE)] < CUT):
                     continue
                 distance = np.hypot(columns + 0.5 - x, rows + 0.5 - y)
                 distance[int(y), int(x)] = 0
-                grown = 0.8 * spot.radius * size[0] * np.sqrt(abs(np.linalg.det(affine[:, :2]))) / STRIDE
+                grown = 0.8 * spot.radius * sight.size[0] * sight.zoom / STRIDE
                 near = (distance <= max(spread, grown)) & (distance < nearest)
                 cells[near], nearest[near] = self.parts.index(part), distance[near]
 
-    def _cell_mean(self, mask: Any) -> NDArray[np.float32]:
-        s = self.size // STRIDE
-        mean: NDArray[np.float32] = np.asarray(mask, np.float32).reshape(s, STRIDE, s, STRIDE).mean((1, 3))
-        return mean
 
-    def _shrunk(self, mask: Any) -> NDArray[np.bool_]:
-        """Cells that lie in a mask (S, S) altogether, nearly."""
-        return self._cell_mean(mask) > 0.9
+@dataclass(frozen=True)
+class _Sight:
+    """How a picture is seen in a view."""
+
+    affine: NDArray[np.float64]  # (2, 3) from the picture's pixels to the view's
+    size: tuple[int, int]  # width and height of the picture in pixels
+    scale: float  # the subject's longer side in cells
+    known: NDArray[np.bool_]  # (S, S) where the view shows the picture
+    alpha: Any  # (S, S) probability of the subject by a guess; None without one
+    moved: bool  # the subject alone is shown, among another picture's background
+
+    @property
+    def zoom(self) -> float:
+        """Pixels of the view for one of the picture."""
+        return float(np.sqrt(abs(np.linalg.det(self.affine[:, :2]))))
+
+    def place(self, x: float, y: float) -> NDArray[np.float64]:
+        """Pixel (x, y) of the view, from fractions of the picture."""
+        found: NDArray[np.float64] = self.affine[:, :2] @ [x * self.size[0], y * self.size[1]] + self.affine[:, 2]
+        return found
+
+
+def _label_guess(cells: Pixels, guessed: Guessed, points: Points, sight: _Sight) -> None:
+    """Label what a guess is sure of; where the subject was moved, all around it is known to be background."""
+    import cv2
+
+    size = sight.known.shape[0]
+    inside = (sight.alpha > 0.5).astype(np.uint8)
+    out = cv2.dilate(inside, np.ones((9, 9), np.uint8)) == 0
+    covered = _warp(np.ones(guessed.maps.shape[:2], np.float32), _framed(sight.affine, guessed), size) > 0.99
+    if guessed.maps.shape[2] > 1:
+        small = _warp(guessed.maps, _framed(sight.affine, guessed), size)
+        maps = np.stack([_cell_mean(small[..., i]) for i in range(small.shape[2])], -1)
+        sure = (maps.max(-1) > SURE) & (maps.argmax(-1) > 0) & _shrunk(covered)
+        cells[sure] = GUESSED + maps.argmax(-1)[sure].astype(np.uint8)
+        out &= sight.alpha < 1 - CUT
+    else:
+        cells[_shrunk((cv2.erode(inside, np.ones((7, 7), np.uint8)) > 0) & sight.known)] = SUBJECT
+    if not sight.moved:
+        out &= sight.known & covered & ~_near_points(points, sight)
+    cells[_shrunk(out) & (cells == UNKNOWN)] = 0 if sight.moved else GUESSED
+
+
+def _near_points(points: Points, sight: _Sight) -> NDArray[np.bool_]:
+    """Pixels (S, S) near the subject's points: a guess by colours cuts off legs, tails and wings."""
+    import cv2
+
+    near = np.zeros(sight.known.shape, np.uint8)
+    for part, spots in points.spots.items():
+        for spot in spots if part != BACKGROUND else ():
+            x, y = sight.place(spot.x, spot.y)
+            cv2.circle(near, (round(x), round(y)), round(DOUBTFUL * sight.scale * STRIDE), (1,), -1)
+    return near > 0
+
+
+def _meets(a: Box, b: Box) -> bool:
+    """Whether two boxes share any place."""
+    return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]
+
+
+def _cell_mean(mask: Any) -> NDArray[np.float32]:
+    """Means (s, s) of the cells of pixels (S, S)."""
+    s = len(mask) // STRIDE
+    mean: NDArray[np.float32] = np.asarray(mask, np.float32).reshape(s, STRIDE, s, STRIDE).mean((1, 3))
+    return mean
+
+
+def _shrunk(mask: Any) -> NDArray[np.bool_]:
+    """Cells (s, s) that lie in a mask (S, S) altogether, nearly."""
+    return _cell_mean(mask) > 0.9
 
 
 def read_picture(path: Path) -> Pixels:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tgim.data import cub, oxford102
 from tgim.data import folder as own_folder
-from tgim.data.base import CaptionedImages, existing, random_source
+from tgim.data.base import Box, CaptionedImages, existing, random_source
 from tgim.data.batch import Batch, LabelledViews
 from tgim.data.cache import Progress, cache_folder, kept_array, store_array
 from tgim.data.guesses import grabcut
@@ -59,6 +59,7 @@ class ViewBatches:
         folder = Path(cache) if cache is not None else cache_folder()
         name = f"views-{model.config.backbone}-{views.size}-{_key(model, views)}"
         self.rows, _ = kept_array(folder, name, lambda: _make(model, views, folder, name, progress))
+        self.total = max(len(self.rows), config.views.count if config.name != "synthetic" else 0)
         self._orders: dict[int, NDArray[np.int64]] = {}
 
     @property
@@ -67,8 +68,8 @@ class ViewBatches:
         return len(self.rows) / self.batch_size
 
     def mapped(self, pictures: int, drawn: int) -> int:
-        """Bytes of the cache that a run has mapped in the end: all views."""
-        return self.rows.nbytes
+        """Bytes of the cache that a run has mapped in the end: all views, of however many pictures they are."""
+        return int(self.rows.dtype.itemsize) * self.total
 
     def batch(self, step: int) -> Batch:
         """The batch of `step` (0, 1, ...), on the CPU."""
@@ -109,8 +110,14 @@ def open_views(
         return Views((), (), settings, model.parts, size, seed=seed)
     points = read_points(dataset)
     pictures = [(item.path, points[item.path]) for item in dataset.items if item.path in points]
+    scenes: list[tuple[Path, Box | None]] = []
+    if settings.elsewhere is not None:
+        scenes += [(path, None) for path in scenes_of(config.folder.parent / settings.elsewhere)]
     if settings.photographs is not None:
-        pictures += photographs(config.folder.parent / settings.photographs, dataset)
+        whole = photographs(config.folder.parent / settings.photographs, dataset)
+        pictures += settings.photograph_times * whole
+        beside = [(path, each.box) for path, each in whole]
+        scenes += max(1, len(scenes) // (2 * max(1, len(beside)))) * beside  # a third of all scenes
     if not pictures:
         raise DataError(f"{dataset.root} has no points of parts; run tgim data check on it to see where they belong")
     check_parts(pictures, model.parts, dataset.root)
@@ -119,7 +126,6 @@ def open_views(
     if teacher is not None:
         guess = Teacher.load(teacher, model.parts)
         pictures += [(item.path, Points({})) for item in dataset.items if item.path not in points]
-    scenes = scenes_of(config.folder.parent / settings.elsewhere) if settings.elsewhere is not None else []
     if limit is not None:
         settings = settings.model_copy(update={"count": min(settings.count, limit)})
     return Views(pictures, scenes, settings, model.parts, size, seed=seed, guess=guess)
@@ -162,7 +168,7 @@ def _key(model: PartLocaliser, views: Views) -> str:
     digest = hashlib.sha256(json.dumps([VERSION, views.size, views.seed, views.parts]).encode())
     digest.update(views.config.model_dump_json().encode())
     digest.update((views.guess.fingerprint if isinstance(views.guess, Teacher) else "").encode())
-    for path, points in (*views.pictures, *((path, None) for path in views.scenes)):
+    for path, points in (*views.pictures, *views.scenes):
         status = path.stat()
         digest.update(repr((path.absolute().as_posix(), status.st_size, status.st_mtime_ns, points)).encode())
     for name, value in model.backbone.state_dict().items():

@@ -46,10 +46,14 @@ class Decoder(nn.Module):
         widths: channels of the decoder at each of them; fine maps are dear, so they get few.
         parts: number of maps given out.
         blocks: residual blocks at each map, finest first.
+        dropout: share of the feature maps' channels that is left out in training, anew for each picture.
     """
 
-    def __init__(self, channels: Sequence[int], *, widths: Sequence[int], parts: int, blocks: Sequence[int]) -> None:
+    def __init__(
+        self, channels: Sequence[int], *, widths: Sequence[int], parts: int, blocks: Sequence[int], dropout: float = 0.0
+    ) -> None:
         super().__init__()
+        self.dropout = nn.Dropout2d(dropout)
         self.enter = nn.ModuleList(nn.Conv2d(n, width, 1) for n, width in zip(channels, widths, strict=True))
         self.refine = nn.ModuleList(
             nn.Sequential(*(Refine(width) for _ in range(n))) for n, width in zip(blocks, widths, strict=True)
@@ -59,10 +63,10 @@ class Decoder(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Feature maps (B, C, H, W), finest first -> logits (B, parts, H, W) at the size of the first."""
-        x: Tensor = self.refine[-1](self.enter[-1](maps[-1]))
+        x: Tensor = self.refine[-1](self.enter[-1](self.dropout(maps[-1])))
         for i in range(len(maps) - 2, -1, -1):
             coarser = self.narrow[i](x)
             coarser = F.interpolate(coarser, maps[i].shape[-2:], mode="bilinear", align_corners=False)
-            x = self.refine[i](self.enter[i](maps[i]) + coarser)
+            x = self.refine[i](self.enter[i](self.dropout(maps[i])) + coarser)
         logits: Tensor = self.output(x)
         return logits

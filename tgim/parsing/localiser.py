@@ -38,6 +38,7 @@ class PartLocaliserConfig(Config):
     together: bool = False  # all subjects of a photograph count as one, blossoms of a plant say
     teacher: str | None = None  # a trained localiser of the same parts, whose guesses are learned, too; path or name
     guess_weight: float = Field(0.5, ge=0)  # of guesses, where what a person said, and drawn truth, weigh 1
+    dropout: float = Field(0.0, ge=0, lt=1)  # share of the backbone's channels that is left out in training
     balance: float = Field(
         0.5, ge=0, le=1
     )  # 1: rare and small parts weigh as much as others; 0: as many cells as known
@@ -67,7 +68,11 @@ class PartLocaliser(Localising):
         self.backbone = EfficientNetLite(config.backbone, classifier=bool(config.subject_classes))
         self.backbone.requires_grad_(False)
         self.decoder = Decoder(
-            widths(config.backbone), widths=config.widths, parts=len(self.parts), blocks=config.blocks
+            widths(config.backbone),
+            widths=config.widths,
+            parts=len(self.parts),
+            blocks=config.blocks,
+            dropout=config.dropout,
         )
 
     def load_parts(self) -> None:

@@ -15,6 +15,8 @@ from tgim.carry import Box, resize
 from tgim.model import Localising
 
 SURE, MAYBE = 0.5, 0.3  # probabilities: a subject is where one cell is sure, and goes on as long as they may be
+EDGE, FINE = 0.6, 4  # probability at a subject's edge, and parts of a cell to which the edge is found
+SPECK = 0.02  # share of a subject below which a piece of it does not widen its bounds
 ROOM = 1.3  # side of the frame of a closer look over the longer side of what was found
 SETTLED = 0.08  # change of the extent, of its longer side, under which no further look is taken
 LOOKS = 3  # closer looks at the most
@@ -47,24 +49,38 @@ class _Look:
     maps: Tensor  # (P, s, s)
     present: float  # probability that the frame shows a subject
     frame: Frame
+    inside: Tensor  # (s, s) bool, cells within the photograph
 
     @property
     def foreground(self) -> NDArray[np.float32]:
-        """(s, s) probability of the subject."""
-        found: NDArray[np.float32] = (1 - self.maps[0]).cpu().numpy()
+        """(s, s) probability of the subject; 0 outside of the photograph."""
+        found: NDArray[np.float32] = ((1 - self.maps[0]) * self.inside).cpu().numpy()
         return found
 
     def extent(self, cells: NDArray[np.bool_]) -> Extent:
-        """Bounds of cells (s, s) in the photograph's pixels."""
+        """Bounds of the subject in some cells (s, s), in the photograph's pixels, to a quarter of a cell."""
         x, y, w, h = self.frame
-        rows, columns = np.flatnonzero(cells.any(1)), np.flatnonzero(cells.any(0))
-        across, down = w / cells.shape[1], h / cells.shape[0]
+        subject = (1 - self.maps[:1])[None].float().cpu()
+        fine = F.interpolate(subject, scale_factor=FINE, mode="bilinear", align_corners=False)[0, 0].numpy()
+        fine = fine * cells.repeat(FINE, 0).repeat(FINE, 1)
+        inside = _without_specks(fine > min(EDGE, 0.7 * float(fine.max())))
+        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+        across, down = w / inside.shape[1], h / inside.shape[0]
         return (
-            x + columns[0] * across,
-            y + rows[0] * down,
-            x + (columns[-1] + 1) * across,
-            y + (rows[-1] + 1) * down,
+            x + float(columns[0]) * across,
+            y + float(rows[0]) * down,
+            x + float(columns[-1] + 1) * across,
+            y + float(rows[-1] + 1) * down,
         )
+
+
+def _without_specks(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A mask (H, W), at least one pixel of which is set, without pieces that are next to nothing of it."""
+    labels = measure.label(inside)  # type: ignore[no-untyped-call]
+    counts = np.bincount(labels.flat)
+    counts[0] = 0
+    kept: NDArray[np.bool_] = np.isin(labels, np.flatnonzero(counts >= SPECK * counts.sum()))
+    return kept & inside
 
 
 @torch.no_grad()
@@ -123,17 +139,17 @@ def _look(model: Localising, photo: Tensor, frame: Frame, *, twice: bool = True)
     both = torch.cat([picture, picture.flip(-1)]) if twice else picture
     maps, present = model.look(both.contiguous(memory_format=torch.channels_last))
     mean = (maps[0] + maps[1].flip(-1)) / 2 if twice else maps[0]
-    return _Look(_within(mean, frame, photo), float(present.mean()), frame)
+    return _Look(mean, float(present.mean()), frame, _within(mean, frame, photo))
 
 
 def _within(maps: Tensor, frame: Frame, photo: Tensor) -> Tensor:
-    """The maps (P, s, s) with all that lies outside of the photograph made background."""
+    """Cells (s, s) of maps (P, s, s) over a frame that show any of the photograph."""
     x, y, w, h = frame
     height, width = photo.shape[-2:]
-    rows = y + (torch.arange(maps.shape[1], device=maps.device) + 0.5) * h / maps.shape[1]
-    columns = x + (torch.arange(maps.shape[2], device=maps.device) + 0.5) * w / maps.shape[2]
-    inside = ((rows > 0) & (rows < height))[:, None] & ((columns > 0) & (columns < width))
-    return _kept(maps, inside)
+    tops = y + torch.arange(maps.shape[1], device=maps.device) * h / maps.shape[1]
+    lefts = x + torch.arange(maps.shape[2], device=maps.device) * w / maps.shape[2]
+    down, across = h / maps.shape[1], w / maps.shape[2]
+    return ((tops > -down) & (tops < height))[:, None] & ((lefts > -across) & (lefts < width))
 
 
 def framed(photo: Tensor, frame: Frame, size: int) -> Tensor:
@@ -158,19 +174,15 @@ def subjects(foreground: NDArray[np.float32], *, together: bool = False) -> list
     if together:
         kept = np.flatnonzero(sure >= FEWEST)
         return [np.isin(labels, kept)] if len(kept) else []
-    order = [int(i) for i in np.argsort(-sure, kind="stable") if sure[i] >= max(FEWEST, MINOR * sure.max())]
-    return [labels == i for i in order]
+    weight = np.bincount(labels.flat, (foreground - SURE).clip(0).flat) * (sure >= FEWEST)  # large and sure
+    order = np.argsort(-weight, kind="stable").tolist()
+    return [labels == i for i in order if weight[i] > 0 and weight[i] >= MINOR * weight.max()]
 
 
 def _alone(maps: Tensor, cells: NDArray[np.bool_]) -> Tensor:
     """The maps with all that belongs to other subjects made background."""
     reach = morphology.dilation(cells, np.ones((2 * NEAR + 1, 2 * NEAR + 1), bool))
-    return _kept(maps, torch.from_numpy(reach).to(maps.device))
-
-
-def _kept(maps: Tensor, cells: Tensor) -> Tensor:
-    """The maps (P, s, s) in the cells (s, s) that are kept, background elsewhere."""
-    parts = maps[1:] * cells
+    parts = maps[1:] * torch.from_numpy(reach).to(maps.device)
     return torch.cat([1 - parts.sum(0, keepdim=True), parts])
 
 
