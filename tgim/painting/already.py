@@ -23,12 +23,18 @@ from tgim.painting.palette import nearest
 from tgim.painting.reading import Wish
 from tgim.painting.words import NAMED
 
-PART, WHOLE = 3.0, 0.8  # mean evidence above which a part, or a whole subject, is called by a name already
-TOGETHER = -1.0  # sum of the evidence of several wishes above which all are true already
+MAJORITY = 0.7  # share of a part's pixels that are nearest to a colour by eye: then it has that colour
+PART, WHOLE = 3.5, 1.0  # mean evidence above which a part, or a whole subject, is called by a name already ...
+AMONG = 2.0  # ... a part in a caption that names more ...
+MIXED = 0.8  # ... so much less where several colours are said of it: that describes, and asks for little ...
+TOGETHER = 0.3  # ... and each of several: a caption all of whose colours fit describes the picture
 MOST = 4.0  # evidence of a pixel, either way
-FOR, AGAINST = 1.5, 3.0  # evidence of one wish among several, at the most
-SHADED = 50.0  # lightness: a part that is to be "dark" is darker, one that is to be "light" lighter
-PLUMAGE = ("back", "belly", "breast", "head", "wings", "tail", "throat")  # parts that tell of the light, and are known
+DARK, LIGHT = 38.0, 60.0  # lightness: what is to be "light" is not darker, what is to be "dark" not lighter
+KNOWN = {  # parts that tell of the light, and whose names were learned
+    "bird": ("back", "belly", "breast", "head", "wings", "tail", "throat"),
+    "flower": ("petals", "center"),
+}
+EVERYWHERE = "whole"  # as a part: the whole subject
 
 
 SURELY = 5.0  # Lab units by which a pixel is nearer to a colour than to all others, to keep it
@@ -47,9 +53,8 @@ class Surroundings(NamedTuple):
 def surroundings(lab: Tensor, maps: Tensor, parts: Sequence[str]) -> Surroundings:
     """Of Lab (3, N) and probabilities (P, N) of the parts, the first of which is the background."""
     chosen = maps.argmax(0)
-    usual = [
-        lab[:, chosen == i].median(1).values for i, part in enumerate(parts) if part in PLUMAGE and (chosen == i).any()
-    ]
+    known = [i for i, part in enumerate(parts) if part in KNOWN[kind_of(parts)]]
+    usual = [lab[:, chosen == i].median(1).values for i in known if (chosen == i).any()]
     if not usual:
         usual = [lab[:, chosen > 0].median(1).values if (chosen > 0).any() else lab.median(1).values]
     table = torch.stack(usual)
@@ -57,7 +62,12 @@ def surroundings(lab: Tensor, maps: Tensor, parts: Sequence[str]) -> Surrounding
     return Surroundings(dark, light, *table[:, 1:].mean(0).tolist())
 
 
-def features(lab: Tensor, around: Surroundings, part: str) -> Tensor:
+def kind_of(parts: Sequence[str]) -> str:
+    """Which table of names is for a subject of these parts: "flower" or "bird"."""
+    return "flower" if "petals" in parts else "bird"
+
+
+def features(lab: Tensor, around: Surroundings, part: str, kind: str) -> Tensor:
     """What a name is told from: (N, F) of Lab (3, N)."""
     light, a, b = lab
     x = torch.stack([
@@ -65,22 +75,23 @@ def features(lab: Tensor, around: Surroundings, part: str) -> Tensor:
         torch.hypot(a, b) / 40, (a - around.a) / 20, (b - around.b) / 20,
     ])  # fmt: skip
     first, second = torch.triu_indices(len(x), len(x))
-    which = torch.tensor([float(part == each) for each in PLUMAGE])[:, None].expand(-1, len(light)).to(lab)
+    columns = [*KNOWN[kind], EVERYWHERE] if kind == "bird" else KNOWN[kind]
+    which = torch.tensor([float(part == each) for each in columns])[:, None].expand(-1, len(light)).to(lab)
     return torch.cat([torch.ones_like(light)[None], x, x[first] * x[second], which]).T
 
 
 @cache
-def names() -> Mapping[str, Tensor]:
-    """Weights (F,) of each colour's name."""
+def names(kind: str) -> Mapping[str, Tensor]:
+    """Weights (F,) of each colour's name, for a "bird" or a "flower"."""
     text = importlib.resources.files("tgim.painting").joinpath("colour_names.json").read_text(encoding="utf-8")
-    return {name: torch.tensor(weights) for name, weights in json.loads(text).items()}
+    return {name: torch.tensor(weights) for name, weights in json.loads(text)[kind].items()}
 
 
-def evidence(lab: Tensor, weight: Tensor, wish: Wish, around: Surroundings, part: str) -> float:
+def evidence(lab: Tensor, weight: Tensor, wish: Wish, around: Surroundings, part: str, kind: str = "bird") -> float:
     """Mean evidence that pixels (3, N) of weights (N,) of a part are called by one of the wish's colours already."""
-    known = {name for colour in wish.colours for name in (colour.name, colour.towards) if name in names()}
-    x = features(lab, around, part)
-    each = torch.stack([x @ names()[name].to(x) for name in sorted(known)]).amax(0).clamp(-MOST, MOST)
+    known = {name for colour in wish.colours for name in (colour.name, colour.towards) if name}
+    x = features(lab, around, part, kind)
+    each = torch.stack([x @ names(kind)[name].to(x) for name in sorted(known)]).amax(0).clamp(-MOST, MOST)
     return float((each * weight).sum() / weight.sum().clamp(min=1e-6))
 
 
@@ -96,23 +107,33 @@ def true_already(lab: Tensor, masks: Tensor, maps: Tensor, wishes: Sequence[Wish
     """
     flat, masks, maps = lab.flatten(1), masks.flatten(1), maps.flatten(1)
     around = surroundings(flat, maps, parts)
-    chosen = maps[1:].argmax(0) + 1
-    found = []
+    kind = kind_of(parts)
+    plumage = torch.tensor([part in KNOWN[kind] for part in parts], device=maps.device)[maps.argmax(0)]
+    found, share = [], []
     for wish, mask in zip(wishes, masks, strict=True):
-        total, weight = 0.0, 0.0
-        for i in {parts.index(part) for part in wish.parts}:
-            own = (mask > 0.5) & (chosen == i) if wish.whole else mask > 0.5
-            if own.any():
-                share = float(mask[own].sum())
-                total += share * evidence(flat[:, own], mask[own], wish, around, parts[i])
-                weight += share
-        shade = wish.colours[0].light
-        usual = float(flat[0, mask > 0.5].median()) if (mask > 0.5).any() else SHADED
-        wrong = (shade > 0.5 and usual < SHADED) or (shade < -0.5 and usual > SHADED)
-        found.append(-AGAINST if wrong or not weight else total / weight)
-    if len(found) > 1 and sum(min(FOR, max(-AGAINST, each)) for each in found) > TOGETHER:
+        own = (mask > 0.5) & plumage if wish.whole else mask > 0.5
+        if not own.any():
+            found.append(-MOST)
+            share.append(0.0)
+            continue
+        part = EVERYWHERE if wish.whole else wish.parts[0]
+        found.append(evidence(flat[:, own], mask[own], wish, around, part, kind))
+        share.append(float(called(flat[:, own], wish).mean()))
+        shade, usual = wish.colours[0].light, float(flat[0, own].median())
+        if (shade > 0.5 and usual < DARK) or (shade < -0.5 and usual > LIGHT):
+            found[-1], share[-1] = -MOST, 0.0
+    told = [i for i, wish in enumerate(wishes) if wish.whole or wish.parts[0] in KNOWN[kind]]
+    if len(told) > 1 and min(found[i] for i in told) > TOGETHER:
         return [True] * len(found)
-    return [each > (WHOLE if wish.whole else PART) for each, wish in zip(found, wishes, strict=True)]
+    part = PART if len(told) < 2 else AMONG
+    least = [(WHOLE if wish.whole else part) - MIXED * (len(wish.colours) > 1) for wish in wishes]
+    return [fits > enough or most > MAJORITY for fits, enough, most in zip(found, least, share, strict=True)]
+
+
+def called(lab: Tensor, wish: Wish) -> Tensor:
+    """Which colours (N,) of Lab (3, N) are nearest, by eye, to one of the wish's own."""
+    name = nearest(lab)[0]
+    return torch.stack([name == NAMED.index(colour.name) for colour in wish.colours]).any(0).to(lab)
 
 
 def to_change(lab: Tensor, wish: Wish) -> Tensor:
@@ -120,9 +141,8 @@ def to_change(lab: Tensor, wish: Wish) -> Tensor:
     if wish.colours[0].light or wish.colours[0].towards:
         return torch.ones_like(lab[0])
     smooth = window_mean(lab[None], 3)[0] if min(lab.shape[-2:]) > 3 else lab
-    name, lead = nearest(smooth)
-    right = sum(((name == NAMED.index(colour.name)) for colour in wish.colours), torch.zeros_like(name)).clamp(max=1)
-    right = right * (lead / SURELY).clamp(0, 1)
+    lead = nearest(smooth)[1]
+    right = called(smooth, wish) * (lead / SURELY).clamp(0, 1)
     if min(lab.shape[-2:]) > WINDOW:
         right = window_mean(right[None, None], WINDOW)[0, 0]
     return 1 - ((right - 0.2) / 0.6).clamp(0, 1)

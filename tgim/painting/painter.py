@@ -23,10 +23,10 @@ from tgim.model import Editing, Localising, Request
 from tgim.painting.already import to_change, true_already
 from tgim.painting.brush import fine_detail, painted
 from tgim.painting.lab import to_lab, to_rgb
-from tgim.painting.masks import CUT, NAMED, WHOLE, firm, main_pieces, part_mask
+from tgim.painting.masks import BLOSSOM, CUT, NAMED, WHOLE, firm, main_pieces, part_mask
 from tgim.painting.outline import refined
 from tgim.painting.palette import ramp
-from tgim.painting.reading import Wish, read
+from tgim.painting.reading import FLOWER_PARTS, Wish, read
 from tgim.painting.words import vocabulary_words
 from tgim.parsing import PartMaps, find_parts, lift
 from tgim.text import Tokens, Vocabulary
@@ -194,7 +194,8 @@ def wish_masks(maps: Tensor, subject: Tensor, wishes: Sequence[Wish], parts: Seq
     for own, wish in zip(rows, wishes, strict=True):
         rivals = [i for i in named if i not in own]
         left = [i for i in own if not wish.whole or i not in named] or own
-        mask = part_mask(maps, subject, left, rivals=rivals, boost=WHOLE if wish.whole else NAMED)
+        boost = WHOLE if wish.whole else BLOSSOM if set(wish.parts) & set(FLOWER_PARTS) else NAMED
+        mask = part_mask(maps, subject, left, rivals=rivals, boost=boost)
         masks.append(mask if wish.whole or set(wish.parts) & PAIRS else main_pieces(mask))
     stack = torch.stack(masks)
     return stack / stack.sum(0).clamp(min=1)

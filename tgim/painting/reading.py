@@ -249,8 +249,11 @@ class _Reader:
     def _nouns(self, i: int) -> int:
         """Nouns before which no colour stands."""
         nouns, end = self._run(i)
-        before = self.words[i - 1] if i else ""
-        if before == "of" and self.topic and self._whole(nouns[0]) and not self.linked:  # "the head of this bird"
+        j = i - 1
+        while j > 0 and i - j < _MOST and self.words[j] not in STOPS - (_DETERMINERS - {"of"}):
+            j -= 1
+        of = j >= 0 and self.words[j] == "of"
+        if of and self.topic and self._whole(nouns[0]) and not self.linked:  # "the head of this small bird"
             return end
         j = end
         if j + 1 < len(self.words) and self.words[j] in ("of", "on") and self.words[j + 1] in _DETERMINERS:
@@ -296,7 +299,7 @@ class _Reader:
 
     def _pattern(self, said: str) -> None:
         self.notes.setdefault(f"{said!r} is left out: patterns are not painted")
-        self.linked = False
+        self.topic, self.linked = [], False
 
     def _after_pattern(self, i: int) -> int:
         """Past the part that a pattern is on: "speckled breast", "white spots on its wings"."""
