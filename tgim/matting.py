@@ -55,15 +55,16 @@ def subject_mask(photo: Tensor, probability: Tensor) -> Tensor:
     return cut(follow(photo, F.interpolate(slopes, (height, width), mode="bilinear", align_corners=False)))
 
 
-def weigh_colours(image: Tensor, probability: Tensor) -> Tensor:
+def weigh_colours(image: Tensor, probability: Tensor, *, trust: float = TRUST) -> Tensor:
     """Probability of the subject given its prior at each pixel and the pixel's colour.
 
     Args:
         image: (1, 3, H, W) in [-1, 1].
         probability: (1, 1, H, W) in [0, 1].
+        trust: power of the colour evidence; 1 would take each pixel's colour for independent evidence.
 
     Returns:
-        (1, 1, H, W) in (0, 1): prior odds times (share of the colour inside / share of the colour outside) ^ `TRUST`.
+        (1, 1, H, W) in (0, 1): prior odds times (share of the colour inside / share of the colour outside) ^ `trust`.
     """
     red, green, blue = ((image[0] + 1) / 2 * (LEVELS - 1)).round().clamp(0, LEVELS - 1).long().flatten(1)
     colour = (red * LEVELS + green) * LEVELS + blue  # HW
@@ -71,7 +72,7 @@ def weigh_colours(image: Tensor, probability: Tensor) -> Tensor:
     inside = probability.flatten()
     for _ in range(ROUNDS):
         shares = log_shares(colour, torch.stack([inside, 1 - inside]))
-        inside = torch.sigmoid(prior + TRUST * (shares[0] - shares[1])[colour])
+        inside = torch.sigmoid(prior + trust * (shares[0] - shares[1])[colour])
     return inside.view_as(probability)
 
 

@@ -1,8 +1,9 @@
 """Part maps at the photograph's own resolution, drawn to its edges.
 
-The guided filter (He, Sun and Tang, "Guided Image Filtering", TPAMI 2013, section 3.5: colour guides) is applied twice:
-to every map on a grid over the subject, and to the subject's outline at the photograph's own resolution (He and Sun,
-"Fast Guided Filter", 2015). Of the parts, only their shares of the subject are enlarged.
+What a localiser knows of the subject's outline is weighed against the colours of this very photograph
+(`tgim.matting.weigh_colours`). Then the guided filter (He, Sun and Tang, "Guided Image Filtering", TPAMI 2013, section
+3.5: colour guides) is applied twice: to every map on a grid over the subject, and to the outline at the photograph's
+own resolution (He and Sun, "Fast Guided Filter", 2015). Of the parts, only their shares of the subject are enlarged.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tgim.carry import Box, resize
-from tgim.matting import guided_fit, window_mean
+from tgim.matting import guided_fit, weigh_colours, window_mean
 from tgim.parsing.look import PartMaps
 
 GRID = 128  # cells of the longer side of the subject's region, at which the maps are drawn to edges
 WINDOW, SMOOTHNESS = 5, 2e-3  # of the guided filter there; squared [-1, 1] units
 OUTLINE = 3  # cells: window of the fit that is applied to the photograph's own pixels
 NOTHING = 0.02  # probabilities below this, of a part or of the subject, are not worked on
-ROOM = 2  # cells of the maps around the subject that are worked on, too
+TRUST = 0.5  # power of the colours' evidence
+ENOUGH = 0.2  # share of background about the subject at which they count in full
+CERTAIN_OUT, CERTAIN_IN = 0.15, 0.6  # probabilities of the subject that become 0 and 1
+ROOM = 5  # cells of the maps around the subject that are worked on, too
 FEWEST = 8  # pixels a side of the least region that is drawn to edges
 
 
@@ -47,7 +51,7 @@ def lift(found: PartMaps, photo: Tensor) -> Tensor:
         result[active, y : y + h, x : x + w] = F.interpolate(coarse, (h, w), mode="bilinear", align_corners=False)[0]
         return result
     guide = resize(pixels, size)
-    drawn = guided(guide, coarse)
+    drawn = guided(guide, _outlined(guide, coarse))
     drawn = drawn / drawn.sum(1, keepdim=True).clamp(min=1e-6)  # (1, A, *size)
     subject = 1 - drawn[:, :1]
     slopes = guided_fit(guide, subject, window=OUTLINE, eps=SMOOTHNESS)
@@ -59,6 +63,15 @@ def lift(found: PartMaps, photo: Tensor) -> Tensor:
     for place, part in enumerate(active[1:], 4):
         background -= torch.mul(fine[place], inside, out=result[part, y : y + h, x : x + w])
     return result
+
+
+def _outlined(guide: Tensor, maps: Tensor) -> Tensor:
+    """Maps (1, A, H, W) with a firmer outline of the subject, by the colours of `guide` (1, 3, H, W), too."""
+    before = 1 - maps[:, :1]
+    around = float(1 - before.mean())  # without a background, its colours say nothing
+    likely = weigh_colours(guide, before, trust=TRUST * min(1.0, around / ENOUGH))
+    firm = ((likely - CERTAIN_OUT) / (CERTAIN_IN - CERTAIN_OUT)).clamp(0, 1)
+    return torch.cat([1 - firm, maps[:, 1:] * (firm / before.clamp(min=1e-4))], 1)
 
 
 def _region(found: PartMaps, height: int, width: int) -> Box | None:

@@ -49,18 +49,20 @@ class _Look:
     maps: Tensor  # (P, s, s)
     present: float  # probability that the frame shows a subject
     frame: Frame
+    inside: Tensor  # (s, s) bool, cells within the photograph
 
     @property
     def foreground(self) -> NDArray[np.float32]:
-        """(s, s) probability of the subject."""
-        found: NDArray[np.float32] = (1 - self.maps[0]).cpu().numpy()
+        """(s, s) probability of the subject; 0 outside of the photograph."""
+        found: NDArray[np.float32] = ((1 - self.maps[0]) * self.inside).cpu().numpy()
         return found
 
     def extent(self, cells: NDArray[np.bool_]) -> Extent:
         """Bounds of the subject in some cells (s, s), in the photograph's pixels, to a quarter of a cell."""
         x, y, w, h = self.frame
-        alone = torch.from_numpy(self.foreground * cells)[None, None]
-        fine = F.interpolate(alone, scale_factor=FINE, mode="bilinear", align_corners=False)[0, 0].numpy()
+        subject = (1 - self.maps[:1])[None].float().cpu()
+        fine = F.interpolate(subject, scale_factor=FINE, mode="bilinear", align_corners=False)[0, 0].numpy()
+        fine = fine * cells.repeat(FINE, 0).repeat(FINE, 1)
         inside = _without_specks(fine > min(EDGE, 0.7 * float(fine.max())))
         rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
         across, down = w / inside.shape[1], h / inside.shape[0]
@@ -137,17 +139,17 @@ def _look(model: Localising, photo: Tensor, frame: Frame, *, twice: bool = True)
     both = torch.cat([picture, picture.flip(-1)]) if twice else picture
     maps, present = model.look(both.contiguous(memory_format=torch.channels_last))
     mean = (maps[0] + maps[1].flip(-1)) / 2 if twice else maps[0]
-    return _Look(_within(mean, frame, photo), float(present.mean()), frame)
+    return _Look(mean, float(present.mean()), frame, _within(mean, frame, photo))
 
 
 def _within(maps: Tensor, frame: Frame, photo: Tensor) -> Tensor:
-    """The maps (P, s, s) with all that lies outside of the photograph made background."""
+    """Cells (s, s) of maps (P, s, s) over a frame that show any of the photograph."""
     x, y, w, h = frame
     height, width = photo.shape[-2:]
-    rows = y + (torch.arange(maps.shape[1], device=maps.device) + 0.5) * h / maps.shape[1]
-    columns = x + (torch.arange(maps.shape[2], device=maps.device) + 0.5) * w / maps.shape[2]
-    inside = ((rows > 0) & (rows < height))[:, None] & ((columns > 0) & (columns < width))
-    return _kept(maps, inside)
+    tops = y + torch.arange(maps.shape[1], device=maps.device) * h / maps.shape[1]
+    lefts = x + torch.arange(maps.shape[2], device=maps.device) * w / maps.shape[2]
+    down, across = h / maps.shape[1], w / maps.shape[2]
+    return ((tops > -down) & (tops < height))[:, None] & ((lefts > -across) & (lefts < width))
 
 
 def framed(photo: Tensor, frame: Frame, size: int) -> Tensor:
@@ -180,12 +182,7 @@ def subjects(foreground: NDArray[np.float32], *, together: bool = False) -> list
 def _alone(maps: Tensor, cells: NDArray[np.bool_]) -> Tensor:
     """The maps with all that belongs to other subjects made background."""
     reach = morphology.dilation(cells, np.ones((2 * NEAR + 1, 2 * NEAR + 1), bool))
-    return _kept(maps, torch.from_numpy(reach).to(maps.device))
-
-
-def _kept(maps: Tensor, cells: Tensor) -> Tensor:
-    """The maps (P, s, s) in the cells (s, s) that are kept, background elsewhere."""
-    parts = maps[1:] * cells
+    parts = maps[1:] * torch.from_numpy(reach).to(maps.device)
     return torch.cat([1 - parts.sum(0, keepdim=True), parts])
 
 
