@@ -22,7 +22,7 @@ BAND = 0.04  # of the longer side: how far inside the guess it takes to be sure
 TRUST_GUESS, TRUST_COLOUR, TRUST_NEARBY = 0.6, 0.5, 4.0  # weights of the three kinds of evidence
 FIRM = 2.0  # times their sum
 BIAS = -0.5  # the guess tends to be too wide ...
-SURE_GUESS, BONUS = (0.75, 0.92), 2.0  # ... but counts for more where it is as sure as the second
+SURE_GUESS, BONUS = (0.6, 0.85), 2.0  # ... but counts for more where it is as sure as the second
 ROUNDS = 2  # the second is sure of what the first found
 RIDGE = 1e-2  # of the local fit, in squared [-1, 1] units
 
