@@ -238,7 +238,8 @@ class Views:
         corners = [sight.place(x / width, y / height) for x, y in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))]
         mask = np.zeros((self.size, self.size), np.uint8)
         cv2.fillConvexPoly(mask, np.round(corners).astype(np.int32), (1,))
-        return _cell_mean(mask) == 0
+        free: NDArray[np.bool_] = _cell_mean(mask) == 0
+        return free
 
     def _label_points(self, cells: Pixels, points: Points, sight: _Sight) -> None:
         """Label the cells at points and close around them; where cells are close to several, the nearest says."""
