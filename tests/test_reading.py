@@ -58,7 +58,8 @@ def test_flower_captions_are_read(caption):
 @pytest.mark.parametrize(
     ("word", "part"),
     [("crown", "head"), ("nape", "head"), ("rump", "back"), ("chest", "breast"), ("abdomen", "belly"),
-     ("chin", "throat"), ("primaries", "wings"), ("bill", "beak"), ("feet", "legs"), ("underside", "belly"), ("cheeks", "head")],
+     ("chin", "throat"), ("primaries", "wings"), ("bill", "beak"), ("feet", "legs"),
+     ("underside", "belly"), ("cheeks", "head")],
 )  # fmt: skip
 def test_finer_words_map_to_the_parts_that_are_found(word, part):
     (wish,) = read(f"red {word}", BIRD_PARTS).wishes

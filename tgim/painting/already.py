@@ -19,15 +19,17 @@ import torch
 from torch import Tensor
 
 from tgim.matting import window_mean
-from tgim.painting.palette import nearest
+from tgim.painting.palette import RAMPS, nearest
 from tgim.painting.reading import Wish
 from tgim.painting.words import NAMED
 
 MAJORITY = 0.7  # share of a part's pixels that are nearest to a colour by eye: then it has that colour
-PART, WHOLE = 3.5, 1.0  # mean evidence above which a part, or a whole subject, is called by a name already ...
-AMONG = 2.0  # ... a part in a caption that names more ...
-MIXED = 0.8  # ... so much less where several colours are said of it: that describes, and asks for little ...
-TOGETHER = 0.3  # ... and each of several: a caption all of whose colours fit describes the picture
+PART, WHOLE = 3.5, 2.0  # mean evidence above which a part, or a whole subject, is called by a name already ...
+AMONG = 1.5  # ... a part in a caption that names more ...
+MIXED = 2.5  # ... so much less where several colours are said of it: that describes, and asks for little ...
+TOGETHER = (0.8, 0.0)  # ... and each of two, or of more: a caption all of whose colours fit describes the picture
+TINTED = 1 / 3  # share of a part's pixels that must have a colour's hue, for colours that have one
+HUE, CHROMA = 38.0, 9.0  # degrees from a colour's hue, and chroma, that count as having it
 MOST = 4.0  # evidence of a pixel, either way
 DARK, LIGHT = 38.0, 60.0  # lightness: what is to be "light" is not darker, what is to be "dark" not lighter
 KNOWN = {  # parts that tell of the light, and whose names were learned
@@ -119,15 +121,29 @@ def true_already(lab: Tensor, masks: Tensor, maps: Tensor, wishes: Sequence[Wish
         part = EVERYWHERE if wish.whole else wish.parts[0]
         found.append(evidence(flat[:, own], mask[own], wish, around, part, kind))
         share.append(float(called(flat[:, own], wish).mean()))
+        if float(tinted(flat[:, own], wish).mean()) < TINTED:
+            found[-1] = -MOST
         shade, usual = wish.colours[0].light, float(flat[0, own].median())
         if (shade > 0.5 and usual < DARK) or (shade < -0.5 and usual > LIGHT):
             found[-1], share[-1] = -MOST, 0.0
     told = [i for i, wish in enumerate(wishes) if wish.whole or wish.parts[0] in KNOWN[kind]]
-    if len(told) > 1 and min(found[i] for i in told) > TOGETHER:
+    if len(told) > 1 and min(found[i] for i in told) > TOGETHER[len(told) > 2]:
         return [True] * len(found)
-    part = PART if len(told) < 2 else AMONG
-    least = [(WHOLE if wish.whole else part) - MIXED * (len(wish.colours) > 1) for wish in wishes]
+    alone = PART if len(told) < 2 else AMONG
+    least = [(WHOLE if wish.whole else alone) - MIXED * (len(wish.colours) > 1) for wish in wishes]
     return [fits > enough or most > MAJORITY for fits, enough, most in zip(found, least, share, strict=True)]
+
+
+def tinted(lab: Tensor, wish: Wish) -> Tensor:
+    """Which colours (N,) of Lab (3, N) have the hue of one of the wish's colours; all, for colours that have none."""
+    hue, chroma = torch.rad2deg(torch.atan2(lab[2], lab[1])), torch.hypot(lab[1], lab[2])
+    found = torch.zeros_like(hue, dtype=torch.bool)
+    for colour in wish.colours:
+        if colour.name in ("black", "white", "gray", "brown"):
+            return torch.ones_like(hue)
+        own = RAMPS[colour.name][2][2]
+        found = found | (((hue - own + 180) % 360 - 180).abs() < HUE) & (chroma > CHROMA)
+    return found.to(lab)
 
 
 def called(lab: Tensor, wish: Wish) -> Tensor:

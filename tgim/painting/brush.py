@@ -22,7 +22,7 @@ STEEPEST, FLATTEST = 4.5, 0.25  # slopes of the curve between the ends
 LIVELY, LIVELIEST = 0.6, 1.3  # share of a colour's range that the tones of a part should fill, up to what slope
 OWN = 0.22  # share of the photograph's own variation of a and b that stays
 OWN_MOST = 9.0  # of it, in units of Lab
-DETAIL_MOST = 12.0  # lightness: fine detail that is put back at the most
+FINE = 0.42  # of a colour's range of lightness: fine detail that is put back at the most
 GLARE = 94.0  # lightness of the light's own reflections, on parts that are much darker
 
 
@@ -104,9 +104,10 @@ def painted(lab: Tensor, weight: Tensor, detail: Tensor, wanted: Ramp) -> Tensor
     own = tones_of(lab[0], weight)
     curve = tone_curve(own, wanted)
     light = look_up(curve, lab[0])
-    lost = min(1.5, (wanted.usual + 16) / (own.middle + 16)) - _middle_slope(curve, own)
+    lost = min(1.2, (wanted.usual + 16) / (own.middle + 16)) - _middle_slope(curve, own)
     if lost > 0:  # a dark thing shows less contrast under the same light, but no less than that
-        light = light + lost * detail.clamp(-DETAIL_MOST, DETAIL_MOST)
+        most = FINE * (wanted.high - wanted.low)
+        light = light + most * torch.tanh(lost * detail / most)
     light = _bent(_bent(light, wanted.low, -1.0), wanted.high, 1.0).clamp(0.5, 99.8)
     ab = chroma_of(wanted, light)
     mean = (lab[1:] * weight).sum(1, keepdim=True) / weight.sum().clamp(min=1e-6)

@@ -9,10 +9,10 @@ from skimage import measure
 from torch import Tensor
 
 OUTLINE = (0.2, 0.6)  # probabilities of the subject that become 0 and 1
-SHARE = (0.38, 0.62)  # shares of a part among its subject's parts that become 0 and 1
+SHARE = (0.43, 0.57)  # shares of a part among its subject's parts that become 0 and 1
 NAMED = 2.4  # how much likelier a part that a caption names is taken to be than the maps say ...
 BLOSSOM = 1.0  # ... a petal or a centre, neither of which may take from the other ...
-WHOLE = 5.0  # ... and plumage where it names the whole: beaks and legs must be sure
+WHOLE = 6.0  # ... and plumage where it names the whole: beaks and legs must be sure
 SINGLE = 0.35  # of the largest piece of a mask: smaller pieces are left out where a part is one
 CUT = 0.02  # below, a mask is 0
 

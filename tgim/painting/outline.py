@@ -22,7 +22,7 @@ BAND = 0.04  # of the longer side: how far inside the guess it takes to be sure
 TRUST_GUESS, TRUST_COLOUR, TRUST_NEARBY = 0.6, 0.5, 4.0  # weights of the three kinds of evidence
 FIRM = 2.0  # times their sum
 BIAS = -0.5  # the guess tends to be too wide ...
-TRUSTED = (0.75, 0.92)  # ... but is right where it is as sure as the second: colours are not asked there
+SURE_GUESS, BONUS = (0.75, 0.92), 2.0  # ... but counts for more where it is as sure as the second
 ROUNDS = 2  # the second is sure of what the first found
 RIDGE = 1e-2  # of the local fit, in squared [-1, 1] units
 
@@ -46,16 +46,15 @@ def refined(photo: Tensor, guess: Tensor) -> Tensor:
     if not (inside > 0.5).any() or not (outside > 0.5).any():
         return guess
     prior = torch.logit(box_mean(small, 2 * (band // 2) + 1).clamp(0.03, 0.97)) + BIAS
+    bonus = BONUS * ((small - SURE_GUESS[0]) / (SURE_GUESS[1] - SURE_GUESS[0])).clamp(0, 1)
     firm = small
     for _ in range(ROUNDS):
         colour = _colour_evidence(image, inside + 0.02 * firm, outside + 1e-4).clamp(-4, 4)
         label = inside / (inside + outside).clamp(min=1e-3)
         nearby = local_fit(image, label, inside + outside + 1e-3, 4 * band + 1)
-        logit = TRUST_GUESS * prior + TRUST_COLOUR * colour + TRUST_NEARBY * (nearby - 0.5).clamp(-1, 1)
+        logit = bonus + TRUST_GUESS * prior + TRUST_COLOUR * colour + TRUST_NEARBY * (nearby - 0.5).clamp(-1, 1)
         firm = torch.sigmoid(FIRM * logit) * (small > MAYBE / 3)
         inside, outside = inside * (firm > 0.5), torch.maximum(outside, (firm < 0.1).float())
-    trusted = ((small - TRUSTED[0]) / (TRUSTED[1] - TRUSTED[0])).clamp(0, 1)
-    firm = torch.maximum(firm, trusted)
     slopes = guided_fit(image, firm, window=5, eps=2e-3)
     return follow(photo[None], F.interpolate(slopes, (height, width), mode="bilinear", align_corners=False))[0, 0]
 

@@ -28,7 +28,7 @@ from tgim.painting.outline import refined
 from tgim.painting.palette import ramp
 from tgim.painting.reading import FLOWER_PARTS, Wish, read
 from tgim.painting.words import vocabulary_words
-from tgim.parsing import PartMaps, find_parts, lift
+from tgim.parsing import PartMaps, find_parts
 from tgim.text import Tokens, Vocabulary
 
 SMALLEST = 0.004  # of the subject's pixels: less of a part is not in view ...
@@ -119,7 +119,7 @@ class Painter(Editing):
         region = photo[:, :, top:bottom, left:right]
         scale = min(1.0, WORKING / max(bottom - top, right - left))
         small = resize(region, (max(1, round((bottom - top) * scale)), max(1, round((right - left) * scale))))
-        maps = lift(_moved(found, left, top, scale), small)
+        maps = sampled(_moved(found, left, top, scale), small)
         subject = firm(refined(small[0], 1 - maps[0]))
         coarse = wish_masks(maps, subject, wishes, self.localiser.parts)
         lab = to_lab(small[0])
@@ -227,6 +227,20 @@ def _moved(found: PartMaps, left: int, top: int, scale: float) -> PartMaps:
     """The same maps for a copy of a region of the photograph that begins at `left`, `top`, times `scale`."""
     x, y, w, h = found.frame
     return replace(found, frame=((x - left) * scale, (y - top) * scale, w * scale, h * scale))
+
+
+def sampled(found: PartMaps, photo: Tensor) -> Tensor:
+    """The part maps (P, H, W) as they are, over a small photograph (1, 3, H, W); outside their frame is background."""
+    height, width = photo.shape[-2:]
+    x, y, w, h = found.frame
+    columns = (torch.arange(width) + 0.5 - x) / w * 2 - 1
+    rows = (torch.arange(height) + 0.5 - y) / h * 2 - 1
+    where = torch.stack([columns.expand(height, -1), rows[:, None].expand(-1, width)], -1)[None].to(photo)
+    maps = F.grid_sample(found.maps[None].to(photo), where, padding_mode="border", align_corners=False)[0]
+    inside = (where[0].abs() <= 1).all(-1)
+    maps[1:] *= inside
+    maps[0] = 1 - maps[1:].sum(0)
+    return maps
 
 
 def enlarged(masks: Tensor, small: Tensor, region: Tensor) -> Tensor:

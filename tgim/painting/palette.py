@@ -34,7 +34,7 @@ RAMPS = {  # (lightness, chroma, hue in degrees) from dark to light
 RANGES = {  # darkest, usual and lightest tone of nearly all of a part
     "red": (27, 42, 57), "orange": (47, 64, 76), "yellow": (58, 79, 92), "green": (24, 48, 74),
     "blue": (27, 39, 54), "purple": (16, 38, 64), "pink": (44, 70, 83), "brown": (14, 36, 60),
-    "gray": (38, 54, 69), "black": (2, 11, 26), "white": (78, 89, 98.5),
+    "gray": (38, 54, 69), "black": (2, 11, 26), "white": (80, 91, 98.5),
 }  # fmt: skip
 _LIGHTER, _DARKER = 15.0, 13.0  # lightness that "light" and "dark" add and take
 _TOWARDS = 0.38  # share of the other colour in "reddish brown"
