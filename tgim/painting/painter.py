@@ -193,11 +193,14 @@ def wish_masks(maps: Tensor, subject: Tensor, wishes: Sequence[Wish], parts: Seq
     named = [i for each, wish in zip(rows, wishes, strict=True) if not wish.whole for i in each]
     masks = []
     for own, wish in zip(rows, wishes, strict=True):
-        rivals = [i for i in named if i not in own]
-        left = [i for i in own if not wish.whole or i not in named] or own
-        boost = WHOLE if wish.whole else BLOSSOM if set(wish.parts) & set(FLOWER_PARTS) else NAMED
-        mask = part_mask(maps, subject, left, rivals=rivals, boost=boost)
-        masks.append(mask if wish.whole or set(wish.parts) & PAIRS else main_pieces(mask))
+        if wish.whole:
+            masks.append(part_mask(maps, subject, own, boost=WHOLE))
+            continue
+        boost = BLOSSOM if set(wish.parts) & set(FLOWER_PARTS) else NAMED
+        mask = part_mask(maps, subject, own, rivals=[i for i in named if i not in own], boost=boost)
+        masks.append(mask if set(wish.parts) & PAIRS else main_pieces(mask))
+    room = 1 - sum((mask for mask, wish in zip(masks, wishes, strict=True) if not wish.whole), 0 * subject).clamp(max=1)
+    masks = [mask * room if wish.whole else mask for mask, wish in zip(masks, wishes, strict=True)]
     stack = torch.stack(masks)
     return stack / stack.sum(0).clamp(min=1)
 
