@@ -99,7 +99,7 @@ def learn(pictures: Iterator[Seen], parts: Sequence[str], kind: str) -> dict[str
             x, even = features(lab, around, place, kind), torch.full((lab.shape[1],), 1 / lab.shape[1])
             for wish in told:
                 examples[wish.colours[0].name, True].append((x, even))
-            now = NAMED[int(nearest(lab.median(1).values)[0])]
+            now = NAMED[int(nearest(lab.median(1).values[:, None])[0])]
             for name in set(NAMED) - {now}:
                 weight = (SAID if says(named, name) else 1.0) * (WHOLE if place == EVERYWHERE else 1.0)
                 examples[name, False].append((x, weight * even))
