@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 from small import VOCABULARY as WORDS
 from small import model_of
-from torch import nn
 from toy_generator import VOCABULARY, toy_generator
 
 from tgim.checkpoint import Checkpoint
@@ -32,6 +31,7 @@ from tgim.interpolate import (
     strip,
 )
 from tgim.inversion import Inverter
+from tgim.model import Editing
 
 RED, BLUE = "this bird has a red head", "a small blue bird"
 
@@ -129,7 +129,7 @@ def test_codes_are_interpolated_and_not_edits():
 def test_an_editor_without_codes_says_that_edits_are_blended():
     model = model_of("tagan").eval()
 
-    class Closed(nn.Module):
+    class Closed(Editing):
         """Hides the two steps."""
 
         name, image_size = "closed", model.image_size

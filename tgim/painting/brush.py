@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from tgim.matting import window_mean
 from tgim.painting.lab import limited, to_lab, to_rgb
@@ -53,9 +54,7 @@ def tone_curve(own: Tones, wanted: Ramp) -> Tensor:
     curve = wanted.usual + torch.where(offset < 0, down * offset, up * offset)
     curve = _bent(curve, wanted.low, -1.0)
     curve = _bent(curve, wanted.high, 1.0)
-    smooth = torch.nn.functional.avg_pool1d(
-        torch.nn.functional.pad(curve[None, None], (8, 8), mode="replicate"), 17, 1
-    )[0, 0]
+    smooth = F.avg_pool1d(F.pad(curve[None, None], (8, 8), mode="replicate"), 17, 1)[0, 0]
     return smooth.clamp(0, 100)
 
 
@@ -85,11 +84,14 @@ def look_up(curve: Tensor, light: Tensor) -> Tensor:
 
 def fine_detail(light: Tensor, weight: Tensor, radius: int) -> Tensor:
     """Lightness (H, W) less its mean over a window of the part alone."""
-    window = 2 * radius + 1
-    if window > min(light.shape) or radius < 1:
+    coarser = max(1, radius // 3)
+    window = 2 * (radius // coarser) + 1
+    if window * coarser > min(light.shape) or radius < 1:
         return torch.zeros_like(light)
-    means = window_mean(torch.stack([light * weight, weight])[None], window)[0]
-    return light - means[0] / means[1].clamp(min=1e-4)
+    sums = F.avg_pool2d(torch.stack([light * weight, weight])[None], coarser, ceil_mode=True)
+    means = window_mean(sums, window)
+    usual = means[:, :1] / means[:, 1:].clamp(min=1e-4)
+    return light - F.interpolate(usual, light.shape, mode="bilinear", align_corners=False)[0, 0]
 
 
 def painted(lab: Tensor, weight: Tensor, detail: Tensor, wanted: Ramp) -> Tensor:

@@ -22,7 +22,8 @@ BAND = 0.04  # of the longer side: how far inside the guess it takes to be sure
 TRUST_GUESS, TRUST_COLOUR, TRUST_NEARBY = 0.6, 0.5, 4.0  # weights of the three kinds of evidence
 FIRM = 2.0  # times their sum
 BIAS = -0.5  # the guess tends to be too wide ...
-SURE_GUESS, BONUS = (0.75, 0.92), 2.0  # ... but counts for more where it is as sure as the second
+SURE_GUESS, BONUS = (0.6, 0.85), 2.0  # ... but counts for more where it is as sure as the second
+DEEP, AGAINST = 3, -1.0  # times `BAND`: what lies so deep tells which colours cannot be inside for sure
 ROUNDS = 2  # the second is sure of what the first found
 RIDGE = 1e-2  # of the local fit, in squared [-1, 1] units
 
@@ -47,7 +48,9 @@ def refined(photo: Tensor, guess: Tensor) -> Tensor:
         return guess
     prior = torch.logit(box_mean(small, 2 * (band // 2) + 1).clamp(0.03, 0.97)) + BIAS
     bonus = BONUS * ((small - SURE_GUESS[0]) / (SURE_GUESS[1] - SURE_GUESS[0])).clamp(0, 1)
-    firm = small
+    deep = 1 - _widest(1 - (small > SURE).float(), DEEP * band)
+    typical = _colour_evidence(image, deep + 0.1 * inside + 0.01 * small, outside + 1e-4)
+    inside, firm = inside * (typical > AGAINST), small
     for _ in range(ROUNDS):
         colour = _colour_evidence(image, inside + 0.02 * firm, outside + 1e-4).clamp(-4, 4)
         label = inside / (inside + outside).clamp(min=1e-3)

@@ -34,7 +34,8 @@ from tgim.text import Tokens, Vocabulary
 SMALLEST = 0.004  # of the subject's pixels: less of a part is not in view ...
 FEWEST = 6  # ... and so are fewer pixels
 DETAIL = 1 / 70  # of the subject's longer side: what is finer is texture
-AROUND = 0.12  # of the subject's longer side: how much of its surroundings is looked at
+AROUND = 0.1  # of the subject's longer side: how much of its surroundings is looked at
+MAYBE = 0.25  # probability of the subject from which on a cell is looked at, too
 WORKING = 224  # pixels of the longer side of that region, at which masks are made
 WINDOW, SMOOTHNESS = 5, 1e-3  # of the guided filter that enlarges them
 PAIRS = frozenset(("wings", "legs", "petals", "center", "leaves"))  # parts of which there may be several
@@ -222,8 +223,17 @@ def _bounds(found: PartMaps, photo: Tensor) -> tuple[int, int, int, int]:
     """Top, bottom, left and right of the subject and some of its surroundings, in a photograph (1, 3, H, W)."""
     x, y, w, h = found.subject
     around = round(AROUND * max(w, h)) + 2
+    left, top, right, bottom = float(x), float(y), float(x + w), float(y + h)
+    cells = found.maps[0] < 1 - MAYBE
+    rows, columns = cells.any(1).nonzero()[:, 0], cells.any(0).nonzero()[:, 0]
+    if len(rows):  # what may be of the subject, too: a tail that nobody was sure of
+        frame_x, frame_y, across, down = found.frame
+        across, down = across / cells.shape[1], down / cells.shape[0]
+        left, right = min(left, frame_x + int(columns[0]) * across), max(right, frame_x + int(columns[-1] + 1) * across)
+        top, bottom = min(top, frame_y + int(rows[0]) * down), max(bottom, frame_y + int(rows[-1] + 1) * down)
     height, width = photo.shape[-2:]
-    return max(0, y - around), min(height, y + h + around), max(0, x - around), min(width, x + w + around)
+    first_row, last_row = max(0, round(top) - around), min(height, round(bottom) + around)
+    return first_row, last_row, max(0, round(left) - around), min(width, round(right) + around)
 
 
 def _moved(found: PartMaps, left: int, top: int, scale: float) -> PartMaps:
