@@ -42,6 +42,13 @@ LIMITS_OF_GENERATORS = [
     "a short run on one CPU core at a fraction of its authors' sizes; says nothing of what they published",
     "edits a photograph by looking for its noise (`tgim edit`) and draws it anew: little of it is kept",
 ]
+LIMITS_OF_PARTS = [
+    "changes colours of the subject and its parts; no shapes, no stripes or spots, no background",
+    "reads parts and colours by rules; a word that they lack is left out with a warning",
+    "a part that has its colour already, by eye or as people speak, is left alone",
+    "of several birds the largest is meant, or the one in a --box; of flowers all blossoms",
+    "beaks, legs and long wings are the parts that it misses most",
+]
 QUERIES = {"real": "photograph, own caption", "unedited": "photograph, target caption"}
 OF_EDITORS = {  # protocol -> the metrics that a card shows
     "retrieval@1": ("recall@1",),
@@ -49,6 +56,7 @@ OF_EDITORS = {  # protocol -> the metrics that a card shows
     "l2-edit@1": ("rmse",),
     "tradeoff@1": ("area",),
     "truth@1": ("part_accuracy",),
+    "parts@1": ("hit", "spilt", "outside", "background_change", "texture"),
 }
 OF_GENERATORS = {"generation@1": ("recall@1", "kid", "diversity")}
 OF_JUDGES = ("recall@1", "recall@5", "recall@10", "mrr")
@@ -69,7 +77,7 @@ def main(source: Path, name: str, results: tuple[Path, ...], **said: str | None)
         what = "judge" if found.kind == "matcher" else "editor"
         raise UserError(f"{', '.join(map(str, results))}: nothing of {name!r} as {what}; measure {source} first")
     card = {**found.card, **{key: value for key, value in said.items() if value}, "figures": figures}
-    card["limits"] = LIMITS_OF_JUDGES if found.kind == "matcher" else LIMITS
+    card["limits"] = {"matcher": LIMITS_OF_JUDGES, "parser": LIMITS_OF_PARTS}.get(found.kind, LIMITS)
     if isinstance(found.model, Generating):
         card["limits"] = LIMITS_OF_GENERATORS
     path = Path(tgim.__file__).parent / "weights" / f"{name}.safetensors"
@@ -100,7 +108,8 @@ def editor_figures(lines: Iterable[Line], names: set[str], data: str, told: Mapp
 
     `told` are the metrics that the card shows, by protocol.
     """
-    lines = [line for line in lines if line.data in (data, "synthetic") and line.metric in told.get(line.protocol, ())]
+    known = (data, f"{data} photographs", "synthetic")
+    lines = [line for line in lines if line.data in known and line.metric in told.get(line.protocol, ())]
     own = [line for line in lines if line.model in names and line.kind == "model" and line.strength in (None, 1)]
     beside = [line for line in lines if line.kind == "reference" and line.model in QUERIES]
     return [describe_line(line) for line in (*beside, *own)] if own else []
@@ -121,7 +130,8 @@ def describe_line(line: Line) -> str:
     own = "drawn" if line.protocol in OF_GENERATORS else "edited"
     who = QUERIES.get(line.model, own if line.kind == "model" else line.model)
     spread = f" ({interval(line)})" if line.low < line.high else ""
-    text = f"{line.protocol}, {line.data} {line.split}, n {line.n}, {line.size} px: {who}: "
+    size = f"{line.size} px" if line.size else "own size"
+    text = f"{line.protocol}, {line.data} {line.split}, n {line.n}, {size}: {who}: "
     text += f"{metric_label(line.metric)} {written(line.metric, line.value)}{spread}"
     return text + (f", judge {line.judge.rsplit(':', 1)[0]}" if line.judge else "")
 

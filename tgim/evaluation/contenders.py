@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tgim import checkpoint
 from tgim.editor import Editor, UnknownWordWarning
-from tgim.errors import TextError, UserError
+from tgim.errors import MissingPartWarning, SubjectError, TextError, UserError
 from tgim.evaluation.records import Kind
 from tgim.generator import draws
 from tgim.images import Photo, from_uint8, to_uint8
@@ -110,12 +110,13 @@ class ModelContender:
         return quantised(self.editor.edit_batch(pictures, captions, strength=strength if self.has_strength else 1.0))
 
     def edit_photo(self, photo: Photo, text: str) -> Photo:
-        """The full edit; a photograph whose text the editor cannot use stays as it is, and warnings are kept back."""
+        """The full edit; a photograph that the editor cannot edit by the text stays as it is, without warnings."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnknownWordWarning)
+            warnings.simplefilter("ignore", MissingPartWarning)
             try:
                 return self.editor.edit_photo(photo, text)
-            except TextError as error:
+            except (TextError, SubjectError) as error:
                 log.info("%s: %s; unedited", self.name, error)
                 return photo
 

@@ -21,17 +21,19 @@ from torch import Tensor
 from tgim.matting import window_mean
 from tgim.painting.palette import RAMPS, nearest
 from tgim.painting.reading import Wish
-from tgim.painting.words import NAMED
+from tgim.painting.words import NAMED, Colour
 
 MAJORITY = 0.7  # share of a part's pixels that are nearest to a colour by eye: then it has that colour
-PART, WHOLE = 3.5, 2.0  # mean evidence above which a part, or a whole subject, is called by a name already ...
+PART, WHOLE = 2.5, 1.5  # mean evidence above which a part, or a whole subject, is called by a name already ...
 AMONG = 1.5  # ... a part in a caption that names more ...
 MIXED = 2.5  # ... so much less where several colours are said of it: that describes, and asks for little ...
-TOGETHER = (0.8, 0.0)  # ... and each of two, or of more: a caption all of whose colours fit describes the picture
+TOGETHER = -2.0  # ... and each of several: a caption none of whose colours is far off describes the picture,
+FOR = 3.0  # ... and one of three colours or more where the evidence, of each no more than this, is for it in sum
 TINTED = 1 / 3  # share of a part's pixels that must have a colour's hue, for colours that have one
 HUE, CHROMA = 38.0, 9.0  # degrees from a colour's hue, and chroma, that count as having it
 MOST = 4.0  # evidence of a pixel, either way
 DARK, LIGHT = 38.0, 60.0  # lightness: what is to be "light" is not darker, what is to be "dark" not lighter
+TONES = {"white": (45.0, 100.0), "black": (0.0, 45.0), "gray": (20.0, 85.0)}  # usual lightness of what is called so
 KNOWN = {  # parts that tell of the light, and whose names were learned
     "bird": ("back", "belly", "breast", "head", "wings", "tail", "throat"),
     "flower": ("petals", "center"),
@@ -123,15 +125,23 @@ def true_already(lab: Tensor, masks: Tensor, maps: Tensor, wishes: Sequence[Wish
         share.append(float(called(flat[:, own], wish).mean()))
         if float(tinted(flat[:, own], wish).mean()) < TINTED:
             found[-1] = -MOST
-        shade, usual = wish.colours[0].light, float(flat[0, own].median())
-        if (shade > 0.5 and usual < DARK) or (shade < -0.5 and usual > LIGHT):
+        usual = float(flat[0, own].median())
+        if not any(fits_lightness(colour, usual) for colour in wish.colours):
             found[-1], share[-1] = -MOST, 0.0
     told = [i for i, wish in enumerate(wishes) if wish.whole or wish.parts[0] in KNOWN[kind]]
-    if len(told) > 1 and min(found[i] for i in told) > TOGETHER[len(told) > 2]:
+    fits = [min(found[i], FOR) for i in told]
+    if len(told) > 1 and (min(fits) > TOGETHER or (len(told) > 2 and sum(fits) > 0)):
         return [True] * len(found)
     alone = PART if len(told) < 2 else AMONG
     least = [(WHOLE if wish.whole else alone) - MIXED * (len(wish.colours) > 1) for wish in wishes]
-    return [fits > enough or most > MAJORITY for fits, enough, most in zip(found, least, share, strict=True)]
+    return [own > enough or most > MAJORITY for own, enough, most in zip(found, least, share, strict=True)]
+
+
+def fits_lightness(colour: Colour, usual: float) -> bool:
+    """Whether a part of the `usual` lightness, 0 to 100, may be called by a colour: no dark part is white or light."""
+    low, high = TONES.get(colour.name, (0.0, 100.0))
+    low, high = max(low, DARK if colour.light > 0.5 else 0.0), min(high, LIGHT if colour.light < -0.5 else 100.0)
+    return low <= usual <= high
 
 
 def tinted(lab: Tensor, wish: Wish) -> Tensor:

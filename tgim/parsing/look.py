@@ -20,7 +20,10 @@ SPECK = 0.02  # share of a subject below which a piece of it does not widen its 
 ROOM = 1.3  # side of the frame of a closer look over the longer side of what was found
 SETTLED = 0.08  # change of the extent, of its longer side, under which no further look is taken
 LOOKS = 3  # closer looks at the most
-NEAR = 3  # cells that may lie between pieces of one subject, a branch before it
+NEAR, NEARER = (
+    3,
+    7,
+)  # side of the square of cells that joins pieces of one subject, in the first look and in closer ones
 FEWEST = 4  # sure cells of a subject at the least
 MINOR = 0.25  # smaller subjects than this share of the largest are not counted among the others
 FOUND = 0.5  # score above which a subject is there
@@ -105,7 +108,7 @@ def find_parts(model: Localising, photo: Tensor, *, box: Box | None = None) -> P
         return None
     for _ in range(LOOKS):
         seen = _look(model, photo, _square(extent, ROOM))
-        pieces = subjects(seen.foreground, together=model.together)
+        pieces = subjects(seen.foreground, together=model.together, near=NEARER)
         if not pieces:
             break
         before = extent
@@ -164,10 +167,10 @@ def framed(photo: Tensor, frame: Frame, size: int) -> Tensor:
     return F.pad(inside, (left, size - right, top, size - bottom), mode="replicate")
 
 
-def subjects(foreground: NDArray[np.float32], *, together: bool = False) -> list[NDArray[np.bool_]]:
+def subjects(foreground: NDArray[np.float32], *, together: bool = False, near: int = NEAR) -> list[NDArray[np.bool_]]:
     """Cells (s, s) of each subject seen, largest first; pieces that lie close together are one, or all of them are."""
     cells = foreground > MAYBE
-    joined = morphology.dilation(cells, np.ones((NEAR, NEAR), bool))
+    joined = morphology.dilation(cells, np.ones((near, near), bool))
     labels = measure.label(joined) * cells  # type: ignore[no-untyped-call]
     sure = np.bincount(labels[foreground > SURE], minlength=int(labels.max()) + 1)
     sure[0] = 0
@@ -181,7 +184,7 @@ def subjects(foreground: NDArray[np.float32], *, together: bool = False) -> list
 
 def _alone(maps: Tensor, cells: NDArray[np.bool_]) -> Tensor:
     """The maps with all that belongs to other subjects made background."""
-    reach = morphology.dilation(cells, np.ones((2 * NEAR + 1, 2 * NEAR + 1), bool))
+    reach = morphology.dilation(cells, np.ones((2 * NEARER - 1, 2 * NEARER - 1), bool))
     parts = maps[1:] * torch.from_numpy(reach).to(maps.device)
     return torch.cat([1 - parts.sum(0, keepdim=True), parts])
 
