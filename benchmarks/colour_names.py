@@ -104,6 +104,9 @@ def learn(pictures: Iterator[Seen], parts: Sequence[str], kind: str) -> dict[str
                 weight = (SAID if says(named, name) else 1.0) * (WHOLE if place == EVERYWHERE else 1.0)
                 examples[name, False].append((x, weight * even))
     total = {right: sum(float(w.sum()) for name in NAMED for _, w in examples[name, right]) for right in (True, False)}
+    missing = [name for name in NAMED if not examples[name, True]]
+    if missing:
+        raise SystemExit(f"no {kind} is called {' or '.join(missing)} in these captions; take more pictures")
     return {name: fit(*(stacked(examples[name, right], total[right]) for right in (True, False))) for name in NAMED}
 
 
