@@ -23,7 +23,7 @@ from tgim.model import Editing, Localising, Request
 from tgim.painting.already import to_change, true_already
 from tgim.painting.brush import fine_detail, painted
 from tgim.painting.lab import to_lab, to_rgb
-from tgim.painting.masks import BLOSSOM, CUT, NAMED, WHOLE, firm, main_pieces, part_mask
+from tgim.painting.masks import BLOSSOM, CENTRE, CUT, NAMED, WHOLE, firm, main_pieces, part_mask
 from tgim.painting.outline import refined
 from tgim.painting.palette import ramp
 from tgim.painting.reading import FLOWER_PARTS, Wish, read
@@ -40,6 +40,7 @@ WORKING = 224  # pixels of the longer side of that region, at which masks are ma
 WINDOW, SMOOTHNESS = 5, 1e-3  # of the guided filter that enlarges them
 PAIRS = frozenset(("wings", "legs", "petals", "center", "leaves"))  # parts of which there may be several
 BETWEEN = (("head", "breast", "throat"), ("breast", "head", "throat"))
+CENTER = "center"  # of a blossom: small, and soon taken for its petals
 EDGE = 0.02  # of a box's shorter side: how far an edit fades in inside it
 
 
@@ -185,6 +186,9 @@ def paint_wishes(region: Tensor, masks: Tensor, wishes: Sequence[Wish], *, stren
 def wish_masks(maps: Tensor, subject: Tensor, wishes: Sequence[Wish], parts: Sequence[str]) -> Tensor:
     """Masks (N, H, W) of wishes in part maps (P, H, W); a whole subject leaves room for named parts."""
     rows = [[parts.index(part) for part in wish.parts] for wish in wishes]
+    if CENTER in parts:
+        maps = maps.clone()
+        maps[parts.index(CENTER)] *= CENTRE
     for own, wish in zip(rows, wishes, strict=True):  # "a red head and breast": the throat between them, too
         for near, far, between in BETWEEN:
             same = [each for each in wishes if each.colours[0] == wish.colours[0] and far in each.parts]
