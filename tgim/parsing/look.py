@@ -20,7 +20,10 @@ SPECK = 0.02  # share of a subject below which a piece of it does not widen its 
 ROOM = 1.3  # side of the frame of a closer look over the longer side of what was found
 SETTLED = 0.08  # change of the extent, of its longer side, under which no further look is taken
 LOOKS = 3  # closer looks at the most
-NEAR, NEARER = 3, 7  # side of the square of cells that joins pieces of one subject, in the first look and in closer ones
+NEAR, NEARER = (
+    3,
+    7,
+)  # side of the square of cells that joins pieces of one subject, in the first look and in closer ones
 FEWEST = 4  # sure cells of a subject at the least
 MINOR = 0.25  # smaller subjects than this share of the largest are not counted among the others
 FOUND = 0.5  # score above which a subject is there
@@ -164,9 +167,7 @@ def framed(photo: Tensor, frame: Frame, size: int) -> Tensor:
     return F.pad(inside, (left, size - right, top, size - bottom), mode="replicate")
 
 
-def subjects(
-    foreground: NDArray[np.float32], *, together: bool = False, near: int = NEAR
-) -> list[NDArray[np.bool_]]:
+def subjects(foreground: NDArray[np.float32], *, together: bool = False, near: int = NEAR) -> list[NDArray[np.bool_]]:
     """Cells (s, s) of each subject seen, largest first; pieces that lie close together are one, or all of them are."""
     cells = foreground > MAYBE
     joined = morphology.dilation(cells, np.ones((near, near), bool))
