@@ -125,7 +125,8 @@ def open_views(
     teacher = model.config.teacher
     if teacher is not None:
         guess = Teacher.load(teacher, model.parts)
-        pictures += [(item.path, Points({})) for item in dataset.items if item.path not in points]
+        others = [(item.path, Points({})) for item in dataset.items if item.path not in points]
+        pictures = pictures * max(1, len(others) // len(pictures)) + others  # half of the views are of known points
     if limit is not None:
         settings = settings.model_copy(update={"count": min(settings.count, limit)})
     return Views(pictures, scenes, settings, model.parts, size, seed=seed, guess=guess)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from tgim.data.base import CaptionedImages
@@ -39,11 +39,20 @@ class PartLocaliserConfig(Config):
     teacher: str | None = None  # a trained localiser of the same parts, whose guesses are learned, too; path or name
     guess_weight: float = Field(0.5, ge=0)  # of guesses, where what a person said, and drawn truth, weigh 1
     dropout: float = Field(0.0, ge=0, lt=1)  # share of the backbone's channels that is left out in training
+    lean: dict[str, float] = Field(
+        default_factory=dict
+    )  # part -> what is added to its logits when it is used, where missing it costs more
     balance: float = Field(
         0.5, ge=0, le=1
     )  # 1: rare and small parts weigh as much as others; 0: as many cells as known
     widths: tuple[int, int, int, int] = (32, 64, 96, 128)  # channels of the decoder, finest map first
     blocks: tuple[int, int, int, int] = (1, 2, 2, 2)  # residual blocks there
+
+    @model_validator(mode="after")
+    def _leans(self) -> PartLocaliserConfig:
+        if unknown := sorted(set(self.lean) - {BACKGROUND, *self.part_names}):
+            raise ValueError(f"lean names {unknown[0]!r}, which is none of the parts")
+        return self
 
     @field_validator("part_names")
     @classmethod
@@ -104,7 +113,9 @@ class PartLocaliser(Localising):
         if self.config.subject_classes:
             classes = self.backbone.classify(maps[-1]).softmax(1)
             present = sum((classes[:, a : b + 1].sum(1) for a, b in self.config.subject_classes), 0 * present)
-        return self.decoder(maps).softmax(1), present
+        logits = self.decoder(maps)
+        lean = logits.new_tensor([self.config.lean.get(part, 0.0) for part in self.parts])
+        return (logits + lean[:, None, None]).softmax(1), present
 
     @staticmethod
     def vocabulary_for(config: PartLocaliserConfig) -> Vocabulary:

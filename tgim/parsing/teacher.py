@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tgim.model import Localising
 
 GRID = 80  # cells a side of a guess
-ROOMS = (1.15, 1.5)  # sides of the squares that it looks at, over the longer side of the box
+ROOMS = (1.2,)  # sides of the squares that it looks at, over the longer side of the box
 
 
 @dataclass(frozen=True)
