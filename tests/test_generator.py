@@ -139,7 +139,7 @@ def test_cards_and_lists_say_what_a_model_does(file, tagrid_file):
     assert listed["systems"]["toy_generator"].startswith("generator: ")
     assert listed["systems"]["tagan"].startswith("editor: TAGAN")
     assert listed["matching"]["vse"].startswith("matching model: ")
-    assert listed["models"]["birds"].startswith("editor: ")  # a file of before roles were written
+    assert listed["models"]["birds-1"].startswith("editor: ")  # a file of before roles were written
     assert listed["models"]["judge-birds"].startswith("matching model: ")
 
 

@@ -18,7 +18,7 @@ from tgim.text import MAX_WORDS, Alphabet, Vocabulary, tokenize
 
 listed = str.split
 quick = settings(max_examples=150, deadline=None)  # no deadline: machines are busy
-EMBEDDED = {name: Vocabulary(checkpoint.read_header(name)["vocabulary"]) for name in ("birds", "flowers")}
+EMBEDDED = {name: Vocabulary(checkpoint.read_header(f"{name}-1")["vocabulary"]) for name in ("birds", "flowers")}
 HAS, IS = "this bird has", "this bird is"
 BIRDS = {
     "make its head red": f"{HAS} a red head",

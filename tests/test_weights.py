@@ -13,13 +13,14 @@ from tgim.ranking import rank
 
 COLOURS = ("red", "yellow", "blue", "green")
 SAYS = {"birds": "this bird is {}", "flowers": "the petals of this flower are {}"}
+EDITORS = {"birds": "part_localiser", "flowers": "part_localiser", "birds-1": "tagrid", "flowers-1": "tagrid"}
 KIND = {"birds": "bird", "flowers": "flower"}
 
 
-@pytest.fixture(scope="module", params=sorted(SAYS))
+@pytest.fixture(scope="module", params=sorted(EDITORS))
 def editor(request):
     editor = Editor.from_pretrained(request.param)
-    editor.name = request.param
+    editor.name, editor.data = request.param, request.param.removesuffix("-1")
     return editor
 
 
@@ -28,27 +29,29 @@ def test_a_checkpoint_is_small_and_says_what_it_is(editor):
     assert card["megabytes"] <= 16
     assert "research use" in card["card"]["licence"]
     assert card["card"]["limits"]
-    assert any("edited" in line and "RMSE" in line for line in card["card"]["figures"])
-    assert card["data"]["split"] == "trainval"
+    for figure in ("RMSE", "hit", "spilt", "R@1"):
+        assert any("edited" in line and figure in line for line in card["card"]["figures"])
+    assert card["data"]["split"] in ("train", "trainval")
     assert card["training"]["commit"]
-    assert card["recipe"]["model"]["name"] == "tagrid"
+    assert card["recipe"]["model"]["name"] == EDITORS[editor.name]
 
 
 def test_an_embedded_checkpoint_needs_no_other_file(editor):
-    assert checkpoint.read_header(editor.name)["config"]["encoder"]
+    config = checkpoint.read_header(editor.name)["config"]
+    assert config["encoder"] if EDITORS[editor.name] == "tagrid" else config["teacher"] is None
 
 
 def test_everyday_colours_are_known(editor):
     words = "red orange yellow green blue purple pink brown gray grey black white"
-    assert editor.vocabulary.unknown(f"{SAYS[editor.name].format('')} {words}") == {}
+    assert editor.vocabulary.unknown(f"{SAYS[editor.data].format('')} {words}") == {}
 
 
 def drawn_edits(editor, count=16):
     """Errors per scene: (inside before, inside after, outside the subject), mean absolute, of 255."""
     source = np.random.default_rng(4711)  # scenes that no training pool holds
     for i in range(count):
-        scene = random_scene(KIND[editor.name], source)
-        text = SAYS[editor.name].format(COLOURS[i % len(COLOURS)])
+        scene = random_scene(KIND[editor.data], source)
+        text = SAYS[editor.data].format(COLOURS[i % len(COLOURS)])
         target = draw(apply_caption(scene, text), 128).image.astype(float)
         drawing = draw(scene, 128)
         before = drawing.image.astype(float)
@@ -71,15 +74,15 @@ def test_drawn_pictures_come_near_their_true_edit(editor):
 
 
 def test_every_colour_word_moves_the_sample_towards_its_colour(editor):
-    photo = open_image(sample_picture(editor.name, size=(240, 320)))
+    photo = open_image(sample_picture(editor.data, size=(240, 320)))
     red, blue = (
-        editor.edit_photo(photo, SAYS[editor.name].format(colour)).pixels.mean((1, 2)) for colour in ("red", "blue")
+        editor.edit_photo(photo, SAYS[editor.data].format(colour)).pixels.mean((1, 2)) for colour in ("red", "blue")
     )
     assert red[0] - red[2] > blue[0] - blue[2] + 0.05
 
 
 def test_equal_calls_give_equal_pictures(editor):
-    photo = open_image(sample_picture(editor.name, size=(100, 140)))
+    photo = open_image(sample_picture(editor.data, size=(100, 140)))
     first, second = (to_uint8(editor.edit_photo(photo, "bright red").pixels) for _ in range(2))
     assert torch.equal(first, second)
 
@@ -91,7 +94,7 @@ def test_a_judge_says_what_it_is_and_was_never_an_editors_teacher(name):
     assert "research use" in card["card"]["licence"]
     assert any("real" in line or "own caption" in line for line in card["card"]["figures"])
     assert card["data"]["split"] == "trainval"
-    guide = model_card(name.removeprefix("judge-"))
+    guide = model_card(f"{name.removeprefix('judge-')}-1")
     assert guide["recipe"]["model"]["encoder"] is not None  # the editor's own matching model, of another system
     assert card["system"] == "late_interaction"
     assert card["recipe"]["train"]["seed"] != guide["recipe"]["train"]["seed"]
