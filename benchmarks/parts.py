@@ -3,7 +3,7 @@
     python benchmarks/parts.py --model parts.safetensors --photographs photos/birds --empty photos/flowers
     python benchmarks/parts.py --model flower_parts.safetensors --data oxford102
 
-Prints a JSON line for the data set's own pictures, one for whole photographs (CUB's, by file name, of its classes), one
+Prints a JSON line for the data set's own pictures, one for whole photographs (CUB's, by file name, of the split), one
 for each folder without a subject. `parts`, `background`: share of the points that are right, neighbouring parts
 being wrong; `background_by_grabcut`: where a guess by colours says so, sometimes in error; `box_iou`: mean intersection
 over union with the data set's boxes; `box_iou_find_subject`: the same of another editor's `Editor.find_subject`, None
@@ -71,7 +71,7 @@ def main(
         if pictures:
             lines.append({"what": data, **measure(localiser, pictures, seed=seed, guesses=data == "cub").as_dict()})
         if photographs is not None:
-            whole = whole_photographs(photographs, dataset)
+            whole = whole_photographs(photographs, dataset.root, split=config.split)
             told = measure(localiser, whole, seed=seed).as_dict()
             lines.append({"what": "whole photographs", **told, "box_iou_find_subject": of_editor(editor, whole)})
         for folder in empty:

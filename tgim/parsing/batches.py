@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tgim.data import cub, oxford102
 from tgim.data import folder as own_folder
-from tgim.data.base import Box, CaptionedImages, existing, random_source
+from tgim.data.base import Box, CaptionedImages, Split, existing, random_source, split_classes
 from tgim.data.batch import Batch, LabelledViews
 from tgim.data.cache import Progress, cache_folder, kept_array, store_array
 from tgim.data.guesses import grabcut
@@ -114,7 +114,9 @@ def open_views(
     if settings.elsewhere is not None:
         scenes += [(path, None) for path in scenes_of(config.folder.parent / settings.elsewhere)]
     if settings.photographs is not None:
-        whole = photographs(config.folder.parent / settings.photographs, dataset)
+        whole = photographs(
+            config.folder.parent / settings.photographs, dataset.root, split=config.split, seed=config.split_seed
+        )
         pictures += settings.photograph_times * whole
         beside = [(path, each.box) for path, each in whole]
         scenes += max(1, len(scenes) // (2 * max(1, len(beside)))) * beside  # a third of all scenes
@@ -144,15 +146,15 @@ def check_parts(pictures: Sequence[tuple[Path, Points]], parts: Sequence[str], r
         raise DataError(f"{root} has no points of {missing[0]!r}; leave it out of model.part_names, or add some")
 
 
-def photographs(folder: Path, dataset: CaptionedImages) -> list[tuple[Path, Points]]:
-    """Whole photographs of CUB in a folder, by their file names, with their points; of the data set's classes alone."""
-    boxes, places = cub.read_boxes(dataset.root), read_part_locations(dataset.root)
+def photographs(folder: Path, root: Path, *, split: Split, seed: int = 0) -> list[tuple[Path, Points]]:
+    """Whole photographs of CUB in a folder, by their file names, with their points; of the classes of a split alone."""
+    boxes, places = cub.read_boxes(root), read_part_locations(root)
     known = {name.rpartition("/")[2]: name for name in boxes if name in places}
-    kept = set(dataset.classes)
+    kept = split_classes(root, split=split, seed=seed)
     found = []
     for path in sorted(existing(folder).iterdir()):
         name = known.get(path.name)
-        if name is not None and name.partition("/")[0] in kept:
+        if name is not None and (kept is None or name.partition("/")[0] in kept):
             found.append((path, of_photograph(places[name], boxes[name], (0.0, 0.0, *size_of(path)))))
     return found
 
