@@ -27,6 +27,7 @@ COMMANDS = {
     "env": "",
     "generate": "--text red --out drawn.png",
     "interpolate": "--image bird.png --text red --text blue --out strip.png",
+    "parts": "bird.png --out parts.png",
     "match": "bird.png --text red --text blue",
     "search": "folder/images --image bird.png --text red",
     "eval": "--model birds --data folder --out results.jsonl",

@@ -53,8 +53,9 @@ class Editor:
     """Edits pictures by a caption of the wanted result.
 
     >>> edit = Editor.from_pretrained("birds")
-    >>> edit(Image.new("RGB", (90, 60), "gray"), "a small blue bird with a white belly").size
-    (90, 60)
+    >>> from tgim.data.synthetic import sample_picture
+    >>> edit(sample_picture("birds", size=(120, 180)), "a small blue bird with a white belly").size
+    (180, 120)
     """
 
     def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu") -> None:

@@ -111,7 +111,7 @@ class Painter(Editing):
         if found is None:
             if request.skip or not wishes or request.strength == 0:
                 return photo.clone()
-            raise SubjectError(f"no {self.what} is found in the picture; give the box around it: x,y,width,height")
+            raise SubjectError(f"no {self.what} is found in the picture; say where it is by --box x,y,width,height")
         return self._paint(photo, wishes, found, request, box)
 
     def _paint(

@@ -5,7 +5,7 @@
 >>> [str(wish) for wish in read("a small blue bird whose belly and throat are white", BIRD_PARTS).wishes]
 ['bird: blue', 'belly: white', 'throat: white']
 >>> read("a red bird with speckled wings", BIRD_PARTS).notes
-("'speckled' is left out: patterns are not painted",)
+("'speckled' is left out: patterns are not painted", "'wings' stays as it is: no colour is said of it")
 """
 
 from __future__ import annotations
