@@ -29,7 +29,7 @@ def test_a_checkpoint_is_small_and_says_what_it_is(editor):
     assert card["megabytes"] <= 16
     assert "research use" in card["card"]["licence"]
     assert card["card"]["limits"]
-    for figure in ("RMSE", "hit", "spilt", "R@1"):
+    for figure in ("RMSE", "R@1") if EDITORS[editor.name] == "tagrid" else ("hit", "spilt"):
         assert any("edited" in line and figure in line for line in card["card"]["figures"])
     assert card["data"]["split"] in ("train", "trainval")
     assert card["training"]["commit"]
