@@ -40,7 +40,7 @@ from tgim.parsing.showing import open_localiser
 @click.option("--split", default="test", show_default=True, type=click.Choice(["val", "test", "trainval"]))
 @click.option("--limit", type=click.IntRange(1), help="Pictures of the data set, a seeded choice; all by default.")
 @click.option("--photographs", type=click.Path(path_type=Path, exists=True), help="Folder of whole photographs of CUB.")
-@click.option("--editor", default="birds", show_default=True, help="Whose find_subject stands beside.")
+@click.option("--editor", default="birds-1", show_default=True, help="Whose find_subject stands beside.")
 @click.option("--empty", multiple=True, type=click.Path(path_type=Path, exists=True), help="Folder without a subject.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="File of JSON lines that the figures are added to.")
