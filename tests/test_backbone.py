@@ -73,7 +73,7 @@ def test_real_weights_tell_a_bird_from_a_flower():
     try:
         weights_file("lite0")
     except CheckpointError:
-        pytest.skip("the weights package is not installed")
+        pytest.skip("the weights package is not installed")  # it comes with the extras train and dev, not with tgim
     net = EfficientNetLite("lite0", classifier=True)
     load_pretrained(net, "lite0")
     pictures = np.stack([sample_picture(kind, size=(224, 224)) for kind in ("birds", "flowers")])

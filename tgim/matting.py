@@ -88,22 +88,27 @@ def log_shares(colour: Tensor, weights: Tensor) -> Tensor:
     return (counts / counts.sum(1, keepdim=True).clamp(min=1e-9) + 1e-5).log()
 
 
-def guided_fit(guide: Tensor, mask: Tensor, *, window: int, eps: float) -> Tensor:
-    """The guided filter's coefficients: in each window the mask is fitted as slope times colour plus offset.
+def moments(guide: Tensor, mask: Tensor) -> Tensor:
+    """Colours, mask and their products, (1, 13, H, W), whose means over a window `slopes_of` takes.
 
     Args:
         guide: (1, 3, H, W) in [-1, 1].
-        mask: (1, 1, H, W) in [0, 1].
-        window: pixels, odd, less than 2 H and 2 W; borders are reflected.
-        eps: added to the variance of each colour; larger is smoother.
-
-    Returns:
-        (1, 4, H, W): slopes of red, green and blue, and the offset, each the mean of the windows that hold the pixel.
+        mask: (1, 1, H, W).
     """
     r, g, b = guide.chunk(3, 1)
-    means = window_mean(torch.cat([guide, mask, r * guide, g * g, g * b, b * b, mask * guide], 1), window)
+    return torch.cat([guide, mask, r * guide, g * g, g * b, b * b, mask * guide], 1)
+
+
+def slopes_of(means: Tensor, *, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Slopes over red, green and blue, (1, 1, H, W) each, of the least-squares fit of a mask as a function of colour.
+
+    He, Sun and Tang, TPAMI 2013, for a guide of three colours; all pixels at once, by Cholesky's decomposition without roots (L D L^T).
+
+    Args:
+        means: (1, 13, H, W), means of the `moments` around each pixel.
+        eps: added to the variance of each colour; larger is smoother.
+    """
     mr, mg, mb, m, rr, rg, rb, gg, gb, bb, pr, pg, pb = means.chunk(13, 1)
-    # Covariances, then Cholesky's decomposition without roots (L D L^T) of all pixels at once.
     rr, rg, rb = rr - mr * mr + eps, rg - mr * mg, rb - mr * mb
     gg, gb, bb = gg - mg * mg + eps, gb - mg * mb, bb - mb * mb + eps
     pr, pg, pb = pr - m * mr, pg - m * mg, pb - m * mb
@@ -116,6 +121,24 @@ def guided_fit(guide: Tensor, mask: Tensor, *, window: int, eps: float) -> Tenso
     blue = (pb - lb * pr - lgb * pg) / db
     green = pg / dg - lgb * blue
     red = pr / rr - lg * green - lb * blue
+    return red, green, blue
+
+
+def guided_fit(guide: Tensor, mask: Tensor, *, window: int, eps: float) -> Tensor:
+    """The guided filter's coefficients: in each window the mask is fitted as slope times colour plus offset.
+
+    Args:
+        guide: (1, 3, H, W) in [-1, 1].
+        mask: (1, 1, H, W) in [0, 1].
+        window: pixels, odd, less than 2 H and 2 W; borders are reflected.
+        eps: added to the variance of each colour; larger is smoother.
+
+    Returns:
+        (1, 4, H, W): slopes of red, green and blue, and the offset, each the mean of the windows that hold the pixel.
+    """
+    means = window_mean(moments(guide, mask), window)
+    red, green, blue = slopes_of(means, eps=eps)
+    mr, mg, mb, m = means[:, :4].chunk(4, 1)
     return window_mean(torch.cat([red, green, blue, m - red * mr - green * mg - blue * mb], 1), window)
 
 

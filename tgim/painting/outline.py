@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tgim.carry import resize
-from tgim.matting import LEVELS, follow, guided_fit, log_shares
+from tgim.matting import LEVELS, follow, guided_fit, log_shares, moments, slopes_of
 
 SIZE = 160  # pixels of the longer side at which the outline is decided
 SURE, MAYBE = 0.85, 0.15  # guesses above which a pixel may be inside for sure, and below which it is outside
@@ -96,21 +96,11 @@ def local_fit(image: Tensor, label: Tensor, weight: Tensor, window: int) -> Tens
     Returns:
         (1, 1, H, W), about the range of the labels.
     """
+    sums = box_mean(torch.cat([weight, weight * moments(image, label)], 1), window)
+    means = sums[:, 1:] / sums[:, :1].clamp(min=1e-6)
+    red, green, blue = slopes_of(means, eps=RIDGE)
     r, g, b = image.chunk(3, 1)
-    stack = torch.cat([weight, weight * torch.cat([image, label, r * image, g * g, g * b, b * b, label * image], 1)], 1)
-    means = box_mean(stack, window)
-    mr, mg, mb, m, rr, rg, rb, gg, gb, bb, pr, pg, pb = (means[:, 1:] / means[:, :1].clamp(min=1e-6)).chunk(13, 1)
-    rr, rg, rb = rr - mr * mr + RIDGE, rg - mr * mg, rb - mr * mb  # the decomposition of `matting.guided_fit`
-    gg, gb, bb = gg - mg * mg + RIDGE, gb - mg * mb, bb - mb * mb + RIDGE
-    pr, pg, pb = pr - m * mr, pg - m * mg, pb - m * mb
-    lg, lb = rg / rr, rb / rr
-    dg = gg - lg * rg
-    rest = gb - lg * rb
-    lgb = rest / dg
-    pg = pg - lg * pr
-    blue = (pb - lb * pr - lgb * pg) / (bb - lb * rb - lgb * rest)
-    green = pg / dg - lgb * blue
-    red = pr / rr - lg * green - lb * blue
+    mr, mg, mb, m = means[:, :4].chunk(4, 1)
     return m + red * (r - mr) + green * (g - mg) + blue * (b - mb)
 
 
