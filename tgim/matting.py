@@ -102,7 +102,8 @@ def moments(guide: Tensor, mask: Tensor) -> Tensor:
 def slopes_of(means: Tensor, *, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Slopes over red, green and blue, (1, 1, H, W) each, of the least-squares fit of a mask as a function of colour.
 
-    He, Sun and Tang, TPAMI 2013, for a guide of three colours; all pixels at once, by Cholesky's decomposition without roots (L D L^T).
+    He, Sun and Tang, TPAMI 2013, for a guide of three colours; all pixels at once, by Cholesky's decomposition without
+    roots (L D L^T).
 
     Args:
         means: (1, 13, H, W), means of the `moments` around each pixel.
