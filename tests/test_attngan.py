@@ -20,17 +20,18 @@ sys.path.insert(0, str(Path(__file__).parent / "golden"))
 import attngan_release as facts
 import release
 
-from tgim import checkpoint, recipe
-from tgim.attention import attention_sheet, lay_over
+from tgim.checkpoints import checkpoint
 from tgim.conversion.attngan import discriminator_names, generator_names, image_names, text_names
+from tgim.conversion.convert import convert
 from tgim.conversion.files import load_part
-from tgim.convert import convert
 from tgim.errors import CheckpointError, UserError
-from tgim.matching.backbone import TorchvisionNet
-from tgim.matching.damsm import DAMSM
-from tgim.models.attngan import AttnGAN, AttnGANConfig
-from tgim.models.attngan_blocks import WordAttention
-from tgim.text import Tokens
+from tgim.inference.attention import attention_sheet, lay_over
+from tgim.models.generation.attngan import AttnGAN, AttnGANConfig
+from tgim.models.generation.attngan_blocks import WordAttention
+from tgim.models.matching.backbone import TorchvisionNet
+from tgim.models.matching.damsm import DAMSM
+from tgim.text.vocabulary import Tokens
+from tgim.training import recipe
 
 FACTS = {"width": 4, "judge": 2, "text": 16, "condition": 5, "noise": 6, "word": 8, "words": 9}
 CONFIG = {

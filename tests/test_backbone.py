@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from tgim.data.synthetic import sample_picture
+from tgim.data.synthetic.pairs import sample_picture
 from tgim.errors import CheckpointError
-from tgim.parsing import backbone
-from tgim.parsing.backbone import EfficientNetLite, folded, load_pretrained, weights_file, widths
+from tgim.models.parsing import backbone
+from tgim.models.parsing.backbone import EfficientNetLite, folded, load_pretrained, weights_file, widths
 
 BIRDS = ((7, 24), (80, 100), (127, 146))  # ImageNet's
 

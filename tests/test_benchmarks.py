@@ -86,7 +86,7 @@ def test_the_table_of_parts_stands_between_them(results_file, monkeypatch):
 
 @pytest.mark.parametrize("name", DATA)
 def test_the_card_shows_the_committed_results(name):
-    from tgim.card import model_card
+    from tgim.checkpoints.card import model_card
     from tgim.reporting import read_results
 
     table, embed = script("table"), script("embed")
@@ -103,7 +103,7 @@ def test_the_card_shows_the_committed_results(name):
 
 
 def test_the_lines_are_of_the_models_that_come_with_the_package():
-    from tgim import checkpoint
+    from tgim.checkpoints import checkpoint
     from tgim.reporting import read_results
 
     for name, (file, _) in DATA.items():
@@ -172,7 +172,7 @@ def test_embedding_writes_a_card_with_figures(kind, tmp_path, tagrid_file, resul
     from small import VOCABULARY, model_of
 
     import tgim
-    from tgim import checkpoint
+    from tgim.checkpoints import checkpoint
 
     name = {"editor": "birds", "matcher": "judge-birds"}[kind]
     source = tmp_path / "source.safetensors"

@@ -15,9 +15,9 @@ import torch
 import toy
 from safetensors.torch import save_file
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.errors import CheckpointError
-from tgim.text import Vocabulary
+from tgim.text.vocabulary import Vocabulary
 
 WORDS = Vocabulary(["red", "blue", "square"])
 

@@ -16,9 +16,10 @@ import pytest
 from commands import is_refused, tgim
 from PIL import Image
 
-from tgim import card, jobs
-from tgim.editor import Editor
+from tgim.checkpoints import card
 from tgim.errors import UserError
+from tgim.inference import batch_edit as jobs
+from tgim.inference.editor import Editor
 
 TEXT = "red head and breast"
 VERBS = ["edit", "parts", "train", "data", "data check", "convert", "info", "list", "sample", "env"]

@@ -17,8 +17,10 @@ import small
 from click.testing import CliRunner
 from PIL import Image
 
-from tgim import checkpoint, cli_eval, ranking
-from tgim.cli import main
+from tgim.checkpoints import checkpoint
+from tgim.cli import evaluate as cli_eval
+from tgim.cli.main import main
+from tgim.inference import ranking
 
 TEXTS = ["this bird has a red head and breast", "a small blue bird", "a bird with yellow and black wings"]
 TIMES = ("seconds", "commit", "machine")

@@ -15,11 +15,11 @@ from small import VOCABULARY as WORDS
 from small import model_of
 from toy_generator import save_toy
 
-from tgim import checkpoint
-from tgim.data.synthetic import sample_picture
-from tgim.editor import Editor
-from tgim.generator import Generator, draws
-from tgim.images import open_image
+from tgim.checkpoints import checkpoint
+from tgim.data.synthetic.pairs import sample_picture
+from tgim.images.photo import open_image
+from tgim.inference.editor import Editor
+from tgim.inference.generator import Generator, draws
 
 RED, BLUE = "this bird has a red head", "a small blue bird"
 

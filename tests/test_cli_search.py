@@ -12,11 +12,12 @@ import torch
 from commands import is_refused, tgim
 from PIL import Image
 
-from tgim import checkpoint, ranking
+from tgim.checkpoints import checkpoint
 from tgim.data.cache import decode
 from tgim.errors import CheckpointError, ImageError, UserError
-from tgim.images import from_uint8
-from tgim.search import SUM, as_caption, search
+from tgim.images.photo import from_uint8
+from tgim.inference import ranking
+from tgim.inference.search import SUM, as_caption, search
 
 TEXT = "red head and breast"
 

@@ -16,21 +16,23 @@ from PIL import Image
 from pydantic import ValidationError
 from torch.nn import functional as F
 
-from tgim import checkpoint, recipe, train
-from tgim.composing import COMPOSERS
-from tgim.composing.base import ComposerConfig
-from tgim.composing.memory import Memory
+from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch, DrawnPairs
 from tgim.data.loader import DataConfig
 from tgim.errors import CheckpointError, RecipeError
 from tgim.evaluation.composing import DEPTHS, OTHER, SAME, Task, captioned_task, evaluate_composing, figures, ranks_of
 from tgim.evaluation.records import read_lines
-from tgim.images import from_uint8, to_uint8
-from tgim.losses import target_softmax
-from tgim.matching import MATCHERS
-from tgim.model import Composing, Config, Matching
-from tgim.search import SUM, query
-from tgim.text import Vocabulary
+from tgim.images.photo import from_uint8, to_uint8
+from tgim.inference.search import SUM, query
+from tgim.models.base import Composing, Config, Matching
+from tgim.models.matching import MATCHERS
+from tgim.models.retrieval import COMPOSERS
+from tgim.models.retrieval.base import ComposerConfig
+from tgim.models.retrieval.memory import Memory
+from tgim.nn.losses import target_softmax
+from tgim.text.vocabulary import Vocabulary
+from tgim.training import recipe
+from tgim.training import run as train
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 every = pytest.mark.parametrize("name", COMPOSERS)

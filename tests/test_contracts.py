@@ -7,11 +7,12 @@ import torch
 from small import CASES, NEEDS_BF16, SYSTEMS, VOCABULARY, batch_of, model_of, settings_of, train, trainable
 from torch import nn
 
-from tgim import checkpoint, recipe
-from tgim import train as training
+from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch
-from tgim.model import Composing, Config, Editing, Generating, Localising, Matching, Model
-from tgim.text import Tokens
+from tgim.models.base import Composing, Config, Editing, Generating, Localising, Matching, Model
+from tgim.text.vocabulary import Tokens
+from tgim.training import recipe
+from tgim.training import run as training
 
 PHASES = [(name, network) for name, system in CASES.items() for network in system.networks]
 BLIND = {  # gradients that are zero but for rounding

@@ -17,11 +17,11 @@ sys.path.insert(0, str(Path(__file__).parent / "golden"))
 import make
 import release
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
+from tgim.conversion.convert import convert
 from tgim.conversion.files import read_state
-from tgim.convert import convert
-from tgim.editor import Editor
 from tgim.errors import CheckpointError, UserError
+from tgim.inference.editor import Editor
 
 SIZES = {
     system: {k: v for k, v in sizes.items() if k not in ("image_size", "word_size")}

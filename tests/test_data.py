@@ -14,8 +14,8 @@ from PIL import Image
 from tgim.data import cub, folder, oxford102
 from tgim.data.base import Problem, held_out, read_captions
 from tgim.data.cache import PixelCache, decode
-from tgim.data.phrases import COLOURS, PARTS, phrases
 from tgim.errors import DataError
+from tgim.text.phrases import COLOURS, PARTS, phrases
 
 CLASSES = [f"{i:03d}.Bird_{i}" for i in range(1, 13)]
 

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from small import batch_of, model_of, train
 from torch.testing import assert_close
 
-from tgim.losses import contrastive
-from tgim.matching.dual_encoder import DualEncoder, DualEncoderConfig
-from tgim.text import UNKNOWN, Tokens, pad
+from tgim.models.matching.dual_encoder import DualEncoder, DualEncoderConfig
+from tgim.nn.losses import contrastive
+from tgim.text.vocabulary import UNKNOWN, Tokens, pad
 
 CAPTIONS = [[2, 3, 4, 5, 6], [7], [3, 8, 2], [4, 4]]
 texts = pytest.mark.parametrize("text", ["bigru", "convolution"])

@@ -12,12 +12,12 @@ from PIL import Image, ImageCms
 from small import VOCABULARY, model_of
 
 import tgim
-from tgim import checkpoint
-from tgim.checkpoint import Checkpoint
-from tgim.data.synthetic import sample_picture
-from tgim.editor import Editor, UnknownWordWarning
+from tgim.checkpoints import checkpoint
+from tgim.checkpoints.checkpoint import Checkpoint
+from tgim.data.synthetic.pairs import sample_picture
 from tgim.errors import CheckpointError, ImageError, TextError, UserError
-from tgim.images import open_image
+from tgim.images.photo import open_image
+from tgim.inference.editor import Editor, UnknownWordWarning
 
 TEXT = "a small red bird"
 KINDS = pytest.mark.parametrize("kind", ["tagrid", "tagan"])

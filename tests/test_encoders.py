@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from tgim.encoders import (
+from tgim.errors import CheckpointError
+from tgim.nn.encoders import (
     BiGru,
     BiLstm,
     CharCnnRnn,
@@ -19,8 +20,7 @@ from tgim.encoders import (
     reverse_order,
     take_words,
 )
-from tgim.errors import CheckpointError
-from tgim.text import Alphabet, pad
+from tgim.text.vocabulary import Alphabet, pad
 
 LENGTHS = (5, 3, 1)
 

@@ -13,8 +13,7 @@ import torch
 from colour_world import WORDS, Eyes, EyesConfig, Honest
 from small import SIZES
 
-from tgim import checkpoint
-from tgim.carry import resize
+from tgim.checkpoints import checkpoint
 from tgim.data import open_dataset
 from tgim.data.loader import DataConfig
 from tgim.errors import DataError, UserError
@@ -25,7 +24,8 @@ from tgim.evaluation.matching import evaluate_matching
 from tgim.evaluation.records import interval
 from tgim.evaluation.task import content_hash, draw_targets, draw_task, frozen_targets, in_order
 from tgim.evaluation.tradeoff import area
-from tgim.matching import MATCHERS
+from tgim.images.carry import resize
+from tgim.models.matching import MATCHERS
 
 
 @pytest.fixture(scope="module")

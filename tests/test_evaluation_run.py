@@ -10,14 +10,14 @@ import colour_world
 import pytest
 from colour_world import Eyes, EyesConfig
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.data.loader import DataConfig
-from tgim.editor import Editor
 from tgim.errors import UserError
 from tgim.evaluation import PROTOCOLS, evaluate, read_lines
 from tgim.evaluation.contenders import ModelContender
 from tgim.evaluation.records import VOLATILE, Results
-from tgim.matching import MATCHERS
+from tgim.inference.editor import Editor
+from tgim.models.matching import MATCHERS
 
 SOME = ["retrieval@1", "tradeoff@1", "l2-own-caption@1"]
 

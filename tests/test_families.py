@@ -9,14 +9,14 @@ import torch
 from small import CAPTIONS, SIZES, SYSTEMS, VOCABULARY, batch_of, model_of, train, trainable
 from torch.testing import assert_close
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError
-from tgim.layers import JointDiscriminator
-from tgim.model import Generating
-from tgim.models.drawing import at_side, generator_terms, judge_terms
-from tgim.models.repainting import Repainting
-from tgim.text import Alphabet
+from tgim.models.base import Generating
+from tgim.models.editing.repainting import Repainting
+from tgim.models.generation.adversarial import at_side, generator_terms, judge_terms
+from tgim.nn.layers import JointDiscriminator
+from tgim.text.vocabulary import Alphabet
 
 DRAWING = [name for name, system in SYSTEMS.items() if issubclass(system, Generating)]
 REPAINTING = [name for name, system in SYSTEMS.items() if issubclass(system, Repainting)]

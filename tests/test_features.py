@@ -13,9 +13,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from tgim import checkpoint, features, metrics
+from tgim import metrics
+from tgim.checkpoints import checkpoint
 from tgim.errors import CheckpointError, UserError
-from tgim.images import from_uint8, to_uint8
+from tgim.evaluation import features
+from tgim.images.photo import from_uint8, to_uint8
 
 PICTURES = torch.rand(2, 3, 40, 52, generator=torch.Generator().manual_seed(0)) * 2 - 1
 

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch, mismatching_rows
-from tgim.matching.sje import SJE, SJEConfig
-from tgim.models.gan_int_cls import GanIntCls, GanIntClsConfig, between_pairs
-from tgim.text import Alphabet
+from tgim.models.generation.gan_int_cls import GanIntCls, GanIntClsConfig, between_pairs
+from tgim.models.matching.sje import SJE, SJEConfig
+from tgim.text.vocabulary import Alphabet
 
 SWITCHES = [(cls, interpolate) for cls in (False, True) for interpolate in (False, True)]
 CHARACTERS = {"text_widths": (4, 6, 8), "text_length": 66, "embedding_size": 12}

@@ -9,17 +9,17 @@ import torch
 from colour_world import COLOURS, SIDE, SQUARE, WORDS, Eyes, EyesConfig
 from toy_generator import ToyGenerator, ToyGeneratorConfig
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.data.loader import DataConfig
-from tgim.editor import Editor
 from tgim.errors import UserError
 from tgim.evaluation import PROTOCOLS, Bench, ModelContender, evaluate, generation
 from tgim.evaluation.contenders import DrawingContender, quantised
 from tgim.evaluation.run import entrants
-from tgim.generator import draws
-from tgim.matching import MATCHERS
-from tgim.models.style_encoder import StyleEncoder, StyleEncoderConfig
-from tgim.text import tokenize
+from tgim.inference.editor import Editor
+from tgim.inference.generator import draws
+from tgim.models.editing.style_encoder import StyleEncoder, StyleEncoderConfig
+from tgim.models.matching import MATCHERS
+from tgim.text.vocabulary import tokenize
 
 
 class SharpEyes(Eyes):

@@ -9,12 +9,13 @@ import pytest
 import torch
 from toy_generator import VOCABULARY, save_toy, toy_generator
 
-from tgim import checkpoint, logs
-from tgim.card import list_all, model_card, render
-from tgim.editor import UnknownWordWarning
+from tgim.checkpoints import checkpoint
+from tgim.checkpoints.card import list_all, model_card, render
 from tgim.errors import CheckpointError, TextError, UserError
-from tgim.generator import BATCH, Generator, draws
-from tgim.images import to_uint8
+from tgim.images.photo import to_uint8
+from tgim.inference.editor import UnknownWordWarning
+from tgim.inference.generator import BATCH, Generator, draws
+from tgim.training import runlog as logs
 
 TEXTS = ["a small red bird", "this bird has a blue head"]
 
@@ -161,7 +162,8 @@ def test_a_sheet_has_a_row_for_each_caption_and_the_same_noises_always(tmp_path,
 def test_training_a_generator_leaves_sample_sheets(tmp_path, monkeypatch):
     import toy
 
-    from tgim import recipe, train
+    from tgim.training import recipe
+    from tgim.training import run as train
 
     monkeypatch.setenv("TGIM_CACHE", str(tmp_path / "cache"))
     data = toy.write_dataset(tmp_path / "data")

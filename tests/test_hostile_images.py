@@ -20,9 +20,9 @@ import torch
 from PIL import Image, ImageCms
 from torch import Tensor
 
-from tgim.decode import silent_libtiff
 from tgim.errors import ImageError
-from tgim.images import Photo, open_image, save_image
+from tgim.images.decode import silent_libtiff
+from tgim.images.photo import Photo, open_image, save_image
 
 KINDS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 

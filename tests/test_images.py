@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tgim.errors import ImageError
-from tgim.images import (
+from tgim.images.photo import (
     Photo,
     carry_change,
     contact_sheet,
@@ -557,7 +557,7 @@ def test_strips_do_not_show(monkeypatch) -> None:
     photo, _ = scene(150, 90)
     source = resize(photo, (24, 24))
     whole = carry_change(photo, source, -source)
-    monkeypatch.setattr("tgim.carry.STRIP", 90 * 7)
+    monkeypatch.setattr("tgim.images.carry.STRIP", 90 * 7)
     assert carry_change(photo, source, -source).allclose(whole, atol=1e-6)
 
 
@@ -571,5 +571,5 @@ def test_batches_are_carried_picture_by_picture() -> None:
 
 
 def test_decoding_costs_no_torch() -> None:
-    code = "import sys, tgim.decode; sys.exit('torch' in sys.modules)"
+    code = "import sys, tgim.images.decode; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

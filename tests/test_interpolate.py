@@ -13,13 +13,13 @@ from small import VOCABULARY as WORDS
 from small import model_of
 from toy_generator import VOCABULARY, toy_generator
 
-from tgim.checkpoint import Checkpoint
-from tgim.data.synthetic import sample_picture
-from tgim.editor import Editor
+from tgim.checkpoints.checkpoint import Checkpoint
+from tgim.data.synthetic.pairs import sample_picture
 from tgim.errors import ImageError, UserError
-from tgim.generator import Generator
-from tgim.images import open_image, to_uint8
-from tgim.interpolate import (
+from tgim.images.photo import open_image, to_uint8
+from tgim.inference.editor import Editor
+from tgim.inference.generator import Generator
+from tgim.inference.interpolate import (
     Frames,
     InTwoSteps,
     between_captions,
@@ -30,8 +30,8 @@ from tgim.interpolate import (
     slerp,
     strip,
 )
-from tgim.inversion import Inverter
-from tgim.model import Editing
+from tgim.inference.inversion import Inverter
+from tgim.models.base import Editing
 
 RED, BLUE = "this bird has a red head", "a small blue bird"
 

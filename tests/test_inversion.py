@@ -9,13 +9,13 @@ from small import model_of
 from torch import nn
 from toy_generator import VOCABULARY, toy_generator
 
-from tgim.checkpoint import Checkpoint
-from tgim.data.synthetic import sample_picture
-from tgim.editor import Editor
+from tgim.checkpoints.checkpoint import Checkpoint
+from tgim.data.synthetic.pairs import sample_picture
 from tgim.errors import UserError
-from tgim.generator import draws
-from tgim.images import open_image
-from tgim.inversion import Inverter, lpips_features, matching_features
+from tgim.images.photo import open_image
+from tgim.inference.editor import Editor
+from tgim.inference.generator import draws
+from tgim.inference.inversion import Inverter, lpips_features, matching_features
 
 TEXT = VOCABULARY.encode(["a small red bird", "this bird has a blue head"])
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.data import cub, oxford102
 from tgim.errors import TextError
-from tgim.language import understand
-from tgim.lexicon import EVERYDAY, neighbour
-from tgim.text import MAX_WORDS, Alphabet, Vocabulary, tokenize
+from tgim.text.lexicon import EVERYDAY, neighbour
+from tgim.text.understand import understand
+from tgim.text.vocabulary import MAX_WORDS, Alphabet, Vocabulary, tokenize
 
 listed = str.split
 quick = settings(max_examples=150, deadline=None)  # no deadline: machines are busy

@@ -5,10 +5,10 @@ import torch
 from small import CAPTIONS, VOCABULARY, batch_of, model_of
 from torch.nn import functional as F
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.errors import CheckpointError
-from tgim.matching.late_interaction import LateInteraction
-from tgim.text import Tokens
+from tgim.models.matching.late_interaction import LateInteraction
+from tgim.text.vocabulary import Tokens
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
-from tgim.layers import (
+from tgim.nn.layers import (
     ConditioningAugmentation,
     DepthwiseConv2d,
     Residual,

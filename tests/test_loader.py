@@ -17,10 +17,10 @@ from torch import Tensor
 from tgim.data import Batches, DataConfig, open_dataset, vocabulary_of
 from tgim.data.base import CaptionedImages, Item, random_source
 from tgim.data.loader import CaptionTable, augment
-from tgim.data.phrases import variants
-from tgim.data.pool import DrawnPool
+from tgim.data.synthetic.pool import DrawnPool
 from tgim.errors import DataError
-from tgim.text import Alphabet, Vocabulary
+from tgim.text.phrases import variants
+from tgim.text.vocabulary import Alphabet, Vocabulary
 
 SIZE = 16
 

@@ -12,7 +12,7 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from tgim.losses import (
+from tgim.nn.losses import (
     contrastive,
     cosines,
     damsm_sentence,

@@ -11,14 +11,14 @@ from safetensors.torch import save_file
 from small import CAPTIONS, VOCABULARY, batch_of, model_of, train
 from torch.testing import assert_close
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError
-from tgim.losses import word_scores
-from tgim.matching import MATCHERS
-from tgim.matching.backbone import PRETRAINED, PictureConfig, TorchvisionNet, make_backbone
-from tgim.matching.sje import SJE, SJEConfig
-from tgim.text import Alphabet, Tokens, Vocabulary, pad
+from tgim.models.matching import MATCHERS
+from tgim.models.matching.backbone import PRETRAINED, PictureConfig, TorchvisionNet, make_backbone
+from tgim.models.matching.sje import SJE, SJEConfig
+from tgim.nn.losses import word_scores
+from tgim.text.vocabulary import Alphabet, Tokens, Vocabulary, pad
 
 TRIO = ("vse", "damsm", "sje")
 three = pytest.mark.parametrize("name", TRIO)

@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from tgim.checkpoint import Checkpoint
-from tgim.editor import Editor, UnknownWordWarning
+from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.errors import MissingPartWarning, SubjectError, TextError
-from tgim.images import from_uint8, open_image
-from tgim.model import Config, Localising, Request
-from tgim.painting import Painter
-from tgim.painting.already import true_already
-from tgim.painting.lab import to_lab
-from tgim.painting.painter import wish_masks
-from tgim.painting.pairs import painted_pairs
-from tgim.painting.reading import read
-from tgim.text import Vocabulary
+from tgim.images.photo import from_uint8, open_image
+from tgim.inference.editor import Editor, UnknownWordWarning
+from tgim.models.base import Config, Localising, Request
+from tgim.models.editing.painting import Painter
+from tgim.models.editing.painting.already import true_already
+from tgim.models.editing.painting.lab import to_lab
+from tgim.models.editing.painting.painter import wish_masks
+from tgim.models.editing.painting.pairs import painted_pairs
+from tgim.models.editing.painting.reading import read
+from tgim.text.vocabulary import Vocabulary
 
 COLOURS = {"head": (90, 60, 50), "belly": (150, 140, 130), "wings": (60, 80, 70)}  # of the drawn bird; gray is nothing
 PARTS = ("background", *COLOURS)

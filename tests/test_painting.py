@@ -7,14 +7,14 @@ import pytest
 import torch
 from skimage.color import rgb2lab
 
-from tgim.data.synthetic import draw, random_scene
-from tgim.images import from_uint8
-from tgim.painting.already import Surroundings, evidence, names, to_change
-from tgim.painting.brush import Tones, paint, tone_curve
-from tgim.painting.lab import limited, to_lab, to_rgb
-from tgim.painting.palette import RAMPS, chroma_of, ramp
-from tgim.painting.reading import Wish
-from tgim.painting.words import NAMED, Colour
+from tgim.data.synthetic.pairs import draw, random_scene
+from tgim.images.photo import from_uint8
+from tgim.models.editing.painting.already import Surroundings, evidence, names, to_change
+from tgim.models.editing.painting.brush import Tones, paint, tone_curve
+from tgim.models.editing.painting.lab import limited, to_lab, to_rgb
+from tgim.models.editing.painting.palette import RAMPS, chroma_of, ramp
+from tgim.models.editing.painting.reading import Wish
+from tgim.models.editing.painting.words import NAMED, Colour
 
 # Eleven colours by name, as people asked for them would point at them; differences of lightness count half.
 SEEN = {

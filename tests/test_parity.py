@@ -19,9 +19,9 @@ import attngan_release as attngan
 import release
 import stackgan_release as stackgan
 
-from tgim import checkpoint
-from tgim.convert import convert
-from tgim.model import Model
+from tgim.checkpoints import checkpoint
+from tgim.conversion.convert import convert
+from tgim.models.base import Model
 
 MODES = pytest.mark.parametrize("batch", [False, True], ids=["eval", "train"])
 pytestmark = pytest.mark.golden

@@ -13,18 +13,19 @@ from commands import is_refused, tgim
 from PIL import Image, ImageDraw
 from test_data_check import make
 
-from tgim import checkpoint, recipe
-from tgim import train as training
+from tgim.checkpoints import checkpoint
 from tgim.data.points import Points, Spot
 from tgim.data.views import GUESSED, SUBJECT, UNKNOWN, Guessed, ViewConfig, Views
 from tgim.errors import CheckpointError, DataError, UserError
-from tgim.model import Localising
-from tgim.parsing import PARSERS, PartLocaliser, find_parts, lift
-from tgim.parsing.batches import ViewBatches
-from tgim.parsing.lifting import guided
-from tgim.parsing.localiser import PartLocaliserConfig, cell_terms
-from tgim.parsing.showing import mask_of, open_localiser, part_named
-from tgim.parsing.teacher import Teacher
+from tgim.inference.part_overlay import mask_of, open_localiser, part_named
+from tgim.models.base import Localising
+from tgim.models.parsing import PARSERS, PartLocaliser, find_parts, lift
+from tgim.models.parsing.batches import ViewBatches
+from tgim.models.parsing.lifting import guided
+from tgim.models.parsing.localiser import PartLocaliserConfig, cell_terms
+from tgim.models.parsing.teacher import Teacher
+from tgim.training import recipe
+from tgim.training import run as training
 
 NAMES = ("background", "head", "tail")
 SMALL = {"image_size": 64, "widths": (8, 8, 8, 8), "blocks": (1, 1, 1, 1), "pretrained": False}
@@ -295,7 +296,7 @@ def test_a_run_on_ones_own_points_can_be_stopped_and_resumed(tmp_path):
 def test_maps_are_computed_once_and_kept(tmp_path, monkeypatch):
     given = recipe_for(folder_with_points(tmp_path / "data"))
     training.fit(given, out=tmp_path / "first", progress=False)
-    monkeypatch.setattr("tgim.parsing.batches._maps", lambda *_: pytest.fail("looked again"))
+    monkeypatch.setattr("tgim.models.parsing.batches._maps", lambda *_: pytest.fail("looked again"))
     training.fit(given, out=tmp_path / "second", progress=False)
 
 
@@ -423,7 +424,9 @@ def test_an_editor_with_a_localiser_is_opened_for_its_parts(tmp_path, monkeypatc
         name = "editor"
         localiser = inside
 
-    monkeypatch.setattr("tgim.checkpoint.load", lambda *_, **__: checkpoint.Checkpoint(Editor(), None, "{}"))
+    monkeypatch.setattr(
+        "tgim.checkpoints.checkpoint.load", lambda *_, **__: checkpoint.Checkpoint(Editor(), None, "{}")
+    )
     assert open_localiser("any") is inside
 
 

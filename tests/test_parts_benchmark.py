@@ -10,7 +10,7 @@ from test_benchmarks import run, script
 from test_part_localiser import HEAD, TAIL, ByColour, folder_with_points, saved
 
 from tgim.data.points import Points, Spot
-from tgim.parsing.measuring import false_alarms, measure
+from tgim.evaluation.localisation import false_alarms, measure
 
 
 def picture(path, *, subject=True):

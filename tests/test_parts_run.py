@@ -20,7 +20,7 @@ from tgim.evaluation.contenders import ModelContender
 from tgim.evaluation.part_scores import scene_of
 from tgim.evaluation.parts import ASKS, PARTS_AT, asking, pixels_of
 from tgim.evaluation.run import PROTOCOLS
-from tgim.images import from_uint8
+from tgim.images.photo import from_uint8
 
 
 @pytest.fixture(scope="module")

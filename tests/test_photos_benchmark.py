@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from test_benchmarks import run, script
 
-from tgim.data.synthetic import sample_picture
+from tgim.data.synthetic.pairs import sample_picture
 
 
 def test_changes_by_hand():

@@ -11,12 +11,13 @@ import small
 import torch
 from PIL import Image
 
-from tgim import checkpoint, ranking
+from tgim.checkpoints import checkpoint
 from tgim.data.cache import decode
-from tgim.editor import UnknownWordWarning
 from tgim.errors import CheckpointError, ImageError, TextError, UserError
-from tgim.images import from_uint8
-from tgim.model import Matching
+from tgim.images.photo import from_uint8
+from tgim.inference import ranking
+from tgim.inference.editor import UnknownWordWarning
+from tgim.models.base import Matching
 
 MATCHERS = [name for name, system in small.SYSTEMS.items() if issubclass(system, Matching)]
 TEXTS = ["this bird has a red head and breast", "a small blue bird", "white belly"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tgim.painting.reading import BIRD_PARTS, FLOWER_PARTS, read
-from tgim.painting.words import NAMED, colour_of, vocabulary_words
+from tgim.models.editing.painting.reading import BIRD_PARTS, FLOWER_PARTS, read
+from tgim.models.editing.painting.words import NAMED, colour_of, vocabulary_words
 
 BIRDS = {
     "this bird has a red head and breast": ["head: red", "breast: red"],

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from tgim.data.base import Item
 from tgim.errors import UserError
 from tgim.evaluation import realism
-from tgim.features import Frozen
+from tgim.evaluation.features import Frozen
 
 N = 64
 

@@ -9,8 +9,8 @@ import pytest
 import toy
 import yaml
 
-from tgim import recipe
 from tgim.errors import RecipeError
+from tgim.training import recipe
 
 assert toy.MODELS["toy"] is toy.Toy
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tgim import recipe
+from tgim.training import recipe
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))

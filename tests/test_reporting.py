@@ -311,9 +311,9 @@ def small_gallery(tmp_path_factory, tagrid_file):
     from PIL import Image
     from small import CAPTIONS, VOCABULARY, model_of
 
-    from tgim import checkpoint
+    from tgim.checkpoints import checkpoint
     from tgim.data.loader import DataConfig
-    from tgim.data.synthetic import sample_picture
+    from tgim.data.synthetic.pairs import sample_picture
     from tgim.reporting import gallery_of
 
     home = tmp_path_factory.mktemp("birds")
@@ -360,7 +360,7 @@ def test_the_gallery_needs_a_judge(small_gallery, tagrid_file):
 def test_the_gallery_of_a_text_to_image_model_is_captions_by_noises(tmp_path, small_gallery):
     from toy_generator import save_toy
 
-    from tgim import checkpoint
+    from tgim.checkpoints import checkpoint
     from tgim.reporting import gallery_of
 
     file = save_toy(tmp_path / "drawer.safetensors")

@@ -18,7 +18,7 @@ import make
 import release
 
 from tgim.data.batch import Batch
-from tgim.models.sisgan import SISGAN, SISGANConfig, relevant_rows
+from tgim.models.editing.sisgan import SISGAN, SISGANConfig, relevant_rows
 
 
 def tiny(**options) -> SISGAN:

@@ -17,16 +17,16 @@ sys.path.insert(0, str(Path(__file__).parent / "golden"))
 import release
 import stackgan_release as facts
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
+from tgim.conversion.convert import convert
 from tgim.conversion.files import load_part
 from tgim.conversion.stackgan import checked, discriminator_names, generator_names, untrained
-from tgim.convert import convert
 from tgim.errors import CheckpointError, UserError
-from tgim.losses import gaussian_kl
-from tgim.matching.sje import SJE, SJEConfig
-from tgim.models.drawing import judge_terms
-from tgim.models.stackgan import StackGAN2, StackGAN2Config
-from tgim.text import Alphabet
+from tgim.models.generation.adversarial import judge_terms
+from tgim.models.generation.stackgan import StackGAN2, StackGAN2Config
+from tgim.models.matching.sje import SJE, SJEConfig
+from tgim.nn.losses import gaussian_kl
+from tgim.text.vocabulary import Alphabet
 
 TEXT, NOISE, CONDITION = 12, 6, 5
 STAGE1 = {"image_size": 16, "width": 8, "noise_size": NOISE, "condition_size": CONDITION, "discriminator_width": 4}

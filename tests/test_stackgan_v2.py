@@ -18,16 +18,16 @@ sys.path.insert(0, str(Path(__file__).parent / "golden"))
 import release
 import stackgan_release as facts
 
-from tgim import checkpoint
-from tgim.carry import resize
+from tgim.checkpoints import checkpoint
+from tgim.conversion.convert import convert
 from tgim.conversion.files import load_part
 from tgim.conversion.stackgan import checked, discriminator_names, generator_names, sizes, untrained
-from tgim.convert import convert
 from tgim.errors import CheckpointError, UserError
-from tgim.losses import colour_consistency
-from tgim.matching.sje import SJE, SJEConfig
-from tgim.models.stackgan_v2 import StackGANv2, StackGANv2Config
-from tgim.text import Alphabet
+from tgim.images.carry import resize
+from tgim.models.generation.stackgan_v2 import StackGANv2, StackGANv2Config
+from tgim.models.matching.sje import SJE, SJEConfig
+from tgim.nn.losses import colour_consistency
+from tgim.text.vocabulary import Alphabet
 
 TEXT, NOISE, CONDITION = 12, 6, 5
 TREE = {"base_size": 8, "branches": 3, "width": 8, "noise_size": NOISE, "condition_size": CONDITION}

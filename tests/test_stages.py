@@ -15,12 +15,14 @@ import yaml
 from small import SIZES
 from test_cli import is_refused, tgim
 
-from tgim import checkpoint, stages, trainer
-from tgim import recipe as recipes
-from tgim.editor import Editor
+from tgim.checkpoints import checkpoint
 from tgim.errors import DataError, RecipeError
 from tgim.evaluation import read_lines
-from tgim.trainer import Interrupted, TrainingError
+from tgim.inference.editor import Editor
+from tgim.training import loop as trainer
+from tgim.training import recipe as recipes
+from tgim.training import stages
+from tgim.training.loop import Interrupted, TrainingError
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "tagrid.yaml"
 GUIDE = {"name": "late_interaction", **SIZES["late_interaction"]}
@@ -205,7 +207,7 @@ def test_ctrl_c_in_the_report_is_said(whole: Path, pictures: Path, monkeypatch: 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tgim.stages.run.evaluate", interrupted)
+    monkeypatch.setattr("tgim.training.stages.run.evaluate", interrupted)
     with pytest.raises(Interrupted, match="--resume"):
         run(values(pictures), whole, resume=True)
 

@@ -12,14 +12,14 @@ from small import SYSTEMS, VOCABULARY, batch_of, model_of, train
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch
-from tgim.editor import Editor
 from tgim.errors import CheckpointError
-from tgim.model import Codes, Config, Generating, Terms
+from tgim.inference.editor import Editor
 from tgim.models import MODELS
-from tgim.models.style_encoder import StyleEncoder
-from tgim.text import Tokens
+from tgim.models.base import Codes, Config, Generating, Terms
+from tgim.models.editing.style_encoder import StyleEncoder
+from tgim.text.vocabulary import Tokens
 
 GENERATORS = [name for name, system in SYSTEMS.items() if issubclass(system, Generating)]
 

@@ -8,7 +8,7 @@ import pytest
 from tgim.data import subject
 from tgim.data.cache import PixelCache
 from tgim.data.subject import BACKGROUND, NOTHING_KNOWN, SUBJECT, guess_subject, guess_subjects
-from tgim.data.synthetic import draw_pairs
+from tgim.data.synthetic.pairs import draw_pairs
 from tgim.errors import DataError
 
 SIZE = 64

@@ -11,18 +11,18 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from tgim import checkpoint
-from tgim.cli import main
+from tgim.checkpoints import checkpoint
+from tgim.cli.main import main
 from tgim.data.loader import DataConfig
 from tgim.evaluation import PROTOCOLS, evaluate, swaps
 from tgim.evaluation.baselines import Baseline, baselines, colour_of
 from tgim.evaluation.bench import Bench
 from tgim.evaluation.contenders import quantised
 from tgim.evaluation.truth import Drawn
-from tgim.matching import MATCHERS
-from tgim.model import Config
+from tgim.models.base import Config
+from tgim.models.matching import MATCHERS
 from tgim.reporting import section_tables
-from tgim.text import Vocabulary, tokenize
+from tgim.text.vocabulary import Vocabulary, tokenize
 
 SIDE, PATCH = colour_world.SIDE, 8
 PARTS = sorted({part for pairs in swaps.PARTS.values() for pair in pairs for part in pair})

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from skimage.color import rgb2lab
 
-from tgim.data.scenes import COLOURS, MODIFIED, PALETTES, PARTS, PATTERNS, shade, split_colour
-from tgim.data.synthetic import (
+from tgim.data.synthetic.pairs import (
     KINDS,
     Pair,
     apply_caption,
@@ -21,8 +20,9 @@ from tgim.data.synthetic import (
     read_caption,
     sample_picture,
 )
+from tgim.data.synthetic.scenes import COLOURS, MODIFIED, PALETTES, PARTS, PATTERNS, shade, split_colour
 from tgim.errors import DataError
-from tgim.text import tokenize
+from tgim.text.vocabulary import tokenize
 
 kinds = pytest.mark.parametrize("kind", PARTS)
 

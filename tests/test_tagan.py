@@ -21,8 +21,8 @@ import release
 from tgim.conversion.editors import discriminator_names, generator_names
 from tgim.conversion.files import load_part
 from tgim.data.batch import Batch
-from tgim.models.tagan import TAGAN, TAGANConfig
-from tgim.text import pad
+from tgim.models.editing.tagan import TAGAN, TAGANConfig
+from tgim.text.vocabulary import pad
 
 
 def tiny(**options) -> TAGAN:

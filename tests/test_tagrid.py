@@ -13,11 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.errors import UserError
-from tgim.matching.late_interaction import LateInteraction, LateInteractionConfig, Member
-from tgim.matting import subject_mask
-from tgim.models.tagrid import (
+from tgim.images.matting import subject_mask
+from tgim.models.editing.tagrid import (
     Plan,
     TAGrid,
     TAGridConfig,
@@ -30,7 +29,8 @@ from tgim.models.tagrid import (
     roughness,
     slice_grid,
 )
-from tgim.text import Tokens, Vocabulary
+from tgim.models.matching.late_interaction import LateInteraction, LateInteractionConfig, Member
+from tgim.text.vocabulary import Tokens, Vocabulary
 
 
 def photo_of(height: int, width: int, *, count: int = 1) -> Tensor:

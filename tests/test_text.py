@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tgim.errors import TextError, nearest
-from tgim.text import (
+from tgim.text.vocabulary import (
     CHARACTERS,
     MAX_WORDS,
     PADDING,

@@ -20,14 +20,16 @@ import toy
 from small import NEEDS_BF16
 from torch import nn
 
-from tgim import checkpoint, recipe, state, train
-from tgim.checkpoint import read_header
+from tgim.checkpoints import checkpoint
+from tgim.checkpoints.checkpoint import read_header
 from tgim.errors import CheckpointError, DataError, RecipeError
-from tgim.logs import read_log
-from tgim.recipe import OptimizerConfig, Recipe
-from tgim.running import schedule, seed_step
-from tgim.text import Vocabulary
-from tgim.trainer import Trainer
+from tgim.text.vocabulary import Vocabulary
+from tgim.training import recipe, state
+from tgim.training import run as train
+from tgim.training.loop import Trainer
+from tgim.training.recipe import OptimizerConfig, Recipe
+from tgim.training.runlog import read_log
+from tgim.training.running import schedule, seed_step
 
 
 @pytest.fixture(scope="module")

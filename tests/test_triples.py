@@ -5,16 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tgim.data import triples
 from tgim.data.differences import Differences, attributes
-from tgim.data.drawn_captions import WORDS
 from tgim.data.loader import Batches, DataConfig, open_pool, vocabulary_of
-from tgim.data.phrases import phrases
-from tgim.data.scenes import COLOURS, PATTERNS, random_scene, split_colour
-from tgim.data.synthetic import KINDS, UNDER, albedos, draw, expose
-from tgim.data.triples import CHANGES, GROUP, SMALL, TriplePool, draw_group, plainly_differ, random_view, wishes
+from tgim.data.synthetic import triples
+from tgim.data.synthetic.captions import WORDS
+from tgim.data.synthetic.pairs import KINDS, UNDER, albedos, draw, expose
+from tgim.data.synthetic.scenes import COLOURS, PATTERNS, random_scene, split_colour
+from tgim.data.synthetic.triples import (
+    CHANGES,
+    GROUP,
+    SMALL,
+    TriplePool,
+    draw_group,
+    plainly_differ,
+    random_view,
+    wishes,
+)
 from tgim.errors import DataError
-from tgim.text import tokenize
+from tgim.text.phrases import phrases
+from tgim.text.vocabulary import tokenize
 
 SIZE = 48
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from tgim.data.base import random_source
-from tgim.data.drawn_captions import read_caption
 from tgim.data.loader import DataConfig
-from tgim.data.pool import STREAM as TRAINING
-from tgim.data.scenes import PARTS, random_scene
-from tgim.data.synthetic import KINDS, albedos, expose, random_pair, swap_scene
+from tgim.data.synthetic.captions import read_caption
+from tgim.data.synthetic.pairs import KINDS, albedos, expose, random_pair, swap_scene
+from tgim.data.synthetic.pool import STREAM as TRAINING
+from tgim.data.synthetic.scenes import PARTS, random_scene
 from tgim.errors import UserError
 from tgim.evaluation import truth
 from tgim.evaluation.part_colours import questions
-from tgim.images import from_uint8, to_uint8
+from tgim.images.photo import from_uint8, to_uint8
 
 COUNT, SIZE = 16, 48
 kinds = pytest.mark.parametrize("kind", KINDS)

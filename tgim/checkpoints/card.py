@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tgim import checkpoint, registry
+from tgim.checkpoints import checkpoint, registry
 
 
 def model_card(name_or_path: str | Path) -> dict[str, Any]:
     """All that a checkpoint, embedded or a file, says of itself, as JSON values; its vocabulary is counted, not listed.
 
     Raises:
-        CheckpointError: as `tgim.checkpoint.read_header`.
+        CheckpointError: as `tgim.checkpoints.checkpoint.read_header`.
     """
     path = checkpoint.resolve(name_or_path)
     header = checkpoint.read_header(path)

@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tgim._version import __version__
+from tgim.checkpoints.registry import REGISTRIES, ROLES, find_model, role
+from tgim.checkpoints.tensorfile import read_metadata, read_tensors, write
 from tgim.errors import CheckpointError, TextError, nearest
-from tgim.registry import REGISTRIES, ROLES, find_model, role
-from tgim.tensorfile import read_metadata, read_tensors, write
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tgim.model import Model
-    from tgim.text import Vocabulary
+    from tgim.models.base import Model
+    from tgim.text.vocabulary import Vocabulary
 
 __all__ = [  # the parts below, and those of `registry` and `tensorfile` that go by its name
     "FORMAT",
@@ -157,7 +157,7 @@ def load(path: str | Path, *, device: str = "cpu") -> Checkpoint:
     import torch
     from pydantic import ValidationError
 
-    from tgim.text import Vocabulary
+    from tgim.text.vocabulary import Vocabulary
 
     path = resolve(path)
     header = read_header(path)

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tgim.model import Model
+    from tgim.models.base import Model
 
 ROLES = {"editor": "editor", "matcher": "matching model", "composer": "composing model", "parser": "part localiser"}
 REGISTRIES = {
     "editor": ("tgim.models", "MODELS"),
-    "matcher": ("tgim.matching", "MATCHERS"),
-    "composer": ("tgim.composing", "COMPOSERS"),
-    "parser": ("tgim.parsing", "PARSERS"),
+    "matcher": ("tgim.models.matching", "MATCHERS"),
+    "composer": ("tgim.models.retrieval", "COMPOSERS"),
+    "parser": ("tgim.models.parsing", "PARSERS"),
 }
 
 
@@ -41,7 +41,7 @@ def find_model(name: str, *, kind: str | None = None) -> tuple[str, type[Model]]
 
 def role(model_class: type[Model]) -> str:
     """What models of a class do, in a word or two: a value of `ROLES`, or "generator"."""
-    from tgim.model import Composing, Generating, Localising, Matching
+    from tgim.models.base import Composing, Generating, Localising, Matching
 
     if issubclass(model_class, Generating):
         return "generator"

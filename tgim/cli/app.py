@@ -21,7 +21,7 @@ from tgim._version import __version__
 from tgim.errors import UserError
 
 if TYPE_CHECKING:
-    from tgim.editor import Editor
+    from tgim.inference.editor import Editor
 
 
 class Program(click.Group):
@@ -102,10 +102,10 @@ def open_editor(model: str, *, device: str, invert_steps: int | None, progress: 
     Raises:
         UserError: it does not edit, or there is nothing that it could search for.
     """
-    from tgim import checkpoint
-    from tgim.editor import Editor
+    from tgim.checkpoints import checkpoint
     from tgim.environment import pick_device
-    from tgim.inversion import Inverter
+    from tgim.inference.editor import Editor
+    from tgim.inference.inversion import Inverter
 
     device = pick_device(device)
     source = checkpoint.load(model, device=device)

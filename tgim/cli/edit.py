@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tgim.cli.app import FILE, as_json, main, open_editor, say, steps_option, warn
 from tgim.errors import UserError
-from tgim.program import FILE, as_json, main, open_editor, say, steps_option, warn
 
 if TYPE_CHECKING:
     pass
@@ -79,10 +79,10 @@ def edit(
         raise click.UsageError("--images needs --out FOLDER")
     from tqdm import tqdm
 
-    from tgim import jobs
-    from tgim.carry import parse_box
-    from tgim.images import check_target, list_images
-    from tgim.language import understand
+    from tgim.images.carry import parse_box
+    from tgim.images.photo import check_target, list_images
+    from tgim.inference import batch_edit as jobs
+    from tgim.text.understand import understand
 
     if options["box"] is not None:
         options["box"] = parse_box(options["box"])

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tgim.cli.app import FILE, as_json, fail, main, say, warn
 from tgim.errors import DataError, TextError, UserError, nearest
-from tgim.program import FILE, as_json, fail, main, say, warn
 
 if TYPE_CHECKING:
     from tgim.data.loader import DataConfig
@@ -77,9 +77,9 @@ def match(
     """
     from tqdm import tqdm
 
-    from tgim.editor import UnknownWordWarning
     from tgim.environment import pick_device
-    from tgim.ranking import rank
+    from tgim.inference.editor import UnknownWordWarning
+    from tgim.inference.ranking import rank
 
     captions = list(dict.fromkeys([*texts, *(read_texts(file) if file else ())]))
     if not captions:
@@ -119,7 +119,7 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
     Raises:
         UserError: one is not there, or a folder without pictures.
     """
-    from tgim.images import list_images
+    from tgim.images.photo import list_images
 
     found: list[Path] = []
     for path in paths:

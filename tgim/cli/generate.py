@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tgim.cli.app import FILE, as_json, main, open_editor, say, steps_option, warn
 from tgim.errors import UserError
-from tgim.program import FILE, as_json, main, open_editor, say, steps_option, warn
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from tgim.editor import Editor
-    from tgim.generator import Generator
+    from tgim.inference.editor import Editor
+    from tgim.inference.generator import Generator
 
 ROW = 8  # pictures of a caption beside each other in a grid
 LEAST = 64  # pixels, of a picture in a grid
@@ -81,11 +81,11 @@ def generate(
     """
     from tqdm import tqdm
 
-    from tgim import jobs
     from tgim.environment import pick_device
-    from tgim.generator import Generator
-    from tgim.images import Photo, check_target, open_image, save_image
-    from tgim.language import understand
+    from tgim.images.photo import Photo, check_target, open_image, save_image
+    from tgim.inference import batch_edit as jobs
+    from tgim.inference.generator import Generator
+    from tgim.text.understand import understand
 
     out, into_folder = Path(target), target.endswith(("/", os.sep)) or Path(target).is_dir()
     if into_folder:
@@ -143,7 +143,7 @@ def generate(
 
 def grid(pictures: Tensor, texts: Sequence[str]) -> Image.Image:
     """Pictures (T, n, 3, S, S) in [-1, 1] in rows under their texts; a single one as it is."""
-    from tgim.images import Photo, contact_sheet
+    from tgim.images.photo import Photo, contact_sheet
 
     if pictures.shape[0] * pictures.shape[1] == 1:
         return Photo(pictures[0, 0]).to_pil()
@@ -157,7 +157,7 @@ def grid(pictures: Tensor, texts: Sequence[str]) -> Image.Image:
 
 def word_sheet(generator: Generator, pictures: Tensor, texts: Sequence[str], *, seed: int, vary: Any) -> Image.Image:
     """What each word of `texts` attended to in the pictures (T, n, 3, S, S) drawn of them: a row a picture."""
-    from tgim.attention import attention_sheet
+    from tgim.inference.attention import attention_sheet
 
     count = pictures.shape[1]
     words, maps = [], []
@@ -226,12 +226,12 @@ def interpolate(
             f"got {len(images)} --image and {len(texts)} --text; give two texts with at most one photograph, two "
             "photographs with one text, or one text alone"
         )
-    from tgim import interpolate as ways
-    from tgim import jobs
-    from tgim.editor import Editor
     from tgim.environment import pick_device
-    from tgim.generator import Generator
-    from tgim.images import check_target, open_image
+    from tgim.images.photo import check_target, open_image
+    from tgim.inference import batch_edit as jobs
+    from tgim.inference import interpolate as ways
+    from tgim.inference.editor import Editor
+    from tgim.inference.generator import Generator
 
     check_target(target)
     side = side or ways.SIDE
@@ -272,7 +272,7 @@ def interpolate(
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without what `jobs.check_texts` has said already."""
-    from tgim.editor import UnknownWordWarning
+    from tgim.inference.editor import UnknownWordWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnknownWordWarning)

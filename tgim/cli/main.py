@@ -1,6 +1,6 @@
 """The command `tgim`: each verb calls one library function and says what came of it.
 
-Here are the small verbs; the others have a module each, and join the group of `tgim.program` when they are imported.
+Here are the small verbs; the others have a module each, and join the group of `tgim.cli.app` when they are imported.
 """
 
 from __future__ import annotations
@@ -9,8 +9,13 @@ from pathlib import Path
 
 import click
 
-from tgim import cli_edit, cli_eval, cli_make, cli_parts, cli_search, cli_train
-from tgim.program import FILE, as_json, main, say
+from tgim.cli import edit as cli_edit
+from tgim.cli import evaluate as cli_eval
+from tgim.cli import generate as cli_make
+from tgim.cli import parts as cli_parts
+from tgim.cli import search as cli_search
+from tgim.cli import train as cli_train
+from tgim.cli.app import FILE, as_json, main, say
 
 __all__ = ["cli_edit", "cli_eval", "cli_make", "cli_parts", "cli_search", "cli_train", "main"]
 
@@ -23,7 +28,7 @@ def info(model: str, as_json: bool) -> None:
 
     MODEL is a name (see tgim list) or a file.
     """
-    from tgim import card
+    from tgim.checkpoints import card
 
     found = card.model_card(model)
     if as_json:
@@ -36,7 +41,7 @@ def info(model: str, as_json: bool) -> None:
 @as_json
 def list_command(as_json: bool) -> None:
     """List the models and the systems to train."""
-    from tgim.card import list_all
+    from tgim.checkpoints.card import list_all
 
     found = list_all()
     if as_json:
@@ -55,8 +60,8 @@ def list_command(as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace another picture of that name.")
 def sample(out: Path, kind: str, seed: int, force: bool) -> None:
     """Draw a bird or a flower to try things on."""
-    from tgim.data.synthetic import sample_picture
-    from tgim.jobs import write_new
+    from tgim.data.synthetic.pairs import sample_picture
+    from tgim.inference.batch_edit import write_new
 
     click.echo(write_new(sample_picture(kind, seed=seed), out, force=force))
 

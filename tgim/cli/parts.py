@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from tgim.cli.app import FILE, as_json, main, say
 from tgim.errors import UserError
-from tgim.program import FILE, as_json, main, say
 
 
 @main.command()
@@ -38,11 +38,11 @@ def parts(
     """
     from PIL import Image
 
-    from tgim.carry import parse_box
     from tgim.environment import pick_device
-    from tgim.images import check_target, open_image
-    from tgim.parsing import find_parts, lift
-    from tgim.parsing.showing import figures, mask_of, open_localiser, overlay, part_named
+    from tgim.images.carry import parse_box
+    from tgim.images.photo import check_target, open_image
+    from tgim.inference.part_overlay import figures, mask_of, open_localiser, overlay, part_named
+    from tgim.models.parsing import find_parts, lift
 
     if not image.is_file():
         raise UserError(f"{image} is {'not a file' if image.exists() else 'not there'}; give a picture")

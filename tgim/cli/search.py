@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from tgim.cli.app import FILE, as_json, main, say, warn
 from tgim.errors import UserError
-from tgim.program import FILE, as_json, main, say, warn
 
 TRAIN = "tgim train recipes/compose_tirg_birds.yaml"
 
@@ -42,11 +42,11 @@ def search(folder: Path, image: Path, text: str, model: str, top: int, device: s
     """
     from tqdm import tqdm
 
-    from tgim.editor import UnknownWordWarning
     from tgim.environment import pick_device
-    from tgim.images import list_images
-    from tgim.search import SUM, open_searching
-    from tgim.search import search as find
+    from tgim.images.photo import list_images
+    from tgim.inference.editor import UnknownWordWarning
+    from tgim.inference.search import SUM, open_searching
+    from tgim.inference.search import search as find
 
     if not image.is_file():
         raise UserError(f"{image} is {'not a file' if image.exists() else 'not there'}; give --image a picture")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tgim.program import FILE, as_json, fail, main, say
+from tgim.cli.app import FILE, as_json, fail, main, say
 
 
 @main.command()
@@ -35,13 +35,13 @@ def train(
 
     Ctrl-C saves and stops; the same command with --resume goes on.
     """
-    from tgim import recipe as recipes
-    from tgim import train as training
     from tgim.environment import pick_device
+    from tgim.training import recipe as recipes
+    from tgim.training import run as training
 
     values = recipes.read(recipe)
     if isinstance(values, dict) and "stages" in values:
-        from tgim import stages
+        from tgim.training import stages
 
         several = stages.parse(values, overrides, source=str(recipe))
         device = next(iter(several.trainings.values())).train.device
@@ -134,6 +134,6 @@ def convert(system: Any, source: Path, out: Path, **options: Any) -> None:
     What the files do not hold stays untrained, and the model card says so; without --discriminator, a model draws or
     edits, and trains on only from a new one.
     """
-    from tgim.convert import convert as convert_file
+    from tgim.conversion.convert import convert as convert_file
 
     click.echo(convert_file(system, source, out, **options))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.conversion.files import shapes_of
 from tgim.conversion.plan import Given, Plan, seeded
 from tgim.errors import UserError
@@ -50,7 +50,8 @@ def convert(
         source: the authors' ``.pth``: a state dict, bare or nested under a usual key. That of StackGAN's stage II holds
             stage I.
         out: the ``.safetensors`` file to write.
-        word_vectors: TAGAN's and SISGAN's, ``.vec`` (fastText text) or ``.npy``; see `tgim.encoders.read_word_vectors`.
+        word_vectors: TAGAN's and SISGAN's, ``.vec`` (fastText text) or ``.npy``; see
+        `tgim.nn.encoders.read_word_vectors`.
         words: words of the ``.npy`` table, or those to keep of a ``.vec``; or AttnGAN's, in the order of their numbers,
             with or without the first, "<end>"; one a line.
         text_encoder: what the generator reads by. SISGAN's visual-semantic embedding and AttnGAN's text encoder are the
@@ -61,7 +62,7 @@ def convert(
             AttnGAN) the first one, ``netD0.pth``; the others are looked for beside it.
         image_size: side of the pictures in pixels. TAGAN and SISGAN can work at others than the release's (128, 64);
             for the other systems it is only checked, the file says it.
-        template: completes a bare phrase, see `tgim.checkpoint.save`.
+        template: completes a bare phrase, see `tgim.checkpoints.checkpoint.save`.
         config: other sizes than the paper's, where the files do not say them, as keys of the system's config.
         half: store 16-bit weights.
 

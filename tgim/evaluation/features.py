@@ -14,12 +14,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.errors import UserError
-from tgim.images import from_uint8, resize, to_uint8
+from tgim.images.photo import from_uint8, resize, to_uint8
 from tgim.metrics.checks import check_pictures
 from tgim.metrics.weights import fingerprint, read_weights
-from tgim.model import Matching
+from tgim.models.base import Matching
 
 BATCH = 16  # pictures at once: Inception's own size is 299 x 299
 FID_CLASSES, IMAGENET_CLASSES = 1008, 1000

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tgim.carry import Box
 from tgim.data.base import random_source
 from tgim.data.guesses import grabcut
 from tgim.data.points import BACKGROUND, Points
 from tgim.data.views import read_picture
-from tgim.images import open_image
-from tgim.model import Localising
-from tgim.parsing.lifting import lift
-from tgim.parsing.look import find_parts
+from tgim.images.carry import Box
+from tgim.images.photo import open_image
+from tgim.models.base import Localising
+from tgim.models.parsing.lifting import lift
+from tgim.models.parsing.part_maps import find_parts
 
 OUTSIDE = 20  # places outside the subject's box that are asked for, of each picture that has such
 MARGIN = 0.03  # of the box's longer side: what lies farther out is background

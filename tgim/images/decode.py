@@ -1,6 +1,6 @@
 """Picture files of any common kind, decoded to upright RGB; whatever is wrong with one ends as one `ImageError` line.
 
-Nothing here needs torch. `tgim.images.open_image` is the door for users.
+Nothing here needs torch. `tgim.images.photo.open_image` is the door for users.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ ERROR_STREAM = threading.Lock()  # held while the process's error stream is turn
 
 
 class Decoded(NamedTuple):
-    """An upright picture: `rgb` (H, W, 3) uint8, `alpha` (H, W) uint8 or None; the rest as in `tgim.images.Photo`."""
+    """An upright picture: `rgb` (H, W, 3) uint8, `alpha` (H, W) uint8 or None; the rest as in `tgim.images.photo.Photo`."""
 
     rgb: npt.NDArray[np.uint8]
     alpha: npt.NDArray[np.uint8] | None = None
@@ -243,7 +243,7 @@ def _to_rgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None, bytes 
 
 
 def _deep_to_grey(image: Image.Image) -> Image.Image:
-    """A 16 or 32-bit grey picture as mode L; the ranges are told in `tgim.images.open_image`."""
+    """A 16 or 32-bit grey picture as mode L; the ranges are told in `tgim.images.photo.open_image`."""
     values = np.asarray(image).astype(np.float64)
     finite = np.isfinite(values)
     if not finite.any():

@@ -3,7 +3,7 @@
 `open_image` takes any picture a user may have and returns a `Photo`: upright, RGB, float in [-1, 1], with its alpha and
 colour profile beside it. `save_image` writes one, whole or not at all. Whatever is wrong ends as one `ImageError` line.
 `to_uint8` is the only place where pixels are quantised. What moves pixels between the model's and the photograph's
-resolution lives in `tgim.carry` and is offered here too.
+resolution lives in `tgim.images.carry` and is offered here too.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from tgim import decode
-from tgim.carry import carry_change, parse_box, resize, soft_box
-from tgim.decode import FOREIGN, FORMATS, SUFFIXES
 from tgim.errors import ImageError, nearest
+from tgim.images import decode
+from tgim.images.carry import carry_change, parse_box, resize, soft_box
+from tgim.images.decode import FOREIGN, FORMATS, SUFFIXES
 
 __all__ = [
     "Photo",

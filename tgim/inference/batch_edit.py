@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from tgim.errors import MissingPartWarning, UserError
 
 if TYPE_CHECKING:
-    from tgim.carry import Box
-    from tgim.editor import Editor, Size
-    from tgim.generator import Generator
-    from tgim.images import Source
+    from tgim.images.carry import Box
+    from tgim.images.photo import Source
+    from tgim.inference.editor import Editor, Size
+    from tgim.inference.generator import Generator
 
 
 class OverwriteError(UserError):
@@ -121,8 +121,8 @@ def run(
     Raises:
         UserError: a picture, text or option cannot be used, unless `keep_going`.
     """
-    from tgim.editor import UnknownWordWarning
-    from tgim.images import open_image, save_image
+    from tgim.images.photo import open_image, save_image
+    from tgim.inference.editor import UnknownWordWarning
 
     opened, photo, fresh, region = None, None, None, None
     for job in jobs:
@@ -159,7 +159,7 @@ def check_texts(editor: Editor | Generator, texts: Sequence[str]) -> list[str]:
     Raises:
         TextError: one cannot be used.
     """
-    from tgim.editor import UnknownWordWarning
+    from tgim.inference.editor import UnknownWordWarning
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
@@ -174,11 +174,11 @@ def write_new(image: Source, out: Path, *, force: bool = False) -> Path:
 
     Raises:
         OverwriteError: `out` is another file, and not `force`.
-        ImageError: as `tgim.images.save_image`.
+        ImageError: as `tgim.images.photo.save_image`.
     """
     import tempfile
 
-    from tgim.images import check_target, open_image, save_image
+    from tgim.images.photo import check_target, open_image, save_image
 
     target, kind = check_target(out)
     with tempfile.TemporaryDirectory() as folder:
@@ -190,7 +190,7 @@ def write_new(image: Source, out: Path, *, force: bool = False) -> Path:
 
 def _beside(image: Path) -> Path:
     """``<name>-edited<suffix>``; .png where the suffix is none that can be written."""
-    from tgim.decode import SUFFIXES
+    from tgim.images.decode import SUFFIXES
 
     return Path(f"{image.stem}-edited{image.suffix if image.suffix.lower() in SUFFIXES else '.png'}")
 

@@ -15,16 +15,16 @@ from PIL import Image
 from skimage import measure
 from torch import Tensor
 
-from tgim import checkpoint
-from tgim.carry import Box, parse_box, resize
-from tgim.checkpoint import Checkpoint
+from tgim.checkpoints import checkpoint
+from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.errors import CheckpointError, TextError, UserError
-from tgim.images import Photo, Source, open_image
-from tgim.inversion import Inverter
-from tgim.language import understand
-from tgim.model import Editing, Generating, Localising, Request
-from tgim.painting import Painter
-from tgim.text import Vocabulary, complete, tokenize
+from tgim.images.carry import Box, parse_box, resize
+from tgim.images.photo import Photo, Source, open_image
+from tgim.inference.inversion import Inverter
+from tgim.models.base import Editing, Generating, Localising, Request
+from tgim.models.editing.painting import Painter
+from tgim.text.understand import understand
+from tgim.text.vocabulary import Vocabulary, complete, tokenize
 
 Size = Literal["photo", "model"]
 _Extent = tuple[float, float, float, float]  # left, top, right, bottom
@@ -53,7 +53,7 @@ class Editor:
     """Edits pictures by a caption of the wanted result.
 
     >>> edit = Editor.from_pretrained("birds")
-    >>> from tgim.data.synthetic import sample_picture
+    >>> from tgim.data.synthetic.pairs import sample_picture
     >>> edit(sample_picture("birds", size=(120, 180)), "a small blue bird with a white belly").size
     (180, 120)
     """
@@ -104,7 +104,7 @@ class Editor:
         """Edit one photograph.
 
         Args:
-            photo: from `tgim.images.open_image`.
+            photo: from `tgim.images.photo.open_image`.
             text: a caption of the wanted result, or a phrase such as ``"red head and breast"``.
             strength: 0 returns the photograph as it was, 1 the full edit.
             box: ``(x, y, width, height)`` in pixels: edit this region alone, with a soft edge inside it.

@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tgim import checkpoint
-from tgim.checkpoint import Checkpoint
-from tgim.editor import used_caption
+from tgim.checkpoints import checkpoint
+from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.errors import CheckpointError, UserError
-from tgim.images import Photo
-from tgim.model import Codes, Editing, Generating
-from tgim.text import Tokens, tokenize
+from tgim.images.photo import Photo
+from tgim.inference.editor import used_caption
+from tgim.models.base import Codes, Editing, Generating
+from tgim.text.vocabulary import Tokens, tokenize
 
 Vary = Literal["noise", "caption", "both"]
 Progress = Callable[[int, int], None]  # pictures that are done, of how many
@@ -175,7 +175,7 @@ class Generator:
         return self.model.condition(self.vocabulary.encode([self.caption(text) for text in texts]).to(self.device))
 
     def caption(self, text: str) -> str:
-        """The caption that is used for `text`, with warnings and errors as of `tgim.editor.used_caption`.
+        """The caption that is used for `text`, with warnings and errors as of `tgim.inference.editor.used_caption`.
 
         A model that draws of noise alone takes any text, which changes nothing.
         """

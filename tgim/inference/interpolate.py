@@ -25,16 +25,16 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgim.carry import carry_change, resize
-from tgim.decode import SUFFIXES
-from tgim.editor import Editor
 from tgim.errors import UserError
-from tgim.generator import BATCH, Generator, draws
-from tgim.images import Photo, Source, check_target, open_image, save_image, to_uint8, write_bytes
-from tgim.inversion import Inverter
-from tgim.model import Codes
-from tgim.models.tagrid import TAGrid
-from tgim.text import Tokens
+from tgim.images.carry import carry_change, resize
+from tgim.images.decode import SUFFIXES
+from tgim.images.photo import Photo, Source, check_target, open_image, save_image, to_uint8, write_bytes
+from tgim.inference.editor import Editor
+from tgim.inference.generator import BATCH, Generator, draws
+from tgim.inference.inversion import Inverter
+from tgim.models.base import Codes
+from tgim.models.editing.tagrid import TAGrid
+from tgim.text.vocabulary import Tokens
 
 SIDE = 384  # pixels, the longest side of a photograph in frames
 GAP = 2  # pixels between the pictures of a strip

@@ -31,11 +31,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from tgim.carry import resize
 from tgim.errors import UserError
-from tgim.layers import frozen
-from tgim.model import Codes, Editing, Generating, Matching
-from tgim.text import Tokens
+from tgim.images.carry import resize
+from tgim.models.base import Codes, Editing, Generating, Matching
+from tgim.nn.layers import frozen
+from tgim.text.vocabulary import Tokens
 
 STEPS = 200  # of optimisation, at most
 Distance = Callable[[Tensor], Tensor]  # pictures (B, 3, S, S) -> how far each is from its target (B,)

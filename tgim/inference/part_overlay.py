@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.errors import UserError, nearest
-from tgim.images import Photo, to_uint8
-from tgim.model import Localising
-from tgim.parsing.look import PartMaps
+from tgim.images.photo import Photo, to_uint8
+from tgim.models.base import Localising
+from tgim.models.parsing.part_maps import PartMaps
 
 SUBJECT = "subject"  # all parts together
 SAID = {  # other words for parts

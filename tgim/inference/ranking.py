@@ -20,14 +20,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from tgim import checkpoint
-from tgim.checkpoint import Checkpoint
+from tgim.checkpoints import checkpoint
+from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data.cache import Progress, decode
-from tgim.editor import UnknownWordWarning
 from tgim.errors import CheckpointError, ImageError, TextError, UserError
-from tgim.images import Source, from_uint8, open_image
-from tgim.model import Matching
-from tgim.text import complete
+from tgim.images.photo import Source, from_uint8, open_image
+from tgim.inference.editor import UnknownWordWarning
+from tgim.models.base import Matching
+from tgim.text.vocabulary import complete
 
 CHUNK = 64  # pictures, and captions, that are looked at together
 READ_ERRORS = (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError)
@@ -151,7 +151,7 @@ def open_matching(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoin
     """Load a matching model; one that edits is refused by its header, before its weights are read.
 
     Raises:
-        CheckpointError: as `tgim.checkpoint.load`, or no matching model.
+        CheckpointError: as `tgim.checkpoints.checkpoint.load`, or no matching model.
     """
     header = checkpoint.read_header(name_or_path)
     if header["kind"] != "matcher":

@@ -1,7 +1,7 @@
 """Which pictures of a folder are meant by a picture and a text that says what is to be different.
 
-A trained system of `tgim.composing` composes both. A matching model can do without training: the embeddings of picture
-and text are added, the plainest of the baselines of Vo et al. (CVPR 2019); the text is then read as a caption.
+A trained system of `tgim.models.retrieval` composes both. A matching model can do without training: the embeddings of
+picture and text are added, the plainest of the baselines of Vo et al. (CVPR 2019); the text is then read as a caption.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from tgim import checkpoint
-from tgim.checkpoint import Checkpoint
+from tgim.checkpoints import checkpoint
+from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data.cache import Progress
 from tgim.errors import CheckpointError, ImageError, UserError
-from tgim.images import Source, from_uint8
-from tgim.model import Composing, Matching
-from tgim.ranking import check_captions, none_readable, read_square, read_squares
-from tgim.text import Tokens
+from tgim.images.photo import Source, from_uint8
+from tgim.inference.ranking import check_captions, none_readable, read_square, read_squares
+from tgim.models.base import Composing, Matching
+from tgim.text.vocabulary import Tokens
 
 SUM = "sum of embeddings"
 LEADING = re.compile(
@@ -132,7 +132,7 @@ def open_searching(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoi
     """Load a composing or matching model; others are refused by their header, before their weights are read.
 
     Raises:
-        CheckpointError: as `tgim.checkpoint.load`, or a model of another kind.
+        CheckpointError: as `tgim.checkpoints.checkpoint.load`, or a model of another kind.
     """
     header = checkpoint.read_header(name_or_path)
     if header["kind"] not in ("composer", "matcher"):

@@ -10,9 +10,9 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from tgim.carry import Box, carry_change, resize, soft_box
 from tgim.data.batch import Batch
-from tgim.text import Tokens
+from tgim.images.carry import Box, carry_change, resize, soft_box
+from tgim.text.vocabulary import Tokens
 
 Terms = dict[str, Tensor]  # loss name -> weighted scalar; their sum is what one network minimises
 FEATHER = 0.15  # of the shorter side of a box: how far its edit fades in

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from tgim.errors import CheckpointError
-from tgim.text import PADDING, TextCode, Tokens, Vocabulary, tokenize
+from tgim.text.vocabulary import PADDING, TextCode, Tokens, Vocabulary, tokenize
 
 _Sequence = TypeVar("_Sequence", Tensor, PackedSequence)
 MAX_WORDS_READ = 50_000  # of a file of word vectors, most frequent first

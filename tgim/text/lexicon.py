@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from tgim.data.phrases import COLOURS, PARTS, SHADES
-from tgim.text import Alphabet, Vocabulary
+from tgim.text.phrases import COLOURS, PARTS, SHADES
+from tgim.text.vocabulary import Alphabet, Vocabulary
 
 
 def each_of(words: str) -> list[str]:

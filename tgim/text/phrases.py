@@ -5,7 +5,7 @@ Rules over the words of one caption; they need no tagger and rather miss a phras
 
 from __future__ import annotations
 
-from tgim.text import tokenize
+from tgim.text.vocabulary import tokenize
 
 
 def _words(text: str) -> list[str]:

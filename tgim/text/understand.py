@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from tgim.clauses import NO_NEGATION, caption_of, is_instruction, normal
 from tgim.errors import TextError
-from tgim.lexicon import BIRD, COLOUR_WORDS, FLOWER, PART_WORDS, SHADE_WORDS, each_of, knows, neighbour
-from tgim.text import MAX_WORDS, Alphabet, Vocabulary, tokenize
+from tgim.text.instructions import NO_NEGATION, caption_of, is_instruction, normal
+from tgim.text.lexicon import BIRD, COLOUR_WORDS, FLOWER, PART_WORDS, SHADE_WORDS, each_of, knows, neighbour
+from tgim.text.vocabulary import MAX_WORDS, Alphabet, Vocabulary, tokenize
 
 _NUMBERS = each_of("two three four five six seven eight nine ten eleven twelve dozen")
 _COUNT = rf"(?:{'|'.join(_NUMBERS)}|(?!1\b)[1-9]\d?)"

@@ -1,4 +1,4 @@
-"""The training loop itself; `tgim.train` is its front door."""
+"""The training loop itself; `tgim.training.run` is its front door."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 from tqdm import tqdm
 
-from tgim import checkpoint, state
+from tgim.checkpoints import checkpoint
 from tgim.data import open_dataset
 from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch
 from tgim.data.loader import Batches, DataConfig, vocabulary_of
 from tgim.environment import Precision, pick_device, pick_precision
 from tgim.errors import RecipeError, UserError
-from tgim.logs import RunLog, drawn_sheet, origin, read_log, sample_captions, sample_sheet, thin
-from tgim.model import Editing, Generating, Model, Terms
-from tgim.recipe import OptimizerConfig, Recipe, TrainConfig
-from tgim.running import Prefetch, decoding, schedule, seed_step, stop_signals
-from tgim.text import Vocabulary
+from tgim.models.base import Editing, Generating, Model, Terms
+from tgim.text.vocabulary import Vocabulary
+from tgim.training import state
+from tgim.training.recipe import OptimizerConfig, Recipe, TrainConfig
+from tgim.training.runlog import RunLog, drawn_sheet, origin, read_log, sample_captions, sample_sheet, thin
+from tgim.training.running import Prefetch, decoding, schedule, seed_step, stop_signals
 
 STATE, MODEL = "state.safetensors", "model.safetensors"
 logger = logging.getLogger(__name__)

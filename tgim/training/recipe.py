@@ -13,10 +13,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
-from tgim.checkpoint import find_model
+from tgim.checkpoints.checkpoint import find_model
 from tgim.data.loader import DataConfig
 from tgim.errors import RecipeError, nearest
-from tgim.model import Config, Model
+from tgim.models.base import Config, Model
 
 
 class OptimizerConfig(BaseModel):

@@ -19,13 +19,14 @@ from typing import Any
 
 import torch
 
-from tgim import checkpoint, state
-from tgim.data.pool import drawn_count
+from tgim.checkpoints import checkpoint
+from tgim.data.synthetic.pool import drawn_count
 from tgim.environment import Precision
-from tgim.logs import RunLog, flatten
-from tgim.recipe import Recipe
-from tgim.running import Prefetch, keep_memory
-from tgim.trainer import MODEL, STATE, Interrupted, Trainer, TrainingError
+from tgim.training import state
+from tgim.training.loop import MODEL, STATE, Interrupted, Trainer, TrainingError
+from tgim.training.recipe import Recipe
+from tgim.training.runlog import RunLog, flatten
+from tgim.training.running import Prefetch, keep_memory
 
 __all__ = ["DryRun", "Interrupted", "TrainingError", "dry_run", "duration", "finished", "fit", "keep_memory"]
 RECIPE = "recipe.yaml"
@@ -46,7 +47,7 @@ def fit(recipe: Recipe, *, out: str | Path, resume: bool = False, progress: bool
     `state.safetensors` (to go on from), `log.jsonl`, `samples/`, `tensorboard/` and the resolved `recipe.yaml`.
 
     Args:
-        recipe: from `tgim.recipe.load`.
+        recipe: from `tgim.training.recipe.load`.
         out: folder, new or empty unless `resume`.
         resume: go on from the last checkpoint in `out`; starts anew when there is nothing yet.
         progress: show a bar on stderr.

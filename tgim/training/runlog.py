@@ -17,11 +17,11 @@ from PIL import Image
 from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch
 from tgim.environment import cpu_name
-from tgim.generator import draws
-from tgim.images import contact_sheet
-from tgim.model import Editing, Generating
+from tgim.images.photo import contact_sheet
+from tgim.inference.generator import draws
+from tgim.models.base import Editing, Generating
 from tgim.runtime import usable_cores
-from tgim.text import Vocabulary, pad
+from tgim.text.vocabulary import Vocabulary, pad
 
 PICTURES, CAPTIONS = 4, 3  # of a sample sheet
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from tgim.data.base import random_source
 from tgim.data.batch import Batch
 from tgim.data.loader import Batches
-from tgim.recipe import OptimizerConfig
+from tgim.training.recipe import OptimizerConfig
 
 LOOP = 100  # stream of `random_source`
 MALLOC_OPTIONS = {-4: 0, -1: 2**31 - 1, -2: 2**28}  # M_MMAP_MAX: none, M_TRIM_THRESHOLD and M_TOP_PAD: bytes

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.errors import CheckpointError
-from tgim.model import Model
+from tgim.models.base import Model
 
 FORMAT = 1
 KEY = "tgim_state"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tgim.data.drawing import Canvas, Field, Rgb, Rng, capsule, linear, step
+from tgim.data.synthetic.canvas import Canvas, Field, Rgb, Rng, capsule, linear, step
 
 # Backdrops: far and near colours, and what else stands there.
 _PALETTES: tuple[tuple[str, tuple[Rgb, ...]], ...] = (

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tgim.data.drawing import SCENERY, Canvas, Field, Layers, Rgb, Rng, capsule, step, streaks
-from tgim.data.drawn_shapes import Point, Shade, ellipse, green, grooves, hairs, leaf_shape, placed, tilted, unit
+from tgim.data.synthetic.canvas import SCENERY, Canvas, Field, Layers, Rgb, Rng, capsule, step, streaks
+from tgim.data.synthetic.shapes import Point, Shade, ellipse, green, grooves, hairs, leaf_shape, placed, tilted, unit
 
 
 @dataclass(frozen=True)

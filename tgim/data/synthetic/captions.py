@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tgim.data.scenes import (
+from tgim.data.synthetic.scenes import (
     BIRD_PARTS,
     COLOURS,
     MODIFIERS,
@@ -19,7 +19,7 @@ from tgim.data.scenes import (
     pick_colour,
     split_colour,
 )
-from tgim.text import tokenize
+from tgim.text.vocabulary import tokenize
 
 _HEAD = ("crown", "face", "nape", "throat")
 _PLUMAGE = (*_HEAD, "breast", "belly", "back", "wings", "wingbars", "tail")

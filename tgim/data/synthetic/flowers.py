@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tgim.data.drawing import Canvas, Field, Layers, Light, Rng, capsule, step, streaks
-from tgim.data.drawn_shapes import green, hairs, placed, tilted, unit
+from tgim.data.synthetic.canvas import Canvas, Field, Layers, Light, Rng, capsule, step, streaks
+from tgim.data.synthetic.shapes import green, hairs, placed, tilted, unit
 
 
 def flower(canvas: Canvas, layers: Layers, *, pose: int, size: str, shape: str) -> None:

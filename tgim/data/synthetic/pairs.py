@@ -17,12 +17,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tgim.data.drawing import Canvas, Exposed, Field, Layers, Light, Rgb
-from tgim.data.drawn_backdrops import backdrop
-from tgim.data.drawn_birds import bird
-from tgim.data.drawn_captions import apply_caption, caption_of, edit_scene, read_caption, swap_scene
-from tgim.data.drawn_flowers import flower
-from tgim.data.scenes import COLOURS, PARTS, Rng, Scene, random_scene, shade
+from tgim.data.synthetic.backdrops import backdrop
+from tgim.data.synthetic.birds import bird
+from tgim.data.synthetic.canvas import Canvas, Exposed, Field, Layers, Light, Rgb
+from tgim.data.synthetic.captions import apply_caption, caption_of, edit_scene, read_caption, swap_scene
+from tgim.data.synthetic.flowers import flower
+from tgim.data.synthetic.scenes import COLOURS, PARTS, Rng, Scene, random_scene, shade
 from tgim.errors import DataError, nearest
 
 __all__ = [

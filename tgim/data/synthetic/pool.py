@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tgim.data import synthetic
 from tgim.data.base import CaptionedImages, Item, Split, random_source
 from tgim.data.cache import Progress, cache_folder, kept_array, store_array
+from tgim.data.synthetic import pairs as synthetic
 from tgim.errors import DataError
 
 Kind = Literal["birds", "flowers"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tgim.data.drawing import SCENERY, Canvas, Field, Layers, Light, Rng, step, streaks
+from tgim.data.synthetic.canvas import SCENERY, Canvas, Field, Layers, Light, Rng, step, streaks
 
 Point = tuple[float, float]
 Shade = tuple[Field, Field, Field]

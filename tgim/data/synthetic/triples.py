@@ -34,11 +34,11 @@ from numpy.typing import NDArray
 from tgim.data.base import Split, random_source
 from tgim.data.cache import Progress, cache_folder, kept_array, store_array
 from tgim.data.differences import with_article
-from tgim.data.drawing import Exposed
-from tgim.data.drawn_captions import WORDS, apply_caption, caption_of
-from tgim.data.pool import CHUNK, DrawnPool, Kind
-from tgim.data.scenes import PATTERNS, Rng, Scene, pick_colour, random_scene
-from tgim.data.synthetic import KINDS, albedos, expose
+from tgim.data.synthetic.canvas import Exposed
+from tgim.data.synthetic.captions import WORDS, apply_caption, caption_of
+from tgim.data.synthetic.pairs import KINDS, albedos, expose
+from tgim.data.synthetic.pool import CHUNK, DrawnPool, Kind
+from tgim.data.synthetic.scenes import PATTERNS, Rng, Scene, pick_colour, random_scene
 from tgim.errors import DataError
 
 Change = Literal["colour", "size", "add", "remove"]

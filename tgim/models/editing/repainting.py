@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from tgim.encoders import WordTable, read_word_vectors
-from tgim.layers import Condition, ConditioningAugmentation, tile
-from tgim.model import Codes, Editing
-from tgim.text import Tokens, Vocabulary
+from tgim.models.base import Codes, Editing
+from tgim.nn.encoders import WordTable, read_word_vectors
+from tgim.nn.layers import Condition, ConditioningAugmentation, tile
+from tgim.text.vocabulary import Tokens, Vocabulary
 
 
 class Repainter(nn.Module):

@@ -34,8 +34,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.data.batch import Batch
-from tgim.encoders import Gru, MeanOfWords, WordTable
-from tgim.layers import (
+from tgim.models.base import Config, Terms
+from tgim.models.editing.repainting import Repainter, Repainting
+from tgim.nn.encoders import Gru, MeanOfWords, WordTable
+from tgim.nn.layers import (
     SLOPE,
     ConditioningAugmentation,
     Residual,
@@ -49,10 +51,8 @@ from tgim.layers import (
     to_image,
     up,
 )
-from tgim.losses import cosines, gaussian_kl, ranking, real_fake
-from tgim.model import Config, Terms
-from tgim.models.repainting import Repainter, Repainting
-from tgim.text import TextCode, Tokens
+from tgim.nn.losses import cosines, gaussian_kl, ranking, real_fake
+from tgim.text.vocabulary import TextCode, Tokens
 
 
 class SISGANConfig(Config):

@@ -26,10 +26,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tgim.data.batch import Batch
-from tgim.layers import SLOPE, down, from_image, init_adversarial, normal
-from tgim.model import Config, Editing, Generating, Terms
+from tgim.models.base import Config, Editing, Generating, Terms
 from tgim.models.parts import Part
-from tgim.text import Tokens, Vocabulary
+from tgim.nn.layers import SLOPE, down, from_image, init_adversarial, normal
+from tgim.text.vocabulary import Tokens, Vocabulary
 
 GENERATOR: Part[Generating] = Part("generator", "sizes", Generating)
 LAST = 4  # places on a side, at most, where the convolutions of S end

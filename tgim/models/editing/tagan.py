@@ -33,8 +33,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.data.batch import Batch
-from tgim.encoders import BiGru, WordTable
-from tgim.layers import (
+from tgim.models.base import Config, Terms
+from tgim.models.editing.repainting import Repainter, Repainting
+from tgim.nn.encoders import BiGru, WordTable
+from tgim.nn.layers import (
     SLOPE,
     ConditioningAugmentation,
     Residual,
@@ -46,10 +48,8 @@ from tgim.layers import (
     to_image,
     up,
 )
-from tgim.losses import gaussian_kl, log_mixture, real_fake, real_fake_log
-from tgim.model import Config, Terms
-from tgim.models.repainting import Repainter, Repainting
-from tgim.text import TextCode, Tokens
+from tgim.nn.losses import gaussian_kl, log_mixture, real_fake, real_fake_log
+from tgim.text.vocabulary import TextCode, Tokens
 
 
 class TAGANConfig(Config):

@@ -18,8 +18,8 @@ Training needs no pairs (nothing is known about how a real photograph ought to l
 - drawn pictures, whose true edit is known, teach colour words and parts directly;
 - where the training data offer a guess at the subject (GrabCut), the mask is taught by it and by the drawn pictures.
 
-An edit differs from training's picture in two things: the mask is refined by the photograph (`tgim.matting`), and a
-caption that fits this picture better than it does nearly all references is true already: strength is taken back.
+An edit differs from training's picture in two things: the mask is refined by the photograph (`tgim.images.matting`),
+and a caption that fits this picture better than it does nearly all references is true already: strength is taken back.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tgim import checkpoint
-from tgim.bilateral import apply_affine, look_up, roughness, slice_grid
-from tgim.carry import resize
+from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch, DrawnPairs
-from tgim.losses import known_cross_entropy
-from tgim.matching.late_interaction import LateInteraction, LateInteractionConfig, Member, Seen
-from tgim.matting import subject_mask
-from tgim.model import Codes, Config, Editing, Request, Terms
+from tgim.images.carry import resize
+from tgim.images.matting import subject_mask
+from tgim.models.base import Codes, Config, Editing, Request, Terms
+from tgim.models.editing.tagrid_head import Eyes, GridHead, Guide, References, SubjectMask, View, patch_discriminator
+from tgim.models.editing.tagrid_wishes import Wishes, draw_wishes
+from tgim.models.matching.late_interaction import LateInteraction, LateInteractionConfig, Member, Seen
 from tgim.models.parts import Part
-from tgim.models.tagrid_head import Eyes, GridHead, Guide, References, SubjectMask, View, patch_discriminator
-from tgim.models.tagrid_wishes import Wishes, draw_wishes
-from tgim.text import TextCode, Tokens, Vocabulary
+from tgim.nn.bilateral import apply_affine, look_up, roughness, slice_grid
+from tgim.nn.losses import known_cross_entropy
+from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
 
 MATCHING = Part("matching", "encoder", LateInteraction)
 
@@ -184,7 +184,8 @@ class TAGrid(Editing):
         """Carry a plan out on photographs (B, 3, H, W) in [-1, 1] of any size; the same shape comes back, in [-1, 1].
 
         Only pixels under the mask are touched; the others stay bit-identical. The mask is refined by the photograph's
-        own colours and edges (`tgim.matting`), which training does without. `strip` rows are worked on at a time.
+        own colours and edges (`tgim.images.matting`), which training does without. `strip` rows are worked on at a
+        time.
         """
         result = image.clone()
         height, width = image.shape[-2:]

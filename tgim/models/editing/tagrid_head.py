@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from tgim.matching.late_interaction import LateInteractionConfig, Member, Read, Seen
-from tgim.text import TextCode
+from tgim.models.matching.late_interaction import LateInteractionConfig, Member, Read, Seen
+from tgim.text.vocabulary import TextCode
 
 FITS = 0.1  # share of the references that may fit a caption better before it counts as quite untrue of a picture
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tgim.data.batch import Batch
-from tgim.text import Tokens
+from tgim.text.vocabulary import Tokens
 
 
 class Wishes(NamedTuple):

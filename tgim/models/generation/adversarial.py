@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from tgim.layers import JointDiscriminator, frozen, normal
-from tgim.losses import real_fake
-from tgim.model import Generating, Terms
+from tgim.models.base import Generating, Terms
+from tgim.nn.layers import JointDiscriminator, frozen, normal
+from tgim.nn.losses import real_fake
 
 
 class Drawing(Generating):

@@ -33,16 +33,16 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from tgim.carry import resize
 from tgim.data.batch import Batch
-from tgim.layers import JointDiscriminators
-from tgim.losses import damsm_sentence, damsm_words, gaussian_kl
-from tgim.matching.damsm import DAMSM, DAMSMConfig
-from tgim.model import Codes, Config, Terms
-from tgim.models.attngan_blocks import Drawn, Generator
-from tgim.models.drawing import Drawing, at_side, generator_terms, judge_terms
+from tgim.images.carry import resize
+from tgim.models.base import Codes, Config, Terms
+from tgim.models.generation.adversarial import Drawing, at_side, generator_terms, judge_terms
+from tgim.models.generation.attngan_blocks import Drawn, Generator
+from tgim.models.matching.damsm import DAMSM, DAMSMConfig
 from tgim.models.parts import Part
-from tgim.text import TextCode, Tokens, Vocabulary
+from tgim.nn.layers import JointDiscriminators
+from tgim.nn.losses import damsm_sentence, damsm_words, gaussian_kl
+from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ class AttnGAN(Drawing):
     def attention_maps(self, text: Tokens, noise: Tensor, *, variation: Tensor | None = None) -> list[Tensor]:
         """How much each place attends to each word: (B, T, h, w) a refining stage, coarse to fine; 1 in all over T.
 
-        They belong to the picture that `generate` draws of the same arguments; `tgim.attention` shows them.
+        They belong to the picture that `generate` draws of the same arguments; `tgim.inference.attention` shows them.
         """
         return self.draw(self.condition(text, variation=variation), noise).maps
 

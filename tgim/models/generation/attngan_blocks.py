@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tgim.layers import ConditioningAugmentation, GatedResidual, gated_up, init_adversarial, start_map, to_image
+from tgim.nn.layers import ConditioningAugmentation, GatedResidual, gated_up, init_adversarial, start_map, to_image
 
 
 class WordAttention(nn.Module):

@@ -34,11 +34,9 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from tgim.data.batch import Batch, mismatching_rows
-from tgim.layers import SLOPE, bottleneck, down, frozen, init_adversarial, mix, tile
-from tgim.losses import fake_where, real_fake
-from tgim.model import Codes, Config, Terms
-from tgim.models.drawing import Drawing
-from tgim.models.sentences import (
+from tgim.models.base import Codes, Config, Terms
+from tgim.models.generation.adversarial import Drawing
+from tgim.models.generation.sentences import (
     SentenceConfig,
     SentenceReader,
     fill_encoder,
@@ -46,7 +44,9 @@ from tgim.models.sentences import (
     read_frozen,
     vocabulary_of,
 )
-from tgim.text import Tokens, Vocabulary
+from tgim.nn.layers import SLOPE, bottleneck, down, frozen, init_adversarial, mix, tile
+from tgim.nn.losses import fake_where, real_fake
+from tgim.text.vocabulary import Tokens, Vocabulary
 
 START = 4  # places on a side where the generator begins and the discriminator ends
 

@@ -1,7 +1,8 @@
 """How the generators that read sentences alone (GAN-INT-CLS, StackGAN and its successor) come by them.
 
-The papers' way is a char-CNN-RNN that was trained before, by the structured joint embedding (`tgim.matching.sje`), and
-is frozen. Without one, words and a `BiGru` are learned along, as a part of the network that holds them.
+The papers' way is a char-CNN-RNN that was trained before, by the structured joint embedding
+(`tgim.models.matching.sje`), and is frozen. Without one, words and a `BiGru` are learned along, as a part of the
+network that holds them.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tgim.data.batch import Batch
-from tgim.encoders import BiGru, CharCnnRnn, WordTable
-from tgim.matching.sje import SJE, SJEConfig, caption_encoder
-from tgim.model import Codes, Config
-from tgim.models.drawing import Drawing
+from tgim.models.base import Codes, Config
+from tgim.models.generation.adversarial import Drawing
+from tgim.models.matching.sje import SJE, SJEConfig, caption_encoder
 from tgim.models.parts import Part
-from tgim.text import Alphabet, TextCode, Tokens, Vocabulary
+from tgim.nn.encoders import BiGru, CharCnnRnn, WordTable
+from tgim.text.vocabulary import Alphabet, TextCode, Tokens, Vocabulary
 
 TEXT = Part("text", "encoder", SJE)
 C = TypeVar("C", bound="SentenceConfig")

@@ -16,7 +16,7 @@ of theirs reaches it. There are one mismatching pair less than captions, and non
 Differs from the paper or the authors' release:
 - stage I inside stage II keeps all of its numbers: like the release it normalises by the batch in training, but its
   running statistics, which drift on there, stay;
-- without a given char-CNN-RNN (`text`) words are learned along, see `tgim.models.sentences`;
+- without a given char-CNN-RNN (`text`) words are learned along, see `tgim.models.generation.sentences`;
 - without `variation` a picture is drawn from mu; the release always draws noise;
 - other sizes than 64 -> 256 px take as many halvings and doublings as they need; 64 -> 128 px, one less of each.
 """
@@ -33,7 +33,11 @@ from torch import Tensor, nn
 
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError
-from tgim.layers import (
+from tgim.models.base import Codes, Config, Terms
+from tgim.models.generation.adversarial import Drawing, generator_terms, judge_terms
+from tgim.models.generation.sentences import SentenceConfig, SentenceDrawing, SentenceReader, vocabulary_of
+from tgim.models.parts import Part
+from tgim.nn.layers import (
     Condition,
     ConditioningAugmentation,
     JointDiscriminator,
@@ -47,12 +51,8 @@ from tgim.layers import (
     to_image,
     up,
 )
-from tgim.losses import gaussian_kl
-from tgim.model import Codes, Config, Terms
-from tgim.models.drawing import Drawing, generator_terms, judge_terms
-from tgim.models.parts import Part
-from tgim.models.sentences import SentenceConfig, SentenceDrawing, SentenceReader, vocabulary_of
-from tgim.text import Tokens, Vocabulary
+from tgim.nn.losses import gaussian_kl
+from tgim.text.vocabulary import Tokens, Vocabulary
 
 
 class StackGAN1Config(SentenceConfig):

@@ -22,7 +22,7 @@ Differs from the paper or the authors' release:
 - smaller photographs are made from the large ones on the spot, by the filter that the release resizes files with;
 - running statistics are averaged along with the weights;
 - all discriminators are one network here: no loss of one reaches another, and Adam moves each number alone;
-- without a given char-CNN-RNN (`text`) words are learned along, see `tgim.models.sentences`;
+- without a given char-CNN-RNN (`text`) words are learned along, see `tgim.models.generation.sentences`;
 - without `variation` a picture is drawn from mu; the release always draws noise.
 """
 
@@ -36,9 +36,12 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from tgim.carry import resize
 from tgim.data.batch import Batch, mismatching_rows
-from tgim.layers import (
+from tgim.images.carry import resize
+from tgim.models.base import Codes, Config, Terms
+from tgim.models.generation.adversarial import at_side, generator_terms
+from tgim.models.generation.sentences import SentenceConfig, SentenceDrawing, SentenceReader
+from tgim.nn.layers import (
     Condition,
     ConditioningAugmentation,
     GatedResidual,
@@ -50,11 +53,8 @@ from tgim.layers import (
     tile,
     to_image,
 )
-from tgim.losses import colour_consistency, fake_where, gaussian_kl, real_fake
-from tgim.model import Codes, Config, Terms
-from tgim.models.drawing import at_side, generator_terms
-from tgim.models.sentences import SentenceConfig, SentenceDrawing, SentenceReader
-from tgim.text import Tokens
+from tgim.nn.losses import colour_consistency, fake_where, gaussian_kl, real_fake
+from tgim.text.vocabulary import Tokens
 
 
 class StackGANv2Config(SentenceConfig):

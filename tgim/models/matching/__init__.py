@@ -1,11 +1,11 @@
 """Image-text matching models, trained by the same loop as the editors."""
 
-from tgim.matching.damsm import DAMSM
-from tgim.matching.dual_encoder import DualEncoder
-from tgim.matching.late_interaction import LateInteraction
-from tgim.matching.sje import SJE
-from tgim.matching.vse import VSE
-from tgim.model import Matching
+from tgim.models.base import Matching
+from tgim.models.matching.damsm import DAMSM
+from tgim.models.matching.dual_encoder import DualEncoder
+from tgim.models.matching.late_interaction import LateInteraction
+from tgim.models.matching.sje import SJE
+from tgim.models.matching.vse import VSE
 
 MATCHERS: dict[str, type[Matching]] = {
     "dual_encoder": DualEncoder,

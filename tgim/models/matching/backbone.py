@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.errors import CheckpointError
-from tgim.matching.dual_encoder import Residual, halve
-from tgim.model import Config
+from tgim.models.base import Config
+from tgim.models.matching.dual_encoder import Residual, halve
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of values in [0, 1]
 

@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.data.batch import Batch
-from tgim.encoders import BiLstm, WordTable
-from tgim.losses import cosines, damsm_sentence, damsm_words, word_scores
-from tgim.matching.backbone import PictureCode, PictureConfig, load_weights, make_backbone
-from tgim.model import Codes, Config, Matching, Terms
-from tgim.text import TextCode, Tokens
+from tgim.models.base import Codes, Config, Matching, Terms
+from tgim.models.matching.backbone import PictureCode, PictureConfig, load_weights, make_backbone
+from tgim.nn.encoders import BiLstm, WordTable
+from tgim.nn.losses import cosines, damsm_sentence, damsm_words, word_scores
+from tgim.text.vocabulary import TextCode, Tokens
 
 
 class DAMSMConfig(PictureConfig):

@@ -22,10 +22,10 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tgim.data.batch import Batch
-from tgim.encoders import run_in_fp32
-from tgim.losses import contrastive
-from tgim.model import Config, Matching, Terms
-from tgim.text import UNKNOWN, TextCode, Tokens
+from tgim.models.base import Config, Matching, Terms
+from tgim.nn.encoders import run_in_fp32
+from tgim.nn.losses import contrastive
+from tgim.text.vocabulary import UNKNOWN, TextCode, Tokens
 
 
 class DualEncoderConfig(Config):

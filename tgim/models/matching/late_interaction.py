@@ -29,13 +29,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError
-from tgim.losses import contrastive
-from tgim.matching.dual_encoder import DualEncoderConfig, Residual, TextEncoder, halve
-from tgim.model import Codes, Config, Matching, Terms
-from tgim.text import TextCode, Tokens, Vocabulary
+from tgim.models.base import Codes, Config, Matching, Terms
+from tgim.models.matching.dual_encoder import DualEncoderConfig, Residual, TextEncoder, halve
+from tgim.nn.losses import contrastive
+from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
 
 
 class LateInteractionConfig(Config):

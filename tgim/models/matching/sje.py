@@ -10,7 +10,7 @@ Differs from the paper or the authors' release:
 - a batch holds classes as they come, not one picture of each; a class is the mean of what the batch holds of it;
 - the backbone is a small net trained along unless a file of weights is given (their features: GoogLeNet's, 1024 wide,
   frozen); theta is a linear map in both cases;
-- characters: the 70 of the release, see `tgim.text.Alphabet`.
+- characters: the 70 of the release, see `tgim.text.vocabulary.Alphabet`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tgim.data.batch import Batch
-from tgim.encoders import CharCnnRnn
-from tgim.losses import structured_hinge
-from tgim.matching.backbone import PictureCode, PictureConfig, load_weights, make_backbone
-from tgim.model import Config, Matching, Terms
-from tgim.text import Alphabet, TextCode, Tokens, Vocabulary
+from tgim.models.base import Config, Matching, Terms
+from tgim.models.matching.backbone import PictureCode, PictureConfig, load_weights, make_backbone
+from tgim.nn.encoders import CharCnnRnn
+from tgim.nn.losses import structured_hinge
+from tgim.text.vocabulary import Alphabet, TextCode, Tokens, Vocabulary
 
 
 class SJEConfig(PictureConfig):

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.data.batch import Batch
-from tgim.encoders import Gru, WordTable, read_word_vectors
-from tgim.losses import cosines, ranking
-from tgim.matching.backbone import PictureCode, PictureConfig, load_weights, make_backbone
-from tgim.model import Config, Matching, Terms
-from tgim.text import TextCode, Tokens, Vocabulary
+from tgim.models.base import Config, Matching, Terms
+from tgim.models.matching.backbone import PictureCode, PictureConfig, load_weights, make_backbone
+from tgim.nn.encoders import Gru, WordTable, read_word_vectors
+from tgim.nn.losses import cosines, ranking
+from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
 
 
 class VSEConfig(PictureConfig):

@@ -22,13 +22,13 @@ from tgim.data.points import Points, of_photograph, read_part_locations, read_po
 from tgim.data.report import detect
 from tgim.data.views import STRIDE, VERSION, Guess, Views
 from tgim.errors import DataError
-from tgim.parsing.backbone import STRIDES, widths
-from tgim.parsing.teacher import Teacher
-from tgim.text import Tokens, Vocabulary
+from tgim.models.parsing.backbone import STRIDES, widths
+from tgim.models.parsing.teacher import Teacher
+from tgim.text.vocabulary import Tokens, Vocabulary
 
 if TYPE_CHECKING:
     from tgim.data.loader import DataConfig
-    from tgim.parsing.localiser import PartLocaliser
+    from tgim.models.parsing.localiser import PartLocaliser
 
 CHUNK = 32  # views that the backbone sees at once
 ORDER = 6  # stream of `random_source`

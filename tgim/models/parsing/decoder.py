@@ -13,7 +13,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tgim.layers import DepthwiseConv2d
+from tgim.nn.layers import DepthwiseConv2d
 
 GROUPS = 8  # of the group normalisations
 

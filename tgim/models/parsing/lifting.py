@@ -1,9 +1,10 @@
 """Part maps at the photograph's own resolution, drawn to its edges.
 
 What a localiser knows of the subject's outline is weighed against the colours of this very photograph
-(`tgim.matting.weigh_colours`). Then the guided filter (He, Sun and Tang, "Guided Image Filtering", TPAMI 2013, section
-3.5: colour guides) is applied twice: to every map on a grid over the subject, and to the outline at the photograph's
-own resolution (He and Sun, "Fast Guided Filter", 2015). Of the parts, only their shares of the subject are enlarged.
+(`tgim.images.matting.weigh_colours`). Then the guided filter (He, Sun and Tang, "Guided Image Filtering", TPAMI 2013,
+section 3.5: colour guides) is applied twice: to every map on a grid over the subject, and to the outline at the
+photograph's own resolution (He and Sun, "Fast Guided Filter", 2015). Of the parts, only their shares of the subject are
+enlarged.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgim.carry import Box, resize
-from tgim.matting import guided_fit, weigh_colours, window_mean
-from tgim.parsing.look import PartMaps
+from tgim.images.carry import Box, resize
+from tgim.images.matting import guided_fit, weigh_colours, window_mean
+from tgim.models.parsing.part_maps import PartMaps
 
 GRID = 128  # cells of the longer side of the subject's region, at which the maps are drawn to edges
 WINDOW, SMOOTHNESS = 5, 2e-3  # of the guided filter there; squared [-1, 1] units
@@ -103,7 +104,7 @@ def _sampled(maps: Tensor, frame: tuple[float, float, float, float], region: Box
 def guided(guide: Tensor, masks: Tensor) -> Tensor:
     """The guided filter of several masks at once: guide (1, 3, H, W) in [-1, 1], masks (1, A, H, W) -> masks in [0, 1].
 
-    As `tgim.matting.guided_fit` for each mask; what depends on the guide alone is computed once.
+    As `tgim.images.matting.guided_fit` for each mask; what depends on the guide alone is computed once.
     """
     r, g, b = guide.chunk(3, 1)
     own = window_mean(torch.cat([guide, r * guide, g * g, g * b, b * b], 1), WINDOW)

@@ -18,11 +18,11 @@ from tgim.data.batch import Batch
 from tgim.data.loader import DataConfig
 from tgim.data.points import BACKGROUND
 from tgim.data.views import GUESSED, SUBJECT
-from tgim.model import Config, Localising, Terms
-from tgim.parsing.backbone import EfficientNetLite, Variant, load_pretrained, widths
-from tgim.parsing.batches import ViewBatches
-from tgim.parsing.decoder import Decoder
-from tgim.text import Vocabulary
+from tgim.models.base import Config, Localising, Terms
+from tgim.models.parsing.backbone import EfficientNetLite, Variant, load_pretrained, widths
+from tgim.models.parsing.batches import ViewBatches
+from tgim.models.parsing.decoder import Decoder
+from tgim.text.vocabulary import Vocabulary
 
 BIRD_PARTS = ("back", "beak", "belly", "breast", "head", "legs", "wings", "tail", "throat")
 

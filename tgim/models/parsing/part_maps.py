@@ -11,8 +11,8 @@ from skimage import measure, morphology
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgim.carry import Box, resize
-from tgim.model import Localising
+from tgim.images.carry import Box, resize
+from tgim.models.base import Localising
 
 SURE, MAYBE = 0.5, 0.3  # probabilities: a subject is where one cell is sure, and goes on as long as they may be
 EDGE, FINE = 0.6, 4  # probability at a subject's edge, and parts of a cell to which the edge is found

@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.data.points import Points
 from tgim.data.views import Guessed
 from tgim.errors import CheckpointError
-from tgim.parsing.look import framed
+from tgim.models.parsing.part_maps import framed
 
 if TYPE_CHECKING:
-    from tgim.model import Localising
+    from tgim.models.base import Localising
 
 GRID = 80  # cells a side of a guess
 ROOMS = (1.2,)  # sides of the squares that it looks at, over the longer side of the box

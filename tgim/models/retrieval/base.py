@@ -5,7 +5,7 @@ negatives (Vo et al., "Composing Text and Image for Image Retrieval", CVPR 2019,
 cosines times a learned scale). There are two kinds of triples, and a batch may have both:
 
 - drawn ones (`data.drawn`): with `data.drawn_task: changes` the texts say what is to change and siblings share the
-  source (`tgim.data.triples`); with `edits` they are target captions;
+  source (`tgim.data.synthetic.triples`); with `edits` they are target captions;
 - of captioned pictures (`data.changes`): the text says what the source lacks (`tgim.data.differences`). Targets of the
   target's own class are no negatives, since the text may well fit them.
 
@@ -27,15 +27,16 @@ from pydantic import Field, ValidationError, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tgim import checkpoint
-from tgim.composing.memory import Memory
-from tgim.data import differences, triples
+from tgim.checkpoints import checkpoint
+from tgim.data import differences
 from tgim.data.batch import Batch
+from tgim.data.synthetic import triples
 from tgim.errors import CheckpointError, RecipeError, nearest
-from tgim.losses import target_softmax
-from tgim.matching import MATCHERS
-from tgim.model import Composing, Config, Matching, Terms
-from tgim.text import Alphabet, Tokens, Vocabulary, tokenize
+from tgim.models.base import Composing, Config, Matching, Terms
+from tgim.models.matching import MATCHERS
+from tgim.models.retrieval.memory import Memory
+from tgim.nn.losses import target_softmax
+from tgim.text.vocabulary import Alphabet, Tokens, Vocabulary, tokenize
 
 WORDING = f"{differences.WORDING} {triples.WORDING}"
 

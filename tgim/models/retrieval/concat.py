@@ -2,7 +2,7 @@
 (Vo et al., CVPR 2019, §4.1), by the layers of the authors' release.
 
 Differs from the release: the first linear layer has no bias, which the batch normalisation after it would take away.
-See `tgim.composing.base` for the loss and for the rest.
+See `tgim.models.retrieval.base` for the loss and for the rest.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tgim.composing.base import Composer
-from tgim.layers import RowNorm
+from tgim.models.retrieval.base import Composer
+from tgim.nn.layers import RowNorm
 
 
 class SideBySide(nn.Module):

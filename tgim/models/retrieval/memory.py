@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tgim.images import to_uint8
+from tgim.images.photo import to_uint8
 
 MOST = 2**16  # pictures that are kept; above that all are forgotten
 

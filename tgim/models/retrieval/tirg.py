@@ -8,7 +8,7 @@ picture and stays in its space:
 The last embedding is composed, as in the paper's runs on Fashion200k and MIT-States; the variant on the last
 convolutional map (theirs on CSS) is left out: a matching model of tgim need not have one. Layers, batch normalisation
 before the first ReLU included, are those of the authors' release (which has two more weights that nothing uses). See
-`tgim.composing.base` for the loss and for what differs.
+`tgim.models.retrieval.base` for the loss and for what differs.
 
 Differs from the paper: a matching model has pictures and texts in one space already, where x + t is a good guess. So t
 is a summand of its own, and residual and gate start with nothing to say: training begins at the direction of x + t. The
@@ -22,8 +22,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tgim.composing.base import Composer
-from tgim.layers import RowNorm
+from tgim.models.retrieval.base import Composer
+from tgim.nn.layers import RowNorm
 
 
 class GatedSum(nn.Module):

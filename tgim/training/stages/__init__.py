@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tgim.stages.plan import Report, Stages, load, parse
-from tgim.stages.run import DryRun, Outcome, dry_run, fit
+from tgim.training.stages.plan import Report, Stages, load, parse
+from tgim.training.stages.run import DryRun, Outcome, dry_run, fit
 
 __all__ = ["DryRun", "Outcome", "Report", "Stages", "dry_run", "fit", "load", "parse"]

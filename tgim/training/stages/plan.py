@@ -7,9 +7,10 @@
       judge: {model: {name: late_interaction, members: 3}, train: {steps: 900, seed: 77}}
       report: {editor: stage:editor, judge: stage:judge}
 
-Each stage is a recipe of its own (`tgim.recipe`). What stands beside `stages` (data, train, template, card) holds for
-every stage that does not say otherwise, key by key. "stage:guide" is the model of the earlier stage `guide`; that name,
-not a path, is what checkpoints keep. The stage `report` trains nothing: it comes last and measures the editor.
+Each stage is a recipe of its own (`tgim.training.recipe`). What stands beside `stages` (data, train, template, card)
+holds for every stage that does not say otherwise, key by key. "stage:guide" is the model of the earlier stage `guide`;
+that name, not a path, is what checkpoints keep. The stage `report` trains nothing: it comes last and measures the
+editor.
 
 An override names a stage ("editor.train.steps=100"), or is for all of them ("train.lr=1e-3"): then a stage's own
 value still goes first, but for `data.name`, `data.root` and `data.split`, which are for every stage whatever it says.
@@ -25,14 +26,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from tgim import recipe as recipes
 from tgim.data.base import Split
 from tgim.data.loader import DataConfig
 from tgim.errors import RecipeError, nearest
 from tgim.evaluation import PROTOCOLS
-from tgim.model import Editing, Matching
-from tgim.recipe import Recipe
-from tgim.trainer import MODEL
+from tgim.models.base import Editing, Matching
+from tgim.training import recipe as recipes
+from tgim.training.loop import MODEL
+from tgim.training.recipe import Recipe
 
 COMMON = ("data", "train", "template", "card")  # keys beside `stages`, for all of them
 EVERYWHERE = ("name", "root", "split")  # keys of data whose common override no stage can escape

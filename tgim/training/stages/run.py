@@ -12,16 +12,16 @@ from pathlib import Path
 
 import yaml
 
-from tgim import checkpoint
-from tgim import train as training
+from tgim.checkpoints import checkpoint
 from tgim.data import open_dataset
-from tgim.data.pool import drawn_count
+from tgim.data.synthetic.pool import drawn_count
 from tgim.evaluation import Line, counting, evaluate
 from tgim.evaluation.task import draw_task, in_order
-from tgim.recipe import Recipe
 from tgim.reporting import gallery_of, page, summary_tables
-from tgim.stages.plan import REPORT, Report, Stages, is_stage
-from tgim.trainer import MODEL, STATE, Interrupted, TrainingError
+from tgim.training import run as training
+from tgim.training.loop import MODEL, STATE, Interrupted, TrainingError
+from tgim.training.recipe import Recipe
+from tgim.training.stages.plan import REPORT, Report, Stages, is_stage
 
 RECIPE = "recipe.yaml"
 Tell = Callable[[str], None]
@@ -46,8 +46,8 @@ def fit(
 ) -> Outcome:
     """Train stage after stage, each in a folder of its own in `out`, and write the report.
 
-    `out` gets `<stage>/` as `tgim.train.fit` writes it, `model.safetensors` (a copy of the editor, as soon as that is
-    trained), `recipe.yaml`, and `report/` with `results.jsonl`, `report.html` and `summary.md`.
+    `out` gets `<stage>/` as `tgim.training.run.fit` writes it, `model.safetensors` (a copy of the editor, as soon as
+    that is trained), `recipe.yaml`, and `report/` with `results.jsonl`, `report.html` and `summary.md`.
 
     Args:
         stages: from `load` or `parse`.

@@ -18,10 +18,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tgim.matting import window_mean
-from tgim.painting.palette import RAMPS, nearest
-from tgim.painting.reading import Wish
-from tgim.painting.words import NAMED, Colour
+from tgim.images.matting import window_mean
+from tgim.models.editing.painting.palette import RAMPS, nearest
+from tgim.models.editing.painting.reading import Wish
+from tgim.models.editing.painting.words import NAMED, Colour
 
 MAJORITY = 0.7  # share of a part's pixels that are nearest to a colour by eye: then it has that colour
 PART, WHOLE = 2.5, 1.5  # mean evidence above which a part, or a whole subject, is called by a name already ...
@@ -87,7 +87,11 @@ def features(lab: Tensor, around: Surroundings, part: str, kind: str) -> Tensor:
 @cache
 def names(kind: str) -> Mapping[str, Tensor]:
     """Weights (F,) of each colour's name, for a "bird" or a "flower"."""
-    text = importlib.resources.files("tgim.painting").joinpath("colour_names.json").read_text(encoding="utf-8")
+    text = (
+        importlib.resources.files("tgim.models.editing.painting")
+        .joinpath("colour_names.json")
+        .read_text(encoding="utf-8")
+    )
     return {name: torch.tensor(weights) for name, weights in json.loads(text)[kind].items()}
 
 

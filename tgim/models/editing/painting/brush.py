@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgim.matting import window_mean
-from tgim.painting.lab import limited, to_lab, to_rgb
-from tgim.painting.palette import Ramp, chroma_of
+from tgim.images.matting import window_mean
+from tgim.models.editing.painting.lab import limited, to_lab, to_rgb
+from tgim.models.editing.painting.palette import Ramp, chroma_of
 
 BINS = 256  # of lightness
 ENDS = 0.04  # share of a part's pixels beyond the ends of a colour's range on either side

@@ -2,9 +2,9 @@
 
 A localiser knows the outline of a bird to a few cells. What is well inside and what is well outside is sure; the band
 between is decided by colour, as in matting: by what is common inside and rare outside in the whole picture (the
-histograms of `tgim.matting`), and by a linear fit of inside and outside on colour in a window of the sure pixels nearby
-(Levin, Lischinski and Weiss, "A Closed-Form Solution to Natural Image Matting", TPAMI 2008, whose local colour lines
-these are), each with the localiser's guess. The result is drawn to the photograph's edges by the guided filter.
+histograms of `tgim.images.matting`), and by a linear fit of inside and outside on colour in a window of the sure pixels
+nearby (Levin, Lischinski and Weiss, "A Closed-Form Solution to Natural Image Matting", TPAMI 2008, whose local colour
+lines these are), each with the localiser's guess. The result is drawn to the photograph's edges by the guided filter.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgim.carry import resize
-from tgim.matting import LEVELS, follow, guided_fit, log_shares, moments, slopes_of
+from tgim.images.carry import resize
+from tgim.images.matting import LEVELS, follow, guided_fit, log_shares, moments, slopes_of
 
 SIZE = 160  # pixels of the longer side at which the outline is decided
 SURE, MAYBE = 0.85, 0.15  # guesses above which a pixel may be inside for sure, and below which it is outside

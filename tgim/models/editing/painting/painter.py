@@ -1,8 +1,8 @@
 """The painter: an editor that reads parts and colours from a caption and puts the one on the other, by rules.
 
 A part localiser says where the parts are; nothing else of it is learned. The photograph's own light and texture stay
-(`tgim.painting.brush`), a part that already has its colour is left alone (`tgim.painting.already`), and what no caption
-names stays bit-identical.
+(`tgim.models.editing.painting.brush`), a part that already has its colour is left alone
+(`tgim.models.editing.painting.already`), and what no caption names stays bit-identical.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgim.carry import Box, resize
 from tgim.errors import MissingPartWarning, SubjectError, TextError
-from tgim.matting import follow, guided_fit
-from tgim.model import Editing, Localising, Request
-from tgim.painting.already import to_change, true_already
-from tgim.painting.brush import fine_detail, painted
-from tgim.painting.lab import to_lab, to_rgb
-from tgim.painting.masks import BLOSSOM, CENTRE, CUT, NAMED, WHOLE, firm, main_pieces, part_mask
-from tgim.painting.outline import refined
-from tgim.painting.palette import ramp
-from tgim.painting.reading import FLOWER_PARTS, Wish, read
-from tgim.painting.words import vocabulary_words
-from tgim.parsing import PartMaps, find_parts
-from tgim.text import Tokens, Vocabulary
+from tgim.images.carry import Box, resize
+from tgim.images.matting import follow, guided_fit
+from tgim.models.base import Editing, Localising, Request
+from tgim.models.editing.painting.already import to_change, true_already
+from tgim.models.editing.painting.brush import fine_detail, painted
+from tgim.models.editing.painting.lab import to_lab, to_rgb
+from tgim.models.editing.painting.masks import BLOSSOM, CENTRE, CUT, NAMED, WHOLE, firm, main_pieces, part_mask
+from tgim.models.editing.painting.outline import refined
+from tgim.models.editing.painting.palette import ramp
+from tgim.models.editing.painting.reading import FLOWER_PARTS, Wish, read
+from tgim.models.editing.painting.words import vocabulary_words
+from tgim.models.parsing import PartMaps, find_parts
+from tgim.text.vocabulary import Tokens, Vocabulary
 
 SMALLEST = 0.004  # of the subject's pixels: less of a part is not in view ...
 FEWEST = 6  # ... and so are fewer pixels

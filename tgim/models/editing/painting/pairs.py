@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from tgim.data.alterations import Alterations
-from tgim.model import Request
-from tgim.painting.painter import Painter
-from tgim.painting.reading import read
-from tgim.text import Vocabulary
+from tgim.models.base import Request
+from tgim.models.editing.painting.painter import Painter
+from tgim.models.editing.painting.reading import read
+from tgim.text.vocabulary import Vocabulary
 
 LEAST = 0.02  # root mean square of a change, in [-1, 1], over the picture: less is no pair
 

@@ -15,7 +15,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from tgim.painting.words import NAMED, Colour
+from tgim.models.editing.painting.words import NAMED, Colour
 
 STEPS = 101  # lightness 0, 1, ..., 100
 RAMPS = {  # (lightness, chroma, hue in degrees) from dark to light

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tgim.data.phrases import STOPS
-from tgim.lexicon import BIRD, FLOWER, each_of
-from tgim.painting import words as known
-from tgim.painting.words import Colour
+from tgim.models.editing.painting import words as known
+from tgim.models.editing.painting.words import Colour
+from tgim.text.lexicon import BIRD, FLOWER, each_of
+from tgim.text.phrases import STOPS
 
 BIRD_PARTS = ("back", "beak", "belly", "breast", "head", "legs", "wings", "tail", "throat")
 FLOWER_PARTS = ("petals", "center")

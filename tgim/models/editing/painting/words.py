@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tgim.data.phrases import STOPS
-from tgim.lexicon import BIRD, EVERYDAY, FLOWER, MISSPELT, NAMES, PART_WORDS, SHADE_WORDS, each_of
+from tgim.text.lexicon import BIRD, EVERYDAY, FLOWER, MISSPELT, NAMES, PART_WORDS, SHADE_WORDS, each_of
+from tgim.text.phrases import STOPS
 
 NAMED = each_of("red orange yellow green blue purple pink brown gray black white")
 
