@@ -30,6 +30,7 @@ from torch import nn
 
 from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch
+from tgim.environment import origin
 from tgim.models.generation.attngan_blocks import WordAttention
 from tgim.models.generation.stackgan import StackGAN1
 from tgim.models.matching.sje import SJE, SJEConfig
@@ -37,7 +38,6 @@ from tgim.nn.losses import damsm_sentence, damsm_words
 from tgim.text.vocabulary import Alphabet, Tokens
 from tgim.training import recipe
 from tgim.training.loop import Trainer
-from tgim.training.runlog import origin
 from tgim.training.running import keep_memory
 
 RESULTS = Path(__file__).resolve().parent / "results" / "steps.jsonl"

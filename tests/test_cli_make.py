@@ -19,7 +19,8 @@ from tgim.checkpoints import checkpoint
 from tgim.data.synthetic.pairs import sample_picture
 from tgim.images.photo import open_image
 from tgim.inference.editor import Editor
-from tgim.inference.generator import Generator, draws
+from tgim.inference.generator import Generator
+from tgim.models.base import sample_noise
 
 RED, BLUE = "this bird has a red head", "a small blue bird"
 
@@ -149,7 +150,7 @@ def test_attention_is_written_word_by_word(here, attentive):
     assert maps.shape == (11, 4, 16, 16)
     assert torch.allclose(maps.sum(1), torch.ones(11, 16, 16), atol=1e-5)
     tokens = generator.vocabulary.encode(["a small blue bird"])
-    noise, _ = draws(generator.model, 11, seed=0)
+    noise, _ = sample_noise(generator.model, 11, seed=0)
     with torch.no_grad():
         expected = generator.model.attention_maps(tokens, noise[10:])[-1]
     assert torch.allclose(maps[10:], expected, atol=1e-5)

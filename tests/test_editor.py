@@ -17,7 +17,8 @@ from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data.synthetic.pairs import sample_picture
 from tgim.errors import CheckpointError, ImageError, TextError, UserError
 from tgim.images.photo import open_image
-from tgim.inference.editor import Editor, UnknownWordWarning
+from tgim.inference.editor import Editor
+from tgim.text.understand import UnknownWordWarning
 
 TEXT = "a small red bird"
 KINDS = pytest.mark.parametrize("kind", ["tagrid", "tagan"])

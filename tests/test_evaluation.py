@@ -24,7 +24,7 @@ from tgim.evaluation.matching import evaluate_matching
 from tgim.evaluation.records import interval
 from tgim.evaluation.task import content_hash, draw_targets, draw_task, frozen_targets, in_order
 from tgim.evaluation.tradeoff import area
-from tgim.images.carry import resize
+from tgim.images.resample import resize
 from tgim.models.matching import MATCHERS
 
 

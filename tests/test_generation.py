@@ -16,7 +16,7 @@ from tgim.evaluation import PROTOCOLS, Bench, ModelContender, evaluate, generati
 from tgim.evaluation.contenders import DrawingContender, quantised
 from tgim.evaluation.run import entrants
 from tgim.inference.editor import Editor
-from tgim.inference.generator import draws
+from tgim.models.base import sample_noise
 from tgim.models.editing.style_encoder import StyleEncoder, StyleEncoderConfig
 from tgim.models.matching import MATCHERS
 from tgim.text.vocabulary import tokenize
@@ -184,7 +184,7 @@ def test_a_model_draws_by_the_noises_of_the_rows_whatever_else_is_drawn(generato
     whole = contender.draw(captions, rows, number=3, seed=2)
     assert whole.shape == (21, 3, 3, 16, 16)
     assert torch.allclose(contender.draw(captions[18:], rows[18:], number=3, seed=2), whole[18:], atol=1e-6)
-    noise, _ = draws(contender.editor.model.generator, 63, seed=2)
+    noise, _ = sample_noise(contender.editor.model.generator, 63, seed=2)
     tokens = contender.editor.vocabulary.encode(captions[19:20])
     with torch.no_grad():
         assert torch.allclose(

@@ -13,8 +13,9 @@ from tgim.checkpoints import checkpoint
 from tgim.checkpoints.card import list_all, model_card, render
 from tgim.errors import CheckpointError, TextError, UserError
 from tgim.images.photo import to_uint8
-from tgim.inference.editor import UnknownWordWarning
-from tgim.inference.generator import BATCH, Generator, draws
+from tgim.inference.generator import BATCH, Generator
+from tgim.models.base import sample_noise
+from tgim.text.understand import UnknownWordWarning
 from tgim.training import runlog as logs
 
 TEXTS = ["a small red bird", "this bird has a blue head"]
@@ -34,7 +35,7 @@ def test_pictures_are_those_of_the_model(draw):
     pictures = draw.generate(TEXTS, n=3, seed=4, vary="both")
     assert pictures.shape == (2, 3, 3, 16, 16)
     assert pictures.abs().max() <= 1
-    noise, variation = draws(draw.model, 3, seed=4)
+    noise, variation = sample_noise(draw.model, 3, seed=4)
     for text, row in zip(TEXTS, pictures, strict=True):
         with torch.no_grad():
             expected = draw.model.generate(VOCABULARY.encode([text] * 3), noise, variation=variation)
@@ -60,7 +61,7 @@ def test_noise_and_caption_vary_each_alone(draw):
     for pictures in found.values():
         for row in pictures:
             assert all(not torch.equal(row[0], other) for other in row[1:])
-    noise, variation = draws(draw.model, 4, seed=1)
+    noise, variation = sample_noise(draw.model, 4, seed=1)
     tokens = VOCABULARY.encode(TEXTS[:1] * 4)
     with torch.no_grad():
         alone = draw.model.generate(tokens, noise)
@@ -77,13 +78,13 @@ def test_fewer_pictures_are_the_first_of_more(draw):
     all_of_them = draw.generate(TEXTS, n=more, seed=2, progress=lambda *told: done.append(told))
     assert torch.allclose(draw.generate(TEXTS, n=2, seed=2), all_of_them[:, :2], atol=1e-6)
     assert done == [(BATCH, 2 * more), (more, 2 * more), (more + BATCH, 2 * more), (2 * more, 2 * more)]
-    small, large = draws(draw.model, 2, seed=2), draws(draw.model, 40, seed=2)
+    small, large = sample_noise(draw.model, 2, seed=2), sample_noise(draw.model, 40, seed=2)
     assert all(torch.equal(a, b[:2]) for a, b in zip(small, large, strict=True))
 
 
 def test_noise_and_variation_are_standard_normal_and_not_alike():
     model = toy_generator(noise_size=6, variation_size=6)
-    noise, variation = draws(model, 4000, seed=0)
+    noise, variation = sample_noise(model, 4000, seed=0)
     for kind in (noise, variation):
         assert kind.mean().abs() < 0.03
         assert abs(kind.std() - 1) < 0.03

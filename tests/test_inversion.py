@@ -14,8 +14,8 @@ from tgim.data.synthetic.pairs import sample_picture
 from tgim.errors import UserError
 from tgim.images.photo import open_image
 from tgim.inference.editor import Editor
-from tgim.inference.generator import draws
 from tgim.inference.inversion import Inverter, lpips_features, matching_features
+from tgim.models.base import sample_noise
 
 TEXT = VOCABULARY.encode(["a small red bird", "this bird has a blue head"])
 
@@ -28,7 +28,7 @@ def model():
 @pytest.fixture(scope="module")
 def drawn(model):
     """Two pictures of the model, their noise and the codes of their captions."""
-    noise, _ = draws(model, 2, seed=3)
+    noise, _ = sample_noise(model, 2, seed=3)
     condition = model.condition(TEXT)
     with torch.no_grad():
         return model.generate_from(condition, noise), noise, condition

@@ -7,8 +7,8 @@ import torch
 from kornia.filters import box_blur, guided_blur
 from torch.nn import functional as F
 
-from tgim.images.carry import resize
 from tgim.images.matting import LEVELS, ROUNDS, TRUST, cut, enlarged, every, guided_fit, subject_mask, window_mean
+from tgim.images.resample import resize
 
 
 def slow_shares(colour, weight):

@@ -12,7 +12,7 @@ from torch import Tensor
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.errors import MissingPartWarning, SubjectError, TextError
 from tgim.images.photo import from_uint8, open_image
-from tgim.inference.editor import Editor, UnknownWordWarning
+from tgim.inference.editor import Editor
 from tgim.models.base import Config, Localising, Request
 from tgim.models.editing.painting import Painter
 from tgim.models.editing.painting.already import true_already
@@ -20,6 +20,7 @@ from tgim.models.editing.painting.lab import to_lab
 from tgim.models.editing.painting.painter import wish_masks
 from tgim.models.editing.painting.pairs import painted_pairs
 from tgim.models.editing.painting.reading import read
+from tgim.text.understand import UnknownWordWarning
 from tgim.text.vocabulary import Vocabulary
 
 COLOURS = {"head": (90, 60, 50), "belly": (150, 140, 130), "wings": (60, 80, 70)}  # of the drawn bird; gray is nothing

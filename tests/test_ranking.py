@@ -16,8 +16,8 @@ from tgim.data.cache import decode
 from tgim.errors import CheckpointError, ImageError, TextError, UserError
 from tgim.images.photo import from_uint8
 from tgim.inference import ranking
-from tgim.inference.editor import UnknownWordWarning
 from tgim.models.base import Matching
+from tgim.text.understand import UnknownWordWarning
 
 MATCHERS = [name for name, system in small.SYSTEMS.items() if issubclass(system, Matching)]
 TEXTS = ["this bird has a red head and breast", "a small blue bird", "white belly"]

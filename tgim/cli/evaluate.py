@@ -78,8 +78,8 @@ def match(
     from tqdm import tqdm
 
     from tgim.environment import pick_device
-    from tgim.inference.editor import UnknownWordWarning
     from tgim.inference.ranking import rank
+    from tgim.text.understand import UnknownWordWarning
 
     captions = list(dict.fromkeys([*texts, *(read_texts(file) if file else ())]))
     if not captions:

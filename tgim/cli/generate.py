@@ -272,7 +272,7 @@ def interpolate(
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without what `jobs.check_texts` has said already."""
-    from tgim.inference.editor import UnknownWordWarning
+    from tgim.text.understand import UnknownWordWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnknownWordWarning)

@@ -44,9 +44,9 @@ def search(folder: Path, image: Path, text: str, model: str, top: int, device: s
 
     from tgim.environment import pick_device
     from tgim.images.photo import list_images
-    from tgim.inference.editor import UnknownWordWarning
     from tgim.inference.search import SUM, open_searching
     from tgim.inference.search import search as find
+    from tgim.text.understand import UnknownWordWarning
 
     if not image.is_file():
         raise UserError(f"{image} is {'not a file' if image.exists() else 'not there'}; give --image a picture")

@@ -22,15 +22,15 @@ from tgim.data.base import CaptionedImages
 from tgim.data.cache import PixelCache, cache_folder, store_array, stored_array
 from tgim.data.loader import DataConfig
 from tgim.data.synthetic.pool import DrawnPool
+from tgim.environment import origin
 from tgim.errors import DataError, UserError
 from tgim.evaluation.contenders import Contender, quantised, shown_name
 from tgim.evaluation.records import Measured, Options
 from tgim.evaluation.task import Task, content_hash, draw_task, in_order
-from tgim.images.carry import resize
 from tgim.images.photo import from_uint8, to_uint8
+from tgim.images.resample import resize
 from tgim.models.base import Codes, Matching
 from tgim.text.vocabulary import Tokens
-from tgim.training.runlog import origin
 
 CHUNK = 64  # pictures that are edited, or looked at, at a time: part of what makes figures repeat to the last digit
 APART = {

@@ -38,6 +38,7 @@ from tgim.data.cache import PixelCache, Progress, cache_folder
 from tgim.data.differences import Differences
 from tgim.data.loader import DataConfig
 from tgim.data.synthetic.triples import CHANGES, GROUP, TriplePool, fingerprint
+from tgim.environment import origin
 from tgim.errors import DataError
 from tgim.evaluation.bench import digest
 from tgim.evaluation.contenders import shown_name
@@ -47,7 +48,6 @@ from tgim.evaluation.task import class_numbers, content_hash, in_order
 from tgim.images.photo import from_uint8
 from tgim.inference.search import SUM, as_caption, open_searching, query
 from tgim.models.base import Composing, Matching
-from tgim.training.runlog import origin
 
 PROTOCOL = "compose@1"
 DEPTHS = (1, 5, 10, 50)

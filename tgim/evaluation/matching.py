@@ -22,7 +22,7 @@ from tgim.data.loader import DataConfig
 from tgim.evaluation.bench import CHUNK, Bench, Progress, open_judge
 from tgim.evaluation.contenders import shown_name
 from tgim.evaluation.records import Line, Measured, Results
-from tgim.images.carry import resize
+from tgim.images.resample import resize
 
 PROTOCOL = "matching@1"
 DEPTHS = (1, 5, 10)

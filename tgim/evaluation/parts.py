@@ -57,8 +57,8 @@ from tgim.evaluation.part_points import Pointed, cub_points, has_points, read_po
 from tgim.evaluation.part_scores import BACKGROUND, colours_at, named, scene_of, score
 from tgim.evaluation.records import Measured
 from tgim.evaluation.task import hash_text
-from tgim.images.carry import resize
 from tgim.images.photo import Photo, list_images, open_image, to_uint8
+from tgim.images.resample import resize
 from tgim.text.phrases import PARTS, sentence
 
 ASKS = 3  # of each picture

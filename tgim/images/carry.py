@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tgim.errors import ImageError
+from tgim.images.resample import resize
 
 NO_CHANGE = 1 / 255  # in [-1, 1]: half an 8-bit level; a smaller change of the model's output is rounding, not an edit
 WINDOW = 5  # model pixels, side of the guided filter's window
@@ -24,21 +25,6 @@ SMOOTHNESS = 0.02  # squared [-1, 1] units: texture weaker than about 18 of 255 
 STRIP = 2**20  # photograph pixels that are worked on at a time, about 100 MB
 
 Box = tuple[int, int, int, int]  # x, y of the upper left corner, width, height; in pixels
-
-
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pictures `x` (B, C, H, W) in [-1, 1] resized to `size` (height, width), antialiased bilinear, still in [-1, 1].
-
-    >>> resize(torch.zeros(1, 3, 30, 20), (8, 8)).shape
-    torch.Size([1, 3, 8, 8])
-    """
-    if x.ndim != 4 or 0 in x.shape or min(size) < 1:
-        raise ValueError(
-            f"resize takes a batch (B, C, H, W) and a size of at least 1x1, got {tuple(x.shape)} and {size}"
-        )
-    if x.shape[-2:] == torch.Size(size):
-        return x
-    return F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False).clamp(-1, 1)
 
 
 def parse_box(box: str | Sequence[int], *, height: int | None = None, width: int | None = None) -> Box:

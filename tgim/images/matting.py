@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgim.images.carry import resize
+from tgim.images.resample import resize
 
 WORKING_SIZE = 256  # pixels, longer side, at which colours are weighed
 LEVELS = 16  # of each colour channel of a histogram

@@ -26,8 +26,9 @@ from torch import Tensor
 
 from tgim.errors import ImageError, nearest
 from tgim.images import decode
-from tgim.images.carry import carry_change, parse_box, resize, soft_box
+from tgim.images.carry import carry_change, parse_box, soft_box
 from tgim.images.decode import FOREIGN, FORMATS, SUFFIXES
+from tgim.images.resample import resize
 
 __all__ = [
     "Photo",

@@ -122,7 +122,7 @@ def run(
         UserError: a picture, text or option cannot be used, unless `keep_going`.
     """
     from tgim.images.photo import open_image, save_image
-    from tgim.inference.editor import UnknownWordWarning
+    from tgim.text.understand import UnknownWordWarning
 
     opened, photo, fresh, region = None, None, None, None
     for job in jobs:
@@ -159,7 +159,7 @@ def check_texts(editor: Editor | Generator, texts: Sequence[str]) -> list[str]:
     Raises:
         TextError: one cannot be used.
     """
-    from tgim.inference.editor import UnknownWordWarning
+    from tgim.text.understand import UnknownWordWarning
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")

@@ -17,14 +17,15 @@ from torch import Tensor
 
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
-from tgim.errors import CheckpointError, TextError, UserError
-from tgim.images.carry import Box, parse_box, resize
+from tgim.errors import CheckpointError, UserError
+from tgim.images.carry import Box, parse_box
 from tgim.images.photo import Photo, Source, open_image
+from tgim.images.resample import resize
 from tgim.inference.inversion import Inverter
 from tgim.models.base import Editing, Generating, Localising, Request
 from tgim.models.editing.painting import Painter
-from tgim.text.understand import understand
-from tgim.text.vocabulary import Vocabulary, complete, tokenize
+from tgim.text.understand import UnknownWordWarning, used_caption
+from tgim.text.vocabulary import complete, tokenize
 
 Size = Literal["photo", "model"]
 _Extent = tuple[float, float, float, float]  # left, top, right, bottom
@@ -33,10 +34,6 @@ SURE, MAYBE = 0.5, 0.25  # probabilities: a subject is where one pixel is sure, 
 LOOK = 0.2  # around what a first look found, of its longer side: where the second looks
 ROOM = 0.12  # around a subject, of its longer side
 MINOR = 0.25  # smaller parts than this share of the largest do not count as subjects
-
-
-class UnknownWordWarning(UserWarning):
-    """A text has words that the model never saw, or says what it cannot take; the rest is used."""
 
 
 def load(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
@@ -216,22 +213,6 @@ class Editor:
     ) -> Request:
         tokens = self.vocabulary.encode(captions).to(self.device)
         return Request(tuple(captions), tokens, strength=strength, seed=seed, raw=size == "model", skip=skip)
-
-
-def used_caption(text: str, vocabulary: Vocabulary, template: str) -> str:
-    """The caption that is used for `text` (`understand`), completed by the checkpoint's template if a phrase.
-
-    Warns with `UnknownWordWarning` about each unknown word and all else that is not taken as it was said.
-
-    Raises:
-        TextError: no words, too many, only what is not wanted, or none that the model knows.
-    """
-    if not isinstance(text, str):
-        raise TextError(f"text is a {type(text).__name__}, expected a string such as 'a red bird with black wings'")
-    understood = understand(text, vocabulary, template)
-    for note in understood.notes:
-        warnings.warn(note, UnknownWordWarning, stacklevel=4)
-    return complete(understood.caption, template)
 
 
 def _extent(seen: NDArray[np.float32], frame: Box) -> _Extent | None:

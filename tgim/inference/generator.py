@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Literal, get_args
 
 import torch
 from PIL import Image
@@ -18,21 +18,13 @@ from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.errors import CheckpointError, UserError
 from tgim.images.photo import Photo
-from tgim.inference.editor import used_caption
-from tgim.models.base import Codes, Editing, Generating
+from tgim.models.base import Attentive, Codes, Editing, Generating, sample_noise
+from tgim.text.understand import used_caption
 from tgim.text.vocabulary import Tokens, tokenize
 
 Vary = Literal["noise", "caption", "both"]
 Progress = Callable[[int, int], None]  # pictures that are done, of how many
 BATCH = 8  # pictures that are drawn together
-
-
-@runtime_checkable
-class Attentive(Protocol):
-    """A generator that looks at single words while it draws."""
-
-    def attention_maps(self, text: Tokens, noise: Tensor, *, variation: Tensor | None = None) -> list[Tensor]:
-        """How much each place attends to each word: (B, T, h, w) a stage, coarse to fine; 1 in all over T."""
 
 
 class Generator:
@@ -149,7 +141,7 @@ class Generator:
 
     def _inputs(self, caption: str, *, n: int, seed: int, vary: Vary) -> Iterator[tuple[Tokens, Tensor, Tensor | None]]:
         """Tokens, noise and variation of `n` pictures of a caption, a few at a time, on the model's device."""
-        noise, variation = draws(self.model, n, seed=seed)
+        noise, variation = sample_noise(self.model, n, seed=seed)
         if vary == "caption":
             noise = noise[:1].expand(n, -1)
         tokens = self.vocabulary.encode([caption] * min(n, BATCH)).to(self.device)
@@ -175,22 +167,10 @@ class Generator:
         return self.model.condition(self.vocabulary.encode([self.caption(text) for text in texts]).to(self.device))
 
     def caption(self, text: str) -> str:
-        """The caption that is used for `text`, with warnings and errors as of `tgim.inference.editor.used_caption`.
+        """The caption that is used for `text`, with warnings and errors as of `tgim.text.understand.used_caption`.
 
         A model that draws of noise alone takes any text, which changes nothing.
         """
         if not self.model.reads:
             return text
         return used_caption(text, self.vocabulary, self.template)
-
-
-def draws(model: Generating, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Noise (count, Z) and variation (count, V) of a seed, standard normal, drawn on the CPU.
-
-    Row i is the same whatever `count` is; the global random numbers are left alone.
-    """
-    source = torch.Generator().manual_seed(seed)
-    sizes = (model.noise_size, model.variation_size)
-    rows = [[torch.randn(size, generator=source) for size in sizes] for _ in range(count)]
-    noise, variation = (torch.stack(kind) for kind in zip(*rows, strict=True))
-    return noise, variation

@@ -26,13 +26,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tgim.errors import UserError
-from tgim.images.carry import carry_change, resize
+from tgim.images.carry import carry_change
 from tgim.images.decode import SUFFIXES
 from tgim.images.photo import Photo, Source, check_target, open_image, save_image, to_uint8, write_bytes
+from tgim.images.resample import resize
 from tgim.inference.editor import Editor
-from tgim.inference.generator import BATCH, Generator, draws
+from tgim.inference.generator import BATCH, Generator
 from tgim.inference.inversion import Inverter
-from tgim.models.base import Codes
+from tgim.models.base import Codes, sample_noise
 from tgim.models.editing.tagrid import TAGrid
 from tgim.text.vocabulary import Tokens
 
@@ -95,7 +96,7 @@ def between_captions(
         if image is not None:
             raise UserError("a Generator takes no photograph; open the model as an Editor")
         maker.check(n=1, seed=seed, vary="noise")
-        noise = draws(maker.model, 1, seed=seed)[0].expand(steps, -1)
+        noise = sample_noise(maker.model, 1, seed=seed)[0].expand(steps, -1)
         codes = lerp(maker.condition([first, second]), at)
         return Frames(_draw(maker, codes, noise), "the codes of the captions, on one noise")
     if image is None:
@@ -176,7 +177,7 @@ def between_noises(generator: Generator, text: str, *, steps: int = 8, seed: int
     """
     at = _places(steps)
     generator.check(n=2, seed=seed, vary="noise")
-    first, second = draws(generator.model, 2, seed=seed)[0]
+    first, second = sample_noise(generator.model, 2, seed=seed)[0]
     codes = tuple(code.expand(steps, *code.shape[1:]) for code in generator.condition([text]))
     return Frames(_draw(generator, codes, slerp(first, second, at)), "the noise, on the great circle")
 

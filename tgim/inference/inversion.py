@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from tgim.errors import UserError
-from tgim.images.carry import resize
+from tgim.images.resample import resize
 from tgim.models.base import Codes, Editing, Generating, Matching
 from tgim.nn.layers import frozen
 from tgim.text.vocabulary import Tokens

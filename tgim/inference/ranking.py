@@ -25,8 +25,8 @@ from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data.cache import Progress, decode
 from tgim.errors import CheckpointError, ImageError, TextError, UserError
 from tgim.images.photo import Source, from_uint8, open_image
-from tgim.inference.editor import UnknownWordWarning
 from tgim.models.base import Matching
+from tgim.text.understand import UnknownWordWarning
 from tgim.text.vocabulary import complete
 
 CHUNK = 64  # pictures, and captions, that are looked at together

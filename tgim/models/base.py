@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from tgim.data.batch import Batch
-from tgim.images.carry import Box, carry_change, resize, soft_box
+from tgim.images.carry import Box, carry_change, soft_box
+from tgim.images.resample import resize
 from tgim.text.vocabulary import Tokens
 
 Terms = dict[str, Tensor]  # loss name -> weighted scalar; their sum is what one network minimises
@@ -211,3 +212,23 @@ class Composing(Model):
     def compose(self, image: Tensor, text: Tokens) -> Tensor:
         """Unit embeddings (B, D) of the pictures meant by `image` (B, 3, S, S) and `text` together."""
         raise NotImplementedError  # abstract: every such model says how it composes
+
+
+@runtime_checkable
+class Attentive(Protocol):
+    """A generator that looks at single words while it draws."""
+
+    def attention_maps(self, text: Tokens, noise: Tensor, *, variation: Tensor | None = None) -> list[Tensor]:
+        """How much each place attends to each word: (B, T, h, w) a stage, coarse to fine; 1 in all over T."""
+
+
+def sample_noise(model: Generating, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Noise (count, Z) and variation (count, V) of a seed, standard normal, drawn on the CPU.
+
+    Row i is the same whatever `count` is; the global random numbers are left alone.
+    """
+    source = torch.Generator().manual_seed(seed)
+    sizes = (model.noise_size, model.variation_size)
+    rows = [[torch.randn(size, generator=source) for size in sizes] for _ in range(count)]
+    noise, variation = (torch.stack(kind) for kind in zip(*rows, strict=True))
+    return noise, variation

@@ -22,11 +22,12 @@ from tgim.errors import UserError
 from tgim.evaluation import Bench, Contender, ModelContender
 from tgim.evaluation.records import Line
 from tgim.evaluation.retrieval import target_ranks
-from tgim.images.carry import resize
 from tgim.images.photo import Photo, open_image, to_uint8
-from tgim.inference.editor import Editor, UnknownWordWarning
+from tgim.images.resample import resize
+from tgim.inference.editor import Editor
 from tgim.inference.generator import Generator
 from tgim.metrics import rmse
+from tgim.text.understand import UnknownWordWarning
 
 BUDGET = 1_500_000  # bytes of all pictures of a page, in base64
 QUALITIES = (

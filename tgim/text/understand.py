@@ -8,12 +8,13 @@ take as it was said, and never guesses without saying so. No torch.
 from __future__ import annotations
 
 import re
+import warnings
 from typing import NamedTuple
 
 from tgim.errors import TextError
 from tgim.text.instructions import NO_NEGATION, caption_of, is_instruction, normal
 from tgim.text.lexicon import BIRD, COLOUR_WORDS, FLOWER, PART_WORDS, SHADE_WORDS, each_of, knows, neighbour
-from tgim.text.vocabulary import MAX_WORDS, Alphabet, Vocabulary, tokenize
+from tgim.text.vocabulary import MAX_WORDS, Alphabet, Vocabulary, complete, tokenize
 
 _NUMBERS = each_of("two three four five six seven eight nine ten eleven twelve dozen")
 _COUNT = rf"(?:{'|'.join(_NUMBERS)}|(?!1\b)[1-9]\d?)"
@@ -185,3 +186,23 @@ def _known_words(caption: str, vocabulary: Vocabulary, notes: list[str], unknown
         caption = re.sub(rf"\b{word}\b", known, caption, flags=re.IGNORECASE)
         caption = re.sub(r"  +", " ", caption).strip()
     return caption
+
+
+class UnknownWordWarning(UserWarning):
+    """A text has words that the model never saw, or says what it cannot take; the rest is used."""
+
+
+def used_caption(text: str, vocabulary: Vocabulary, template: str) -> str:
+    """The caption that is used for `text` (`understand`), completed by the checkpoint's template if a phrase.
+
+    Warns with `UnknownWordWarning` about each unknown word and all else that is not taken as it was said.
+
+    Raises:
+        TextError: no words, too many, only what is not wanted, or none that the model knows.
+    """
+    if not isinstance(text, str):
+        raise TextError(f"text is a {type(text).__name__}, expected a string such as 'a red bird with black wings'")
+    understood = understand(text, vocabulary, template)
+    for note in understood.notes:
+        warnings.warn(note, UnknownWordWarning, stacklevel=4)
+    return complete(understood.caption, template)

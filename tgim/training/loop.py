@@ -23,13 +23,13 @@ from tgim.data import open_dataset
 from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch
 from tgim.data.loader import Batches, DataConfig, vocabulary_of
-from tgim.environment import Precision, pick_device, pick_precision
+from tgim.environment import Precision, origin, pick_device, pick_precision
 from tgim.errors import RecipeError, UserError
 from tgim.models.base import Editing, Generating, Model, Terms
 from tgim.text.vocabulary import Vocabulary
 from tgim.training import state
 from tgim.training.recipe import OptimizerConfig, Recipe, TrainConfig
-from tgim.training.runlog import RunLog, drawn_sheet, origin, read_log, sample_captions, sample_sheet, thin
+from tgim.training.runlog import RunLog, drawn_sheet, read_log, sample_captions, sample_sheet, thin
 from tgim.training.running import Prefetch, decoding, schedule, seed_step, stop_signals
 
 STATE, MODEL = "state.safetensors", "model.safetensors"

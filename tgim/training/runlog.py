@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,8 @@ from PIL import Image
 
 from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch
-from tgim.environment import cpu_name
 from tgim.images.photo import contact_sheet
-from tgim.inference.generator import draws
-from tgim.models.base import Editing, Generating
-from tgim.runtime import usable_cores
+from tgim.models.base import Editing, Generating, sample_noise
 from tgim.text.vocabulary import Vocabulary, pad
 
 PICTURES, CAPTIONS = 4, 3  # of a sample sheet
@@ -100,36 +95,6 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def origin() -> dict[str, Any]:
-    """Where a run took place: commit of tgim (None outside a checkout), torch, processor, usable cores, GPU."""
-    return {
-        "commit": _commit(),
-        "torch": torch.__version__,
-        "machine": f"{platform.system()} {platform.machine()}",
-        "processor": cpu_name(),
-        "cores": usable_cores(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }
-
-
-def _commit() -> str | None:
-    here = Path(__file__).parent
-    git = ["git", "-C", str(here)]
-    try:
-        subprocess.run(
-            [*git, "ls-files", "--error-unmatch", "__init__.py"], check=True, capture_output=True, timeout=10
-        )
-        found = subprocess.run(
-            [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            check=True,
-            capture_output=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.decode().strip() or None
-
-
 def sample_sheet(
     path: Path, model: Editing, batch: Batch, *, captions: Sequence[str], vocabulary: Vocabulary, device: torch.device
 ) -> Path:
@@ -158,7 +123,7 @@ def drawn_sheet(
 
     The noises are those of all sheets. The model is left in the mode that it was in; no random number is used up.
     """
-    noise = draws(model, PICTURES, seed=0)[0].to(device)
+    noise = sample_noise(model, PICTURES, seed=0)[0].to(device)
     was_training = model.training
     model.eval()
     try:

@@ -34,8 +34,8 @@ from torch.nn import functional as F
 
 from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch, DrawnPairs
-from tgim.images.carry import resize
 from tgim.images.matting import subject_mask
+from tgim.images.resample import resize
 from tgim.models.base import Codes, Config, Editing, Request, Terms
 from tgim.models.editing.tagrid_head import Eyes, GridHead, Guide, References, SubjectMask, View, patch_discriminator
 from tgim.models.editing.tagrid_wishes import Wishes, draw_wishes

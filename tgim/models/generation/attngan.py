@@ -34,7 +34,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from tgim.data.batch import Batch
-from tgim.images.carry import resize
+from tgim.images.resample import resize
 from tgim.models.base import Codes, Config, Terms
 from tgim.models.generation.adversarial import Drawing, at_side, generator_terms, judge_terms
 from tgim.models.generation.attngan_blocks import Drawn, Generator

@@ -37,7 +37,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from tgim.data.batch import Batch, mismatching_rows
-from tgim.images.carry import resize
+from tgim.images.resample import resize
 from tgim.models.base import Codes, Config, Terms
 from tgim.models.generation.adversarial import at_side, generator_terms
 from tgim.models.generation.sentences import SentenceConfig, SentenceDrawing, SentenceReader

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgim.images.carry import Box, resize
+from tgim.images.carry import Box
 from tgim.images.matting import guided_fit, weigh_colours, window_mean
+from tgim.images.resample import resize
 from tgim.models.parsing.part_maps import PartMaps
 
 GRID = 128  # cells of the longer side of the subject's region, at which the maps are drawn to edges

@@ -11,7 +11,8 @@ from skimage import measure, morphology
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgim.images.carry import Box, resize
+from tgim.images.carry import Box
+from tgim.images.resample import resize
 from tgim.models.base import Localising
 
 SURE, MAYBE = 0.5, 0.3  # probabilities: a subject is where one cell is sure, and goes on as long as they may be

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgim.images.carry import resize
 from tgim.images.matting import LEVELS, follow, guided_fit, log_shares, moments, slopes_of
+from tgim.images.resample import resize
 
 SIZE = 160  # pixels of the longer side at which the outline is decided
 SURE, MAYBE = 0.85, 0.15  # guesses above which a pixel may be inside for sure, and below which it is outside

@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tgim.errors import MissingPartWarning, SubjectError, TextError
-from tgim.images.carry import Box, resize
+from tgim.images.carry import Box
 from tgim.images.matting import follow, guided_fit
+from tgim.images.resample import resize
 from tgim.models.base import Editing, Localising, Request
 from tgim.models.editing.painting.already import to_change, true_already
 from tgim.models.editing.painting.brush import fine_detail, painted
