@@ -112,7 +112,7 @@ ERROR_STREAM = threading.Lock()  # held while the process's error stream is turn
 
 
 class Decoded(NamedTuple):
-    """An upright picture: `rgb` (H, W, 3), `alpha` (H, W) or None, both uint8; the rest as `tgim.images.photo.Photo`."""
+    """An upright picture: `rgb` (H, W, 3), `alpha` (H, W) or None, both uint8; the rest as of `images.photo.Photo`."""
 
     rgb: npt.NDArray[np.uint8]
     alpha: npt.NDArray[np.uint8] | None = None

@@ -3,7 +3,7 @@
 A red thing in the shade is dark red, in the light a lighter and paler red. A `Ramp` has this for one colour: along it
 the colour keeps its name, from the darkest to the lightest tone that it may have. The tones are set by hand so that on
 the ramp the named one is the nearest of eleven colours (CIE Lab, differences of lightness count half), which
-`tests/test_painting.py` holds them to.
+`tests/models/editing/test_painting.py` holds them to.
 """
 
 from __future__ import annotations

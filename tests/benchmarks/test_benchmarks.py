@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from results_toy import asked_parts, drawings, results
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DATA = {  # embedded checkpoint -> its results file, and the data set in it
     "attngan-birds": ("birds", "cub"),
     "birds": ("birds", "cub"),

@@ -34,7 +34,7 @@ from tgim.text.vocabulary import Vocabulary
 from tgim.training import recipe
 from tgim.training import run as train
 
-RECIPES = Path(__file__).parents[1] / "recipes"
+RECIPES = Path(__file__).parents[3] / "recipes"
 every = pytest.mark.parametrize("name", COMPOSERS)
 
 # A world of three colours on two sides: "left red" makes the left side red and leaves the right.

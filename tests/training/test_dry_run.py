@@ -15,13 +15,15 @@ train: {steps: 6, batch_size: 8, device: cpu, threads: 1, log_every: 1, checkpoi
 """
 DRY = """
 import sys
-from tgim import recipe, train
+from tgim.training import recipe
+from tgim.training import run as train
 train.keep_memory()
 print(train.dry_run(recipe.load(sys.argv[1])).memory)
 """
 REAL = """
 import resource, sys
-from tgim import recipe, train
+from tgim.training import recipe
+from tgim.training import run as train
 train.keep_memory()
 train.fit(recipe.load(sys.argv[1]), out=sys.argv[2], progress=False)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))

@@ -16,7 +16,7 @@ from small import CAPTIONS, ENCODER, NEEDS_BF16, SIZES, VOCABULARY, batch_of, mo
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-sys.path.insert(0, str(Path(__file__).parent / "golden"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "golden"))
 import attngan_release as facts
 import release
 
@@ -415,7 +415,7 @@ def test_other_faults_of_the_caller(folder):
 
 @pytest.mark.parametrize("name", ["birds", "flowers", "small_birds"])
 def test_the_recipes_resolve(name):
-    found = recipe.load(Path(__file__).parents[1] / "recipes" / f"attngan_{name}.yaml")
+    found = recipe.load(Path(__file__).parents[3] / "recipes" / f"attngan_{name}.yaml")
     config = found.model_settings()
     assert config.matching == f"runs/damsm_{name.rsplit('_', 1)[-1]}/model.safetensors"
     assert config.sizes == ([32, 64] if "small" in name else [64, 128, 256])

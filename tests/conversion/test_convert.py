@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 from torch.testing import assert_close
 
-sys.path.insert(0, str(Path(__file__).parent / "golden"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "golden"))
 import make
 import release
 

@@ -274,7 +274,7 @@ def test_what_is_printed_of_drawings_is_one_table():
 
 
 def test_ctrl_c_keeps_what_was_measured(here, matcher, tagrid_file):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     names = "l2-edit,l2-own-caption,retrieval,tradeoff,mp,directional"
     args = ["--data", "my_birds", "--split", "all", "--judge", matcher, "--protocol", names, "--out", "results.jsonl"]
     models = [part for i in range(3) for part in ("--model", _copy(tagrid_file, f"model{i}.safetensors"))]

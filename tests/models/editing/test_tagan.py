@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from small import batch_of, model_of
 from torch.testing import assert_close
 
-sys.path.insert(0, str(Path(__file__).parent / "golden"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "golden"))
 import make
 import release
 

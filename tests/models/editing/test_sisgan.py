@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-sys.path.insert(0, str(Path(__file__).parent / "golden"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "golden"))
 import make
 import release
 

@@ -14,7 +14,7 @@ from small import CAPTIONS, VOCABULARY, batch_of, model_of
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-sys.path.insert(0, str(Path(__file__).parent / "golden"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "golden"))
 import release
 import stackgan_release as facts
 

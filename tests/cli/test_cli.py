@@ -41,7 +41,7 @@ def edit(tagrid_file):
 
 def process(*args, **options):
     """A real process."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tgim", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **options)
 
@@ -400,13 +400,13 @@ def test_a_real_process_behaves_the_same(here, tagrid_file):
 
 def test_a_closed_pipe_is_no_drama(tagrid_file):
     command = f"{sys.executable} -m tgim info {tagrid_file} | true"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment, timeout=300)
     assert done.stderr == ""
 
 
 def test_ctrl_c_saves_and_stops_training(here, recipe):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tgim", "train", str(recipe), "train.steps=100000", "--out", "run"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
         log, deadline = Path("run/log.jsonl"), time.monotonic() + 300

@@ -9,7 +9,7 @@ import yaml
 
 from tgim.training import recipe
 
-FOLDER = Path(__file__).parents[1] / "recipes"
+FOLDER = Path(__file__).parents[2] / "recipes"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 PLAIN = [name for name in NAMES if "stages" not in yaml.safe_load((FOLDER / f"{name}.yaml").read_text())]
 PUBLISHED = ["gan_int_cls", "style_encoder", "stackgan1", "stackgan2", "stackgan_v2", "attngan", "tagan", "sisgan"]

@@ -141,7 +141,7 @@ def wait_for(out: Path, *, step: int, alive: Callable[[], bool] = lambda: True) 
 def test_a_killed_run_goes_on_exactly(data: Path, tmp_path: Path) -> None:
     out, settings = tmp_path / "run", {"checkpoint_every": 7, "threads": torch.get_num_threads()}
     (tmp_path / "toy.yaml").write_text(a_recipe(data, steps=100_000, **settings).to_yaml())
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (Path(train.__file__).parents[1], *sys.path)))}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, toy.__file__, str(tmp_path / "toy.yaml"), str(out)], env=environment)
     try:
         wait_for(out, step=20, alive=lambda: process.poll() is None)
@@ -376,18 +376,18 @@ def test_what_the_model_cannot_do_is_said_before_training(data: Path, tmp_path: 
 def test_the_allocator_keeps_memory_once_told() -> None:
     code = """
 import resource, torch
-from tgim import train
+from tgim.training import run as train
 train.keep_memory()
 faults = []
-for _ in range(5):
+for _ in range(24):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(16_000_000)
     faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-print(faults[0], faults[-1])
+print(faults[0], sorted(faults[-9:])[4])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     first, last = map(int, done.stdout.split())
-    assert last < 0.02 * first  # pages are not faulted in again
+    assert last < 0.02 * first  # pages are not faulted in again, once the heap has found its size
 
 
 def test_a_run_says_its_precision_and_may_go_on_in_another(data: Path, tmp_path: Path, caplog: Any) -> None:

@@ -115,7 +115,7 @@ def test_loading_leaves_the_random_numbers_alone(saved: Path) -> None:
 
 def test_the_header_is_read_without_torch(saved: Path) -> None:
     code = (
-        "import sys; from tgim import checkpoint; checkpoint.list_embedded(); "
+        "import sys; from tgim.checkpoints import checkpoint; checkpoint.list_embedded(); "
         f"print(checkpoint.read_header({str(saved)!r})['vocabulary'], 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
