@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from tgim.data.base import random_source
+from tgim.data.base import Stream, random_source
 from tgim.data.loader import DataConfig
 from tgim.data.synthetic.captions import read_caption
 from tgim.data.synthetic.pairs import KINDS, albedos, expose, random_pair, swap_scene
-from tgim.data.synthetic.pool import STREAM as TRAINING
 from tgim.data.synthetic.scenes import PARTS, random_scene
 from tgim.errors import UserError
 from tgim.evaluation import truth
@@ -141,9 +140,9 @@ def test_equal_arguments_draw_equal_pictures_of_a_stream_of_their_own(sets):
     assert again.swap_captions[0] == drawn.swap_captions[0][:2]
     other = truth.draw_truth.__wrapped__("birds", count=4, size=SIZE, seed=1)
     assert not torch.equal(again.pictures, other.pictures)
-    assert truth.STREAM != TRAINING
-    trained = random_pair("bird", random_source(0, TRAINING, 0))
-    assert trained.source.pose != random_pair("bird", random_source(0, truth.STREAM, 0)).source.pose
+    assert Stream.TRUTH != Stream.POOL
+    trained = random_pair("bird", random_source(0, Stream.POOL, 0))
+    assert trained.source.pose != random_pair("bird", random_source(0, Stream.TRUTH, 0)).source.pose
     with pytest.raises(UserError, match="expected 2 or more"):
         truth.draw_truth("birds", count=1)
 

@@ -33,7 +33,7 @@ from tgim._version import __version__
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data import open_dataset
-from tgim.data.base import random_source
+from tgim.data.base import Stream, random_source
 from tgim.data.cache import PixelCache, Progress, cache_folder
 from tgim.data.differences import Differences
 from tgim.data.loader import DataConfig
@@ -53,7 +53,6 @@ PROTOCOL = "compose@1"
 DEPTHS = (1, 5, 10, 50)
 CHUNK = 64  # pictures that are looked at together
 COUNT = 1200  # drawn triples of a test
-STREAM = 904  # of `random_source`
 SAME, OTHER = "same class", "other class"  # of source and target
 KINDS = (*CHANGES, SAME, OTHER)
 
@@ -153,7 +152,7 @@ def captioned_task(
     pixels = PixelCache.open(dataset.items, size=side, fit=data.fit, folder=cache, progress=progress)
     dataset = replace(dataset, items=tuple(dataset.items[row] for row in pixels.rows))
     table, labels = Differences([item.captions for item in dataset.items]), class_numbers(dataset.items)
-    drawn = [table.draw(row, random_source(seed, STREAM, row)) for row in range(len(dataset))]
+    drawn = [table.draw(row, random_source(seed, Stream.COMPOSE, row)) for row in range(len(dataset))]
     right = np.array([row for row, each in enumerate(drawn) if each.source != row], np.int64)
     if not len(right):
         raise DataError(f"{dataset.root}: no caption tells of a colour that another picture lacks")

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from tgim.data.base import held_out, random_source, relative
+from tgim.data.base import Stream, held_out, random_source, relative
 from tgim.errors import UserError
 from tgim.evaluation.bench import Bench, Protocol
 from tgim.evaluation.contenders import Contender
@@ -40,7 +40,6 @@ from tgim.evaluation.records import Measured, Options
 from tgim.images.photo import from_uint8, to_uint8
 from tgim.metrics import fid, inception_score, kid_subsets
 
-STREAM = 902  # of `random_source`
 SUBSETS = 100  # of KID
 RESAMPLES = 20  # of FID and IS
 JPEG = 75
@@ -147,7 +146,7 @@ def _bootstrap(
     figure: Callable[[NDArray[np.int64], NDArray[np.int64]], float], n: int, others: int, seed: int
 ) -> float:
     """Standard deviation of a figure over resamples of its n rows and of the `others` that they are compared with."""
-    source = random_source(seed, STREAM)
+    source = random_source(seed, Stream.FEATURE_BOOTSTRAP)
     found = [figure(source.integers(n, size=n), source.integers(others, size=others)) for _ in range(RESAMPLES)]
     return float(np.std(found, ddof=1))
 

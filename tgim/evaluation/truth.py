@@ -32,7 +32,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tgim.data.base import random_source
+from tgim.data.base import Stream, random_source
 from tgim.data.synthetic.canvas import Exposed
 from tgim.data.synthetic.captions import WORDS
 from tgim.data.synthetic.pairs import KINDS, albedos, draw_pair, expose, random_pair, swap_scene
@@ -46,7 +46,6 @@ from tgim.evaluation.records import Measured, Options, percentiles, resampled_me
 from tgim.images.photo import from_uint8, to_uint8
 
 PAIRS = 500  # drawn pictures, and half as many for the swaps
-STREAM = 901  # of `random_source`: training draws from others
 COMMON = 0.05  # share of the pictures that must ask about a part for it to count in the macro average
 TRIES = 1000  # scenes that may be passed over for one swap
 PLAIN = 4  # times what a part must fill to be asked about, for the two parts of a swap
@@ -87,7 +86,7 @@ def draw_truth(kind: Kind, *, count: int = PAIRS, size: int = 64, seed: int = 0)
         raise UserError(f"{count} drawn pictures are too few; expected 2 or more")
     sources, trues, changes, asked, captions = [], [], [], [], []
     for i in range(count):
-        pair = random_pair(KINDS[kind], random_source(seed, STREAM, i))
+        pair = random_pair(KINDS[kind], random_source(seed, Stream.TRUTH, i))
         source, true, change = draw_pair(pair, size)
         sources.append(source.image)
         trues.append(true)
@@ -110,7 +109,7 @@ def draw_truth(kind: Kind, *, count: int = PAIRS, size: int = 64, seed: int = 0)
 
 def _swap(kind: Kind, size: int, seed: int, index: int) -> tuple[list[NDArray[np.uint8]], tuple[str, str]]:
     """A picture and those that its two captions ask for; scenes that show too little of their parts are passed over."""
-    source = random_source(seed, STREAM, index, 1)
+    source = random_source(seed, Stream.TRUTH, index, 1)
     for _ in range(TRIES):
         scene = random_scene(KINDS[kind], source)
         exposed = expose(scene, size)

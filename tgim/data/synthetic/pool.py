@@ -10,13 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tgim.data.base import CaptionedImages, Item, Split, random_source
+from tgim.data.base import CaptionedImages, Item, Split, Stream, random_source
 from tgim.data.cache import Progress, cache_folder, kept_array, store_array
 from tgim.data.synthetic import pairs as synthetic
 from tgim.errors import DataError
 
 Kind = Literal["birds", "flowers"]
-STREAM = 2  # of `random_source`
 CHUNK = 50  # pairs rendered between two reports of progress
 LICENCE = "drawn by tgim itself; no photograph was used"
 SHARES: dict[Split, tuple[float, float]] = {
@@ -79,7 +78,7 @@ def as_dataset(pool: DrawnPool, kind: Kind) -> CaptionedImages:
 @cache
 def fingerprint(kind: Kind) -> str:
     """A short hash of what the renderer draws and says now, over a few small pairs."""
-    drawn = synthetic.draw_pairs(kind, random_source(0, STREAM), 6, 32)
+    drawn = synthetic.draw_pairs(kind, random_source(0, Stream.POOL), 6, 32)
     digest = hashlib.sha256(repr((drawn.captions, drawn.target_captions)).encode())
     for pixels in (drawn.image, drawn.target, drawn.change, drawn.subject):
         digest.update(pixels.tobytes())
@@ -108,7 +107,7 @@ def _render(kind: Kind, count: int, size: int, seed: int, folder: Path, name: st
     def fill(path: Path) -> None:
         pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, size, size, 8))
         for i in range(count):
-            pair = synthetic.draw_pairs(kind, random_source(seed, STREAM, i), 1, size)
+            pair = synthetic.draw_pairs(kind, random_source(seed, Stream.POOL, i), 1, size)
             pixels[i] = np.concatenate([pair.image, pair.target, pair.change[..., None], pair.subject[..., None]], -1)[
                 0
             ]

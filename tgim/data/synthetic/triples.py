@@ -31,7 +31,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from tgim.data.base import Split, random_source
+from tgim.data.base import Split, Stream, random_source
 from tgim.data.cache import Progress, cache_folder, kept_array, store_array
 from tgim.data.differences import with_article
 from tgim.data.synthetic.canvas import Exposed
@@ -44,7 +44,6 @@ from tgim.errors import DataError
 Change = Literal["colour", "size", "add", "remove"]
 CHANGES: tuple[Change, ...] = get_args(Change)
 GROUP = 6  # triples of one source picture
-STREAM = 903  # of `random_source`
 PARTS_OF_STREAM: dict[Split, int] = {"train": 0, "trainval": 0, "val": 1, "test": 2}
 SMALL = 0.7  # scale of a subject that is drawn smaller
 PLAIN = 24  # of 255: pixels that differ by so much in a channel differ plainly
@@ -125,7 +124,7 @@ class TriplePool(DrawnPool):
         folder = Path(folder) if folder is not None else cache_folder()
         groups, stream = max(1, count // GROUP), PARTS_OF_STREAM[split]
         name = f"triples-{kind}-{size}-{groups}-{seed}-{stream}-{fingerprint(kind)}"
-        source = (seed, STREAM, stream)
+        source = (seed, Stream.TRIPLES, stream)
         pixels, notes = kept_array(folder, name, lambda: _render(kind, groups, size, source, folder, name, progress))
         return cls(pixels, notes["captions"], notes["texts"], notes["changes"])
 
@@ -219,7 +218,7 @@ def fingerprint(kind: Kind) -> str:
     """A short hash of what is drawn and said now, over two small groups."""
     digest = hashlib.sha256()
     for i in range(2):
-        group = draw_group(kind, random_source(0, STREAM, 0, i), 48)
+        group = draw_group(kind, random_source(0, Stream.TRIPLES, 0, i), 48)
         digest.update(repr(group.triples).encode())
         for pixels in (group.image, group.subject, *group.targets):
             digest.update(pixels.tobytes())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tgim.data import cub, oxford102
 from tgim.data import folder as own_folder
-from tgim.data.base import Box, CaptionedImages, Split, existing, random_source, split_classes
+from tgim.data.base import Box, CaptionedImages, Split, Stream, existing, random_source, split_classes
 from tgim.data.batch import Batch, LabelledViews
 from tgim.data.cache import Progress, cache_folder, kept_array, store_array
 from tgim.data.guesses import grabcut
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from tgim.models.parsing.localiser import PartLocaliser
 
 CHUNK = 32  # views that the backbone sees at once
-ORDER = 6  # stream of `random_source`
 MAPS = ("map4", "map8", "map16", "map32")  # by stride
 
 
@@ -90,7 +89,7 @@ class ViewBatches:
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if epoch not in self._orders:
             self._orders = {e: order for e, order in self._orders.items() if e >= epoch - 1}
-            self._orders[epoch] = random_source(self.seed, ORDER, epoch).permutation(len(self.rows))
+            self._orders[epoch] = random_source(self.seed, Stream.PARTS_ORDER, epoch).permutation(len(self.rows))
         return self._orders[epoch]
 
 
