@@ -92,7 +92,7 @@ def figures(bench, contender):
 class Known:
     """A contender that edits by `paint(picture (H, W, 3), mask (H, W) of the named part, colour)`."""
 
-    kind, checkpoint, has_strength = "baseline", None, False
+    kind, checkpoint, has_strength, replaces = "baseline", None, False, False
 
     def __init__(self, paint, asking, *, name="known"):
         self.paint, self.name = paint, name

@@ -51,15 +51,17 @@ from numpy.typing import NDArray
 from tgim.data.base import Split, relative, split_classes
 from tgim.data.cub import read_table
 from tgim.errors import DataError
-from tgim.evaluation.bench import Bench, Protocol
+from tgim.evaluation import catalogue
+from tgim.evaluation.bench import Bench
 from tgim.evaluation.contenders import Contender
 from tgim.evaluation.part_points import Pointed, cub_points, has_points, read_points
 from tgim.evaluation.part_scores import BACKGROUND, colours_at, named, scene_of, score
+from tgim.evaluation.protocol import Protocol
 from tgim.evaluation.records import Measured
 from tgim.evaluation.task import hash_text
 from tgim.images.photo import Photo, list_images, open_image, to_uint8
 from tgim.images.resample import resize
-from tgim.text.phrases import PARTS, sentence
+from tgim.text import phrases
 
 ASKS = 3  # of each picture
 MOST = 300  # pictures, a seeded choice
@@ -207,7 +209,7 @@ def text_of(part: str, colour: str, subject: str) -> str:
     ('this bird has a red head', 'this flower has pink petals')
     """
     phrase = f"{colour} {part}"
-    return sentence(phrase, subject=subject) if subject and part in PARTS else phrase
+    return phrases.sentence(phrase, subject=subject) if subject and part in phrases.PARTS else phrase
 
 
 def content_of(pictures: Sequence[Pointed], root: Path) -> str:
@@ -242,9 +244,9 @@ def edited(
 ) -> list[NDArray[np.uint8]]:
     """A photograph edited by each text at its own size, (H, W, 3) each; models' edits are kept on disk.
 
-    The baseline `unrelated` is the `other` photograph, resized.
+    A contender that `replaces` hands over the `other` photograph, resized.
     """
-    if contender.kind == "baseline" and contender.name == "unrelated":
+    if contender.replaces:
         shown = resize(open_image(other).pixels[None], (photo.height, photo.width))
         return [pixels_of(photo.with_pixels(shown))] * len(texts)
 
@@ -297,7 +299,7 @@ def _measured(metric: str, rows: Sequence[Sequence[float]]) -> Iterator[Measured
 def facts(bench: Bench) -> dict[str, Any]:
     """What lines say of the pictures: those that were edited, at their own sizes."""
     found = asking(bench)
-    return {"data": found.data, "content": found.content, "size": 0}
+    return {"data": found.data, "content": found.content, "size": 0, "options": bench.limited()}
 
 
 def possible(bench: Bench) -> bool:
@@ -312,4 +314,4 @@ def possible(bench: Bench) -> bool:
         return False
 
 
-PARTS_AT = Protocol("parts@1", ("spilt", "half_way", "hit"), measure, facts=facts, possible=possible, own_size=True)
+PARTS = Protocol(catalogue.PARTS, ("spilt", "half_way", "hit"), measure, facts=facts, possible=possible, own_size=True)

@@ -39,9 +39,12 @@ from tgim.data.synthetic.pairs import KINDS, albedos, draw_pair, expose, random_
 from tgim.data.synthetic.pool import Kind, fingerprint
 from tgim.data.synthetic.scenes import Scene, random_scene
 from tgim.errors import UserError
-from tgim.evaluation.bench import Bench, Protocol
+from tgim.evaluation import catalogue
+from tgim.evaluation.bench import Bench
+from tgim.evaluation.catalogue import FLOOR
 from tgim.evaluation.contenders import Contender
 from tgim.evaluation.part_colours import FEWEST, GROUPS, LEAST, PURE, Question, questions
+from tgim.evaluation.protocol import Protocol
 from tgim.evaluation.records import Measured, Options, percentiles, resampled_means
 from tgim.images.photo import from_uint8, to_uint8
 
@@ -229,7 +232,7 @@ def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
     drawn = drawn_for(bench)
 
     def edits(pictures: Tensor, captions: Sequence[str]) -> Tensor:
-        if contender.kind == "baseline" and contender.name == "unrelated":
+        if contender.replaces:
             return pictures.roll(1, 0)
         return bench.edits(contender, captions, 1.0, pictures=pictures)
 
@@ -243,7 +246,7 @@ def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
     drawn = drawn_for(bench)
     rows = {
         "true": (drawn.true, *drawn.swap_true),
-        "unedited": (drawn.pictures, drawn.swap_pictures, drawn.swap_pictures),
+        FLOOR: (drawn.pictures, drawn.swap_pictures, drawn.swap_pictures),
     }
     for name, (edited, first, second) in rows.items():
         for measured in judge_edits(drawn, edited):
@@ -252,4 +255,4 @@ def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
             yield name, judge_swaps(drawn, first, second)
 
 
-TRUTH = Protocol("truth@1", METRICS, measure, references, ("true", "unedited"))
+TRUTH = Protocol(catalogue.TRUTH, METRICS, measure, references, ("true", FLOOR))
