@@ -157,19 +157,19 @@ def bench_of(name="cub", **options):
     )  # fmt: skip
 
 
-def contender(name, edit, kind="model"):
-    return SimpleNamespace(name=name, kind=kind, checkpoint=None, has_strength=False, edit=edit)
+def contender(edit, *, replaces=False):
+    return SimpleNamespace(name="x", kind="model", checkpoint=None, has_strength=False, replaces=replaces, edit=edit)
 
 
 def test_the_protocol_yields_all_its_metrics_for_contenders_and_references(sets):
     bench = bench_of()
-    rows = list(truth.measure(bench, contender("same", lambda pictures, *_: pictures)))
+    rows = list(truth.measure(bench, contender(lambda pictures, *_: pictures)))
     assert set(truth.METRICS) <= {m.metric for m in rows}
     assert all(m.strength == 1 and m.options["drawn"].startswith("birds:") for m in rows)
     rows = list(truth.references(bench))
     for name in truth.TRUTH.reference_names:
         assert set(truth.METRICS) <= {m.metric for row, m in rows if row == name}
-    same = [m.figures(seed=0) for m in truth.measure(bench, contender("same", lambda pictures, *_: pictures))]
+    same = [m.figures(seed=0) for m in truth.measure(bench, contender(lambda pictures, *_: pictures))]
     assert same == [m.figures(seed=0) for row, m in rows if row == "unedited"]
 
 
@@ -180,5 +180,5 @@ def test_what_is_drawn_follows_the_data_set(sets):
 
 
 def test_the_unrelated_baseline_shows_another_drawing(sets):
-    rows = truth.measure(bench_of(), contender("unrelated", None, kind="baseline"))
+    rows = truth.measure(bench_of(), contender(None, replaces=True))
     assert {m.metric: m.figures(seed=0)[0] for m in rows}["leak_255"] > 10
