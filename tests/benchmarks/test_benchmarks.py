@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from results_toy import asked_parts, drawings, results
+from support.results_toy import asked_parts, drawings, results
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = {  # embedded checkpoint -> its results file, and the data set in it
@@ -169,7 +169,7 @@ def test_a_page_without_pictures(results_file, tmp_path):
 
 @pytest.mark.parametrize("kind", ["editor", "matcher"])
 def test_embedding_writes_a_card_with_figures(kind, tmp_path, tagrid_file, results_file, monkeypatch):
-    from small import VOCABULARY, model_of
+    from support.small import VOCABULARY, model_of
 
     import tgim
     from tgim.checkpoints import checkpoint

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-import toy
+from support import toy
 from safetensors.torch import save_file
 
 from tgim.checkpoints import checkpoint

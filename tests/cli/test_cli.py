@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import is_refused, tgim
+from support.commands import is_refused, tgim
 from PIL import Image
 
 from tgim.checkpoints import card

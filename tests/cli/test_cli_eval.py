@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small
+from support import small
 from click.testing import CliRunner
 from PIL import Image
 
@@ -251,7 +251,7 @@ def test_an_editor_is_no_judge_and_a_judge_no_editor(here, matcher, measure, tag
 
 
 def test_an_editor_draws_nothing_and_a_text_to_image_model_edits_if_that_is_named(here, matcher, measure):
-    import toy_generator
+    from support import toy_generator
 
     said = is_refused(measure("--protocol", "generation", "--judge", matcher))
     assert "tagrid edits pictures and draws none" in said
@@ -264,7 +264,7 @@ def test_an_editor_draws_nothing_and_a_text_to_image_model_edits_if_that_is_name
 
 
 def test_what_is_printed_of_drawings_is_one_table():
-    from results_toy import drawings, results
+    from support.results_toy import drawings, results
 
     text = cli_eval.tables([*drawings(), *results()])
     assert text.count("diversity, RMSE") == 1

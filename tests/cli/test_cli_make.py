@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import commands
+from support import commands
 import numpy as np
 import pytest
 import torch
-from commands import tgim
+from support.commands import tgim
 from PIL import Image
-from small import VOCABULARY as WORDS
-from small import model_of
-from toy_generator import save_toy
+from support.small import VOCABULARY as WORDS
+from support.small import model_of
+from support.toy_generator import save_toy
 
 from tgim.checkpoints import checkpoint
 from tgim.data.synthetic.pairs import sample_picture

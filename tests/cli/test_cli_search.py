@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small
+from support import small
 import torch
-from commands import is_refused, tgim
+from support.commands import is_refused, tgim
 from PIL import Image
 
 from tgim.checkpoints import checkpoint

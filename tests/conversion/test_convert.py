@@ -13,9 +13,8 @@ from PIL import Image
 from torch import nn
 from torch.testing import assert_close
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "golden"))
-import make
-import release
+from golden import make
+from golden import release
 
 from tgim.checkpoints import checkpoint
 from tgim.conversion.convert import convert

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-import small
+from support import small
 import torch
 from safetensors.torch import save_file
 from torch import nn

@@ -6,7 +6,7 @@ import hashlib
 from itertools import pairwise
 from typing import ClassVar
 
-import colour_world
+from support import colour_world
 import pytest
 import torch
 from click.testing import CliRunner

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-sys.path.insert(0, str(Path(__file__).parent))
-from release import Shapes, block, layer
+from golden.release import Shapes, block, layer
 
 State = dict[str, Tensor]
 

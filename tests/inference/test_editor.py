@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms
-from small import VOCABULARY, model_of
+from support.small import VOCABULARY, model_of
 
 import tgim
 from tgim.checkpoints import checkpoint

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-import small
+from support import small
 import torch
 from PIL import Image
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small import CASES, NEEDS_BF16, SYSTEMS, VOCABULARY, batch_of, model_of, settings_of, train, trainable
+from support.small import CASES, NEEDS_BF16, SYSTEMS, VOCABULARY, batch_of, model_of, settings_of, train, trainable
 from torch import nn
 
 from tgim.checkpoints import checkpoint

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import CAPTIONS, SIZES, SYSTEMS, VOCABULARY, batch_of, model_of, train, trainable
+from support.small import CAPTIONS, SIZES, SYSTEMS, VOCABULARY, batch_of, model_of, train, trainable
 from torch.testing import assert_close
 
 from tgim.checkpoints import checkpoint

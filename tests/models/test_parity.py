@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "golden"))
-import attngan_release as attngan
-import release
-import stackgan_release as stackgan
+from golden import attngan_release as attngan
+from golden import release
+from golden import stackgan_release as stackgan
 
 from tgim.checkpoints import checkpoint
 from tgim.conversion.convert import convert

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import toy
+from support import toy
 import yaml
 
 from tgim.errors import RecipeError

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import toy
+from support import toy
 import yaml
-from commands import is_refused, tgim
-from small import SIZES
+from support.commands import is_refused, tgim
+from support.small import SIZES
 
 from tgim.checkpoints import checkpoint
 from tgim.errors import DataError, RecipeError

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 import torch
-import toy
-from small import NEEDS_BF16
+from support import toy
+from support.small import NEEDS_BF16
 from torch import nn
 
 from tgim.checkpoints import checkpoint

@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 import torch
 from PIL import Image
-from small import SYSTEMS, VOCABULARY, batch_of, model_of, train
+from support.small import SYSTEMS, VOCABULARY, batch_of, model_of, train
 from torch import Tensor, nn
 from torch.testing import assert_close
 

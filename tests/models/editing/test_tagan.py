@@ -11,12 +11,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from small import batch_of, model_of
+from support.small import batch_of, model_of
 from torch.testing import assert_close
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "golden"))
-import make
-import release
+from golden import make
+from golden import release
 
 from tgim.conversion.editors import discriminator_names, generator_names
 from tgim.conversion.files import load_part

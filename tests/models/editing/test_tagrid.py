@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small import VOCABULARY, batch_of, model_of, train
+from support.small import VOCABULARY, batch_of, model_of, train
 from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close

@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 from pydantic import ValidationError
-from small import CAPTIONS, ENCODER, NEEDS_BF16, SIZES, VOCABULARY, batch_of, model_of, train, trainable
+from support.small import CAPTIONS, ENCODER, NEEDS_BF16, SIZES, VOCABULARY, batch_of, model_of, train, trainable
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "golden"))
-import attngan_release as facts
-import release
+from golden import attngan_release as facts
+from golden import release
 
 from tgim.checkpoints import checkpoint
 from tgim.conversion.attngan import discriminator_names, generator_names, image_names, text_names

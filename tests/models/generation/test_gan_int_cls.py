@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from pydantic import ValidationError
-from small import batch_of, model_of, trainable
+from support.small import batch_of, model_of, trainable
 from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from pydantic import ValidationError
-from small import batch_of, model_of, train
+from support.small import batch_of, model_of, train
 from torch.testing import assert_close
 
 from tgim.models.matching.dual_encoder import DualEncoder, DualEncoderConfig

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small import CAPTIONS, VOCABULARY, batch_of, model_of
+from support.small import CAPTIONS, VOCABULARY, batch_of, model_of
 from torch.nn import functional as F
 
 from tgim.checkpoints import checkpoint

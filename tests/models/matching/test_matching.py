@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
-from small import CAPTIONS, VOCABULARY, batch_of, model_of, train
+from support.small import CAPTIONS, VOCABULARY, batch_of, model_of, train
 from torch.testing import assert_close
 
 from tgim.checkpoints import checkpoint

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import is_refused, tgim
+from support.commands import is_refused, tgim
 from PIL import Image, ImageDraw
 from test_data_check import make
 

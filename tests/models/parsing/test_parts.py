@@ -6,7 +6,7 @@ import json
 import math
 
 import numpy as np
-import parts_world as world
+from support import parts_world as world
 import pytest
 from PIL import Image
 

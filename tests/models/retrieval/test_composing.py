@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-import small
+from support import small
 import torch
 from PIL import Image
 from pydantic import ValidationError
