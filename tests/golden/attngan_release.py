@@ -5,9 +5,6 @@ Names are held against the full list by a test marked `golden`; weights follow f
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

@@ -6,7 +6,6 @@ tagan_small.safetensors and sisgan_small.safetensors. Weights follow from the au
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import torch
@@ -14,7 +13,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from golden import release
-
 from tgim.conversion.editors import config_of, discriminator_names, generator_names, untrained
 from tgim.conversion.files import load_part
 from tgim.conversion.plan import seeded

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ import torch
 from golden import attngan_release as attngan
 from golden import release
 from golden import stackgan_release as stackgan
-
 from tgim.checkpoints import checkpoint
 from tgim.conversion.convert import convert
 from tgim.models.base import Model

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from support.small import CAPTIONS, SIZES, VOCABULARY, batch_of, model_of, train
 from torch.nn import functional as F
 from torch.testing import assert_close
 
 from golden import release
 from golden import stackgan_release as facts
-
+from support.small import CAPTIONS, SIZES, VOCABULARY, batch_of, model_of, train
 from tgim.checkpoints import checkpoint
 from tgim.conversion.convert import convert
 from tgim.conversion.files import load_part
