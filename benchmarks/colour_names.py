@@ -3,10 +3,11 @@
     python benchmarks/colour_names.py --birds ../shared/data/cub --flowers ../shared/data/oxford102 \
         --localiser runs/parts_flowers/model.safetensors --out tgim/painting/colour_names.json
 
-For each of eleven names a logistic regression of `tgim.painting.already.features`, from training classes alone. A part
-of a bird is seen at CUB's part locations, a flower's where a localiser finds it. A part is an example of the name that
-its captions give it, and a counterexample of every other name that is not the nearest one by eye; of those that another
-caption gives it, it is a weak one. Of all examples and of all counterexamples there are as many, by weight.
+For each of eleven names a logistic regression of `tgim.models.editing.painting.already.features`, from training classes
+alone. A part of a bird is seen at CUB's part locations, a flower's where a localiser finds it. A part is an example of
+the name that its captions give it, and a counterexample of every other name that is not the nearest one by eye; of
+those that another caption gives it, it is a weak one. Of all examples and of all counterexamples there are as many, by
+weight.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from torch.nn import functional as F
 from tgim import load
 from tgim.data import cub, oxford102
 from tgim.data.cub import read_boxes, read_table
-from tgim.images import open_image
-from tgim.painting.already import EVERYWHERE, KNOWN, Surroundings, features
-from tgim.painting.lab import to_lab
-from tgim.painting.palette import nearest
-from tgim.painting.reading import BIRD_PARTS, FLOWER_PARTS, Wish, read
-from tgim.painting.words import NAMED
-from tgim.parsing import find_parts, lift
+from tgim.images.photo import open_image
+from tgim.models.editing.painting.already import EVERYWHERE, KNOWN, Surroundings, features
+from tgim.models.editing.painting.lab import to_lab
+from tgim.models.editing.painting.palette import nearest
+from tgim.models.editing.painting.reading import BIRD_PARTS, FLOWER_PARTS, Wish, read
+from tgim.models.editing.painting.words import NAMED
+from tgim.models.parsing import find_parts, lift
 
 POINTS = {1: "back", 3: "belly", 4: "breast", 5: "head", 6: "head", 10: "head", 9: "wings", 13: "wings", 14: "tail"}
 POINTS[15] = "throat"

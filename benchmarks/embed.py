@@ -17,11 +17,11 @@ from pathlib import Path
 import click
 
 import tgim
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.errors import UserError
 from tgim.evaluation.contenders import shown_name
 from tgim.evaluation.records import Line
-from tgim.model import Generating
+from tgim.models.base import Generating
 from tgim.reporting import read_results
 from tgim.reporting.results import interval, metric_label, written
 

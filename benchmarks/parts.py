@@ -24,13 +24,13 @@ from tgim.data import open_dataset
 from tgim.data.base import random_source
 from tgim.data.loader import DataConfig
 from tgim.data.points import Points, read_points
-from tgim.editor import Editor
+from tgim.environment import origin
 from tgim.errors import UserError
-from tgim.images import list_images, open_image
-from tgim.logs import origin
-from tgim.parsing.batches import photographs as whole_photographs
-from tgim.parsing.measuring import false_alarms, in_pixels, measure, overlap
-from tgim.parsing.showing import open_localiser
+from tgim.evaluation.localisation import false_alarms, in_pixels, measure, overlap
+from tgim.images.photo import list_images, open_image
+from tgim.inference.editor import Editor
+from tgim.inference.part_overlay import open_localiser
+from tgim.models.parsing.batches import photographs as whole_photographs
 
 
 @click.command()

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tgim.carry import Box
-from tgim.editor import Editor
-from tgim.images import contact_sheet, list_images, open_image
+from tgim.images.carry import Box
+from tgim.images.photo import contact_sheet, list_images, open_image
+from tgim.inference.editor import Editor
 from tgim.reporting.pictures import CAPTIONS
 
 BORDER = 0.05  # of the frame's sides

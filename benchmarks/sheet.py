@@ -15,8 +15,8 @@ import numpy as np
 
 from tgim.data import open_dataset
 from tgim.data.loader import DataConfig
-from tgim.editor import Editor
-from tgim.images import contact_sheet, list_images, open_image
+from tgim.images.photo import contact_sheet, list_images, open_image
+from tgim.inference.editor import Editor
 from tgim.reporting.pictures import CAPTIONS
 
 

@@ -114,8 +114,10 @@ def steps(names: tuple[str, ...], overrides: tuple[str, ...]) -> Iterator[dict[s
     """One row for each recipe that names the CPU's data and sizes."""
     import torch
 
-    from tgim import checkpoint, recipe, train
-    from tgim.trainer import Trainer
+    from tgim.checkpoints import checkpoint
+    from tgim.training import recipe
+    from tgim.training import run as train
+    from tgim.training.loop import Trainer
 
     torch.set_num_threads(1)
     train.keep_memory()

@@ -28,16 +28,17 @@ from releases.networks import Attention
 from releases.steps import RELEASES, damsm_losses
 from torch import nn
 
-from tgim import checkpoint, recipe
+from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch
-from tgim.logs import origin
-from tgim.losses import damsm_sentence, damsm_words
-from tgim.matching.sje import SJE, SJEConfig
-from tgim.models.attngan_blocks import WordAttention
-from tgim.models.stackgan import StackGAN1
-from tgim.running import keep_memory
-from tgim.text import Alphabet, Tokens
-from tgim.trainer import Trainer
+from tgim.environment import origin
+from tgim.models.generation.attngan_blocks import WordAttention
+from tgim.models.generation.stackgan import StackGAN1
+from tgim.models.matching.sje import SJE, SJEConfig
+from tgim.nn.losses import damsm_sentence, damsm_words
+from tgim.text.vocabulary import Alphabet, Tokens
+from tgim.training import recipe
+from tgim.training.loop import Trainer
+from tgim.training.running import keep_memory
 
 RESULTS = Path(__file__).resolve().parent / "results" / "steps.jsonl"
 SEED, BATCH = 0, 16

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from tgim.data.scenes import shade
+from tgim.data.synthetic.scenes import shade
 from tgim.evaluation.baselines import Baseline
 from tgim.evaluation.contenders import quantised
-from tgim.model import Config, Matching
-from tgim.text import Vocabulary, tokenize
+from tgim.models.base import Config, Matching
+from tgim.text.vocabulary import Vocabulary, tokenize
 
 WORDS = ("red", "orange", "yellow", "green", "blue", "purple")
 COLOURS = 2 * torch.tensor([shade(word) for word in WORDS]) - 1  # 6, 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from click.testing import CliRunner, Result
 
-from tgim.cli import main
+from tgim.cli.main import main
 
 
 def tgim(*args: object) -> Result:

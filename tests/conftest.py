@@ -59,7 +59,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def colour_vocabulary():
-    from tgim.text import Vocabulary
+    from tgim.text.vocabulary import Vocabulary
 
     return Vocabulary.build(
         ["this bird has a red head and breast", "a small blue bird with a white belly", "yellow black wings"]
@@ -71,7 +71,7 @@ def tagrid_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a small, untrained TAGrid whose edits are visible."""
     import torch
 
-    from tgim import checkpoint
+    from tgim.checkpoints import checkpoint
     from tgim.models import MODELS
 
     vocabulary = colour_vocabulary()
@@ -107,7 +107,7 @@ def tagan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a small, untrained TAGAN, which repaints."""
     import torch
 
-    from tgim import checkpoint
+    from tgim.checkpoints import checkpoint
     from tgim.models import MODELS
 
     vocabulary = colour_vocabulary()
@@ -123,7 +123,7 @@ def drawn_bird() -> bytes:
 
     from PIL import Image
 
-    from tgim.data.synthetic import sample_picture
+    from tgim.data.synthetic.pairs import sample_picture
 
     file = io.BytesIO()
     Image.fromarray(sample_picture("birds", seed=1, size=(90, 120))).save(file, "JPEG", quality=90)

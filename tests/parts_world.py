@@ -15,7 +15,7 @@ from tgim.data.loader import DataConfig
 from tgim.evaluation import Bench
 from tgim.evaluation.part_scores import COLOURS, DISC, PALETTE, lab
 from tgim.evaluation.parts import measure, pixels_of
-from tgim.images import from_uint8
+from tgim.images.photo import from_uint8
 
 WIDTH, HEIGHT = 160, 120  # pixels of the whole photographs
 BOX = (30, 20, 100, 80)

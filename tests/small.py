@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 import tgim.models
-from tgim.composing import COMPOSERS
 from tgim.data.batch import Batch, DrawnPairs, LabelledViews
 from tgim.environment import pick_precision
-from tgim.matching import MATCHERS
-from tgim.model import Model
-from tgim.parsing import PARSERS
-from tgim.text import Tokens, Vocabulary
+from tgim.models.base import Model
+from tgim.models.matching import MATCHERS
+from tgim.models.parsing import PARSERS
+from tgim.models.retrieval import COMPOSERS
+from tgim.text.vocabulary import Tokens, Vocabulary
 
 CAPTIONS = [
     "this bird has a red head and breast",

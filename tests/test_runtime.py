@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tgim import runtime
-from tgim.cli import main
+from tgim.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 TRAPS = ("random", "queue", "secrets", "typing", "json", "click", "yaml", "torch", "numpy", "PIL")

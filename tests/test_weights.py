@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from tgim import checkpoint
-from tgim.card import model_card
-from tgim.data.synthetic import apply_caption, draw, random_scene, sample_picture
-from tgim.editor import Editor
-from tgim.images import open_image, to_uint8
-from tgim.ranking import rank
+from tgim.checkpoints import checkpoint
+from tgim.checkpoints.card import model_card
+from tgim.data.synthetic.pairs import apply_caption, draw, random_scene, sample_picture
+from tgim.images.photo import open_image, to_uint8
+from tgim.inference.editor import Editor
+from tgim.inference.ranking import rank
 
 COLOURS = ("red", "yellow", "blue", "green")
 SAYS = {"birds": "this bird is {}", "flowers": "the petals of this flower are {}"}

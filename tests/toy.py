@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.data.batch import Batch
-from tgim.model import Config, Editing, Terms
 from tgim.models import MODELS
-from tgim.text import Tokens
+from tgim.models.base import Config, Editing, Terms
+from tgim.text.vocabulary import Tokens
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (30, 40, 210), "white": (230, 230, 230)}
 
@@ -101,6 +101,7 @@ def write_dataset(root: Path, *, count: int = 12, size: int = 20) -> Path:
 
 
 if __name__ == "__main__":
-    from tgim import recipe, train
+    from tgim.training import recipe
+    from tgim.training import run as train
 
     train.fit(recipe.load(sys.argv[1]), out=sys.argv[2], resume="resume" in sys.argv[3:], progress=False)

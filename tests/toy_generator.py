@@ -10,10 +10,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tgim import checkpoint
-from tgim.model import Codes, Config, Generating
+from tgim.checkpoints import checkpoint
 from tgim.models import MODELS
-from tgim.text import Tokens, Vocabulary
+from tgim.models.base import Codes, Config, Generating
+from tgim.text.vocabulary import Tokens, Vocabulary
 
 VOCABULARY = Vocabulary.build(
     ["this bird has a red head and breast", "a small blue bird with a white belly", "yellow black wings"]

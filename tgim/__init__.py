@@ -15,11 +15,16 @@ from tgim._version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from tgim import metrics
-    from tgim.editor import Editor, list_models, load
-    from tgim.generator import Generator
+    from tgim.inference.editor import Editor, list_models, load
+    from tgim.inference.generator import Generator
 
 __all__ = ["Editor", "Generator", "__version__", "list_models", "load", "metrics"]
-_HOMES = {"Editor": "tgim.editor", "Generator": "tgim.generator", "load": "tgim.editor", "list_models": "tgim.editor"}
+_HOMES = {
+    "Editor": "tgim.inference.editor",
+    "Generator": "tgim.inference.generator",
+    "load": "tgim.inference.editor",
+    "list_models": "tgim.inference.editor",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,6 @@
 """`python -m tgim` is the command `tgim`."""
 
-from tgim.cli import main
+from tgim.cli.main import main
 
 if __name__ == "__main__":
     main()

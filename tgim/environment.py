@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from tgim._version import __version__
@@ -154,3 +156,35 @@ def _cpu_features() -> list[str]:
     info = _cpu_info()
     flags = set((info.get("flags") or info.get("Features") or "").split())
     return [feature for feature in FEATURES if feature in flags]
+
+
+def origin() -> dict[str, Any]:
+    """Describe where a run takes place: commit of tgim (None outside a checkout), torch, processor, cores, GPU."""
+    import torch
+
+    return {
+        "commit": _commit(),
+        "torch": torch.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "processor": cpu_name(),
+        "cores": usable_cores(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _commit() -> str | None:
+    here = Path(__file__).parent
+    git = ["git", "-C", str(here)]
+    try:
+        subprocess.run(
+            [*git, "ls-files", "--error-unmatch", "__init__.py"], check=True, capture_output=True, timeout=10
+        )
+        found = subprocess.run(
+            [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            check=True,
+            capture_output=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.decode().strip() or None

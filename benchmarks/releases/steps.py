@@ -18,7 +18,7 @@ from torch.optim import Adam
 from releases.editors import GanIntClsG, PairJudge, SisganG, TaganD, TaganG
 from releases.networks import Judge, Stage1, Stage2, Tree
 from tgim.data.batch import Batch
-from tgim.model import Model
+from tgim.models.base import Model
 
 Step = Callable[[], None]
 

@@ -20,9 +20,9 @@ from tgim.conversion.editors import config_of, discriminator_names, generator_na
 from tgim.conversion.files import load_part
 from tgim.conversion.plan import seeded
 from tgim.data.batch import Batch
-from tgim.models.sisgan import SISGAN
-from tgim.models.tagan import TAGAN
-from tgim.text import pad
+from tgim.models.editing.sisgan import SISGAN
+from tgim.models.editing.tagan import TAGAN
+from tgim.text.vocabulary import pad
 
 FOLDER = Path(__file__).parent
 WORDS = 12

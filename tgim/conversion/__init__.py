@@ -1,1 +1,1 @@
-"""The authors' files become ours: what they are called there and here, by system. `tgim.convert` is the door."""
+"""Readers of the files of the authors' releases: what they are called there and here, by system."""

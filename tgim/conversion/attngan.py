@@ -32,10 +32,10 @@ from tgim.conversion.names import (
 from tgim.conversion.plan import NO_READER, UNTRAINED_JUDGE, Given, Plan, check_size, judges, settled
 from tgim.conversion.stackgan import tree_sizes
 from tgim.errors import CheckpointError, UserError
-from tgim.matching.backbone import TorchvisionNet
-from tgim.matching.damsm import DAMSMConfig
-from tgim.models.attngan import AttnGAN, AttnGANConfig
-from tgim.text import Vocabulary
+from tgim.models.generation.attngan import AttnGAN, AttnGANConfig
+from tgim.models.matching.backbone import TorchvisionNet
+from tgim.models.matching.damsm import DAMSMConfig
+from tgim.text.vocabulary import Vocabulary
 
 GAMMAS: dict[str, Any] = {"gamma1": 4.0, "gamma2": 5.0, "gamma3": 10.0}  # the release's, for birds
 PADDING_WORD = "<end>"  # number 0 of the release's words

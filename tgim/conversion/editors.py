@@ -12,11 +12,11 @@ from typing import Any
 from tgim.conversion.files import ReleaseFile, read_state
 from tgim.conversion.names import AFFINE, WEIGHT, Names, gru, joined, normalised, renamed, residual
 from tgim.conversion.plan import UNTRAINED_JUDGE, Given, Plan, settled
-from tgim.encoders import read_word_vectors
 from tgim.errors import UserError
-from tgim.model import Model
-from tgim.models.sisgan import SISGAN, SISGANConfig
-from tgim.models.tagan import TAGAN, TAGANConfig
+from tgim.models.base import Model
+from tgim.models.editing.sisgan import SISGAN, SISGANConfig
+from tgim.models.editing.tagan import TAGAN, TAGANConfig
+from tgim.nn.encoders import read_word_vectors
 
 EditorConfig = TAGANConfig | SISGANConfig
 

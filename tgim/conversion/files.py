@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tgim.conversion.names import Names
 from tgim.errors import CheckpointError
-from tgim.model import Model
+from tgim.models.base import Model
 
 State = dict[str, Tensor]
 

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from tgim.conversion.files import ReleaseFile, State, read_state
 from tgim.errors import UserError
-from tgim.model import Config, Model
-from tgim.text import Vocabulary
+from tgim.models.base import Config, Model
+from tgim.text.vocabulary import Vocabulary
 
 C = TypeVar("C", bound=Config)
 NO_READER = "no text encoder given: it starts anew, and pictures will not follow captions"
@@ -22,7 +22,7 @@ UNTRAINED_JUDGE = "the discriminator is untrained; convert the authors' too befo
 
 @dataclass(frozen=True)
 class Given:
-    """The caller's files and settings; see `tgim.convert.convert`."""
+    """The caller's files and settings; see `tgim.conversion.convert.convert`."""
 
     system: str
     source: Path

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.conversion.files import ReleaseFile, State, count, read_state
 from tgim.conversion.names import (
     WEIGHT,
@@ -26,12 +26,12 @@ from tgim.conversion.names import (
 )
 from tgim.conversion.plan import NO_READER, UNTRAINED_JUDGE, Given, Plan, check_size, judges, settled
 from tgim.errors import CheckpointError
-from tgim.matching.sje import SJE, SJEConfig
-from tgim.model import Model
-from tgim.models.sentences import SentenceReader
-from tgim.models.stackgan import StackGAN1, StackGAN1Config, StackGAN2, StackGAN2Config
-from tgim.models.stackgan_v2 import StackGANv2, StackGANv2Config
-from tgim.text import Alphabet
+from tgim.models.base import Model
+from tgim.models.generation.sentences import SentenceReader
+from tgim.models.generation.stackgan import StackGAN1, StackGAN1Config, StackGAN2, StackGAN2Config
+from tgim.models.generation.stackgan_v2 import StackGANv2, StackGANv2Config
+from tgim.models.matching.sje import SJE, SJEConfig
+from tgim.text.vocabulary import Alphabet
 
 Drawing = StackGAN1 | StackGAN2 | StackGANv2
 DrawingConfig = StackGAN1Config | StackGAN2Config | StackGANv2Config

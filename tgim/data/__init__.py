@@ -53,7 +53,8 @@ def open_dataset(config: DataConfig, *, cache: Path | None = None) -> CaptionedI
     Raises:
         DataError: they are not there, or the split has none.
     """
-    from tgim.data import cub, folder, oxford102, pool, triples
+    from tgim.data import cub, folder, oxford102
+    from tgim.data.synthetic import pool, triples
 
     split, seed = config.split, config.split_seed
     if config.name == "cub":

@@ -16,8 +16,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tgim.data.phrases import PARTS
-from tgim.text import Vocabulary
+from tgim.text.phrases import PARTS
+from tgim.text.vocabulary import Vocabulary
 
 SWAPPED = 0.5  # of the captions that give different colours to different parts
 # Words of one family are not exchanged for each other: they may well be said of the same feather.

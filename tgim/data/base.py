@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tgim.errors import DataError
-from tgim.text import tokenize
+from tgim.text.vocabulary import tokenize
 
 Split = Literal["train", "val", "trainval", "test", "all"]
 SPLITS: tuple[Split, ...] = ("train", "val", "trainval", "test", "all")

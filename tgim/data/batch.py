@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from tgim.text import Tokens
+from tgim.text.vocabulary import Tokens
 
 _T = TypeVar("_T", "DrawnPairs", "LabelledViews", "Batch")
 

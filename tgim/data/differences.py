@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgim.data.alterations import FAMILIES
-from tgim.data.phrases import PARTS, SUBJECTS, phrases, sentence
+from tgim.text.phrases import PARTS, SUBJECTS, phrases, sentence
 
 SHARE = 16  # one picture in so many is a candidate: as many of the target's class, however many classes there are
 FEWEST = 16  # candidates, drawn with repeats

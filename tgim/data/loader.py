@@ -21,13 +21,13 @@ from tgim.data.batch import Batch, DrawnPairs
 from tgim.data.cache import Fit, PixelCache, Progress
 from tgim.data.context import in_scenes
 from tgim.data.differences import WORDING, Differences
-from tgim.data.phrases import FRAMES, variants
-from tgim.data.pool import DrawnPool
 from tgim.data.subject import NOTHING_KNOWN, SUBJECT, guess_subjects
-from tgim.data.triples import TriplePool
+from tgim.data.synthetic.pool import DrawnPool
+from tgim.data.synthetic.triples import TriplePool
 from tgim.data.views import ViewConfig
 from tgim.errors import DataError
-from tgim.text import PADDING, Tokens, Vocabulary
+from tgim.text.phrases import FRAMES, variants
+from tgim.text.vocabulary import PADDING, Tokens, Vocabulary
 
 EPOCH, STEP, SCENES, SOURCES = range(4)  # streams of `random_source`
 Range = tuple[float, float]
@@ -65,7 +65,9 @@ class DataConfig(BaseModel):
     subject: bool = False  # add a guess at where the subject is (GrabCut) to each batch
     drawn: int = Field(0, ge=0)  # pairs with known truth added to each batch
     drawn_kind: Literal["birds", "flowers"] = "birds"
-    drawn_task: Literal["edits", "changes"] = "edits"  # target captions, or what is to change; see tgim.data.triples
+    drawn_task: Literal["edits", "changes"] = (
+        "edits"  # target captions, or what is to change; see tgim.data.synthetic.triples
+    )
     drawn_pool: int = Field(4000, ge=1)  # how many different ones are drawn
     seed: int = Field(0, ge=0)  # of what is drawn
     views: ViewConfig = ViewConfig()  # of a part localiser

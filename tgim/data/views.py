@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from tgim.data import synthetic
 from tgim.data.base import Box, random_source
 from tgim.data.cache import to_rgb
 from tgim.data.points import BACKGROUND, Points
-from tgim.data.scenes import random_scene
+from tgim.data.synthetic import pairs as synthetic
+from tgim.data.synthetic.scenes import random_scene
 from tgim.errors import DataError
 
 VERSION = 1  # part of the cache's key: raise it when equal settings would give other views

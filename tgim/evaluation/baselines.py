@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgim.data.phrases import COLOURS as COLOUR_WORDS
-from tgim.data.scenes import COLOURS, shade
+from tgim.data.synthetic.scenes import COLOURS, shade
 from tgim.evaluation.bench import Bench
 from tgim.evaluation.contenders import Contender, quantised
 from tgim.evaluation.records import Kind
-from tgim.images import Photo
-from tgim.text import tokenize
+from tgim.images.photo import Photo
+from tgim.text.phrases import COLOURS as COLOUR_WORDS
+from tgim.text.vocabulary import tokenize
 
 BLUR = 16  # times smaller, and up again
 NAMED = 2  # colour words of a caption that are taken: later ones speak of details
@@ -115,7 +115,7 @@ class ColourShift(Baseline):
 
 
 def colour_of(word: str) -> tuple[float, float, float]:
-    """Typical sRGB in [0, 1] of one of `tgim.data.phrases.COLOURS`.
+    """Typical sRGB in [0, 1] of one of `tgim.text.phrases.COLOURS`.
 
     >>> [round(c, 1) for c in colour_of("scarlet")]
     [0.7, 0.1, 0.1]

@@ -14,23 +14,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tgim import checkpoint
 from tgim._version import __version__
-from tgim.carry import resize
-from tgim.checkpoint import Checkpoint
+from tgim.checkpoints import checkpoint
+from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data import open_dataset
 from tgim.data.base import CaptionedImages
 from tgim.data.cache import PixelCache, cache_folder, store_array, stored_array
 from tgim.data.loader import DataConfig
-from tgim.data.pool import DrawnPool
+from tgim.data.synthetic.pool import DrawnPool
+from tgim.environment import origin
 from tgim.errors import DataError, UserError
 from tgim.evaluation.contenders import Contender, quantised, shown_name
 from tgim.evaluation.records import Measured, Options
 from tgim.evaluation.task import Task, content_hash, draw_task, in_order
-from tgim.images import from_uint8, to_uint8
-from tgim.logs import origin
-from tgim.model import Codes, Matching
-from tgim.text import Tokens
+from tgim.images.photo import from_uint8, to_uint8
+from tgim.images.resample import resize
+from tgim.models.base import Codes, Matching
+from tgim.text.vocabulary import Tokens
 
 CHUNK = 64  # pictures that are edited, or looked at, at a time: part of what makes figures repeat to the last digit
 APART = {
@@ -55,7 +55,7 @@ class Bench:
         size: pixels, side of the pictures that are edited and compared.
         seed: of the task.
         judge: name or path of a matching model, or None.
-        extractor: of `realism@1`, as `tgim.features` understands it, or None for none.
+        extractor: of `realism@1`, as `tgim.evaluation.features` understands it, or None for none.
         limit: measure on this many pictures, a seeded choice; targets and wrong captions are those of the whole split.
         photos: folder of whole photographs for protocols that edit photographs at their own size; without it they
             edit the pictures of the data set.

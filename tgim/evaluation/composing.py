@@ -1,9 +1,9 @@
 """How well a picture and a text find the picture meant: `compose@1`, by recall@1, 5, 10 and 50 (Vo et al., CVPR 2019).
 
-Drawn pictures: triples of the test stream (`tgim.data.triples`), which no training draws from. Each source picture and
-text are looked up among all targets of the test, the five siblings from the same source included, which make the
-picture alone right once in six times at most, if it were perfect. The source itself is none of them. Recall is given by
-kind of change, too ("recall@1/colour").
+Drawn pictures: triples of the test stream (`tgim.data.synthetic.triples`), which no training draws from. Each source
+picture and text are looked up among all targets of the test, the five siblings from the same source included, which
+make the picture alone right once in six times at most, if it were perfect. The source itself is none of them. Recall is
+given by kind of change, too ("recall@1/colour").
 
 Photographs with captions: each picture of the split, whose classes no training saw, is the target of one triple
 (`tgim.data.differences`), drawn by the seed, and is looked up among all pictures of the split but the source. One of
@@ -28,25 +28,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgim import checkpoint, metrics
+from tgim import metrics
 from tgim._version import __version__
-from tgim.checkpoint import Checkpoint
+from tgim.checkpoints import checkpoint
+from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data import open_dataset
 from tgim.data.base import random_source
 from tgim.data.cache import PixelCache, Progress, cache_folder
 from tgim.data.differences import Differences
 from tgim.data.loader import DataConfig
-from tgim.data.triples import CHANGES, GROUP, TriplePool, fingerprint
+from tgim.data.synthetic.triples import CHANGES, GROUP, TriplePool, fingerprint
+from tgim.environment import origin
 from tgim.errors import DataError
 from tgim.evaluation.bench import digest
 from tgim.evaluation.contenders import shown_name
 from tgim.evaluation.records import Kind as Row
 from tgim.evaluation.records import Line, Measured, Options, Results
 from tgim.evaluation.task import class_numbers, content_hash, in_order
-from tgim.images import from_uint8
-from tgim.logs import origin
-from tgim.model import Composing, Matching
-from tgim.search import SUM, as_caption, open_searching, query
+from tgim.images.photo import from_uint8
+from tgim.inference.search import SUM, as_caption, open_searching, query
+from tgim.models.base import Composing, Matching
 
 PROTOCOL = "compose@1"
 DEPTHS = (1, 5, 10, 50)

@@ -11,15 +11,15 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from tgim import checkpoint
-from tgim.editor import Editor, UnknownWordWarning
+from tgim.checkpoints import checkpoint
 from tgim.errors import MissingPartWarning, SubjectError, TextError, UserError
 from tgim.evaluation.records import Kind
-from tgim.generator import draws
-from tgim.images import Photo, from_uint8, to_uint8
-from tgim.inversion import Inverter
-from tgim.model import Generating
-from tgim.text import complete
+from tgim.images.photo import Photo, from_uint8, to_uint8
+from tgim.inference.editor import Editor
+from tgim.inference.inversion import Inverter
+from tgim.models.base import Generating, sample_noise
+from tgim.text.understand import UnknownWordWarning
+from tgim.text.vocabulary import complete
 
 BATCH = 16  # pictures that are drawn together: of a size that fits into memory at 256 px, too
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Contender(Protocol):
 
     @property
     def checkpoint(self) -> str | None:
-        """Its `tgim.checkpoint.fingerprint`, 16 hex digits; edits of what has one are kept on disk."""
+        """Its `tgim.checkpoints.checkpoint.fingerprint`, 16 hex digits; edits of what has one are kept on disk."""
 
     @property
     def has_strength(self) -> bool:
@@ -130,7 +130,9 @@ class DrawingContender(ModelContender):
         model, editor = generator_in(self.editor), self.editor
         if model is None:
             raise UserError(f"{self.name} edits pictures and draws none")
-        noise = draws(model, (max(rows) + 1) * number, seed=seed)[0].view(-1, number, model.noise_size)[list(rows)]
+        noise = sample_noise(model, (max(rows) + 1) * number, seed=seed)[0].view(-1, number, model.noise_size)[
+            list(rows)
+        ]
         drawn = []
         for first in range(0, len(captions), BATCH):
             part = slice(first, first + BATCH)

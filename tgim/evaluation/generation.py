@@ -1,8 +1,8 @@
 """`generation@1`: do pictures drawn from captions alone fit them, look like photographs, and differ from each other?
 
 A text-to-image model draws two pictures of one caption of each photograph of the split, at the mean of its
-conditioning augmentation. The noises are those of `tgim.generator.draws`, two for each photograph of the whole split,
-so a limit changes no picture. The figures:
+conditioning augmentation. The noises are those of `tgim.models.base.draws`, two for each photograph of the
+whole split, so a limit changes no picture. The figures:
 
 - `recall@1`, `recall@10`: the first picture of each caption is the query; its caption must be found among 100, 99 of
   them of other classes, by the judge's own score, ties against. This is AttnGAN's R-precision (Xu et al., CVPR 2018),
@@ -36,7 +36,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tgim import metrics
-from tgim.carry import resize
 from tgim.data.base import relative
 from tgim.errors import UserError
 from tgim.evaluation.bench import CHUNK, Bench, Protocol
@@ -44,7 +43,8 @@ from tgim.evaluation.contenders import Contender, Drawing
 from tgim.evaluation.realism import FEWEST, halves, kernel_distance, label
 from tgim.evaluation.records import Measured, Options
 from tgim.evaluation.task import class_numbers, hash_text
-from tgim.images import from_uint8, to_uint8
+from tgim.images.photo import from_uint8, to_uint8
+from tgim.images.resample import resize
 
 NOISES = 2  # pictures of each caption
 DEPTHS = (1, 10)

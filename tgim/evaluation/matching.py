@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tgim import checkpoint, metrics
-from tgim.carry import resize
+from tgim import metrics
+from tgim.checkpoints import checkpoint
 from tgim.data.loader import DataConfig
 from tgim.evaluation.bench import CHUNK, Bench, Progress, open_judge
 from tgim.evaluation.contenders import shown_name
 from tgim.evaluation.records import Line, Measured, Results
+from tgim.images.resample import resize
 
 PROTOCOL = "matching@1"
 DEPTHS = (1, 5, 10)

@@ -4,7 +4,7 @@ The renderer knows how each part of a drawing would look, under the picture's ow
 word can mean. A part answers to the word one of whose shades comes nearest to the part's mean colour (CIELAB). Nothing
 is learned, and nobody's judgement of colour is asked: the looks are those that the captions were written for.
 
->>> from tgim.data.synthetic import random_pair
+>>> from tgim.data.synthetic.pairs import random_pair
 >>> pair = random_pair("flower", np.random.default_rng(3))
 >>> truth = expose(pair.source, 48).paint(albedos(pair.target))
 >>> pair.target_caption
@@ -22,9 +22,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tgim.data.drawing import Exposed, linear
-from tgim.data.scenes import COLOURS, PARTS, Scene, shade, split_colour
-from tgim.data.synthetic import UNDER, Pair, albedos, expose, read_caption, visible_parts
+from tgim.data.synthetic.canvas import Exposed, linear
+from tgim.data.synthetic.pairs import UNDER, Pair, albedos, expose, read_caption, visible_parts
+from tgim.data.synthetic.scenes import COLOURS, PARTS, Scene, shade, split_colour
 
 PURE = 0.75  # pixels count of which the part fills this share; others are mostly something else
 LEAST = 0.0015  # share of the picture that a part must fill with such pixels to be asked about ...

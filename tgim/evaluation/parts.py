@@ -48,10 +48,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tgim.carry import resize
 from tgim.data.base import Split, relative, split_classes
 from tgim.data.cub import read_table
-from tgim.data.phrases import PARTS, sentence
 from tgim.errors import DataError
 from tgim.evaluation.bench import Bench, Protocol
 from tgim.evaluation.contenders import Contender
@@ -59,7 +57,9 @@ from tgim.evaluation.part_points import Pointed, cub_points, has_points, read_po
 from tgim.evaluation.part_scores import BACKGROUND, colours_at, named, scene_of, score
 from tgim.evaluation.records import Measured
 from tgim.evaluation.task import hash_text
-from tgim.images import Photo, list_images, open_image, to_uint8
+from tgim.images.photo import Photo, list_images, open_image, to_uint8
+from tgim.images.resample import resize
+from tgim.text.phrases import PARTS, sentence
 
 ASKS = 3  # of each picture
 MOST = 300  # pictures, a seeded choice

@@ -35,9 +35,9 @@ from tgim.data.base import held_out, random_source, relative
 from tgim.errors import UserError
 from tgim.evaluation.bench import Bench, Protocol
 from tgim.evaluation.contenders import Contender
+from tgim.evaluation.features import Extractor, from_matching, inception
 from tgim.evaluation.records import Measured, Options
-from tgim.features import Extractor, from_matching, inception
-from tgim.images import from_uint8, to_uint8
+from tgim.images.photo import from_uint8, to_uint8
 from tgim.metrics import fid, inception_score, kid_subsets
 
 STREAM = 902  # of `random_source`

@@ -33,7 +33,7 @@ class Line(BaseModel):
     protocol: str  # "retrieval@1"
     model: str  # name of the contender or of the reference row: "birds", "identity", "real"
     kind: Kind
-    checkpoint: str | None  # `tgim.checkpoint.fingerprint`, 16 hex digits
+    checkpoint: str | None  # `tgim.checkpoints.checkpoint.fingerprint`, 16 hex digits
     data: str
     split: str
     content: str  # hash (16 hex digits) of the pictures' names and bytes and of their captions

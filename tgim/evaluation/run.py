@@ -65,7 +65,8 @@ def evaluate(
         data: the data set and its split; give the test split, which no model has seen.
         protocols: names in `PROTOCOLS`, or "all" that can be measured with what is given, on so many pictures:
             text-to-image models by those of drawn pictures, editors by the others. Named, protocols of edits measure
-            text-to-image models, too, which search for the noise of each picture (`tgim.inversion`) and are slow.
+            text-to-image models, too, which search for the noise of each picture (`tgim.inference.inversion`) and are
+            slow.
         judge: name or path of a matching model that none of the models was trained against.
         seed: of the task and of the bootstrap.
         out: file to which each figure is appended as soon as it is known. Figures that it holds already are not
@@ -153,7 +154,7 @@ def _lacks(protocol: Protocol, *, judge: str | None, extractor: str | None) -> s
     if protocol.needs_judge and judge is None:
         return "a judge: name a matching model that the editors were not trained against, such as judge-birds"
     if protocol.needs_extractor and extractor is None:
-        return "an extractor of features: name one that tgim.features knows"
+        return "an extractor of features: name one that tgim.evaluation.features knows"
     return ""
 
 

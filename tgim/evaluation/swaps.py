@@ -27,15 +27,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tgim.data.base import relative
-from tgim.data.phrases import COLOURS as COLOUR_WORDS
-from tgim.data.pool import Kind
+from tgim.data.synthetic.pool import Kind
 from tgim.evaluation.baselines import colour_of
 from tgim.evaluation.bench import Bench, Protocol
 from tgim.evaluation.contenders import Contender, quantised
 from tgim.evaluation.records import Measured, Options
 from tgim.evaluation.task import hash_text
 from tgim.evaluation.truth import PAIRS, Drawn, draw_truth
-from tgim.text import tokenize
+from tgim.text.phrases import COLOURS as COLOUR_WORDS
+from tgim.text.vocabulary import tokenize
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "gray", "black", "white")
 PARTS: dict[Kind, tuple[tuple[str, str], ...]] = {

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tgim.data.base import CaptionedImages, Item, relative
 from tgim.errors import DataError
 from tgim.evaluation.records import write_whole
-from tgim.text import tokenize
+from tgim.text.vocabulary import tokenize
 
 CANDIDATES = 100  # captions that a query chooses from: the right one and 99 of other classes
 Rows = NDArray[np.int64]

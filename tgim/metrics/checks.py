@@ -22,7 +22,7 @@ def check_pictures(name: str, x: Tensor, *, least: int = 1) -> None:
     """
     if not isinstance(x, Tensor) or not x.is_floating_point():
         kind = str(x.dtype) if isinstance(x, Tensor) else type(x).__name__
-        raise UserError(f"{name} is {kind}, expected a float tensor in [-1, 1]; see tgim.images.from_uint8")
+        raise UserError(f"{name} is {kind}, expected a float tensor in [-1, 1]; see tgim.images.photo.from_uint8")
     if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < least:
         raise UserError(
             f"{name} has shape {tuple(x.shape)}, expected (N, 3, H, W) with sides of at least {least} pixels"

@@ -1,6 +1,6 @@
 """Sets of pictures against sets of pictures, by their features (N, D); one float out. Computed in 64 bits.
 
-What the figures mean depends on the extractor: they are comparable only under one label of `tgim.features`.
+What the figures mean depends on the extractor: they are comparable only under one label of `tgim.evaluation.features`.
 """
 
 from __future__ import annotations

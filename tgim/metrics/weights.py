@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.errors import UserError
 
 

@@ -1,14 +1,14 @@
 """Every editing system, by name: one paper, one file, one line here."""
 
-from tgim.model import Model
-from tgim.models.attngan import AttnGAN
-from tgim.models.gan_int_cls import GanIntCls
-from tgim.models.sisgan import SISGAN
-from tgim.models.stackgan import StackGAN1, StackGAN2
-from tgim.models.stackgan_v2 import StackGANv2
-from tgim.models.style_encoder import StyleEncoder
-from tgim.models.tagan import TAGAN
-from tgim.models.tagrid import TAGrid
+from tgim.models.base import Model
+from tgim.models.editing.sisgan import SISGAN
+from tgim.models.editing.style_encoder import StyleEncoder
+from tgim.models.editing.tagan import TAGAN
+from tgim.models.editing.tagrid import TAGrid
+from tgim.models.generation.attngan import AttnGAN
+from tgim.models.generation.gan_int_cls import GanIntCls
+from tgim.models.generation.stackgan import StackGAN1, StackGAN2
+from tgim.models.generation.stackgan_v2 import StackGANv2
 
 MODELS: dict[str, type[Model]] = {
     "tagrid": TAGrid,

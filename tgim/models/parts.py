@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from tgim import checkpoint
+from tgim.checkpoints import checkpoint
 from tgim.errors import CheckpointError
-from tgim.model import Model
-from tgim.text import Vocabulary
+from tgim.models.base import Model
+from tgim.text.vocabulary import Vocabulary
 
 M = TypeVar("M", bound=Model)
 

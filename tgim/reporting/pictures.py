@@ -15,18 +15,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from tgim.carry import resize
 from tgim.data import open_dataset
 from tgim.data.base import random_source
 from tgim.data.loader import DataConfig
-from tgim.editor import Editor, UnknownWordWarning
 from tgim.errors import UserError
 from tgim.evaluation import Bench, Contender, ModelContender
 from tgim.evaluation.records import Line
 from tgim.evaluation.retrieval import target_ranks
-from tgim.generator import Generator
-from tgim.images import Photo, open_image, to_uint8
+from tgim.images.photo import Photo, open_image, to_uint8
+from tgim.images.resample import resize
+from tgim.inference.editor import Editor
+from tgim.inference.generator import Generator
 from tgim.metrics import rmse
+from tgim.text.understand import UnknownWordWarning
 
 BUDGET = 1_500_000  # bytes of all pictures of a page, in base64
 QUALITIES = (

@@ -1,0 +1,81 @@
+"""The benchmark of training steps compares like with like, and prints what was measured."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+NARROW = {"width": 4, "condition_size": 5, "word_size": 6, "text_size": 8}
+TINY = {"tagan": {"image_size": 64, **NARROW}, "sisgan": {**NARROW, "text_steps": 1}}
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import steps
+
+    yield steps
+    for name in ("steps", "releases", "releases.steps", "releases.networks", "releases.editors"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("system", TINY)
+def test_both_sides_are_timed_at_equal_sizes(steps: ModuleType, system: str) -> None:
+    line = steps.measured(system, full=False, batch=4, pairs=2, sizes=TINY[system])
+    assert (line["system"], line["side"], line["batch"], line["n"], line["threads"]) == (system, 64, 4, 2, 1)
+    assert min(line["ours_s"], line["release_s"]) > 0
+    assert line["lowest"] <= line["ratio"] <= line["highest"]
+
+
+def test_networks_of_different_sizes_are_not_compared(steps: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_tagan = steps.RELEASES["tagan"]
+
+    def wider(model: torch.nn.Module, batch: object) -> object:
+        networks, step = of_tagan(model, batch)
+        return {**networks, "generator": torch.nn.Linear(7, 7)}, step
+
+    monkeypatch.setitem(steps.RELEASES, "tagan", wider)
+    with pytest.raises(ValueError, match="the release's 56"):
+        steps.measured("tagan", full=False, batch=4, pairs=1, sizes=TINY["tagan"])
+
+
+def test_the_loop_over_captions_gives_our_losses(steps: ModuleType) -> None:
+    mask = torch.arange(6) < torch.tensor([6, 2, 4, 5])[:, None]
+    words, sentence = torch.randn(4, 6, 8) * mask[..., None], torch.randn(4, 8)
+    regions, picture = torch.randn(4, 8, 9), torch.randn(4, 8)
+    labels = torch.tensor([0, 1, 0, 2])
+    batch = steps.Batch(torch.zeros(4, 3, 1, 1), steps.Tokens(mask.long(), mask), labels)
+    ours = steps.damsm_words(regions, words, mask, labels) + steps.damsm_sentence(picture, sentence, labels)
+    torch.testing.assert_close(steps.damsm_losses(regions, words, sentence, picture, batch), sum(ours))
+
+
+def test_both_attentions_find_the_same(steps: ModuleType) -> None:
+    mask = torch.arange(6) < torch.tensor([6, 2, 4])[:, None]
+    words, x = torch.randn(3, 6, 8), torch.randn(3, 5, 4, 4)
+    ours, theirs = steps.WordAttention(5, 8), steps.Attention(5, 8)
+    theirs.load_state_dict(ours.state_dict())
+    for a, b in zip(ours(x, words, mask.float()), theirs(x, words.transpose(1, 2), ~mask), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_the_committed_lines_are_of_all_systems_and_are_printed(steps: ModuleType) -> None:
+    lines = steps.read()
+    assert {line["system"] for line in lines} == {*steps.RELEASES, *steps.PARTS}
+    printed = CliRunner().invoke(steps.main, []).output.splitlines()
+    assert len(printed) == 2 + len(lines)
+    assert printed[2].startswith(f"| {lines[0]['system']} | {lines[0]['sizes']} |")
+
+
+def test_a_new_line_takes_the_place_of_the_old_one(steps: ModuleType, tmp_path: Path) -> None:
+    path, new = tmp_path / "steps.jsonl", {"system": "tagan", "sizes": "small", "ratio": 0.5}
+    old = [{"system": "tagan", "sizes": "small", "ratio": 2.0}, {"system": "tagan", "sizes": "full", "ratio": 1.0}]
+    assert steps.kept(old, new, path) == [new, old[1]]
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [new, old[1]]

@@ -1,0 +1,185 @@
+"""Laws of `truth@1`: the true picture is perfect, doing nothing is nothing, leaks and swapped colours are seen."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from tgim.data.base import random_source
+from tgim.data.loader import DataConfig
+from tgim.data.synthetic.captions import read_caption
+from tgim.data.synthetic.pairs import KINDS, albedos, expose, random_pair, swap_scene
+from tgim.data.synthetic.pool import STREAM as TRAINING
+from tgim.data.synthetic.scenes import PARTS, random_scene
+from tgim.errors import UserError
+from tgim.evaluation import truth
+from tgim.evaluation.part_colours import questions
+from tgim.images.photo import from_uint8, to_uint8
+
+COUNT, SIZE = 16, 48
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+@pytest.fixture(scope="module")
+def sets():
+    return {kind: truth.draw_truth(kind, count=COUNT, size=SIZE) for kind in KINDS}
+
+
+def figures(drawn, edited):
+    return {m.metric: m.figures(seed=0)[0] for m in truth.judge_edits(drawn, edited)}
+
+
+@kinds
+def test_the_true_pictures_are_the_ceiling(sets, kind):
+    found = figures(sets[kind], sets[kind].true)
+    assert found["rmse_inside"] == found["rmse_inside_ratio"] == found["leak_255"] == found["rmse_outside"] == 0
+    assert min(found["part_accuracy"], found["part_accuracy_macro"], found["kept_accuracy"]) >= 0.95
+    assert truth.judge_swaps(sets[kind], *sets[kind].swap_true).values.mean() == 1
+
+
+@kinds
+def test_changing_nothing_is_the_floor(sets, kind):
+    drawn = sets[kind]
+    found = figures(drawn, drawn.pictures)
+    assert found["rmse_inside_ratio"] == 1
+    assert found["rmse_inside"] > 0.1
+    assert found["leak_255"] == found["rmse_outside"] == 0
+    assert found["part_accuracy"] < 0.1
+    assert found["kept_accuracy"] >= 0.95
+    assert truth.judge_swaps(drawn, drawn.swap_pictures, drawn.swap_pictures).values.mean() == 0
+
+
+def test_an_edit_that_is_right_inside_but_leaks_is_exposed(sets):
+    drawn = sets["birds"]
+    levels = to_uint8(drawn.true).int()
+    leaking = from_uint8(
+        (levels + torch.where(levels > 127, -3, 3) * (drawn.change == 0)[:, None].int()).to(torch.uint8)
+    )
+    found = figures(drawn, leaking)
+    assert found["rmse_inside"] == 0
+    assert found["part_accuracy"] >= 0.95
+    assert found["leak_255"] == pytest.approx(3, rel=1e-4)
+    assert found["rmse_outside"] == pytest.approx(3 / 127.5, rel=1e-4)
+
+
+def test_one_colour_for_everything_gets_neither_parts_nor_places(sets):
+    drawn = sets["birds"]
+    flat = drawn.pictures.mean((2, 3), keepdim=True).expand_as(drawn.pictures)
+    found = figures(drawn, flat)
+    assert found["part_accuracy"] < 0.3
+    assert found["kept_accuracy"] < 0.5
+    assert found["leak_255"] > 3
+
+
+def test_half_an_edit_is_half_the_error(sets):
+    drawn = sets["birds"]
+    assert figures(drawn, (drawn.pictures + drawn.true) / 2)["rmse_inside_ratio"] == pytest.approx(0.5, rel=1e-5)
+
+
+def test_swapped_edits_are_told_apart(sets):
+    drawn = sets["birds"]
+    one, other = drawn.swap_true
+    assert truth.judge_swaps(drawn, other, one).values.mean() == 0
+    blend = (one + other) / 2
+    assert truth.judge_swaps(drawn, blend, blend).values.mean() == 0  # blind to which part is which
+    assert truth.judge_swaps(drawn, one, one).values.mean() == 0  # one of the two is not enough
+
+
+@kinds
+def test_a_swap_exchanges_the_colours_of_two_parts(sets, kind):
+    for first, second in zip(*sets[kind].swap_captions, strict=True):
+        one, other = (read_caption(caption, KINDS[kind]) for caption in (first, second))
+        assert one.keys() == other.keys()
+        assert len(set(one.values())) == 2
+        assert set(one.values()) == set(other.values())
+        assert all(one[part] != other[part] for part in one)
+        words = [[word for word in caption.split() if word not in ("a", "an")] for caption in (first, second)]
+        assert sorted(words[0]) == sorted(words[1])
+
+
+def test_no_swap_where_a_word_is_missing():
+    scene = random_scene("bird", np.random.default_rng(0))
+    assert swap_scene(scene, np.random.default_rng(0), ["head"]) is None
+    assert swap_scene(scene, np.random.default_rng(0), ["head", "crown"]) is None  # one is part of the other
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_questions_are_about_what_can_be_seen_and_the_truth_answers_them(kind):
+    asked = right = 0
+    for i in range(8):
+        pair = random_pair(kind, np.random.default_rng([7, i]))
+        exposed = expose(pair.source, SIZE)
+        true, source = (exposed.paint(albedos(scene)) for scene in (pair.target, pair.source))
+        for question in questions(pair, SIZE, exposed=exposed):
+            asked += 1
+            right += question.answer(true) == question.word
+            assert question.part in exposed.parts
+            if question.changed:
+                assert question.part in read_caption(pair.target_caption, kind)
+            else:
+                before, after = (picture.reshape(-1, 3)[question.pixels].astype(float) for picture in (source, true))
+                assert np.abs(before - after).mean() < 12  # at its rim a part mixes with its neighbours
+    assert asked > 20
+    assert right / asked >= 0.95
+
+
+def test_the_answer_follows_the_paint_whatever_the_light(sets):
+    pair = random_pair("bird", np.random.default_rng([7, 2]))
+    exposed = expose(pair.source, SIZE)
+    part = next(q.part for q in questions(pair, SIZE) if not q.changed)
+    question = next(q for q in questions(pair, SIZE) if q.part == part)
+    for word in ("red", "white", "black", "blue", "yellow", "brown"):
+        assert question.answer(exposed.paint(albedos(pair.target.repaint({part: word})))) == word
+
+
+def test_equal_arguments_draw_equal_pictures_of_a_stream_of_their_own(sets):
+    drawn = sets["birds"]
+    again = truth.draw_truth.__wrapped__("birds", count=4, size=SIZE)
+    assert torch.equal(again.pictures, drawn.pictures[:4])
+    assert again.captions == drawn.captions[:4]
+    assert again.swap_captions[0] == drawn.swap_captions[0][:2]
+    other = truth.draw_truth.__wrapped__("birds", count=4, size=SIZE, seed=1)
+    assert not torch.equal(again.pictures, other.pictures)
+    assert truth.STREAM != TRAINING
+    trained = random_pair("bird", random_source(0, TRAINING, 0))
+    assert trained.source.pose != random_pair("bird", random_source(0, truth.STREAM, 0)).source.pose
+    with pytest.raises(UserError, match="expected 2 or more"):
+        truth.draw_truth("birds", count=1)
+
+
+def bench_of(name="cub", **options):
+    def edits(contender, captions, strength=1.0, *, pictures=None):
+        return contender.edit(pictures, captions, range(len(captions)), strength)
+
+    return SimpleNamespace(
+        data=DataConfig(name=name, root=".", **options) if name != "synthetic" else DataConfig(name=name, **options),
+        limit=COUNT, size=SIZE, seed=0, edits=edits,
+    )  # fmt: skip
+
+
+def contender(name, edit, kind="model"):
+    return SimpleNamespace(name=name, kind=kind, checkpoint=None, has_strength=False, edit=edit)
+
+
+def test_the_protocol_yields_all_its_metrics_for_contenders_and_references(sets):
+    bench = bench_of()
+    rows = list(truth.measure(bench, contender("same", lambda pictures, *_: pictures)))
+    assert set(truth.METRICS) <= {m.metric for m in rows}
+    assert all(m.strength == 1 and m.options["drawn"].startswith("birds:") for m in rows)
+    rows = list(truth.references(bench))
+    for name in truth.TRUTH.reference_names:
+        assert set(truth.METRICS) <= {m.metric for row, m in rows if row == name}
+    same = [m.figures(seed=0) for m in truth.measure(bench, contender("same", lambda pictures, *_: pictures))]
+    assert same == [m.figures(seed=0) for row, m in rows if row == "unedited"]
+
+
+def test_what_is_drawn_follows_the_data_set(sets):
+    assert truth.drawn_for(bench_of()).kind == "birds"
+    assert truth.drawn_for(bench_of("oxford102")).kind == "flowers"
+    assert truth.drawn_for(bench_of("synthetic", drawn_kind="flowers")).kind == "flowers"
+
+
+def test_the_unrelated_baseline_shows_another_drawing(sets):
+    rows = truth.measure(bench_of(), contender("unrelated", None, kind="baseline"))
+    assert {m.metric: m.figures(seed=0)[0] for m in rows}["leak_255"] > 10

@@ -1,0 +1,144 @@
+"""Laws of the painter's colours: gamut, names, tone curves, texture, and what stays as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from skimage.color import rgb2lab
+
+from tgim.data.synthetic.pairs import draw, random_scene
+from tgim.images.photo import from_uint8
+from tgim.models.editing.painting.already import Surroundings, evidence, names, to_change
+from tgim.models.editing.painting.brush import Tones, paint, tone_curve
+from tgim.models.editing.painting.lab import limited, to_lab, to_rgb
+from tgim.models.editing.painting.palette import RAMPS, chroma_of, ramp
+from tgim.models.editing.painting.reading import Wish
+from tgim.models.editing.painting.words import NAMED, Colour
+
+# Eleven colours by name, as people asked for them would point at them; differences of lightness count half.
+SEEN = {
+    "red": (200, 25, 25), "blue": (40, 70, 200), "yellow": (235, 210, 40), "green": (40, 140, 50),
+    "black": (22, 22, 22), "white": (240, 240, 240), "orange": (235, 130, 30), "brown": (110, 70, 40),
+    "gray": (128, 128, 128), "purple": (120, 50, 150), "pink": (240, 150, 180),
+}  # fmt: skip
+SEEN_LAB = rgb2lab(np.array([list(SEEN.values())], float) / 255)[0]
+
+
+def named(lab: torch.Tensor) -> list[str]:
+    """The name of each colour of Lab (3, N)."""
+    far = (((lab.numpy().T[:, None] - SEEN_LAB) ** 2) * np.array([0.5, 1, 1])).sum(-1)
+    return [list(SEEN)[i] for i in far.argmin(1)]
+
+
+def feathers(usual: float, spread: float, *, size: int = 64, seed: int = 0) -> torch.Tensor:
+    """A gray texture (3, H, W) in [-1, 1] of a usual lightness, lit from above."""
+    rng = np.random.default_rng(seed)
+    fine = rng.standard_normal((size, size)) * 0.4 + np.linspace(-1.2, 1.2, size)[:, None]
+    light = torch.from_numpy(usual + spread * fine).float().clamp(1, 99)
+    return to_rgb(torch.stack([light, 0 * light, 0 * light])).clamp(-1, 1)
+
+
+def test_lab_is_that_of_scikit_image_and_comes_back():
+    rgb = torch.rand(3, 500) * 2 - 1
+    ours = to_lab(rgb)
+    theirs = rgb2lab(((rgb.T + 1) / 2).double().numpy()[None])[0]
+    assert np.abs(ours.numpy().T - theirs).max() < 0.02
+    assert (to_rgb(ours) - rgb).abs().max() < 1e-3
+
+
+def test_limited_colours_are_inside_srgb_with_their_lightness_and_hue():
+    wild = torch.stack([100 * torch.rand(20000), 90 * torch.randn(20000), 90 * torch.randn(20000)])
+    tame = limited(wild)
+    assert (to_rgb(tame).abs() > 1 + 0.02).float().mean() < 1e-3
+    assert torch.equal(tame[0], wild[0])
+    assert (tame[1] * wild[2] - tame[2] * wild[1]).abs().max() < 1e-2 * 90**2
+    assert (tame[1:].norm(dim=0) <= wild[1:].norm(dim=0) + 1e-3).all()
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_colour_keeps_its_name_over_all_its_tones(name):
+    tones = ramp(Colour(name))
+    light = torch.linspace(tones.low, tones.high, 30)
+    assert set(named(limited(torch.stack([light, *chroma_of(tones, light)])))) == {name}
+
+
+def test_shades_move_the_tones():
+    plain, dark, light = (ramp(Colour("blue", light=shade)) for shade in (0, -1, 1))
+    assert dark.usual < plain.usual < light.usual
+    assert ramp(Colour("blue", strong=-1)).ab.norm() < plain.ab.norm()
+    assert ramp(Colour("brown", towards="red")).ab[0, 36] > ramp(Colour("brown")).ab[0, 36]
+
+
+@pytest.mark.parametrize("name", RAMPS)
+def test_the_tone_curve_never_falls_and_stays_near_the_colours_tones(name):
+    wanted = ramp(Colour(name))
+    for low, middle, high in ((1, 3, 6), (5, 30, 80), (70, 90, 98), (50, 50.1, 50.2), (2, 60, 62)):
+        curve = tone_curve(Tones(low, middle, high), wanted)
+        assert (curve.diff() >= 0).all()
+        assert curve.min() >= wanted.low - 5
+        assert curve.max() <= wanted.high + 5
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize(("usual", "spread"), [(8, 3), (50, 12), (88, 6)])
+def test_a_part_gets_the_named_colour_and_keeps_its_texture(name, usual, spread):
+    photo = feathers(usual, spread)
+    result = paint(photo, torch.ones(64, 64), ramp(Colour(name)), radius=2)
+    before, after = to_lab(photo), to_lab(result)
+    right = np.mean([each == name for each in named(after.flatten(1))])
+    assert right > 0.93
+    assert np.corrcoef(before[0].flatten(), after[0].flatten())[0, 1] > 0.87
+    assert result.abs().max() <= 1
+
+
+def test_nothing_changes_at_strength_0_nor_outside_the_mask():
+    photo, mask = feathers(50, 12), torch.zeros(64, 64)
+    mask[10:30, 10:30] = torch.rand(20, 20)
+    red = ramp(Colour("red"))
+    assert torch.equal(paint(photo, mask, red, radius=2, strength=0), photo)
+    result = paint(photo, mask, red, radius=2)
+    assert torch.equal(result[:, mask == 0], photo[:, mask == 0])
+    assert not torch.equal(result, photo)
+    half = paint(photo, mask, red, radius=2, strength=0.5)
+    assert torch.allclose(half, (photo + result) / 2, atol=1e-5)
+
+
+def test_parts_of_drawn_birds_become_what_is_asked():
+    shares = []
+    for seed in range(4):
+        drawing = draw(random_scene("bird", np.random.default_rng(seed)), 96)
+        photo = from_uint8(torch.from_numpy(drawing.image).permute(2, 0, 1))
+        for parts, name in ((("crown", "face", "nape"), "red"), (("belly",), "yellow"), (("wings",), "blue")):
+            mask = torch.from_numpy(np.clip(sum(drawing.parts[part] for part in parts), 0, 1)).float()
+            if (mask > 0.9).sum() < 30:
+                continue
+            after = to_lab(paint(photo, mask, ramp(Colour(name)), radius=2))[:, mask > 0.9]
+            shares.append(np.mean([each == name for each in named(after)]))
+    assert len(shares) > 6
+    assert np.mean(shares) > 0.9
+
+
+def wish(*colours: str) -> Wish:
+    return Wish("head", ("head",), tuple(Colour(name) for name in colours))
+
+
+@pytest.mark.parametrize(("name", "rgb"), [("red", (185, 40, 30)), ("black", (20, 20, 22)), ("yellow", (225, 200, 50))])
+def test_a_part_that_has_its_colour_is_known_to(name, rgb):
+    own = to_lab(torch.tensor(rgb).view(3, 1).expand(-1, 50) / 127.5 - 1)
+    around, even = Surroundings(dark=15.0, light=75.0, a=2.0, b=8.0), torch.ones(50)
+    other = "blue" if name != "blue" else "red"
+    assert evidence(own, even, wish(name), around, "head") > evidence(own, even, wish(other), around, "head") + 2
+    assert evidence(own, even, wish(other, name), around, "head") == evidence(own, even, wish(name), around, "head")
+
+
+def test_names_are_known_of_all_colours():
+    assert set(names("bird")) == set(names("flower")) == set(NAMED)
+
+
+def test_pixels_that_are_right_already_are_kept():
+    lab = torch.tensor([42.0, 62.0, 46.0]).view(3, 1, 1).expand(-1, 20, 40).clone()
+    lab[:, :, 20:] = torch.tensor([50.0, 0.0, 0.0]).view(3, 1, 1)
+    change = to_change(lab, wish("red"))
+    assert (change[:, :16] == 0).all()
+    assert (change[:, 24:] == 1).all()

@@ -1,0 +1,307 @@
+"""One safetensors file that loads alone: weights, config, vocabulary, template, preprocessing, provenance.
+
+All that is not a tensor is one JSON object under the key "tgim" of the safetensors metadata. Nothing on the loading
+path unpickles, and headers are read without torch, so that listing and describing checkpoints is quick.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tgim._version import __version__
+from tgim.checkpoints.registry import REGISTRIES, ROLES, find_model, role
+from tgim.checkpoints.tensorfile import read_metadata, read_tensors, write
+from tgim.errors import CheckpointError, TextError, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tgim.models.base import Model
+    from tgim.text.vocabulary import Vocabulary
+
+__all__ = [  # the parts below, and those of `registry` and `tensorfile` that go by its name
+    "FORMAT",
+    "KEY",
+    "REGISTRIES",
+    "SUFFIX",
+    "Checkpoint",
+    "fill",
+    "find_model",
+    "fingerprint",
+    "list_embedded",
+    "load",
+    "naming",
+    "read_header",
+    "read_metadata",
+    "read_tensors",
+    "resolve",
+    "role",
+    "save",
+    "write",
+]
+FORMAT = 1  # raise it when an older tgim could no longer read what is written
+KEY = "tgim"  # of the metadata; a single key, because safetensors writes several in random order
+SUFFIX = ".safetensors"
+_NAMED: ContextVar[Mapping[str, Path] | None] = ContextVar("_NAMED", default=None)  # see `naming`
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "tgim_version": str,
+    "kind": str,
+    "name": str,
+    "config": dict,
+    "vocabulary": list,
+    "template": str,
+    "preprocessing": dict,
+    "data": dict,
+    "card": dict,
+    "history": (dict, list),
+}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds, ready for use; `model` is in evaluation mode."""
+
+    model: Model
+    vocabulary: Vocabulary
+    template: str  # completes a bare phrase to a caption, "{}" stands for the phrase
+    card: dict[str, Any] = field(default_factory=dict)  # title, licence, figures, limits
+    history: dict[str, Any] | list[Any] = field(default_factory=dict)  # how it was trained
+    data: dict[str, Any] = field(default_factory=dict)  # data set, split and licence
+    preprocessing: dict[str, Any] = field(default_factory=dict)  # image_size in pixels, range of values
+    kind: str = "editor"  # or "matcher", "composer"
+    name: str = ""  # key in MODELS, MATCHERS or COMPOSERS
+    version: str = __version__  # of the tgim that wrote it
+
+
+# Writing
+
+
+def save(
+    path: str | Path,
+    model: Model,
+    *,
+    vocabulary: Vocabulary,
+    template: str = "{}",
+    card: Mapping[str, Any] | None = None,
+    history: Mapping[str, Any] | list[Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+    half: bool = False,
+) -> Path:
+    """Write `model` and all that using it needs. Equal arguments give equal bytes.
+
+    Args:
+        path: of the file; it appears by renaming, so a reader never sees half of it.
+        model: its state dict is written; integer buffers stay as they are.
+        vocabulary: turns captions into the ids that the model was trained with.
+        template: completes a bare phrase to a caption; holds "{}" once.
+        card: what people should know of it (JSON values): title, licence, figures, limits.
+        history: how it was trained (JSON values).
+        data: what it was trained on (JSON values): name, split, licence.
+        half: store floating-point weights in 16 bits, where they fit; they are loaded as 32 bits again.
+
+    Raises:
+        CheckpointError: the template has not one "{}", weights are not finite, or the file cannot be written.
+    """
+    import torch
+
+    if template.count("{}") != 1:
+        raise CheckpointError(
+            f"template {template!r} must hold '{{}}' once, where the phrase goes; e.g. 'this is a {{}}'"
+        )
+    kind, _ = find_model(model.name)
+    tensors = {}
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"{name} of the model is not finite; nothing was written, train with a lower rate")
+        small = value.to(torch.float16) if half and value.is_floating_point() else value
+        tensors[name] = small if small is value or bool(torch.isfinite(small).all()) else value
+    header = {
+        "format": FORMAT,
+        "tgim_version": __version__,
+        "kind": kind,
+        "role": role(type(model)),
+        "name": model.name,
+        "config": model.config.model_dump(mode="json"),
+        "vocabulary": list(vocabulary.words),
+        "template": template,
+        "preprocessing": {"image_size": model.image_size, "range": [-1, 1]},
+        "data": dict(data or {}),
+        "card": dict(card or {}),
+        "history": history if history is not None else {},
+    }
+    return write(path, tensors, {KEY: header})
+
+
+# Reading
+
+
+def load(path: str | Path, *, device: str = "cpu") -> Checkpoint:
+    """Load a checkpoint file, or the embedded one of that name.
+
+    Args:
+        path: of a file, or the name of embedded weights (no slash, no suffix), see `list_embedded`.
+        device: where the model goes, "cpu" or "cuda".
+
+    Raises:
+        CheckpointError: no such file or name; truncated, foreign or written by a newer tgim; weights that do not fit.
+    """
+    import torch
+    from pydantic import ValidationError
+
+    from tgim.text.vocabulary import Vocabulary
+
+    path = resolve(path)
+    header = read_header(path)
+    try:
+        _, model_class = find_model(header["name"], kind=header["kind"])
+    except KeyError as error:
+        hint = nearest(header["name"], error.args[0])
+        raise CheckpointError(f"{path} holds a model {header['name']!r}, which this tgim does not know{hint}") from None
+    try:
+        config = model_class.Config(**header["config"])
+        vocabulary = Vocabulary(header["vocabulary"])
+        with torch.random.fork_rng(devices=[]):  # building draws weights that are overwritten
+            model = model_class(config, vocabulary_size=len(vocabulary))
+    except (ValidationError, TextError) as error:
+        detail = re.sub(r"\s+", " ", str(error))
+        raise CheckpointError(f"{path} has a config that does not fit {header['name']!r}: {detail}") from None
+    fill(model, read_tensors(path), path=path)
+    return Checkpoint(
+        model=model.to(torch.device(device)).eval(),
+        vocabulary=vocabulary,
+        version=header["tgim_version"],
+        **{key: header[key] for key in ("template", "card", "history", "data", "preprocessing", "kind", "name")},
+    )
+
+
+def fill(model: Model, tensors: Mapping[str, Tensor], *, path: str | Path) -> None:
+    """Copy `tensors` into the state dict of `model`, in the model's own types; `path` is named by the errors.
+
+    Raises:
+        CheckpointError: tensors are missing, surplus or of another shape.
+    """
+    import torch
+
+    own = model.state_dict()
+    missing, surplus = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    for names, fault in ((missing, "lacks"), (surplus, "has surplus")):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise CheckpointError(
+                f"{path} {fault} {names[0]}{more}; it does not fit a {model.name!r} of its own config"
+            )
+    for name, value in own.items():
+        if value.shape != tensors[name].shape:
+            shapes = f"{tuple(tensors[name].shape)}, expected {tuple(value.shape)}"
+            raise CheckpointError(f"{path}: {name} has shape {shapes}; the file does not fit its own config")
+        with torch.no_grad():
+            value.copy_(tensors[name])
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """All that a checkpoint says of itself, without loading tensors or importing torch.
+
+    Returns:
+        "format", "tgim_version", "kind", "role" (see `role`), "name", "config", "vocabulary" (words), "template",
+        "preprocessing", "data", "card", "history", and "tensors": name -> {"dtype", "shape"}.
+
+    Raises:
+        CheckpointError: as `load`, except for what only the tensors show.
+    """
+    path = resolve(path)
+    tensors, metadata = read_metadata(path)
+    if KEY not in metadata:
+        raise CheckpointError(f"{path} is a safetensors file, but not one of tgim; see tgim convert for other releases")
+    try:
+        header = json.loads(metadata[KEY])
+        version = int(header["format"])
+        written_by = str(header["tgim_version"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise CheckpointError(f"{path} has a broken tgim header; get the file again") from None
+    if version > FORMAT:
+        raise CheckpointError(
+            f"{path} was written by tgim {written_by} (format {version}); tgim {__version__} reads up to format "
+            f"{FORMAT}, upgrade tgim"
+        )
+    for key, kind in _FIELDS.items():
+        if not isinstance(header.get(key), kind):
+            raise CheckpointError(f"{path} has a tgim header without a proper {key!r}; get the file again")
+    if header["kind"] not in REGISTRIES or not all(isinstance(word, str) for word in header["vocabulary"]):
+        raise CheckpointError(f"{path} has a tgim header of unknown kind or vocabulary; get the file again")
+    header.setdefault("role", ROLES[header["kind"]])  # files of before it was written
+    return {**header, "tensors": tensors}
+
+
+def fingerprint(path: str | Path) -> str:
+    """16 hex digits that say what a checkpoint, by name or path, computes: its weights, config and words, not its card.
+
+    Raises:
+        CheckpointError: as `read_header`.
+    """
+    path = resolve(path)
+    header = read_header(path)
+    told = {key: header[key] for key in ("kind", "name", "config", "vocabulary", "template", "tensors")}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    with path.open("rb") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+# Embedded weights
+
+
+def list_embedded() -> list[str]:
+    """Names of the checkpoints that come with tgim; imports no torch."""
+    folder = _weights()
+    return sorted(p.name.removesuffix(SUFFIX) for p in folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+
+
+@contextmanager
+def naming(files: Mapping[str, Path]) -> Iterator[None]:
+    """Within, the names in `files` stand for these files wherever a checkpoint is named.
+
+    A run of several stages calls the models of its earlier stages so: what it writes then holds no path.
+    """
+    token = _NAMED.set(files)
+    try:
+        yield
+    finally:
+        _NAMED.reset(token)
+
+
+def resolve(path: str | Path) -> Path:
+    """The file that a path, or the name of embedded weights, stands for; CheckpointError when there is none."""
+    path = (_NAMED.get() or {}).get(str(path), path)
+    text = os.path.expanduser(os.fspath(path))
+    if isinstance(path, str) and not re.search(r"[/\\.]", text) and not Path(text).is_file():
+        names = list_embedded()
+        if text not in names:
+            known = ", ".join(names) or "none"
+            raise CheckpointError(
+                f"no embedded weights {text!r}{nearest(text, names)} (there are: {known}); a file is given by its path"
+            )
+        return _weights() / f"{text}{SUFFIX}"
+    if Path(text).is_dir():
+        raise CheckpointError(f"{text} is a folder; give the file in it, such as {Path(text) / 'model.safetensors'}")
+    if not Path(text).exists():
+        raise CheckpointError(
+            f"{text} is not there; give the path of a checkpoint, or one of: {', '.join(list_embedded())}"
+        )
+    return Path(text)
+
+
+def _weights() -> Path:
+    import importlib.resources
+
+    return Path(str(importlib.resources.files("tgim"))) / "weights"

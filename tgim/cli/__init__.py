@@ -1,0 +1,1 @@
+"""The command `tgim`: a module for each group of verbs."""

@@ -1,0 +1,131 @@
+"""The verb that edits photographs: `tgim edit`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tgim.cli.app import FILE, as_json, main, open_editor, say, steps_option, warn
+from tgim.errors import UserError
+
+if TYPE_CHECKING:
+    pass
+
+
+@main.command()
+@click.option("--image", type=FILE, help="The picture.")
+@click.option("--images", type=FILE, help="Or a folder: every picture in it; --out is a folder then.")
+@click.option(
+    "--text", "texts", multiple=True, required=True, help="Caption of the result, or a phrase; may be repeated."
+)
+@click.option("--out", "target", help="File or folder to write.  [default: <name>-edited<suffix> in this folder]")
+@click.option("--model", default="birds", show_default=True, help="Name (see tgim list) or file of a checkpoint.")
+@click.option("--strength", type=float, default=1.0, show_default=True, help="0 leaves the picture, 1 edits fully.")
+@click.option("--box", metavar="X,Y,W,H", help="Edit this region alone, in pixels from the upper left; soft edge.")
+@click.option("--focus/--no-focus", default=True, help="Look closer at a small subject.  [default: focus]")
+@click.option(
+    "--size",
+    type=click.Choice(["photo", "model"]),
+    default="photo",
+    show_default=True,
+    help="Of the result: the photograph's, or the model's raw output.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Of models that draw noise.")
+@steps_option
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP files.")
+@click.option("--metadata", is_flag=True, help="Keep the EXIF block (camera, date, place).")
+@click.option("--force", is_flag=True, help="Allow --out to replace the picture itself.")
+@as_json
+def edit(
+    image: Path | None,
+    images: Path | None,
+    texts: tuple[str, ...],
+    target: str | None,
+    model: str,
+    invert_steps: int | None,
+    device: str,
+    force: bool,
+    as_json: bool,
+    quality: int,
+    metadata: bool,
+    **options: Any,
+) -> None:
+    """Edit pictures so that a caption becomes true of them.
+
+    \b
+    tgim edit --image bird.jpg --text "red head and breast" --out edited.jpg
+    tgim edit --image bird.jpg --text "a blue bird" --text "a white bird" --out results/
+    tgim edit --images photos --text "this bird is yellow with black wings" --out edited
+
+    A generator searches for the noise that draws the photograph and draws it anew; a style encoder knows the noise
+    without, and with --invert-steps is where the search starts.
+
+    A part localiser edits, too: parts and colours are read from the text and painted where it finds them, on the
+    largest bird or flower of the picture; --box chooses another. Where there is none, nothing is written.
+
+    With several --text the files are numbered: edited-1.jpg, edited-2.jpg. An existing --out is replaced, but never the
+    picture itself without --force. --json prints a line for each file that was written; its box is the
+    region that was edited, the one given or that of a closer look, and null for the whole picture.
+    """
+    if (image is None) == (images is None):
+        raise click.UsageError("give either --image FILE or --images FOLDER")
+    out = None if target is None else Path(target)
+    if images is not None and out is None:
+        raise click.UsageError("--images needs --out FOLDER")
+    from tqdm import tqdm
+
+    from tgim.images.carry import parse_box
+    from tgim.images.photo import check_target, list_images
+    from tgim.inference import batch_edit as jobs
+    from tgim.text.understand import understand
+
+    if options["box"] is not None:
+        options["box"] = parse_box(options["box"])
+    into_folder = images is not None or (target is not None and target.endswith(("/", os.sep)))
+    sources = [image] if image is not None else list_images(str(images))
+    if image is not None and not image.is_file():
+        raise UserError(f"{image} is {'not a file' if image.exists() else 'not there'}; give --image a picture")
+    if into_folder and out is not None and out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file, but --out must name a folder here")
+    todo = jobs.plan(sources, texts, out=out, into_folder=into_folder, force=force)
+    if not into_folder:
+        for job in todo:
+            check_target(job.out)
+    editor = open_editor(model, device=device, invert_steps=invert_steps, progress=image is not None)
+    for message in jobs.check_texts(editor, texts):
+        warn(message)
+    results = jobs.run(
+        editor,
+        todo,
+        quality=quality,
+        metadata=metadata,
+        make_folders=into_folder,
+        keep_going=images is not None,
+        **options,
+    )
+    failed = []
+    with tqdm(total=len(todo), unit="edit", disable=None if images is not None else True, leave=False) as bar:
+        for result in results:
+            bar.update()
+            for note in result.notes:
+                warn(f"{result.job.image}: {note}")
+            if result.error:
+                failed.append(result.error)
+            elif as_json:
+                read = understand(result.job.text, editor.vocabulary, editor.template)
+                unknown = {word: list(near) for word, near in read.unknown.items()}
+                asked = {"model": model, "invert_steps": invert_steps, "device": str(editor.device), **options}
+                say(asked | result.as_dict() | {"caption": read.caption, "unknown": unknown})
+            elif images is None:
+                click.echo(result.job.out)
+    if images is not None and not as_json:
+        click.echo(f"{len(todo) - len(failed)} of {len(todo)} edits written to {out}")
+    for error in failed:
+        click.echo(f"tgim: failed: {' '.join(error.split())}", err=True)
+    if failed:
+        sys.exit(1)

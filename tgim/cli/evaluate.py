@@ -1,0 +1,330 @@
+"""The verbs that judge: `tgim match` ranks pictures and captions by each other, `tgim eval` measures models."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tgim.cli.app import FILE, as_json, fail, main, say, warn
+from tgim.errors import DataError, TextError, UserError, nearest
+
+if TYPE_CHECKING:
+    from tgim.data.loader import DataConfig
+    from tgim.evaluation import Line
+
+TOP = 10  # entries of a list that are printed for people
+NAMED: dict[str, dict[str, Any]] = {  # what --data may name instead of a folder
+    "cub": {"name": "cub"},
+    "oxford102": {"name": "oxford102"},
+    "synthetic": {"name": "synthetic", "drawn_kind": "birds"},
+    "synthetic-flowers": {"name": "synthetic", "drawn_kind": "flowers"},
+}
+JUDGES = {"cub": "judge-birds", "oxford102": "judge-flowers"}
+PROTOCOLS = {  # what --help says of each
+    "l2-own-caption@1": "RMSE under the picture's own captions: what nobody asked to change",
+    "l2-edit@1": "RMSE under the target caption: what the edit costs",
+    "retrieval@1": "the judge looks for the target caption among 100: recall, mrr",
+    "tradeoff@1": "recall against RMSE at four strengths; the area ranks editors",
+    "mp@1": "manipulative precision: what fits the caption times what was kept",
+    "directional@1": "whether picture and caption moved the same way",
+    "truth@1": "drawn birds or flowers against their true edit, part by part",
+    "parts@1": "photographs with points: does the named part take the colour, and all else stay",
+    "swaps@1": "whether the judge tells apart two captions that swap the colours of two parts",
+    "realism@1": "FID, KID and inception score of the edited pictures",
+    "generation@1": "pictures of text-to-image models: recall, KID, diversity",
+}
+
+
+@main.command()
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=FILE)
+@click.option("--text", "texts", multiple=True, help="A caption, or a phrase; may be repeated.")
+@click.option("--texts", "file", type=FILE, help="A file of captions, one a line; adds to --text.")
+@click.option(
+    "--model", default="judge-birds", show_default=True, help="Name (see tgim list) or file of a matching model."
+)
+@click.option("--top", type=click.IntRange(1), help=f"Print this many of each list.  [default: {TOP}; all with --json]")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@as_json
+def match(
+    images: tuple[Path, ...],
+    texts: tuple[str, ...],
+    file: Path | None,
+    model: str,
+    top: int | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Rank pictures for a caption, or captions for a picture.
+
+    IMAGE is a picture, or a folder: every picture in it.
+
+    \b
+    tgim match photos --text "a red bird with black wings"
+    tgim match bird.jpg --text "a red bird" --text "a small blue bird"
+    tgim match photos --texts captions.txt --top 3 --json
+
+    For each caption the pictures are listed, best first; for a single picture, the captions. The score is the model's
+    own, of most a cosine, -1 to 1: it ranks what one call compares, is no probability, and says nothing between models.
+
+    --json prints a line for each pair: text, image, score, the picture's rank for the text (picture_rank) and the
+    text's for the picture (text_rank). Pictures that cannot be read are named at the end; the exit code is 1 then.
+    """
+    from tqdm import tqdm
+
+    from tgim.environment import pick_device
+    from tgim.inference.ranking import rank
+    from tgim.text.understand import UnknownWordWarning
+
+    captions = list(dict.fromkeys([*texts, *(read_texts(file) if file else ())]))
+    if not captions:
+        raise click.UsageError("give --text CAPTION, or --texts FILE with one a line")
+    pictures = find_pictures(images)
+    with (
+        warnings.catch_warnings(),
+        tqdm(total=len(pictures), unit="picture", disable=None, leave=False) as bar,
+    ):
+
+        def progress(done: int, total: int) -> None:
+            bar.update(done - bar.n)
+
+        warnings.simplefilter("always", UnknownWordWarning)
+        warnings.showwarning = lambda message, *_: warn(str(message))  # at once, before the pictures are read
+        found = rank(
+            pictures,
+            captions,
+            model=model,
+            device=pick_device(device),
+            progress=progress,
+        )
+    if as_json:
+        for pair in found.pairs(top=top):
+            say(pair | {"image": click.format_filename(pair["image"]), "model": model})
+    else:
+        click.echo(click.format_filename(found.text(top=top or TOP)))
+    for error in found.failed:
+        click.echo(f"tgim: failed: {' '.join(error.split())}", err=True)
+    if found.failed:
+        sys.exit(1)
+
+
+def find_pictures(paths: Sequence[Path]) -> list[Path]:
+    """The pictures that `paths`, files and folders, stand for, each once.
+
+    Raises:
+        UserError: one is not there, or a folder without pictures.
+    """
+    from tgim.images.photo import list_images
+
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path} is not there; give pictures, or folders of pictures")
+        found += list_images(path) if path.is_dir() else [path]
+    return list(dict.fromkeys(found))
+
+
+def read_texts(file: Path) -> list[str]:
+    """The captions of a file, one a line, blank lines left out; TextError when there is none."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise TextError(f"{file} is no UTF-8 text; expected captions, one a line") from None
+    texts = [line.strip() for line in lines if line.strip()]
+    if not texts:
+        raise TextError(f"{file} holds no caption; expected one a line")
+    return texts
+
+
+HELP = f"""Measure how well models edit, or draw.
+
+Pictures of classes that were never trained on are edited by captions of other pictures, and judged by a matching model
+that no editor learned from. Trivial baselines and references stand in every table. Text-to-image models draw pictures
+of captions instead, and are measured by generation.
+
+\b
+tgim eval --model birds --data cub --out results.jsonl
+tgim eval --model birds --data cub --protocol retrieval,tradeoff --limit 200
+tgim eval --model mine.safetensors --data my_birds --judge my_judge.safetensors
+
+Protocols:
+
+\b
+{chr(10).join(f"  {name:<18}{what}" for name, what in PROTOCOLS.items())}
+
+A text-to-image model edits, too, if a protocol of edits is named: it searches for the noise of each picture, in 200
+steps, so give it a --limit. Models with a style encoder edit without a search, and draw if generation is named.
+
+DATA is a folder as "tgim data check" knows them, or a name: cub, oxford102 (below $TGIM_DATA), synthetic (drawn birds),
+synthetic-flowers. Classes and a hundred pictures are not needed, but figures of few pictures have wide intervals.
+
+parts edits photographs at their own size, where points say which part is where: cub, the labelled pictures of
+oxford102, a folder with points. With --photos it edits whole photographs of cub's pictures, not the cut-outs.
+
+Figures are added to --out one by one, each with its 95 % bootstrap interval over pictures. What is in the file already
+is not measured again: after ctrl-C or a crash, the same command goes on.
+"""
+
+
+@main.command(name="eval", help=HELP)
+@click.option("--model", "models", multiple=True, required=True, help="Name or file of a model; may be repeated.")
+@click.option("--data", required=True, metavar="PATH|NAME", help="What is edited; see above.")
+@click.option(
+    "--kind", type=click.Choice(["cub", "oxford102", "folder"]), help="Layout of PATH.  [default: recognised]"
+)
+@click.option(
+    "--split", type=click.Choice(["train", "val", "trainval", "test", "all"]), default="test", show_default=True
+)
+@click.option("--protocol", default="all", show_default=True, metavar="NAME[,NAME]", help="Or all that the data allow.")
+@click.option("--out", type=FILE, help="File of JSON lines that the figures are added to.")
+@click.option(
+    "--judge", help="Name or file of a matching model.  [default: judge-birds for cub, judge-flowers for oxford102]"
+)
+@click.option("--baselines/--no-baselines", default=True, help="Measure trivial editors, too.  [default: baselines]")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the target captions.")
+@click.option("--limit", type=click.IntRange(2), metavar="N", help="Measure on this many pictures, a seeded choice.")
+@click.option(
+    "--size", type=click.IntRange(16, 1024), metavar="PX", help="Side of the pictures.  [default: the model's]"
+)
+@click.option("--photos", type=FILE, metavar="DIR", help="Of parts: whole photographs, named as cub's pictures are.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--extractor", help="Of realism: file of the Inception weights, or a matching model.")
+@as_json
+def evaluate_command(
+    models: tuple[str, ...],
+    data: str,
+    kind: str | None,
+    split: str,
+    protocol: str,
+    out: Path | None,
+    judge: str | None,
+    photos: Path | None,
+    device: str,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Measure models; the text above is what --help prints."""
+    names = protocol_names(protocol)
+    if out is not None:
+        check_out(out)
+    if photos is not None and not photos.is_dir():
+        raise UserError(f"--photos {photos} is no folder; give one of whole photographs")
+    config = data_config(data, kind=kind, split=split)
+    from tgim.environment import pick_device
+    from tgim.evaluation import counting, evaluate, read_lines
+
+    options |= {"device": pick_device(device), "photos": photos}
+    judge = judge or default_judge(names, config.name, data)
+    before = len(read_lines(out)) if out is not None and out.exists() else 0
+    if before:
+        click.echo(f"tgim: {out} holds {before} figures; they are not measured again", err=True)
+    try:
+        with counting() as progress:
+            lines = evaluate(
+                models, data=config, protocols=names or "all", judge=judge, out=out, progress=progress, **options
+            )
+    except KeyboardInterrupt:
+        kept = f"{len(read_lines(out))} figures are in {out}" if out and out.exists() else "give --out to keep figures"
+        fail(f"interrupted; {kept}{', the same command goes on' if out else ''}", code=130, kind="")
+    if as_json:
+        for line in lines:
+            say(line.model_dump(mode="json"))
+    else:
+        click.echo(tables(lines))
+    if out is not None:
+        new = len(read_lines(out)) - before
+        said = f"{new} figures were added to {out}" if new else f"nothing was measured again: all is in {out}"
+        click.echo(f"tgim: {said}", err=True)
+
+
+def protocol_names(text: str) -> list[str]:
+    """The protocols of ``"all"`` (none are listed then) or a list with commas; versions may be left out.
+
+    Raises:
+        UserError: one is unknown.
+
+    >>> protocol_names("retrieval,mp@1")
+    ['retrieval@1', 'mp@1']
+    """
+    if text == "all":
+        return []
+    short = {name.split("@")[0]: name for name in PROTOCOLS}
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in PROTOCOLS and name not in short:
+            hint = nearest(name, [*short, *PROTOCOLS])
+            raise UserError(f"protocol {name!r} is unknown{hint} (there are: all, {', '.join(short)})")
+    if not names:
+        raise UserError(f"--protocol names nothing; expected all, or some of {', '.join(short)}")
+    return list(dict.fromkeys(short.get(name, name) for name in names))
+
+
+def check_out(out: Path) -> None:
+    """Refuse a results file that could not be written, before hours are spent; UserError."""
+    if out.is_dir():
+        raise UserError(f"{out} is a folder, expected a file; give --out {out / 'results.jsonl'}")
+    there = out if out.exists() else next(folder for folder in out.absolute().parents if folder.exists())
+    if (there != out and not there.is_dir()) or not os.access(there, os.W_OK):
+        what = "write-protected" if there.is_dir() or there == out else "no folder"
+        raise UserError(f"{out} cannot be written: {there} is {what}; name another --out")
+
+
+def data_config(data: str, *, kind: str | None, split: str) -> DataConfig:
+    """What --data and --kind name.
+
+    Raises:
+        DataError: no such folder, none of the known layouts, or a name without $TGIM_DATA.
+    """
+    from tgim.data.base import existing
+    from tgim.data.loader import DataConfig
+    from tgim.data.report import detect
+
+    chosen: Any = {"name": kind, "root": data}
+    if data in NAMED and kind is None:
+        chosen = NAMED[data]
+        if chosen["name"] != "synthetic" and not os.environ.get("TGIM_DATA"):
+            raise DataError(f"--data {data} is looked for below TGIM_DATA, which is not set; set it, or give the path")
+    elif kind is None:
+        if not Path(data).expanduser().exists():
+            hint = nearest(data, NAMED)
+            raise DataError(f"data set {data} is not there{hint}; give a folder, or one of {', '.join(NAMED)}")
+        chosen = {"name": detect(existing(data)), "root": data}
+    config = DataConfig(**{**chosen, "split": split})
+    if config.name != "synthetic":
+        existing(config.folder)
+    return config
+
+
+def default_judge(names: Sequence[str], kind: str, data: str) -> str | None:
+    """The judge of protocols that need one, where none is given.
+
+    Raises:
+        UserError: the data are the user's own; it says how to come by a judge for them.
+    """
+    from tgim.evaluation import PROTOCOLS as known
+
+    needing = [name for name in names or known if name in known and known[name].needs_judge]
+    if needing and kind == "folder":
+        train = f"tgim train recipes/judge_birds.yaml data.name=folder data.root={data} --out runs/judge"
+        raise UserError(
+            f"{', '.join(needing)} of {data} need a judge that knows its words; give --judge with a matching model "
+            f"that no editor learned from, such as runs/judge/model.safetensors after: {train}"
+        )
+    return JUDGES.get(kind) if needing else None
+
+
+def tables(lines: Sequence[Line]) -> str:
+    """The figures as text: for each protocol references, baselines and models under each other."""
+    from tgim.reporting import generation_tables, parts_tables, section_tables
+    from tgim.reporting.results import GENERATION, PARTS
+
+    edits = [line for line in lines if line.protocol not in (GENERATION, PARTS)]
+    parts = [[line for line in edits if line.metric != "area"], [line for line in edits if line.metric == "area"]]
+    found = [table for part in parts for table in section_tables(part)]
+    found += [*parts_tables(lines, intervals=True), *generation_tables(lines, intervals=True)]
+    return "\n".join(table.text() for table in found).rstrip("\n")

@@ -1,0 +1,279 @@
+"""The verbs that make pictures without a photograph, or many from one: `tgim generate` and `tgim interpolate`."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tgim.cli.app import FILE, as_json, main, open_editor, say, steps_option, warn
+from tgim.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from tgim.inference.editor import Editor
+    from tgim.inference.generator import Generator
+
+ROW = 8  # pictures of a caption beside each other in a grid
+LEAST = 64  # pixels, of a picture in a grid
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of what is drawn at random."
+)
+device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+quality_option = click.option(
+    "--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP files."
+)
+
+
+@main.command()
+@click.option(
+    "--model", default="attngan-birds", show_default=True, help="Name (see tgim list) or file of a text-to-image model."
+)
+@click.option("--text", "texts", multiple=True, help="A caption, or a phrase; may be repeated.")
+@click.option("--n", "count", type=click.IntRange(1), default=8, show_default=True, help="Pictures of each text.")
+@seed_option
+@click.option("--out", "target", required=True, help="Picture file for a grid; or a folder, for one file a picture.")
+@click.option(
+    "--vary",
+    type=click.Choice(["noise", "caption", "both"]),
+    default="noise",
+    show_default=True,
+    help="What differs between the pictures of a text: the noise, or how the caption is read (its conditioning "
+    "augmentation).",
+)
+@click.option("--attention", metavar="FILE", help="Write what each word attended to as well: a row for each picture.")
+@device_option
+@quality_option
+@as_json
+def generate(
+    model: str,
+    texts: tuple[str, ...],
+    count: int,
+    seed: int,
+    target: str,
+    vary: Any,
+    attention: str | None,
+    device: str,
+    quality: int,
+    as_json: bool,
+) -> None:
+    """Draw pictures of captions, by a text-to-image model.
+
+    \b
+    tgim generate --text "a small red bird" --out red.png
+    tgim generate --text "a red bird" --text "a blue bird" --n 4 --out grid.png
+    tgim generate --text "a red bird" --n 100 --vary both --out birds/
+    tgim generate --text "a red bird" --n 2 --out red.png --attention words.png
+    tgim generate --model runs/stackgan1/model.safetensors --text "a red bird" --out red.png
+
+    --out is a folder when it is there as one, or ends with a slash; the files in it are numbered: 1.png, 2.png, ...,
+    with several texts 1-1.png, 1-2.png, ..., 2-1.png. Otherwise all pictures go on one grid, a row or more for each
+    text, the pictures of a column drawn from one noise; a single picture is written as it is. Existing files are
+    replaced. --json prints a line for each file. A model that draws of noise alone (StackGAN-v2 without captions) takes
+    no --text.
+    """
+    from tqdm import tqdm
+
+    from tgim.environment import pick_device
+    from tgim.images.photo import Photo, check_target, open_image, save_image
+    from tgim.inference import batch_edit as jobs
+    from tgim.inference.generator import Generator
+    from tgim.text.understand import understand
+
+    out, into_folder = Path(target), target.endswith(("/", os.sep)) or Path(target).is_dir()
+    if into_folder:
+        check_folder(out)
+    else:
+        check_target(out)
+    if attention is not None:
+        check_target(attention)
+        if os.path.abspath(attention) == os.path.abspath(out):
+            raise UserError(f"--out and --attention would both write {out}; name two files")
+    generator = Generator.from_pretrained(model, device=pick_device(device))
+    generator.check(n=count, seed=seed, vary=vary)
+    if attention is not None:
+        generator.attentive()
+    if not generator.model.reads:
+        texts = ("",)  # one row: captions change nothing
+    elif not texts:
+        raise UserError(f"there is no --text, and {model} draws of captions; give one, e.g. --text 'a red bird'")
+    for message in jobs.check_texts(generator, texts):
+        warn(message)
+    with quiet(), tqdm(total=len(texts) * count, unit="picture", disable=None, leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.update(done - bar.n)
+
+        captions = [generator.caption(text) for text in texts]
+        pictures = generator.generate(texts, n=count, seed=seed, vary=vary, progress=progress)
+        if attention is not None:
+            shown = word_sheet(generator, pictures, texts, seed=seed, vary=vary)
+            save_image(open_image(shown), attention, quality=quality)
+    line = {"model": model, "device": str(generator.device), "seed": seed, "vary": vary, "attention": attention}
+    strange = [understand(text, generator.vocabulary, generator.template).unknown if text else {} for text in texts]
+    unknown = [{word: list(near) for word, near in each.items()} for each in strange]
+    if not into_folder:
+        sheet = grid(pictures, texts)
+        save_image(open_image(sheet), out, quality=quality)
+        if as_json:
+            told: dict[str, Any] = {"out": target, "texts": texts, "captions": captions, "unknown": unknown}
+            say(told | {"n": count, "width": sheet.width, "height": sheet.height} | line)
+        else:
+            click.echo(out)
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    for i, row in enumerate(pictures):
+        for number, picture in enumerate(row, 1):
+            digits = f"{number:0{len(str(count))}}"
+            name = f"{i + 1:0{len(str(len(texts)))}}-{digits}.png" if len(texts) > 1 else f"{digits}.png"
+            save_image(Photo(picture), out / name)
+            if as_json:
+                told = {"out": str(out / name), "text": texts[i], "caption": captions[i], "unknown": unknown[i]}
+                say(told | {"number": number, "width": row.shape[-1], "height": row.shape[-2]} | line)
+    if not as_json:
+        click.echo(f"{pictures.shape[0] * count} pictures written to {out}")
+
+
+def grid(pictures: Tensor, texts: Sequence[str]) -> Image.Image:
+    """Pictures (T, n, 3, S, S) in [-1, 1] in rows under their texts; a single one as it is."""
+    from tgim.images.photo import Photo, contact_sheet
+
+    if pictures.shape[0] * pictures.shape[1] == 1:
+        return Photo(pictures[0, 0]).to_pil()
+    rows, labels = [], []
+    for text, row in zip(texts, pictures, strict=True):
+        for start in range(0, len(row), ROW):
+            rows.append(list(row[start : start + ROW]))
+            labels.append("" if start else text)
+    return contact_sheet(rows, row_labels=labels, cell=max(LEAST, pictures.shape[-1]))
+
+
+def word_sheet(generator: Generator, pictures: Tensor, texts: Sequence[str], *, seed: int, vary: Any) -> Image.Image:
+    """What each word of `texts` attended to in the pictures (T, n, 3, S, S) drawn of them: a row a picture."""
+    from tgim.inference.attention import attention_sheet
+
+    count = pictures.shape[1]
+    words, maps = [], []
+    for text in texts:
+        read, looked = generator.attention(text, n=count, seed=seed, vary=vary)
+        words += [read] * count
+        maps += list(looked)
+    return attention_sheet(pictures.flatten(0, 1), maps, words)
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a folder that could not be written, before pictures are drawn; UserError."""
+    there = next((folder for folder in (out, *out.absolute().parents) if folder.exists()), Path("/"))
+    if not there.is_dir():
+        raise UserError(f"{there} is a file, but --out must name a folder here")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"{out} cannot be written: {there} is write-protected; name another --out")
+
+
+@main.command()
+@click.option("--model", default="birds", show_default=True, help="Name (see tgim list) or file of a checkpoint.")
+@click.option("--text", "texts", multiple=True, required=True, help="A caption, or a phrase; once or twice.")
+@click.option("--image", "images", multiple=True, type=FILE, help="A photograph; up to twice.")
+@click.option("--steps", type=click.IntRange(2, 1000), default=8, show_default=True, help="Pictures, both ends among.")
+@seed_option
+@click.option("--out", "target", required=True, help="Strip of pictures; moving pictures with .gif or .webp.")
+@click.option(
+    "--side",
+    type=click.IntRange(16, 4096),
+    metavar="PX",
+    help="Longest side of a photograph in the frames.  [default: 384]",
+)
+@steps_option
+@device_option
+@quality_option
+@as_json
+def interpolate(
+    model: str,
+    texts: tuple[str, ...],
+    images: tuple[Path, ...],
+    steps: int,
+    seed: int,
+    target: str,
+    device: str,
+    quality: int,
+    as_json: bool,
+    side: int | None,
+    invert_steps: int | None,
+) -> None:
+    """Show the way between two captions, two photographs or two noises.
+
+    \b
+    tgim interpolate --image bird.jpg --text "a red bird" --text "a blue bird" --out strip.png
+    tgim interpolate --image a.jpg --image b.jpg --text "a red bird" --model sisgan.safetensors --out way.gif
+    tgim interpolate --text "a red bird" --model attngan-birds --steps 16 --out noise.webp
+
+    Two texts: from one caption to the other, on one photograph, or without one on one noise of a generator. Two
+    photographs and one text: from one edited photograph to the other. One text alone: from one noise of a generator to
+    another. What was interpolated depends on the model, and is said at the end.
+
+    A generator turns photographs into noise first, by search, and draws every picture anew; a style encoder knows
+    their noise without. An existing --out is replaced. --json prints one line.
+    """
+    if (len(images), len(texts)) not in ((0, 1), (0, 2), (1, 2), (2, 1)):
+        raise click.UsageError(
+            f"got {len(images)} --image and {len(texts)} --text; give two texts with at most one photograph, two "
+            "photographs with one text, or one text alone"
+        )
+    from tgim.environment import pick_device
+    from tgim.images.photo import check_target, open_image
+    from tgim.inference import batch_edit as jobs
+    from tgim.inference import interpolate as ways
+    from tgim.inference.editor import Editor
+    from tgim.inference.generator import Generator
+
+    check_target(target)
+    side = side or ways.SIDE
+    photos = [open_image(image) for image in images]
+    maker: Editor | Generator
+    if photos:
+        maker = open_editor(model, device=device, invert_steps=invert_steps, progress=True)
+    else:
+        maker = Generator.from_pretrained(model, device=pick_device(device))
+    for message in jobs.check_texts(maker, texts):
+        warn(message)
+    with quiet():
+        if len(texts) == 2:
+            photo = photos[0] if photos else None
+            found = ways.between_captions(maker, texts[0], texts[1], image=photo, steps=steps, seed=seed, side=side)
+        elif isinstance(maker, Editor):
+            found = ways.between_pictures(maker, photos[0], photos[1], texts[0], steps=steps, side=side)
+        else:
+            found = ways.between_noises(maker, texts[0], steps=steps, seed=seed)
+    ways.save_frames(found.pictures, target, quality=quality)
+    if not as_json:
+        click.echo(target)
+        click.echo(f"tgim: interpolated: {found.how}", err=True)
+        return
+    with quiet():
+        captions = [maker.caption(text) for text in texts]
+    height, width = found.pictures.shape[-2:]
+    told: dict[str, Any] = {
+        "out": target,
+        "images": [str(image) for image in images],
+        "texts": texts,
+        "captions": captions,
+    }
+    facts = {"how": found.how, "steps": steps, "width": width, "height": height, "seed": seed, "model": model}
+    say(told | facts | {"moving": ways.is_moving(target), "device": str(maker.device)})
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what `jobs.check_texts` has said already."""
+    from tgim.text.understand import UnknownWordWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnknownWordWarning)
+        yield

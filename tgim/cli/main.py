@@ -1,0 +1,81 @@
+"""The command `tgim`: each verb calls one library function and says what came of it.
+
+Here are the small verbs; the others have a module each, and join the group of `tgim.cli.app` when they are imported.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tgim.cli import edit as cli_edit
+from tgim.cli import evaluate as cli_eval
+from tgim.cli import generate as cli_make
+from tgim.cli import parts as cli_parts
+from tgim.cli import search as cli_search
+from tgim.cli import train as cli_train
+from tgim.cli.app import FILE, as_json, main, say
+
+__all__ = ["cli_edit", "cli_eval", "cli_make", "cli_parts", "cli_search", "cli_train", "main"]
+
+
+@main.command()
+@click.argument("model")
+@as_json
+def info(model: str, as_json: bool) -> None:
+    """Print a model's card: data, licence, figures, limits.
+
+    MODEL is a name (see tgim list) or a file.
+    """
+    from tgim.checkpoints import card
+
+    found = card.model_card(model)
+    if as_json:
+        say(found)
+    else:
+        click.echo(card.render(found))
+
+
+@main.command(name="list")
+@as_json
+def list_command(as_json: bool) -> None:
+    """List the models and the systems to train."""
+    from tgim.checkpoints.card import list_all
+
+    found = list_all()
+    if as_json:
+        say(found)
+        return
+    for heading, names in found.items():
+        click.echo(f"{heading}:")
+        for name, what in names.items():
+            click.echo(f"  {name:<18}{what}")
+
+
+@main.command()
+@click.argument("out", type=FILE)
+@click.option("--kind", type=click.Choice(["birds", "flowers"]), default="birds", show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Which picture.")
+@click.option("--force", is_flag=True, help="Replace another picture of that name.")
+def sample(out: Path, kind: str, seed: int, force: bool) -> None:
+    """Draw a bird or a flower to try things on."""
+    from tgim.data.synthetic.pairs import sample_picture
+    from tgim.inference.batch_edit import write_new
+
+    click.echo(write_new(sample_picture(kind, seed=seed), out, force=force))
+
+
+@main.command()
+@as_json
+def env(as_json: bool) -> None:
+    """Print versions, threads and devices."""
+    from tgim.environment import describe
+
+    found = describe()
+    if as_json:
+        say(found)
+        return
+    for name, value in found.items():
+        rows = [f"{key} {inner}" for key, inner in value.items()] if isinstance(value, dict) else value
+        click.echo(f"{name.replace('_', ' '):<16}{', '.join(rows) if isinstance(rows, list) else rows}")

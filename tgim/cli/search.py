@@ -1,0 +1,77 @@
+"""The verb that searches: `tgim search` finds the pictures meant by a picture and a text."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+import click
+
+from tgim.cli.app import FILE, as_json, main, say, warn
+from tgim.errors import UserError
+
+TRAIN = "tgim train recipes/compose_tirg_birds.yaml"
+
+
+@main.command()
+@click.argument("folder", type=FILE)
+@click.option("--image", required=True, type=FILE, help="The picture to start from.")
+@click.option("--text", required=True, help="What is to be different.")
+@click.option(
+    "--model", default="judge-birds", show_default=True, help="Name or file of a composing or matching model."
+)
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Print this many pictures.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@as_json
+def search(folder: Path, image: Path, text: str, model: str, top: int, device: str, as_json: bool) -> None:
+    """Find the pictures that a picture and a text mean together.
+
+    FOLDER is looked through; the picture itself is left out where it lies in it.
+
+    \b
+    tgim search photos --image bird.jpg --text "but with a red head"
+    tgim search photos --image bird.jpg --text "make the wings black" --model runs/tirg/model.safetensors
+    tgim search photos --image bird.jpg --text "but smaller" --top 3 --json
+
+    A composing model is trained for this (recipes/compose_*.yaml). With a matching model the embeddings of picture and
+    text are added, and stderr says so. The score is a cosine, -1 to 1: it ranks what one call compares.
+
+    --json prints a line for each picture: rank, image, score, query, text, by (what composed) and model. Pictures that
+    cannot be read are named at the end; the exit code is 1 then.
+    """
+    from tqdm import tqdm
+
+    from tgim.environment import pick_device
+    from tgim.images.photo import list_images
+    from tgim.inference.search import SUM, open_searching
+    from tgim.inference.search import search as find
+    from tgim.text.understand import UnknownWordWarning
+
+    if not image.is_file():
+        raise UserError(f"{image} is {'not a file' if image.exists() else 'not there'}; give --image a picture")
+    pictures = list_images(folder)
+    chosen = pick_device(device)
+    source = open_searching(model, device=chosen)
+    with warnings.catch_warnings(), tqdm(total=len(pictures), unit="picture", disable=None, leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.update(done - bar.n)
+
+        warnings.simplefilter("always", UnknownWordWarning)
+        warnings.showwarning = lambda message, *_: warn(str(message))  # at once, before the pictures are read
+        found = find(pictures, image=image, text=text, model=source, device=chosen, progress=progress)
+    if found.how == SUM:
+        click.echo(
+            f"tgim: {model} is not trained to compose; picture and text are added ({TRAIN} trains one)", err=True
+        )
+    if as_json:
+        for row in found.rows(top=top):
+            names = {key: click.format_filename(row[key]) for key in ("image", "query")}
+            say(row | names | {"model": model})
+    else:
+        click.echo(click.format_filename(found.listed(top=top)))
+    for error in found.failed:
+        click.echo(f"tgim: failed: {' '.join(error.split())}", err=True)
+    if found.failed:
+        sys.exit(1)

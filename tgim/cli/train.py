@@ -1,0 +1,139 @@
+"""The verbs that make models: `tgim train`, `tgim data check`, and `tgim convert` for released ones."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tgim.cli.app import FILE, as_json, fail, main, say
+
+
+@main.command()
+@click.argument("recipe", type=FILE)
+@click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
+@click.option("--out", type=FILE, help="Folder of the run: checkpoints, logs, samples.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out, with the same losses.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved recipe, parameters, memory and time; write nothing.")
+@click.pass_context
+def train(
+    context: click.Context, recipe: Path, overrides: tuple[str, ...], out: Path | None, resume: bool, dry_run: bool
+) -> None:
+    """Train the model of a recipe, or all models of a recipe of stages.
+
+    RECIPE is a YAML file; KEY=VALUE replaces some of its values.
+
+    \b
+    tgim train recipes/tagrid.yaml data.root=my_pictures --out runs/mine
+    tgim train recipes/tagrid.yaml data.root=my_pictures editor.train.steps=500 --out runs/try
+    tgim train recipes/tagan_birds.yaml train.steps=100 data.root=~/cub --out runs/try
+    tgim train recipes/tagan_birds.yaml --dry-run
+
+    Of a recipe of stages, KEY begins with a stage's name or is for all stages; the last stage may be a report.
+
+    Ctrl-C saves and stops; the same command with --resume goes on.
+    """
+    from tgim.environment import pick_device
+    from tgim.training import recipe as recipes
+    from tgim.training import run as training
+
+    values = recipes.read(recipe)
+    if isinstance(values, dict) and "stages" in values:
+        from tgim.training import stages
+
+        several = stages.parse(values, overrides, source=str(recipe))
+        device = next(iter(several.trainings.values())).train.device
+    else:
+        several, chosen = None, recipes.parse(values, overrides, source=str(recipe))
+        device = chosen.train.device
+    if out is None and not dry_run:
+        raise click.UsageError("give --out FOLDER for the run, or --dry-run")
+    if context.find_root().obj["own_process"] and pick_device(device) == "cpu":  # also an estimate of memory needs it
+        training.keep_memory()
+    if dry_run or out is None:
+        click.echo(str(training.dry_run(chosen) if several is None else stages.dry_run(several)))
+        return
+    progress = sys.stderr.isatty()
+    try:
+        if several is None:
+            click.echo(training.fit(chosen, out=out, resume=resume, progress=progress))
+            return
+
+        def tell(line: str) -> None:
+            click.echo(f"tgim: {line}", err=True)
+
+        outcome = stages.fit(several, out=out, resume=resume, progress=progress, tell=tell)
+        if summary := outcome.summary():
+            click.echo(f"{summary}\n")
+        for path in filter(None, (outcome.model, outcome.page)):
+            click.echo(path)
+    except training.Interrupted as error:
+        fail(str(error), code=130, kind="")
+
+
+@main.group()
+def data() -> None:
+    """Look at data sets."""
+
+
+@data.command()
+@click.argument("path", type=FILE)
+@click.option("--kind", type=click.Choice(["cub", "oxford102", "folder"]), help="Layout.  [default: recognised]")
+@as_json
+def check(path: Path, kind: Any, as_json: bool) -> None:
+    """Say what a data set holds, and what is wrong with it.
+
+    Every picture and caption in PATH is looked at; what is missing or broken is counted and named.
+
+    Exits with 1 when no model can be trained on it.
+    """
+    from tqdm import tqdm
+
+    from tgim.data.report import check as check_data
+
+    with tqdm(unit="picture", disable=None, leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        report = check_data(path, kind=kind, progress=progress)
+    if as_json:
+        say(report.as_dict())
+    else:
+        click.echo(str(report))
+    sys.exit(0 if report.usable else 1)
+
+
+@main.command()
+@click.option(
+    "--system",
+    type=click.Choice(["tagan", "sisgan", "stackgan1", "stackgan2", "stackgan_v2", "attngan"]),
+    required=True,
+)
+@click.argument("source", metavar="FILE.pth", type=FILE)
+@click.argument("out", metavar="OUT.safetensors", type=FILE)
+@click.option("--word-vectors", type=FILE, help="TAGAN's and SISGAN's: a fastText .vec, or a .npy with --words.")
+@click.option("--words", type=FILE, help="Of the .npy table, those to keep of the .vec, or AttnGAN's; one a line.")
+@click.option("--text-encoder", type=FILE, help="SISGAN's or AttnGAN's, from their authors; StackGAN's `sje`.")
+@click.option("--image-encoder", type=FILE, help="AttnGAN's, to train on with its matching loss.")
+@click.option("--discriminator", type=FILE, help="The authors', to train on from there; of several netD0.")
+@click.option("--image-size", type=click.IntRange(16, 1024), help="Pixels.  [default: the release's]")
+@click.option("--template", default="{}", help="Completes a phrase to a caption, e.g. 'this bird has a {}'.")
+@click.option("--half", is_flag=True, help="Store weights in 16 bits.")
+def convert(system: Any, source: Path, out: Path, **options: Any) -> None:
+    """Turn a released checkpoint into one of tgim.
+
+    FILE.pth is a generator from the authors of the system. Those of TAGAN and SISGAN hold no word vectors; give those,
+    too. Those of StackGAN and StackGAN-v2 hold no text encoder; give the `sje` checkpoint that they were trained with.
+    AttnGAN's needs its text encoder and that one's words. The authors keep the words in a pickle, captions.pickle,
+    which is not opened here: write them to a text file, in the order of their numbers, as the README shows.
+
+    What the files do not hold stays untrained, and the model card says so; without --discriminator, a model draws or
+    edits, and trains on only from a new one.
+    """
+    from tgim.conversion.convert import convert as convert_file
+
+    click.echo(convert_file(system, source, out, **options))

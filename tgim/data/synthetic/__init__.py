@@ -1,0 +1,1 @@
+"""Synthetic birds and flowers whose parts and true edits are known."""

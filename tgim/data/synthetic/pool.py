@@ -1,0 +1,121 @@
+"""Drawn pairs, rendered once: training draws from the pool, so that a step does not wait for the renderer."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgim.data.base import CaptionedImages, Item, Split, random_source
+from tgim.data.cache import Progress, cache_folder, kept_array, store_array
+from tgim.data.synthetic import pairs as synthetic
+from tgim.errors import DataError
+
+Kind = Literal["birds", "flowers"]
+STREAM = 2  # of `random_source`
+CHUNK = 50  # pairs rendered between two reports of progress
+LICENCE = "drawn by tgim itself; no photograph was used"
+SHARES: dict[Split, tuple[float, float]] = {
+    "train": (0.0, 0.8),
+    "val": (0.8, 0.9),
+    "trainval": (0.0, 0.9),
+    "test": (0.9, 1.0),
+    "all": (0.0, 1.0),
+}
+
+
+class DrawnPool:
+    """`size` x `size` pixels of some pairs in `pixels` (N, S, S, 8) uint8 and their captions.
+
+    The last axis holds the picture (3), the true edited picture (3), what may change (1) and the subject (1).
+    """
+
+    def __init__(self, pixels: NDArray[np.uint8], captions: list[str], target_captions: list[str]) -> None:
+        self.pixels, self.captions, self.target_captions = pixels, captions, target_captions
+
+    @classmethod
+    def open(
+        cls,
+        kind: Kind,
+        *,
+        count: int,
+        size: int,
+        seed: int = 0,
+        split: Split = "train",
+        folder: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> DrawnPool:
+        """The pairs of one split out of `count`, rendered when the cache does not hold them yet.
+
+        Pair i depends on `kind`, `seed` and i alone. A renderer that draws otherwise makes a new pool.
+
+        Raises:
+            DataError: the split has no pair, or the cache cannot be written.
+        """
+        folder = Path(folder) if folder is not None else cache_folder()
+        name = f"drawn-{kind}-{size}-{count}-{seed}-{fingerprint(kind)}"
+        pixels, notes = kept_array(folder, name, lambda: _render(kind, count, size, seed, folder, name, progress))
+        part = _part(count, split)
+        return cls(pixels[part], notes["captions"][part], notes["target_captions"][part])
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def pick(self, source: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """Rows (count,) of a batch."""
+        return source.integers(0, len(self), count)
+
+
+def as_dataset(pool: DrawnPool, kind: Kind) -> CaptionedImages:
+    """The drawn pictures of a pool as a data set without files: items carry the caption and a name, no class."""
+    items = (Item(Path(kind) / f"{i:06d}", (caption,)) for i, caption in enumerate(pool.captions))
+    return CaptionedImages("synthetic", Path(kind), tuple(items), (), LICENCE)
+
+
+@cache
+def fingerprint(kind: Kind) -> str:
+    """A short hash of what the renderer draws and says now, over a few small pairs."""
+    drawn = synthetic.draw_pairs(kind, random_source(0, STREAM), 6, 32)
+    digest = hashlib.sha256(repr((drawn.captions, drawn.target_captions)).encode())
+    for pixels in (drawn.image, drawn.target, drawn.change, drawn.subject):
+        digest.update(pixels.tobytes())
+    return digest.hexdigest()[:12]
+
+
+def drawn_count(count: int, split: Split) -> int:
+    """How many of `count` drawn pairs belong to `split`; DataError when none does.
+
+    >>> drawn_count(100, "test")
+    10
+    """
+    return len(range(count)[_part(count, split)])
+
+
+def _part(count: int, split: Split) -> slice:
+    low, high = (round(count * share) for share in SHARES[split])
+    if low == high:
+        raise DataError(f"split {split!r} of {count} drawn pairs is empty; draw at least 10 (drawn_pool)")
+    return slice(low, high)
+
+
+def _render(kind: Kind, count: int, size: int, seed: int, folder: Path, name: str, progress: Progress | None) -> None:
+    notes: dict[str, Any] = {"captions": [], "target_captions": []}
+
+    def fill(path: Path) -> None:
+        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, size, size, 8))
+        for i in range(count):
+            pair = synthetic.draw_pairs(kind, random_source(seed, STREAM, i), 1, size)
+            pixels[i] = np.concatenate([pair.image, pair.target, pair.change[..., None], pair.subject[..., None]], -1)[
+                0
+            ]
+            notes["captions"] += pair.captions
+            notes["target_captions"] += pair.target_captions
+            if progress is not None and ((i + 1) % CHUNK == 0 or i + 1 == count):
+                progress(i + 1, count)
+        pixels.flush()
+
+    store_array(folder, name, notes, fill)

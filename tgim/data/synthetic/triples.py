@@ -1,0 +1,255 @@
+"""Drawn triples: a picture, a text that says what is to be different, and the picture meant, which is known exactly.
+
+After the set of rendered scenes in Vo et al., "Composing Text and Image for Image Retrieval" (TIRG, CVPR 2019, §4.3):
+
+- colour: a part takes another colour ("but with a red head");
+- size: the subject, with what it sits on, fills less or more of the picture ("make the bird smaller");
+- add: a pattern that the subject lacks appears ("add white wingbars");
+- remove: a pattern vanishes ("without the wingbars").
+
+All else (pose, light, backdrop, other colours) stays. Triples come in groups of six that share one source picture, so
+that neither the picture nor the text alone says which target is meant: the picture narrows it to six, the text to those
+of all scenes that it fits. The seven pictures of a group differ plainly from each other. Training and test triples come
+from streams of random numbers of their own.
+
+>>> rng = np.random.default_rng(0)
+>>> triple = next(wishes(random_view("bird", rng), rng))
+>>> triple.change, triple.source.scene == triple.target.scene
+('size', True)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgim.data.base import Split, random_source
+from tgim.data.cache import Progress, cache_folder, kept_array, store_array
+from tgim.data.differences import with_article
+from tgim.data.synthetic.canvas import Exposed
+from tgim.data.synthetic.captions import WORDS, apply_caption, caption_of
+from tgim.data.synthetic.pairs import KINDS, albedos, expose
+from tgim.data.synthetic.pool import CHUNK, DrawnPool, Kind
+from tgim.data.synthetic.scenes import PATTERNS, Rng, Scene, pick_colour, random_scene
+from tgim.errors import DataError
+
+Change = Literal["colour", "size", "add", "remove"]
+CHANGES: tuple[Change, ...] = get_args(Change)
+GROUP = 6  # triples of one source picture
+STREAM = 903  # of `random_source`
+PARTS_OF_STREAM: dict[Split, int] = {"train": 0, "trainval": 0, "val": 1, "test": 2}
+SMALL = 0.7  # scale of a subject that is drawn smaller
+PLAIN = 24  # of 255: pixels that differ by so much in a channel differ plainly
+LEAST = 0.003  # share of the pixels by which two pictures of a group must differ plainly
+TRIES = 100  # scenes that may be passed over for one group
+_WHOLE = {"bird", "body", "feathers", "plumage", "flower"}  # words that would wipe patterns, too
+_SPOKEN = {"wingbars": ("wingbars",), "edges": ("edges", "tips"), "stamen": ("stamens", "anthers")}
+_COLOUR = (
+    "make the {word} {colour}", "change the {word} to {colour}", "but with {thing}", "the same {kind} with {thing}",
+    "with {thing}", "now it has {thing}", "{colour} {word} instead", "give it {thing}",
+)  # fmt: skip
+_ADD = ("add {colour} {word}", "with {colour} {word} added", "now it also has {colour} {word}", "plus {colour} {word}")
+_REMOVE = ("remove the {word}", "without the {word}", "no {word}", "but without {word}", "take the {word} away")
+_SIZE = {
+    False: ("make the {kind} smaller", "but smaller", "the same {kind} but smaller", "a smaller {kind}"),
+    True: ("make the {kind} larger", "but larger", "the same {kind} but bigger", "a larger {kind}"),
+}
+WORDING = re.sub(r"{\w+}", " ", " ".join((*_COLOUR, *_ADD, *_REMOVE, *_SIZE[False], *_SIZE[True])))  # around names
+
+
+@dataclass(frozen=True)
+class View:
+    """A scene, and how much of its usual size the subject has."""
+
+    scene: Scene
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Triple:
+    """What a text makes of a view."""
+
+    change: Change
+    text: str
+    source: View
+    target: View
+
+
+class Group(NamedTuple):
+    """`GROUP` triples of one source, drawn at S pixels square."""
+
+    triples: list[Triple]
+    image: NDArray[np.uint8]  # (S, S, 3)
+    targets: list[NDArray[np.uint8]]  # (S, S, 3) each
+    subject: NDArray[np.uint8]  # (S, S) 255 where all of the pixel is subject, of the source
+
+
+class TriplePool(DrawnPool):
+    """Drawn triples, rendered once; `target_captions` are the texts, `changes` say what kind of change each is."""
+
+    def __init__(
+        self, pixels: NDArray[np.uint8], captions: list[str], target_captions: list[str], changes: list[Change]
+    ) -> None:
+        super().__init__(pixels, captions, target_captions)
+        self.changes = changes
+
+    @classmethod
+    def open(
+        cls,
+        kind: Kind,
+        *,
+        count: int,
+        size: int,
+        seed: int = 0,
+        split: Split = "train",
+        folder: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> TriplePool:
+        """`count` triples of one split, rounded down to whole groups of six; rendered when the cache lacks them.
+
+        Group i depends on `kind`, `size`, `seed`, `split` and i alone; "trainval" is "train".
+
+        Raises:
+            DataError: the split is "all", parts cannot be seen at this size, or the cache cannot be written.
+        """
+        if split not in PARTS_OF_STREAM:
+            raise DataError(f"triples have no split {split!r}; take one of: {', '.join(PARTS_OF_STREAM)}")
+        folder = Path(folder) if folder is not None else cache_folder()
+        groups, stream = max(1, count // GROUP), PARTS_OF_STREAM[split]
+        name = f"triples-{kind}-{size}-{groups}-{seed}-{stream}-{fingerprint(kind)}"
+        source = (seed, STREAM, stream)
+        pixels, notes = kept_array(folder, name, lambda: _render(kind, groups, size, source, folder, name, progress))
+        return cls(pixels, notes["captions"], notes["texts"], notes["changes"])
+
+    def pick(self, source: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """Whole groups, each at most once while there are enough: the triples of one source are each other's rivals."""
+        groups = -(-count // GROUP)
+        chosen = source.choice(len(self) // GROUP, groups, replace=groups > len(self) // GROUP)
+        return np.asarray((chosen[:, None] * GROUP + np.arange(GROUP)).ravel()[:count], np.int64)
+
+
+def random_view(kind: str, rng: Rng) -> View:
+    """A random scene of "bird" or "flower", at either size, with a pattern of its own as often as not."""
+    scene = random_scene(kind, rng)
+    for part in PATTERNS:
+        if part in dict(scene.colours):
+            scene = scene.repaint({part: pick_colour(part, rng) if rng.random() < 0.5 else ""})
+    return View(scene, 1.0 if rng.random() < 0.5 else SMALL)
+
+
+def wishes(view: View, rng: Rng) -> Iterator[Triple]:
+    """Triples of one source without end: its size, two of its patterns, then colours; some may change little."""
+    scene = view.scene
+    larger = view.scale < 1
+    yield Triple("size", _one(rng, _SIZE[larger]).format(kind=scene.kind), view, View(scene, 1.0 if larger else SMALL))
+    toggles = [part for part, _ in scene.colours if part in PATTERNS]
+    for part in (toggles[i] for i in rng.choice(len(toggles), 2, replace=len(toggles) < 2)):
+        word = _one(rng, _SPOKEN[part])
+        if scene.colour(part):
+            text = _one(rng, _REMOVE).format(word=word)
+            yield Triple("remove", text, view, replace(view, scene=scene.repaint({part: ""})))
+        else:
+            new = pick_colour(part, rng, flat=0.5)
+            text = _one(rng, _ADD).format(colour=new, word=word)
+            yield Triple("add", text, view, replace(view, scene=scene.repaint({part: new})))
+    words = [
+        word
+        for word, parts in WORDS[scene.kind].items()
+        if word not in _WHOLE and all(scene.colour(part) for part in parts)
+    ]
+    while True:
+        word = _one(rng, words)
+        new = pick_colour(WORDS[scene.kind][word][0], rng, flat=0.5)
+        thing = with_article(f"{new} {word}")
+        text = _one(rng, _COLOUR).format(word=word, colour=new, thing=thing, kind=scene.kind)
+        target = apply_caption(scene, f"{new} {word}")
+        if target != scene:
+            yield Triple("colour", text, view, replace(view, scene=target))
+
+
+def draw_group(kind: str, rng: Rng, size: int) -> Group:
+    """Six triples of a random source of "birds" or "flowers"; sources that do not show six plain changes are redrawn.
+
+    Raises:
+        DataError: no scene does at this size.
+    """
+    for _ in range(TRIES):
+        source = random_view(KINDS[kind], rng)
+        exposed = expose(source.scene, size, scale=source.scale)
+        pictures, kept = [exposed.paint(albedos(source.scene))], list[Triple]()
+        for triple, _ in zip(wishes(source, rng), range(10 * GROUP), strict=False):
+            picture = _seen(triple, exposed, size)
+            if all(plainly_differ(picture, other) for other in pictures):
+                pictures.append(picture)
+                kept.append(triple)
+            if len(kept) == GROUP:
+                subject = np.ceil(255 * exposed.subject).astype(np.uint8)
+                return Group(kept, pictures[0], pictures[1:], subject)
+    raise DataError(f"no drawing of {size} pixels shows {GROUP} plain changes; draw at 48 pixels or more")
+
+
+def _seen(triple: Triple, exposed: Exposed, size: int) -> NDArray[np.uint8]:
+    """The target's picture; `exposed` is the source."""
+    if triple.change == "size":
+        exposed = expose(triple.target.scene, size, scale=triple.target.scale)
+    return exposed.paint(albedos(triple.target.scene))
+
+
+def plainly_differ(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    """Whether two pictures (S, S, 3) differ by 24 of 255 or more in some channel, in 0.3 % of their pixels or more.
+
+    >>> black = np.zeros((20, 20, 3), np.uint8)
+    >>> plainly_differ(black, black), plainly_differ(black, black + 30), plainly_differ(black, black + 20)
+    (False, True, False)
+    """
+    far = np.abs(one.astype(np.int16) - other).max(-1) >= PLAIN
+    return bool(far.mean() >= LEAST)
+
+
+@cache
+def fingerprint(kind: Kind) -> str:
+    """A short hash of what is drawn and said now, over two small groups."""
+    digest = hashlib.sha256()
+    for i in range(2):
+        group = draw_group(kind, random_source(0, STREAM, 0, i), 48)
+        digest.update(repr(group.triples).encode())
+        for pixels in (group.image, group.subject, *group.targets):
+            digest.update(pixels.tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _one(rng: Rng, texts: list[str] | tuple[str, ...]) -> str:
+    return texts[rng.integers(len(texts))]
+
+
+def _render(
+    kind: Kind, groups: int, size: int, stream: tuple[int, ...], folder: Path, name: str, progress: Progress | None
+) -> None:
+    notes: dict[str, Any] = {"captions": [], "texts": [], "changes": []}
+
+    def fill(path: Path) -> None:
+        shape = (groups * GROUP, size, size, 8)
+        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        for i in range(groups):
+            rng = random_source(*stream, i)
+            group = draw_group(kind, rng, size)
+            for j, (triple, target) in enumerate(zip(group.triples, group.targets, strict=True)):
+                differs = 255 * (group.image != target).any(-1, keepdims=True).astype(np.uint8)
+                pixels[i * GROUP + j] = np.concatenate([group.image, target, differs, group.subject[..., None]], -1)
+                notes["captions"].append(caption_of(triple.source.scene, rng))
+                notes["texts"].append(triple.text)
+                notes["changes"].append(triple.change)
+            done = (i + 1) * GROUP
+            if progress is not None and (done % (CHUNK * GROUP) == 0 or i + 1 == groups):
+                progress(done, groups * GROUP)
+        pixels.flush()
+
+    store_array(folder, name, notes, fill)

@@ -1,0 +1,184 @@
+"""From the model's resolution to the photograph's: resizing, soft boxes, and carrying a change over.
+
+The change that a repainting model made is carried by the fast guided filter (He, Sun and Tang, "Guided Image
+Filtering", TPAMI 2013; He and Sun, "Fast Guided Filter", 2015): around each model pixel the change is fitted as an
+affine function of the photograph's colour, and the fit is applied to the photograph's own pixels, so the change ends
+where the photograph has its edges and the photograph's fine detail stays. Differs from the papers: pixels that the
+model left alone stay bit-identical, and the carried change never leaves the range of the model's change nearby.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tgim.errors import ImageError
+from tgim.images.resample import resize
+
+NO_CHANGE = 1 / 255  # in [-1, 1]: half an 8-bit level; a smaller change of the model's output is rounding, not an edit
+WINDOW = 5  # model pixels, side of the guided filter's window
+SMOOTHNESS = 0.02  # squared [-1, 1] units: texture weaker than about 18 of 255 levels does not shape the change
+STRIP = 2**20  # photograph pixels that are worked on at a time, about 100 MB
+
+Box = tuple[int, int, int, int]  # x, y of the upper left corner, width, height; in pixels
+
+
+def parse_box(box: str | Sequence[int], *, height: int | None = None, width: int | None = None) -> Box:
+    """Read a box ``"x,y,w,h"`` in pixels (upper left corner, width, height); also takes four whole numbers.
+
+    Args:
+        box: the text or the numbers.
+        height: of the picture; when given with `width`, a box that leaves the picture is refused.
+        width: of the picture.
+
+    Raises:
+        ImageError: not four whole numbers, a negative corner, no area, or outside the picture.
+
+    >>> parse_box("10, 20, 64, 48")
+    (10, 20, 64, 48)
+    """
+    wanted = "expected x,y,width,height in whole pixels, e.g. 40,20,200,150"
+    parts = re.split(r"[,\s]+", box.strip()) if isinstance(box, str) else [str(value) for value in box]
+    shown = box if isinstance(box, str) else ",".join(parts)
+    if len(parts) != 4:
+        raise ImageError(f"box {shown!r} has {len(parts) if shown else 0} numbers; {wanted}")
+    if not all(re.fullmatch(r"[+-]?[0-9]{1,9}", part) for part in parts):
+        raise ImageError(f"box {shown!r} is not four whole numbers; {wanted}")
+    x, y, w, h = map(int, parts)
+    if w < 1 or h < 1:
+        raise ImageError(f"box {shown!r} is {w} wide and {h} high, so nothing is inside; {wanted}")
+    if x < 0 or y < 0:
+        raise ImageError(f"box {shown!r} starts at {x},{y}, left of or above the picture; {wanted}")
+    if height is not None and width is not None and (x + w > width or y + h > height):
+        raise ImageError(
+            f"box {shown!r} reaches to {x + w},{y + h} but the picture is {width} by {height}; keep it inside"
+        )
+    return x, y, w, h
+
+
+def soft_box(h: int, w: int, box: str | Sequence[int], *, feather: float) -> Tensor:
+    """Weight (1, 1, h, w) in [0, 1] of a box: exactly 0 outside, 1 inside, raised cosine over `feather` pixels between.
+
+    The ramp lies inside the box and is at most half as wide as the box. Sides that lie on the picture's border have no
+    ramp: there is nothing to blend with.
+
+    Raises:
+        ImageError: the box is malformed or leaves the picture (see `parse_box`).
+
+    >>> soft_box(1, 6, (1, 0, 4, 1), feather=0)
+    tensor([[[[0., 1., 1., 1., 1., 0.]]]])
+    """
+    x, y, box_w, box_h = parse_box(box, height=h, width=w)
+    if not feather >= 0:
+        raise ImageError(f"feather is {feather}, expected a width in pixels of 0 or more")
+    return (_ramp(h, y, box_h, feather)[:, None] * _ramp(w, x, box_w, feather)[None, :])[None, None]
+
+
+def _ramp(size: int, start: int, length: int, feather: float) -> Tensor:
+    """One axis of `soft_box`; (size,)."""
+    weight = torch.zeros(size)
+    inside = torch.ones(length)
+    width = min(feather, length / 2)
+    if width > 0:
+        rise = ((torch.arange(length) + 0.5) / width).clamp(max=1)  # pixel centres
+        rise = 0.5 - 0.5 * (torch.pi * rise).cos()
+        if start > 0:
+            inside = inside * rise
+        if start + length < size:
+            inside = inside * rise.flip(0)
+    weight[start : start + length] = inside.clamp(0, 1)
+    return weight
+
+
+@torch.no_grad()
+def carry_change(photo: Tensor, source: Tensor, edited: Tensor) -> Tensor:
+    """Carry what a model changed between `source` and `edited` to the photograph, guided by the photograph.
+
+    Args:
+        photo: (1, 3, H, W) in [-1, 1], the whole photograph.
+        source: (1, 3, S, S) in [-1, 1], the same field of view at the model's resolution.
+        edited: (1, 3, S, S) in [-1, 1], what the model made of `source`.
+
+    Returns:
+        (1, 3, H, W) in [-1, 1]. Photograph pixels are bit-identical unless the model changed (by half an 8-bit level or
+        more) the model pixel under them or one of its eight neighbours. A photograph no larger than the model's
+        resolution takes the change directly.
+
+    Raises:
+        ValueError: shapes that do not fit together.
+    """
+    if photo.ndim != 4 or source.ndim != 4 or source.shape != edited.shape or photo.shape[:2] != source.shape[:2]:
+        shapes = ", ".join(str(tuple(x.shape)) for x in (photo, source, edited))
+        raise ValueError(f"carry_change takes photo (1, 3, H, W), source and edited (1, 3, S, S), got {shapes}")
+    if photo.shape[0] > 1:
+        each = [carry_change(photo[i : i + 1], source[i : i + 1], edited[i : i + 1]) for i in range(photo.shape[0])]
+        return torch.cat(each)
+    change = edited - source
+    touched = (change.abs().amax(1, keepdim=True) >= NO_CHANGE).to(change.dtype)  # (1, 1, S, S)
+    if not touched.any():
+        return photo.clone()
+    change = change * touched
+    height, width = photo.shape[-2:]
+    if height <= change.shape[-2] and width <= change.shape[-1]:
+        return _add_small(photo, change)
+    fit = _affine_fit(resize(photo, (change.shape[-2], change.shape[-1])), change)
+    window = F.pad(change, (1, 1, 1, 1), mode="replicate")
+    low, high = -F.max_pool2d(-window, 3, 1), F.max_pool2d(window, 3, 1)
+    return _apply(photo, torch.cat([fit, low, high, touched], 1))
+
+
+def _add_small(photo: Tensor, change: Tensor) -> Tensor:
+    """Add a change to a photograph that has no more pixels than it."""
+    if change.shape != photo.shape:  # without the clamp of `resize`: a change spans [-2, 2]
+        change = F.interpolate(change, photo.shape[-2:], mode="bilinear", antialias=True, align_corners=False)
+    return torch.where(change == 0, photo, (photo + change).clamp(-1, 1))
+
+
+def _affine_fit(guide: Tensor, change: Tensor) -> Tensor:
+    """Window-averaged slopes and offsets of `change` over `guide`, both (1, 3, S, S); returns (1, 3 * 3 + 3, S, S)."""
+    from kornia.filters import box_blur  # here: kornia costs start-up time that most commands need not pay
+
+    def mean(x: Tensor) -> Tensor:
+        return box_blur(x.flatten(1, -3), (WINDOW, WINDOW), "replicate").view(x.shape)
+
+    mean_g, mean_c = mean(guide), mean(change)  # (1, 3, S, S)
+    cov_gg = mean(guide[:, :, None] * guide[:, None]) - mean_g[:, :, None] * mean_g[:, None]  # (1, 3, 3, S, S)
+    cov_gc = mean(guide[:, :, None] * change[:, None]) - mean_g[:, :, None] * mean_c[:, None]
+    ridge = SMOOTHNESS * torch.eye(3, dtype=guide.dtype, device=guide.device)
+    slope = torch.linalg.solve(cov_gg.permute(0, 3, 4, 1, 2) + ridge, cov_gc.permute(0, 3, 4, 1, 2))
+    slope = slope.permute(0, 3, 4, 1, 2)  # (1, guide channel, change channel, S, S)
+    offset = mean_c - (slope * mean_g[:, :, None]).sum(1)
+    return torch.cat([mean(slope).flatten(1, 2), mean(offset)], 1)
+
+
+def _apply(photo: Tensor, maps: Tensor) -> Tensor:
+    """Upsample `maps` (1, 9 slopes + 3 offsets + 3 low + 3 high + 1 touched, S, S) and change the photo, by strips."""
+    height, width = photo.shape[-2:]
+    result = photo.clone()
+    rows = torch.arange(height, device=photo.device, dtype=maps.dtype)
+    centre = ((rows + 0.5) * maps.shape[-2] / height - 0.5).clamp(0, maps.shape[-2] - 1)  # bilinear, pixel centres
+    above = centre.floor().long()
+    below = (above + 1).clamp(max=maps.shape[-2] - 1)
+    part = (centre - above)[:, None]
+    active = maps[0, -1].any(1)
+    active = active[above] | active[below]  # (H,) rows that see a change at all
+    step = max(1, STRIP // width)
+    for start in range(0, height, step):
+        strip = slice(start, min(start + step, height))
+        if not active[strip].any():
+            continue
+        tall = torch.lerp(maps[:, :, above[strip]], maps[:, :, below[strip]], part[strip])
+        wide = F.interpolate(tall, (tall.shape[-2], width), mode="bilinear", align_corners=False)
+        slope, offset, low, high, touched = torch.split(wide[0], [9, 3, 3, 3, 1])
+        pixels = photo[0, :, strip]
+        change = offset
+        for i in range(3):
+            change = change.addcmul(slope[3 * i : 3 * i + 3], pixels[i])
+        change = change.maximum(low).minimum(high)
+        weight = (2 * touched).clamp(max=1)  # 1 up to the edge of a touched model pixel, 0 at the centre of the next
+        result[0, :, strip] = (pixels + weight * change).clamp(-1, 1)
+    return result

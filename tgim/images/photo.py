@@ -1,0 +1,396 @@
+"""The one door in and the one door out for pictures.
+
+`open_image` takes any picture a user may have and returns a `Photo`: upright, RGB, float in [-1, 1], with its alpha and
+colour profile beside it. `save_image` writes one, whole or not at all. Whatever is wrong ends as one `ImageError` line.
+`to_uint8` is the only place where pixels are quantised. What moves pixels between the model's and the photograph's
+resolution lives in `tgim.images.carry` and is offered here too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from tgim.errors import ImageError, nearest
+from tgim.images import decode
+from tgim.images.carry import carry_change, parse_box, soft_box
+from tgim.images.decode import FOREIGN, FORMATS, SUFFIXES
+from tgim.images.resample import resize
+
+__all__ = [
+    "Photo",
+    "carry_change",
+    "check_target",
+    "contact_sheet",
+    "from_uint8",
+    "list_images",
+    "open_image",
+    "parse_box",
+    "resize",
+    "save_image",
+    "soft_box",
+    "to_uint8",
+    "write_bytes",
+]
+
+LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535}  # pixels; limits of the formats or their encoders
+log = logging.getLogger(__name__)
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """[-1, 1] float to [0, 255] uint8 of the same shape, rounded to nearest; what lies beyond is clamped.
+
+    >>> to_uint8(torch.tensor([-1.0, 0.01, 1.0, 7.0]))
+    tensor([  0, 129, 255, 255], dtype=torch.uint8)
+    """
+    return ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def from_uint8(x: Tensor) -> Tensor:
+    """[0, 255] uint8 to [-1, 1] float32 of the same shape; `to_uint8` gives all 256 values back.
+
+    >>> from_uint8(torch.tensor([0, 255], dtype=torch.uint8))
+    tensor([-1.,  1.])
+    """
+    return x.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """An upright RGB picture and what belongs to it; made by `open_image`, written by `save_image`."""
+
+    pixels: Tensor  # (3, H, W) float32 in [-1, 1]
+    alpha: Tensor | None = None  # (H, W) uint8, 255 is opaque; None where the file had no alpha
+    format: str = "PNG"  # one of FORMATS: what the file was, and what it is saved as unless told otherwise
+    icc: bytes | None = None  # RGB colour profile that `pixels` are in; None is sRGB
+    exif: bytes | None = None  # as Pillow's `Exif.tobytes`, without the orientation; written only on request
+    name: str = "picture"  # for messages
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 3 or self.pixels.shape[0] != 3 or 0 in self.pixels.shape:
+            raise ImageError(f"{self.name}: pixels must be (3, H, W), got {tuple(self.pixels.shape)}")
+        if self.alpha is not None and self.alpha.shape != self.pixels.shape[1:]:
+            raise ImageError(
+                f"{self.name}: alpha {tuple(self.alpha.shape)} does not fit {self.height}x{self.width} pixels"
+            )
+
+    @property
+    def height(self) -> int:
+        return self.pixels.shape[1]
+
+    @property
+    def width(self) -> int:
+        return self.pixels.shape[2]
+
+    def with_pixels(self, pixels: Tensor) -> Photo:
+        """This photo with other `pixels`, (3, H, W) or (1, 3, H, W); the alpha is resized if their size differs."""
+        pixels = pixels.detach().squeeze(0) if pixels.ndim == 4 else pixels.detach()
+        pixels = pixels.to("cpu", torch.float32)
+        alpha = self.alpha
+        if alpha is not None and alpha.shape != pixels.shape[-2:]:
+            height, width = pixels.shape[-2:]
+            alpha = to_uint8(resize(from_uint8(alpha)[None, None], (height, width))[0, 0])
+        return replace(self, pixels=pixels, alpha=alpha)
+
+    def to_pil(self) -> Image.Image:
+        """RGB, or RGBA where there is an alpha; carries the colour profile in ``info["icc_profile"]``."""
+        image = Image.fromarray(to_uint8(self.pixels).permute(1, 2, 0).contiguous().numpy())
+        if self.alpha is not None:
+            image.putalpha(Image.fromarray(self.alpha.contiguous().numpy()))
+        if self.icc:
+            image.info["icc_profile"] = self.icc
+        return image
+
+
+Source = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any] | Photo
+
+
+def open_image(source: Source, *, max_pixels: int = 100_000_000) -> Photo:
+    """Open a picture of any common kind as an upright RGB `Photo`.
+
+    Files are opened as what they are, whatever their name says: JPEG, PNG, WebP, TIFF, BMP, GIF (the first frame).
+    The EXIF orientation is applied; alpha and palette transparency become `Photo.alpha`; an RGB colour profile is kept.
+    CMYK, LAB and grey pictures become RGB, through their colour profile to sRGB where they have one. 16-bit grey is
+    divided by 257; 32-bit integers and floats are taken to span [0, 1] (floats), [0, 255] or [0, 65535], the first that
+    holds all values, else they are stretched from their least to their greatest value.
+
+    Args:
+        source: a path, the bytes of a file, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) that is
+            uint8 or float in [0, 1]. A `Photo` is returned as it is.
+        max_pixels: larger pictures are refused before they are decoded; Pillow's own limit (about 179 million pixels)
+            holds as well. The smallest picture is 1x1.
+
+    Raises:
+        ImageError: whatever keeps the picture from being used; one line that names the file.
+    """
+    if isinstance(source, Photo):
+        return source
+    if isinstance(source, Image.Image):
+        name = decode.one_line(str(getattr(source, "filename", "") or "PIL image"))
+        found = decode.decode_image(source, name=name, blame="a broken PIL image", max_pixels=max_pixels)
+    elif isinstance(source, np.ndarray):
+        found = decode.decode_array(source, max_pixels=max_pixels)
+    elif isinstance(source, bytes | bytearray | memoryview):
+        found = decode.decode_file(io.BytesIO(source), name="image bytes", max_pixels=max_pixels)
+    elif isinstance(source, str | os.PathLike):
+        found = decode.decode_path(os.fsdecode(source), max_pixels=max_pixels)
+    else:
+        kind = type(source).__name__
+        raise ImageError(
+            f"a picture cannot be made from a {kind}; expected a path, bytes, a PIL image or an array (H, W, 3)"
+        )
+    pixels = from_uint8(torch.from_numpy(found.rgb).permute(2, 0, 1))
+    alpha = None if found.alpha is None else torch.from_numpy(found.alpha)
+    return Photo(pixels, alpha=alpha, format=found.format, icc=found.icc, exif=found.exif, name=found.name)
+
+
+def save_image(
+    photo: Photo,
+    path: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    quality: int = 95,
+    metadata: bool = False,
+) -> Path:
+    """Write `photo` to `path`, whole or not at all; identical calls write identical bytes.
+
+    A temporary file in the same folder is renamed to `path`, so a failure leaves what was there before. The suffix
+    chooses the format; a path without a suffix gets the photo's own. The colour profile is always kept (BMP and GIF
+    cannot hold one: the pixels are converted to sRGB). JPEG is written at `quality` with full colour resolution
+    (4:4:4), WebP at `quality` (100 is lossless), TIFF lossless (deflate; uncompressed with metadata), GIF with at most
+    255 colours. Formats without alpha (JPEG, BMP) get the picture on white, which is logged as a warning.
+
+    Args:
+        photo: what to write.
+        path: where; an existing file is replaced.
+        format: ``"JPEG"``, ``"PNG"``, ``"WEBP"``, ``"TIFF"``, ``"BMP"`` or ``"GIF"``, whatever the suffix says.
+        quality: 1 to 100, for JPEG and WebP.
+        metadata: also write the EXIF block (camera, date, place, ...); by default nothing of it is written.
+
+    Raises:
+        ImageError: unknown suffix or format, missing folder, a target that cannot be written, too large for the format.
+    """
+    name = decode.one_line(os.fspath(path))
+    target, kind = check_target(path, format=format or "", own=photo.format)
+    if not 1 <= quality <= 100:
+        raise ImageError(f"quality is {quality}, expected 1 to 100; 95 is the default")
+    if max(photo.height, photo.width) > LARGEST_SIDE.get(kind, 2**31):
+        size = f"{photo.width}x{photo.height}"
+        raise ImageError(
+            f"{name}: {size} is more than {LARGEST_SIDE[kind]} a side, the most that {kind} can hold; use .png"
+        )
+    try:
+        data = _encode(photo, kind, quality=quality, metadata=metadata)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name} cannot be written as {kind} ({decode.reason(error)}); use .png") from error
+    write_bytes(target, data, name=name)
+    return Path(path)
+
+
+def write_bytes(target: Path, data: bytes, *, name: str = "") -> None:
+    """Write a file whole or not at all; `name` is said in errors.
+
+    Raises:
+        ImageError: it cannot be written.
+    """
+    temporary = target.with_name(f".tgim-{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+        os.replace(temporary, target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            why = decode.reason(error)
+            raise ImageError(f"{name or target} cannot be written ({why}); choose another folder") from error
+        raise
+
+
+def check_target(path: str | os.PathLike[str], *, format: str = "", own: str = "PNG") -> tuple[Path, str]:
+    """Where and in which of FORMATS `save_image` would write; asked before a long edit, it spares the user the wait.
+
+    `own` is the format of the photo, taken where neither `format` nor the suffix says one.
+
+    Raises:
+        ImageError: as `save_image` for all but the size.
+    """
+    name = decode.one_line(os.fspath(path))
+    try:
+        target = Path(os.path.realpath(path))  # through links: the file is replaced, not the link
+        if target.is_dir():
+            raise ImageError(f"{name or '.'} is a folder, expected the path of a file; add a name such as edited.png")
+        if not target.parent.is_dir():
+            raise ImageError(f"{name} cannot be written: the folder {target.parent} does not exist; create it first")
+        if target.exists() and not (target.is_file() and os.access(target, os.W_OK)):
+            raise ImageError(
+                f"{name} cannot be written: it is write-protected or no ordinary file; choose another name"
+            )
+    except ImageError:
+        raise
+    except (OSError, ValueError) as error:  # a name that is too long or holds a null byte
+        raise ImageError(f"{name} cannot be written ({decode.reason(error)}); choose another name") from error
+    return target, _output_format(Path(path), format, own)
+
+
+def _output_format(path: Path, asked: str, own: str) -> str:
+    """One of FORMATS: `asked` if given, else by the suffix, else the photo's `own`."""
+    if asked:
+        kind = SUFFIXES.get("." + asked.lower(), asked.upper())
+        if kind not in FORMATS:
+            raise ImageError(
+                f"format {asked!r} is unknown{nearest(kind, FORMATS)}; expected one of {', '.join(FORMATS)}"
+            )
+        return kind
+    suffix = path.suffix.lower()
+    if suffix and suffix not in SUFFIXES:
+        known = ", ".join(SUFFIXES)
+        hint = nearest(suffix, SUFFIXES)
+        raise ImageError(
+            f"{decode.one_line(str(path))}: suffix {path.suffix!r} is unknown{hint}; expected one of {known}"
+        )
+    return SUFFIXES[suffix] if suffix else own
+
+
+def _encode(photo: Photo, kind: str, *, quality: int, metadata: bool) -> bytes:
+    """The bytes of the file."""
+    image = photo.to_pil()
+    choices: dict[str, dict[str, Any]] = {
+        "JPEG": {"quality": quality, "subsampling": "4:4:4"},
+        "WEBP": {"quality": quality, "lossless": quality == 100, "exact": True},
+        "TIFF": {"compression": "tiff_adobe_deflate"},
+    }
+    options = choices.get(kind, {})
+    if image.mode == "RGBA" and kind in ("JPEG", "BMP"):
+        if image.getchannel("A").getextrema() != (255, 255):
+            log.warning("%s: %s has no alpha; the transparent parts are now white", photo.name, kind)
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image).convert("RGB")
+    if kind in ("BMP", "GIF"):
+        if photo.icc:
+            rgb = decode.to_srgb(image.convert("RGB"), photo.icc)
+            if rgb is not None and image.mode == "RGBA":
+                rgb.putalpha(image.getchannel("A"))
+            image = rgb or image
+        if kind == "GIF":
+            image, options = _quantize(image)
+        image.info.clear()
+        if metadata and photo.exif:
+            log.warning("%s: %s holds no metadata; none is written", photo.name, kind)
+    else:
+        options["icc_profile"] = photo.icc
+        if metadata and photo.exif:
+            options["exif"] = photo.exif
+            options.pop("compression", None)  # libtiff cannot write EXIF's inner directories
+    buffer = io.BytesIO()
+    with decode.quiet():
+        image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _quantize(image: Image.Image) -> tuple[Image.Image, dict[str, Any]]:
+    """A picture of 255 colours for GIF, and the save option for colour 255 if it stands for transparent pixels."""
+    flat = image.convert("RGB").quantize(255)
+    if image.mode != "RGBA":
+        return flat, {}
+    index = np.array(flat)
+    index[np.asarray(image.getchannel("A")) < 128] = 255
+    result = Image.fromarray(index).convert("P")
+    palette = (flat.getpalette() or [])[:765]
+    result.putpalette(palette + [255] * (768 - len(palette)))
+    return result, {"transparency": 255}
+
+
+def list_images(folder: str | os.PathLike[str]) -> list[Path]:
+    """The pictures directly in `folder` by their suffix, hidden files left out, in alphabetical order.
+
+    Pictures of kinds that tgim does not open (HEIC, AVIF, ...) are left out, and logged as a warning.
+
+    Raises:
+        ImageError: no such folder, or no picture in it.
+    """
+    name = decode.one_line(os.fspath(folder))
+    try:
+        files = sorted(path for path in Path(folder).iterdir() if not path.name.startswith(".") and not path.is_dir())
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name} cannot be listed ({decode.reason(error)}); expected a folder of pictures") from error
+    foreign = [path for path in files if path.suffix.lower() in FOREIGN]
+    if foreign:
+        kinds = ", ".join(sorted({path.suffix.lower() for path in foreign}))
+        log.warning("%s: %d files are left out, convert them first (%s)", name, len(foreign), kinds)
+    found = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if not found:
+        raise ImageError(f"{name} holds no picture; expected files that end in {', '.join(SUFFIXES)}")
+    return found
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[Tensor]],
+    *,
+    row_labels: Sequence[str],
+    column_labels: Sequence[str] | None = None,
+    cell: int = 128,
+) -> Image.Image:
+    """Pictures (3, h, w) in [-1, 1] of any size, one row for each label, fitted into squares of `cell` pixels on white.
+
+    Labels are wrapped to the width of a cell; the row labels stand on the left, the column labels on top.
+
+    Raises:
+        ValueError: no picture, or another number of labels than of rows or columns.
+    """
+    columns = max((len(row) for row in rows), default=0)
+    if not columns or len(row_labels) != len(rows) or (column_labels is not None and len(column_labels) != columns):
+        top = "no" if column_labels is None else len(column_labels)
+        raise ValueError(
+            f"{len(rows)} rows of {columns} pictures do not fit {len(row_labels)} row and {top} column labels"
+        )
+    gap, size = 4, max(9, min(20, cell // 9))
+    font = ImageFont.load_default(size)
+    tops = [_wrap(label, font, cell) for label in column_labels or ()]
+    lefts = [_wrap(label, font, cell) for label in row_labels]
+    line = size + 3
+    header = max((line * len(lines) + gap for lines in tops), default=0)
+    heights = [max(cell, line * len(lines)) + gap for lines in lefts]
+    sheet = Image.new("RGB", ((columns + 1) * (cell + gap) + gap, header + sum(heights) + gap), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, lines in enumerate(tops):
+        draw.multiline_text(((i + 1) * (cell + gap) + gap, gap // 2), "\n".join(lines), "black", font, spacing=3)
+    y = header + gap // 2
+    for row, lines, height in zip(rows, lefts, heights, strict=True):
+        draw.multiline_text((gap, y), "\n".join(lines), "black", font, spacing=3)
+        for i, pixels in enumerate(row):
+            scale = cell / max(pixels.shape[-2:])
+            h, w = (max(1, round(side * scale)) for side in pixels.shape[-2:])
+            small = to_uint8(resize(pixels.detach().cpu().float()[None], (h, w))[0]).permute(1, 2, 0).contiguous()
+            left = (i + 1) * (cell + gap) + gap
+            sheet.paste(Image.fromarray(small.numpy()), (left + (cell - w) // 2, y + (cell - h) // 2))
+        y += height
+    return sheet
+
+
+def _wrap(text: str, font: Any, width: int) -> list[str]:
+    """Lines of `text` no wider than `width` pixels; a word that is wider is broken."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+            continue
+        lines.append("")
+        for letter in word:
+            if lines[-1] and font.getlength(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
+    return lines

@@ -1,0 +1,25 @@
+"""Resampling of pictures to another size."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize pictures `x` (B, C, H, W) in [-1, 1] to `size` (height, width), antialiased bilinear, still in [-1, 1].
+
+    >>> resize(torch.zeros(1, 3, 30, 20), (8, 8)).shape
+    torch.Size([1, 3, 8, 8])
+
+    Raises:
+        ValueError: not a batch of four dimensions, an empty one, or a size below 1x1.
+    """
+    if x.ndim != 4 or 0 in x.shape or min(size) < 1:
+        raise ValueError(
+            f"resize takes a batch (B, C, H, W) and a size of at least 1x1, got {tuple(x.shape)} and {size}"
+        )
+    if x.shape[-2:] == torch.Size(size):
+        return x
+    return F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False).clamp(-1, 1)

@@ -1,0 +1,1 @@
+"""Using trained models: editing, generating, interpolating, ranking and searching."""

@@ -1,0 +1,204 @@
+"""Many edits: which picture, by which text, into which file; and doing them one after the other."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tgim.errors import MissingPartWarning, UserError
+
+if TYPE_CHECKING:
+    from tgim.images.carry import Box
+    from tgim.images.photo import Source
+    from tgim.inference.editor import Editor, Size
+    from tgim.inference.generator import Generator
+
+
+class OverwriteError(UserError):
+    """An output that would replace a picture which is to be edited."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One edit that is to be done."""
+
+    image: Path
+    text: str
+    out: Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """One edit that was done, or was not: then `error` says why, and nothing was written."""
+
+    job: Job
+    seconds: float = 0.0  # from opening the picture to the finished file
+    width: int = 0  # pixels of what was written
+    height: int = 0
+    box: Box | None = None  # x, y, width, height in pixels of what was edited; None for the whole picture
+    error: str = ""
+    notes: tuple[str, ...] = ()  # what of the text could not be done in this picture
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values, for one that was done."""
+        names = {"image": str(self.job.image), "out": str(self.job.out), "text": self.job.text}
+        size = {"width": self.width, "height": self.height, "box": None if self.box is None else list(self.box)}
+        return {**names, **size, "seconds": round(self.seconds, 3)}
+
+
+def plan(
+    images: Sequence[Path], texts: Sequence[str], *, out: Path | None, into_folder: bool = False, force: bool = False
+) -> list[Job]:
+    """The edits of every picture by every text, and the file of each.
+
+    Args:
+        images: the pictures.
+        texts: one or more captions; with several, ``-1``, ``-2``, ... is put before the suffix of the files.
+        out: a file; or a folder, in which pictures keep their names. None is ``<name>-edited<suffix>`` in the current
+            folder.
+        into_folder: `out` is a folder that may yet have to be made.
+        force: allow outputs that replace a picture of `images`.
+
+    Raises:
+        OverwriteError: an output would replace a picture of `images`, and not `force`.
+        UserError: no text, or two edits of one name.
+    """
+    if not texts:
+        raise UserError("there is no text; describe the wanted picture, e.g. 'a red bird with black wings'")
+    into_folder = into_folder or (out is not None and out.is_dir())
+    jobs = []
+    for image in images:
+        target = out or _beside(image)
+        if out is not None and into_folder:
+            target = out / image.name
+        for i, text in enumerate(texts, 1):
+            end = f"-{i}" if len(texts) > 1 else ""
+            jobs.append(Job(image, text, target.with_name(f"{target.stem}{end}{target.suffix}") if end else target))
+    sources = {_identity(image): image for image in images}
+    named: dict[str, Job] = {}
+    for job in jobs:
+        source = sources.get(_identity(job.out))
+        if source is not None and not force:
+            raise OverwriteError(f"{job.out} would replace the picture {source}; name another --out, or add --force")
+        other = named.setdefault(os.path.normcase(os.path.abspath(job.out)), job)
+        if other is not job:
+            raise UserError(f"{other.image} and {job.image} would both become {job.out}; name another --out")
+    return jobs
+
+
+def run(
+    editor: Editor,
+    jobs: Iterable[Job],
+    *,
+    quality: int = 95,
+    metadata: bool = False,
+    make_folders: bool = False,
+    keep_going: bool = False,
+    box: str | Box | None = None,
+    focus: bool = True,
+    size: Size = "photo",
+    **options: Any,
+) -> Iterator[Result]:
+    """Do `jobs` in order, each picture opened, and its subject looked for, once.
+
+    Args:
+        editor: edits.
+        jobs: from `plan`.
+        quality: of JPEG and WebP, 1 to 100.
+        metadata: keep the EXIF block.
+        make_folders: make the folder of an output when it is not there.
+        keep_going: go on after a picture that fails; its `Result` has the error.
+        box: as in `Editor.edit_photo`, as are `focus`, `size` and all other options.
+        focus: see there.
+        size: see there.
+        options: see there.
+
+    Raises:
+        UserError: a picture, text or option cannot be used, unless `keep_going`.
+    """
+    from tgim.images.photo import open_image, save_image
+    from tgim.text.understand import UnknownWordWarning
+
+    opened, photo, fresh, region = None, None, None, None
+    for job in jobs:
+        start = time.perf_counter()
+        try:
+            if photo is None or opened != job.image:
+                photo, fresh, opened = (
+                    None,
+                    None,
+                    job.image,
+                )  # frees the last picture before the next is opened
+                fresh = open_image(job.image)
+                region = editor.region(fresh, box=box, focus=focus, size=size)
+                photo = fresh
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("ignore", UnknownWordWarning)  # said once for all pictures by `check_texts`
+                warnings.simplefilter("always", MissingPartWarning)
+                edited = editor.edit_photo(photo, job.text, box=region, focus=False, size=size, **options)
+            if make_folders:
+                job.out.parent.mkdir(parents=True, exist_ok=True)
+            save_image(edited, job.out, quality=quality, metadata=metadata)
+            notes = tuple(str(each.message) for each in said if issubclass(each.category, MissingPartWarning))
+            yield Result(job, time.perf_counter() - start, edited.width, edited.height, region, notes=notes)
+        except (UserError, OSError, MemoryError, RuntimeError) as error:  # one picture must not end a night's run
+            if not keep_going:
+                raise
+            kind = "" if isinstance(error, UserError) else f"{job.image}: {type(error).__name__}: "
+            yield Result(job, error=f"{kind}{error}")
+
+
+def check_texts(editor: Editor | Generator, texts: Sequence[str]) -> list[str]:
+    """Check all texts before the first picture; returns what to warn about, one line for each unknown word.
+
+    Raises:
+        TextError: one cannot be used.
+    """
+    from tgim.text.understand import UnknownWordWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UnknownWordWarning)
+        for text in texts:
+            editor.caption(text)
+    return list(dict.fromkeys(str(each.message) for each in caught))
+
+
+def write_new(image: Source, out: Path, *, force: bool = False) -> Path:
+    """Write a picture to `out`, but not over another picture that is there; the same picture is no other.
+
+    Raises:
+        OverwriteError: `out` is another file, and not `force`.
+        ImageError: as `tgim.images.photo.save_image`.
+    """
+    import tempfile
+
+    from tgim.images.photo import check_target, open_image, save_image
+
+    target, kind = check_target(out)
+    with tempfile.TemporaryDirectory() as folder:
+        new = save_image(open_image(image), Path(folder) / "new", format=kind)
+        if target.exists() and not force and target.read_bytes() != new.read_bytes():
+            raise OverwriteError(f"{out} is there and is another picture; name another file, or add --force")
+    return save_image(open_image(image), out)
+
+
+def _beside(image: Path) -> Path:
+    """``<name>-edited<suffix>``; .png where the suffix is none that can be written."""
+    from tgim.images.decode import SUFFIXES
+
+    return Path(f"{image.stem}-edited{image.suffix if image.suffix.lower() in SUFFIXES else '.png'}")
+
+
+def _identity(path: Path) -> tuple[int, int] | str:
+    """Equal for two paths of one file."""
+    try:
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    except (OSError, ValueError):
+        return os.path.abspath(str(path).replace("\0", ""))

@@ -1,0 +1,237 @@
+"""Editor: what people hold. A picture and a caption go in, the edited picture comes out, at the picture's own size."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import measure
+from torch import Tensor
+
+from tgim.checkpoints import checkpoint
+from tgim.checkpoints.checkpoint import Checkpoint
+from tgim.errors import CheckpointError, UserError
+from tgim.images.carry import Box, parse_box
+from tgim.images.photo import Photo, Source, open_image
+from tgim.images.resample import resize
+from tgim.inference.inversion import Inverter
+from tgim.models.base import Editing, Generating, Localising, Request
+from tgim.models.editing.painting import Painter
+from tgim.text.understand import UnknownWordWarning, used_caption
+from tgim.text.vocabulary import complete, tokenize
+
+Size = Literal["photo", "model"]
+_Extent = tuple[float, float, float, float]  # left, top, right, bottom
+CLOSE_UP = 0.9  # share of the frame above which a subject needs no closer look
+SURE, MAYBE = 0.5, 0.25  # probabilities: a subject is where one pixel is sure, and goes on as long as they may be
+LOOK = 0.2  # around what a first look found, of its longer side: where the second looks
+ROOM = 0.12  # around a subject, of its longer side
+MINOR = 0.25  # smaller parts than this share of the largest do not count as subjects
+
+
+def load(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
+    """Load any tgim checkpoint, embedded (``"birds"``) or from a file; raises CheckpointError."""
+    return checkpoint.load(name_or_path, device=device)
+
+
+def list_models() -> tuple[str, ...]:
+    """Names of the checkpoints that come with the package, editors and judges."""
+    return tuple(checkpoint.list_embedded())
+
+
+class Editor:
+    """Edits pictures by a caption of the wanted result.
+
+    >>> edit = Editor.from_pretrained("birds")
+    >>> from tgim.data.synthetic.pairs import sample_picture
+    >>> edit(sample_picture("birds", size=(120, 180)), "a small blue bird with a white belly").size
+    (180, 120)
+    """
+
+    def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu") -> None:
+        model = source.model
+        if isinstance(model, Generating):
+            model = Inverter(model)
+        elif isinstance(model, Localising):
+            model = Painter(model)
+            source = replace(source, vocabulary=model.vocabulary, template="{}")
+        if not isinstance(model, Editing):
+            editors = [name for name in list_models() if checkpoint.read_header(name)["kind"] in ("editor", "parser")]
+            raise CheckpointError(f"{source.model.name} does not edit pictures; choose one of: {', '.join(editors)}")
+        self.device = torch.device(device)
+        self.model: Editing = model.to(self.device).eval()
+        self.vocabulary, self.template, self.card = source.vocabulary, source.template, source.card
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path = "birds", *, device: str = "cpu") -> Editor:
+        """An editor from an embedded checkpoint's name or a checkpoint file; raises CheckpointError."""
+        return cls(checkpoint.load(name_or_path, device=device), device=device)
+
+    def __call__(self, image: Source, text: str, **options: Any) -> Image.Image:
+        """Edit one picture: a path, bytes, PIL image, array or `Photo`; options as in `edit_photo`.
+
+        Returns:
+            A PIL image of the same size, RGB, or RGBA where the input had an alpha.
+        """
+        return self.edit_photo(open_image(image), text, **options).to_pil()
+
+    def edit_many(self, images: Iterable[Source], text: str, **options: Any) -> Iterable[Image.Image]:
+        """Edit pictures one after the other, lazily; any sizes."""
+        return (self(image, text, **options) for image in images)
+
+    @torch.no_grad()
+    def edit_photo(
+        self,
+        photo: Photo,
+        text: str,
+        *,
+        strength: float = 1.0,
+        box: str | Box | None = None,
+        focus: bool = True,
+        size: Size = "photo",
+        seed: int | None = None,
+    ) -> Photo:
+        """Edit one photograph.
+
+        Args:
+            photo: from `tgim.images.photo.open_image`.
+            text: a caption of the wanted result, or a phrase such as ``"red head and breast"``.
+            strength: 0 returns the photograph as it was, 1 the full edit.
+            box: ``(x, y, width, height)`` in pixels: edit this region alone, with a soft edge inside it.
+            focus: without a box, look closer at a subject that fills little of the photograph (`find_subject`).
+            size: ``"photo"`` for the photograph's own size, ``"model"`` for the model's raw output.
+            seed: of models that draw noise; without one they use its mean. Equal calls give equal pictures.
+
+        Returns:
+            The edited photograph; format, alpha and colour profile are the photograph's.
+
+        Raises:
+            TextError: the caption cannot be used.
+            ImageError: the box does not fit.
+            UserError: `strength` or `size` is out of range.
+        """
+        if not 0 <= strength <= 1:
+            raise UserError(f"strength is {strength}, expected 0 to 1; 1 is the full edit, 0 none")
+        if size not in ("photo", "model"):
+            raise UserError(f"size is {size!r}, expected 'photo' (the photograph's own) or 'model' (the raw output)")
+        request = self._request([self.caption(text)], strength, size, seed)
+        whole = photo.pixels[None].to(self.device)
+        region = self.region(photo, box=box, focus=focus, size=size)
+        if region is None:
+            return photo.with_pixels(self.model.edit_photo(whole, request))
+        return photo.with_pixels(self.model.edit_box(whole, request, region))
+
+    def region(
+        self, photo: Photo, *, box: str | Box | None = None, focus: bool = True, size: Size = "photo"
+    ) -> Box | None:
+        """Where `edit_photo` edits, ``(x, y, width, height)`` in pixels; None for the whole photograph.
+
+        Raises:
+            ImageError: the box does not fit.
+        """
+        if box is not None:
+            return parse_box(box, height=photo.height, width=photo.width)
+        return self.find_subject(photo) if focus and size == "photo" else None
+
+    @torch.no_grad()
+    def edit_batch(self, pictures: Tensor, texts: Sequence[str], *, strength: float = 1.0) -> Tensor:
+        """Edit pictures of one size, each by its own text, without a closer look at subjects and without warnings.
+
+        Args:
+            pictures: (B, 3, H, W) in [-1, 1].
+            texts: B captions or phrases. A picture whose text has no known word stays as it is.
+            strength: 0 returns the pictures as they were, 1 the full edit.
+
+        Returns:
+            (B, 3, H, W) in [-1, 1], on the CPU; pictures of the model's own size are its raw output.
+
+        Raises:
+            UserError: another number of texts than of pictures, or `strength` is out of range.
+        """
+        if pictures.ndim != 4 or pictures.shape[1] != 3 or len(texts) != len(pictures):
+            raise UserError(
+                f"edit_batch takes pictures (B, 3, H, W) and B texts, got {tuple(pictures.shape)} and {len(texts)}"
+            )
+        if not 0 <= strength <= 1:
+            raise UserError(f"strength is {strength}, expected 0 to 1; 1 is the full edit, 0 none")
+        known = [i for i, text in enumerate(texts) if self.knows(text)]
+        edited = pictures.to("cpu", copy=True)
+        if known:
+            size: Size = "model" if set(pictures.shape[-2:]) == {self.model.image_size} else "photo"
+            captions = [complete(texts[i], self.template) for i in known]
+            request = self._request(captions, strength, size, None, skip=True)
+            edited[known] = self.model.edit_photo(pictures[known].to(self.device), request).to(edited)
+        return edited
+
+    def knows(self, text: str) -> bool:
+        """Whether the model knows at least one word of `text`."""
+        return any(word in self.vocabulary for word in tokenize(text))
+
+    @torch.no_grad()
+    def find_subject(self, photo: Photo) -> Box | None:
+        """Where the model sees the subject, with some room around it: ``(x, y, width, height)`` in pixels.
+
+        None when it fills most of the photograph, when there is none, or when the model has no `subject` (pictures
+        (B, 3, S, S) -> probabilities (B, 1, S, S)). Several subjects of like size share one box. The model looks twice,
+        at the photograph and at what it found there, each time at the mirrored picture, too.
+        """
+        subject = getattr(self.model, "subject", None)
+        if subject is None:
+            return None
+        whole, side = photo.pixels[None].to(self.device), self.model.image_size
+
+        def look(frame: Box) -> _Extent | None:
+            x, y, w, h = frame
+            small = resize(whole[..., y : y + h, x : x + w], (side, side))
+            straight, mirrored = subject(torch.cat([small, small.flip(-1)]))[:, 0]
+            return _extent(((straight + mirrored.flip(-1)) / 2).cpu().numpy(), frame)
+
+        first = look((0, 0, photo.width, photo.height))
+        if first is None:
+            return None
+        closer = _with_room(first, LOOK, photo)
+        box = _with_room(look(closer) or first, ROOM, photo) if min(closer[2:]) > 0 else closer
+        small = max(box[2] / photo.width, box[3] / photo.height) < CLOSE_UP and min(box[2:]) > 0
+        return box if small else None
+
+    def caption(self, text: str) -> str:
+        """The caption that is used for `text`, with warnings and errors as of `used_caption`, and the model's own."""
+        caption = used_caption(text, self.vocabulary, self.template)
+        for note in self.model.remarks(caption):
+            warnings.warn(note, UnknownWordWarning, stacklevel=3)
+        return caption
+
+    def _request(
+        self, captions: Sequence[str], strength: float, size: Size, seed: int | None, *, skip: bool = False
+    ) -> Request:
+        tokens = self.vocabulary.encode(captions).to(self.device)
+        return Request(tuple(captions), tokens, strength=strength, seed=seed, raw=size == "model", skip=skip)
+
+
+def _extent(seen: NDArray[np.float32], frame: Box) -> _Extent | None:
+    """Left, top, right and bottom, in the photograph's pixels, of the subjects seen (S, S) in a frame of it."""
+    labels = measure.label(seen > MAYBE)  # type: ignore[no-untyped-call]
+    sure = np.bincount(labels[seen > SURE], minlength=labels.max() + 1)
+    found = measure.regionprops(labels)  # type: ignore[no-untyped-call]
+    boxes = [region.bbox for region in found if sure[region.label] >= max(MINOR * sure.max(), 4)]
+    if not boxes:
+        return None
+    (x, y, w, h), side = frame, len(seen)
+    top, left, bottom, right = np.array(boxes).T
+    return x + left.min() * w / side, y + top.min() * h / side, x + right.max() * w / side, y + bottom.max() * h / side
+
+
+def _with_room(extent: _Extent, room: float, photo: Photo) -> Box:
+    """A box around `extent`, larger on each side by `room` of its longer side, inside the photograph."""
+    left, top, right, bottom = extent
+    more = room * max(right - left, bottom - top)
+    x0, x1 = (round(min(max(v, 0), photo.width)) for v in (left - more, right + more))
+    y0, y1 = (round(min(max(v, 0), photo.height)) for v in (top - more, bottom + more))
+    return x0, y0, x1 - x0, y1 - y0

@@ -1,0 +1,116 @@
+"""Part maps for people: a coloured overlay with a legend, a mask, figures; and part names as people say them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from tgim.checkpoints import checkpoint
+from tgim.errors import UserError, nearest
+from tgim.images.photo import Photo, to_uint8
+from tgim.models.base import Localising
+from tgim.models.parsing.part_maps import PartMaps
+
+SUBJECT = "subject"  # all parts together
+SAID = {  # other words for parts
+    "bill": "beak", "wing": "wings", "leg": "legs", "foot": "legs", "feet": "legs", "chest": "breast", "crown": "head",
+    "face": "head", "nape": "head", "forehead": "head", "petal": "petals", "centre": "center", "middle": "center",
+    "bird": SUBJECT, "flower": SUBJECT, "body": SUBJECT,
+}  # fmt: skip
+COLOURS = (
+    (160, 82, 45), (255, 150, 0), (255, 235, 0), (230, 25, 25), (40, 70, 235), (210, 60, 220), (40, 190, 60),
+    (0, 205, 220), (255, 130, 180), (130, 130, 40), (120, 60, 180), (0, 120, 120),
+)  # fmt: skip
+TINT, FADE = 0.55, 0.6  # how strongly parts are coloured, and what is left of the background's contrast
+
+
+def open_localiser(name_or_path: str | Path, *, device: str = "cpu") -> Localising:
+    """The localiser of a checkpoint, or the one inside the editor that it holds.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+        UserError: it has no localiser.
+    """
+    model = checkpoint.load(name_or_path, device=device).model
+    found = model if isinstance(model, Localising) else getattr(model, "localiser", None)
+    if not isinstance(found, Localising):
+        raise UserError(f"{name_or_path} ({model.name}) knows no parts; give --model a part localiser")
+    return found
+
+
+def part_named(word: str, names: tuple[str, ...]) -> str:
+    """The part that `word` means; UserError where it means none of `names`.
+
+    >>> part_named("Bill", ("background", "beak"))
+    'beak'
+    """
+    told = word.strip().lower()
+    part = told if told in names else SAID.get(told, told)
+    if part not in (*names, SUBJECT):
+        known = [*names, SUBJECT]
+        raise UserError(f"part {word!r} is unknown{nearest(told, known)} (there are: {', '.join(known)})")
+    return part
+
+
+def mask_of(found: PartMaps, maps: Tensor, part: str) -> NDArray[np.uint8]:
+    """Mask (H, W) of a part, 255 where it surely is; `maps` (P, H, W) are from `lift`."""
+    mask = 1 - maps[0] if part == SUBJECT else maps[found.names.index(part)]
+    return (255 * mask).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+
+def figures(found: PartMaps, maps: Tensor) -> dict[str, Any]:
+    """Boxes, score, and each part's share of the subject's area, as plain types."""
+    areas = maps[1:].sum((1, 2))
+    whole = float(areas.sum()) or 1.0
+    return {
+        "subject": list(found.subject),
+        "score": round(found.score, 4),
+        "others": [list(box) for box in found.others],
+        "shares": {name: round(float(a) / whole, 4) for name, a in zip(found.names[1:], areas, strict=True)},
+    }
+
+
+def overlay(photo: Photo, found: PartMaps, maps: Tensor) -> Image.Image:
+    """The photograph, its parts coloured and its background faded, the subject's box, and a legend below."""
+    pixels = to_uint8(photo.pixels).permute(1, 2, 0).numpy().astype(np.float32)
+    gray = pixels.mean(2, keepdims=True)
+    shown = FADE * gray + (1 - FADE) * 160
+    maps = maps.cpu()
+    faded = torch.from_numpy(shown) * maps[0, ..., None] + torch.from_numpy(pixels) * (1 - maps[0, ..., None])
+    for i, mask in enumerate(maps[1:]):
+        colour = torch.tensor(COLOURS[i % len(COLOURS)], dtype=torch.float32)
+        faded += TINT * mask[..., None] * (colour - torch.from_numpy(pixels))
+    picture = Image.fromarray(faded.clamp(0, 255).round().to(torch.uint8).numpy())
+    draw = ImageDraw.Draw(picture)
+    x, y, w, h = found.subject
+    for box in ((x, y, w, h), *found.others):
+        draw.rectangle((box[0], box[1], box[0] + box[2] - 1, box[1] + box[3] - 1), outline="white")
+    return _with_legend(picture, found.names[1:])
+
+
+def _with_legend(picture: Image.Image, names: tuple[str, ...]) -> Image.Image:
+    """The picture with a strip below that names the colours."""
+    size = max(9, min(20, picture.width // 24))
+    font, gap = ImageFont.load_default(size), size // 2
+    places: list[tuple[int, int]] = []
+    x, y = gap, gap
+    for name in names:
+        width = 2 * size + round(font.getlength(name)) + gap
+        if x + width > picture.width and x > gap:
+            x, y = gap, y + size + gap
+        places.append((x, y))
+        x += width
+    sheet = Image.new("RGB", (picture.width, picture.height + y + size + gap), "white")
+    sheet.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(sheet)
+    for i, (name, (left, top)) in enumerate(zip(names, places, strict=True)):
+        top += picture.height
+        draw.rectangle((left, top, left + size, top + size), fill=COLOURS[i % len(COLOURS)])
+        draw.text((left + size + gap // 2, top), name, "black", font)
+    return sheet

@@ -1,0 +1,239 @@
+"""Which pictures fit a caption best, and which captions a picture, by the score of a matching model.
+
+Pictures are read as data sets are (large JPEGs at a reduced scale) and scaled to the model's square, so that a picture
+gets the score here that it gets where the model was trained and where it judges. They are read and scored a few at a
+time: a folder costs the memory of its scores, not of its pictures.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from tgim.checkpoints import checkpoint
+from tgim.checkpoints.checkpoint import Checkpoint
+from tgim.data.cache import Progress, decode
+from tgim.errors import CheckpointError, ImageError, TextError, UserError
+from tgim.images.photo import Source, from_uint8, open_image
+from tgim.models.base import Matching
+from tgim.text.understand import UnknownWordWarning
+from tgim.text.vocabulary import complete
+
+CHUNK = 64  # pictures, and captions, that are looked at together
+READ_ERRORS = (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """How well N pictures and T captions fit.
+
+    Scores are the model's own, of most models a cosine, -1 to 1. They order what was compared in one call; they are no
+    probabilities, and say nothing between models.
+    """
+
+    images: tuple[str, ...]  # names of the N pictures that could be read, in the order they were given
+    texts: tuple[str, ...]  # the T captions as they were given
+    scores: NDArray[np.float32]  # (N, T)
+    failed: tuple[str, ...] = ()  # one line for each picture that could not be read
+
+    @property
+    def pictures(self) -> NDArray[np.int64]:
+        """(T, N): for each caption the rows of the pictures, best first; of equal scores the earlier one."""
+        return np.argsort(-self.scores.T, axis=1, kind="stable")
+
+    @property
+    def captions(self) -> NDArray[np.int64]:
+        """(N, T): for each picture the columns of the captions, best first; of equal scores the earlier one."""
+        return np.argsort(-self.scores, axis=1, kind="stable")
+
+    def pairs(self, *, top: int | None = None) -> Iterator[dict[str, Any]]:
+        """Every pair as JSON values, best first: of each caption its pictures; of a single picture its captions.
+
+        The keys are text, image, score, picture_rank (the picture's place for the text, from 1) and text_rank (the
+        text's place for the picture). `top` keeps so many of each list.
+        """
+        picture_ranks, text_ranks = self.pictures.argsort(1).T + 1, self.captions.argsort(1) + 1  # both (N, T)
+        for _, listed in self._lists():
+            for row, column in listed[:top]:
+                yield {
+                    "text": self.texts[column],
+                    "image": self.images[row],
+                    "score": round(float(self.scores[row, column]), 6),
+                    "picture_rank": int(picture_ranks[row, column]),
+                    "text_rank": int(text_ranks[row, column]),
+                }
+
+    def text(self, *, top: int) -> str:
+        """The lists of `pairs` for people, `top` of each: place, score and name under a heading."""
+        blocks = []
+        for heading, listed in self._lists():
+            lines = [heading]
+            for place, (row, column) in enumerate(listed[:top], 1):
+                name = self.texts[column] if len(self.images) == 1 else self.images[row]
+                lines.append(f"{place:>6}  {self.scores[row, column]:6.3f}  {name}")
+            if len(listed) > top:
+                lines.append(f"        and {len(listed) - top:,} more")
+            blocks.append("\n".join(lines))
+        return "\n\n".join(blocks)
+
+    def _lists(self) -> Iterator[tuple[str, list[tuple[int, int]]]]:
+        """What is listed: a heading, and below it (row, column) of scores, best first."""
+        if len(self.images) == 1:
+            yield self.images[0], [(0, column) for column in self.captions[0].tolist()]
+            return
+        for column, order in enumerate(self.pictures.tolist()):
+            yield self.texts[column], [(row, column) for row in order]
+
+
+def rank(
+    images: Sequence[Source],
+    texts: Sequence[str],
+    *,
+    model: str | Path | Checkpoint = "judge-birds",
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Ranking:
+    """Score every picture against every caption.
+
+    A picture that cannot be read is left out and named in `Ranking.failed`.
+
+    Args:
+        images: paths, bytes, PIL images or arrays.
+        texts: captions; a bare phrase is completed by the checkpoint's template.
+        model: name or file of a matching model's checkpoint, or what `open_matching` returned.
+        device: "cpu" or "cuda".
+        progress: called with (done, total) while pictures are read.
+
+    Raises:
+        CheckpointError: no such model, or one that does not match.
+        TextError: no caption, or one that cannot be used.
+        ImageError: no picture, or not one that can be read.
+    """
+    if isinstance(images, str | os.PathLike | bytes) or isinstance(texts, str):
+        raise UserError("rank takes lists: rank(['bird.jpg'], ['a red bird'])")
+    if not images:
+        raise ImageError("there is no picture to rank; give one or more")
+    source = model if isinstance(model, Checkpoint) else open_matching(model, device=device)
+    matching = _matching(source, "the checkpoint").to(torch.device(device)).eval()
+    sentences = check_captions(source, texts)
+    names, failed, parts = [], [], []
+    with torch.inference_mode():
+        said = [
+            matching.read_captions(source.vocabulary.encode(sentences[first : first + CHUNK]).to(device))
+            for first in range(0, len(sentences), CHUNK)
+        ]
+        for read in read_squares(images, size=matching.image_size):
+            good = [(name, pixels) for name, pixels in read if not isinstance(pixels, str)]
+            failed += [pixels for _, pixels in read if isinstance(pixels, str)]
+            if good:
+                pixels = torch.from_numpy(np.stack([pixels for _, pixels in good])).permute(0, 3, 1, 2)
+                seen = matching.read_images(from_uint8(pixels).to(device))
+                parts.append(torch.cat([matching.scores(seen, captions).float() for captions in said], 1).cpu())
+                names += [name for name, _ in good]
+            if progress is not None:
+                progress(len(names) + len(failed), len(images))
+    if not parts:
+        raise none_readable(failed)
+    return Ranking(tuple(names), tuple(texts), torch.cat(parts).numpy(), tuple(failed))
+
+
+def open_matching(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
+    """Load a matching model; one that edits is refused by its header, before its weights are read.
+
+    Raises:
+        CheckpointError: as `tgim.checkpoints.checkpoint.load`, or no matching model.
+    """
+    header = checkpoint.read_header(name_or_path)
+    if header["kind"] != "matcher":
+        _refuse(str(name_or_path), header["name"])
+    source = checkpoint.load(name_or_path, device=device)
+    _matching(source, str(name_or_path))
+    return source
+
+
+def check_captions(source: Checkpoint, texts: Sequence[str]) -> list[str]:
+    """The captions that are really used for `texts`: checked, and phrases completed by the checkpoint's template.
+
+    Warns with `UnknownWordWarning`, once for each unknown word.
+
+    Raises:
+        TextError: none, or one that cannot be used.
+    """
+    if not texts:
+        raise TextError("there is no text to rank by; give one or more, e.g. 'a red bird with black wings'")
+    if wrong := [type(text).__name__ for text in texts if not isinstance(text, str)]:
+        raise TextError(f"a text is a {wrong[0]}, expected a string such as 'a red bird with black wings'")
+    unknown: dict[str, tuple[str, ...]] = {}
+    result = []
+    for text in texts:
+        checked = source.vocabulary.check(text)
+        unknown |= source.vocabulary.unknown(checked)
+        result.append(complete(checked, source.template))
+    for word, near in unknown.items():
+        hint = f"; nearest known: {', '.join(near)}" if near else ""
+        warnings.warn(f"unknown word {word!r} is ignored{hint}", UnknownWordWarning, stacklevel=3)
+    return result
+
+
+def read_square(source: Source, *, size: int) -> NDArray[np.uint8]:
+    """A picture of any kind as (size, size, 3) uint8, both sides scaled.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    if isinstance(source, str | os.PathLike):
+        try:
+            return decode(Path(os.fsdecode(source)), size=size)
+        except READ_ERRORS:
+            pass  # `open_image` knows more kinds, or says what is wrong
+    picture = open_image(source).to_pil()
+    if picture.mode == "RGBA":
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0))
+
+
+def none_readable(failed: Sequence[str]) -> ImageError:
+    """The error where all pictures failed, each with its reason."""
+    several = f"none of the {len(failed)} pictures can be read; the first: " if len(failed) > 1 else ""
+    return ImageError(f"{several}{failed[0]}")
+
+
+def read_squares(images: Sequence[Source], *, size: int) -> Iterator[list[tuple[str, Any]]]:
+    """Chunk by chunk, for each picture its name and (size, size, 3) uint8, or the line that says why there is none."""
+
+    def one(number: int) -> tuple[str, Any]:
+        source = images[number]
+        name = os.fsdecode(source) if isinstance(source, str | os.PathLike) else f"picture {number + 1}"
+        try:
+            return name, read_square(source, size=size)
+        except UserError as error:
+            return name, str(error)
+        except READ_ERRORS as error:  # one picture must not end a night's run
+            return name, f"{name}: {type(error).__name__}: {error}"
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for first in range(0, len(images), CHUNK):
+            yield list(pool.map(one, range(first, min(first + CHUNK, len(images)))))
+
+
+def _matching(source: Checkpoint, name: str) -> Matching:
+    if not isinstance(source.model, Matching):
+        _refuse(name, source.model.name)
+    return source.model
+
+
+def _refuse(name: str, system: str) -> NoReturn:
+    headers = {embedded: checkpoint.read_header(embedded) for embedded in checkpoint.list_embedded()}
+    there = [embedded for embedded, header in headers.items() if header["kind"] == "matcher"]
+    known = f"one of: {', '.join(there)}" if there else "the file of one that you trained (recipes/matching_*.yaml)"
+    raise CheckpointError(f"{name} is a {system}, which does not match pictures with captions; choose {known}")

@@ -1,0 +1,178 @@
+"""Whether a part already has the colour that a caption names: then it is left alone.
+
+People call a bird white that is gray in its own shadow, and blue what a palette calls gray. How people name what they
+see was learned from pictures whose part locations and captions are known (`benchmarks/colour_names.py`): for each name
+a logistic regression tells whether a pixel of a part would be called by it, from its Lab, the lightness and the hue of
+the rest of the subject, and which part it is. A caption all of whose colours fit well enough describes the picture as
+it is. Otherwise each part must fit by itself, and better.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tgim.images.matting import window_mean
+from tgim.models.editing.painting.palette import RAMPS, nearest
+from tgim.models.editing.painting.reading import Wish
+from tgim.models.editing.painting.words import NAMED, Colour
+
+MAJORITY = 0.7  # share of a part's pixels that are nearest to a colour by eye: then it has that colour
+PART, WHOLE = 2.5, 1.5  # mean evidence above which a part, or a whole subject, is called by a name already ...
+AMONG = 1.5  # ... a part in a caption that names more ...
+MIXED = 2.5  # ... so much less where several colours are said of it: that describes, and asks for little ...
+TOGETHER = -2.0  # ... and each of several: a caption none of whose colours is far off describes the picture,
+FOR = 3.0  # ... and one of three colours or more where the evidence, of each no more than this, is for it in sum
+TINTED = 1 / 3  # share of a part's pixels that must have a colour's hue, for colours that have one
+HUE, CHROMA = 38.0, 9.0  # degrees from a colour's hue, and chroma, that count as having it
+MOST = 4.0  # evidence of a pixel, either way
+DARK, LIGHT = 38.0, 60.0  # lightness: what is to be "light" is not darker, what is to be "dark" not lighter
+TONES = {"white": (45.0, 100.0), "black": (0.0, 45.0), "gray": (20.0, 85.0)}  # usual lightness of what is called so
+KNOWN = {  # parts that tell of the light, and whose names were learned
+    "bird": ("back", "belly", "breast", "head", "wings", "tail", "throat"),
+    "flower": ("petals", "center"),
+}
+EVERYWHERE = "whole"  # as a part: the whole subject
+
+
+SURELY = 5.0  # Lab units by which a pixel is nearer to a colour than to all others, to keep it
+WINDOW = 5  # pixels over which that is smoothed
+
+
+class Surroundings(NamedTuple):
+    """What a subject's parts have in common: usual lightness of the dark and light ones, mean a and b."""
+
+    dark: float
+    light: float
+    a: float
+    b: float
+
+
+def surroundings(lab: Tensor, maps: Tensor, parts: Sequence[str]) -> Surroundings:
+    """Of Lab (3, N) and probabilities (P, N) of the parts, the first of which is the background."""
+    chosen = maps.argmax(0)
+    known = [i for i, part in enumerate(parts) if part in KNOWN[kind_of(parts)]]
+    usual = [lab[:, chosen == i].median(1).values for i in known if (chosen == i).any()]
+    if not usual:
+        usual = [lab[:, chosen > 0].median(1).values if (chosen > 0).any() else lab.median(1).values]
+    table = torch.stack(usual)
+    dark, light = torch.quantile(table[:, 0], table.new_tensor([0.1, 0.9])).tolist()
+    return Surroundings(dark, light, *table[:, 1:].mean(0).tolist())
+
+
+def kind_of(parts: Sequence[str]) -> str:
+    """Which table of names is for a subject of these parts: "flower" or "bird"."""
+    return "flower" if "petals" in parts else "bird"
+
+
+def features(lab: Tensor, around: Surroundings, part: str, kind: str) -> Tensor:
+    """What a name is told from: (N, F) of Lab (3, N)."""
+    light, a, b = lab
+    x = torch.stack([
+        light / 50 - 1, a / 40, b / 40, (light - around.light) / 40, (light - around.dark) / 40,
+        torch.hypot(a, b) / 40, (a - around.a) / 20, (b - around.b) / 20,
+    ])  # fmt: skip
+    first, second = torch.triu_indices(len(x), len(x))
+    columns = [*KNOWN[kind], EVERYWHERE] if kind == "bird" else KNOWN[kind]
+    which = torch.tensor([float(part == each) for each in columns])[:, None].expand(-1, len(light)).to(lab)
+    return torch.cat([torch.ones_like(light)[None], x, x[first] * x[second], which]).T
+
+
+@cache
+def names(kind: str) -> Mapping[str, Tensor]:
+    """Weights (F,) of each colour's name, for a "bird" or a "flower"."""
+    text = (
+        importlib.resources.files("tgim.models.editing.painting")
+        .joinpath("colour_names.json")
+        .read_text(encoding="utf-8")
+    )
+    return {name: torch.tensor(weights) for name, weights in json.loads(text)[kind].items()}
+
+
+def evidence(lab: Tensor, weight: Tensor, wish: Wish, around: Surroundings, part: str, kind: str = "bird") -> float:
+    """Mean evidence that pixels (3, N) of weights (N,) of a part are called by one of the wish's colours already."""
+    known = {name for colour in wish.colours for name in (colour.name, colour.towards) if name}
+    x = features(lab, around, part, kind)
+    each = torch.stack([x @ names(kind)[name].to(x) for name in sorted(known)]).amax(0).clamp(-MOST, MOST)
+    return float((each * weight).sum() / weight.sum().clamp(min=1e-6))
+
+
+def true_already(lab: Tensor, masks: Tensor, maps: Tensor, wishes: Sequence[Wish], parts: Sequence[str]) -> list[bool]:
+    """Which wishes a picture fulfils as it is.
+
+    Args:
+        lab: (3, H, W) of the picture.
+        masks: (N, H, W) in [0, 1] of the wishes.
+        maps: (P, H, W) probabilities of the parts.
+        wishes: N.
+        parts: names of the maps, the first is the background.
+    """
+    flat, masks, maps = lab.flatten(1), masks.flatten(1), maps.flatten(1)
+    around = surroundings(flat, maps, parts)
+    kind = kind_of(parts)
+    plumage = torch.tensor([part in KNOWN[kind] for part in parts], device=maps.device)[maps.argmax(0)]
+    found, share = [], []
+    for wish, mask in zip(wishes, masks, strict=True):
+        own = (mask > 0.5) & plumage if wish.whole else mask > 0.5
+        if not own.any():
+            found.append(-MOST)
+            share.append(0.0)
+            continue
+        part = EVERYWHERE if wish.whole else wish.parts[0]
+        found.append(evidence(flat[:, own], mask[own], wish, around, part, kind))
+        share.append(float(called(flat[:, own], wish).mean()))
+        if float(tinted(flat[:, own], wish).mean()) < TINTED:
+            found[-1] = -MOST
+        usual = float(flat[0, own].median())
+        if not any(fits_lightness(colour, usual) for colour in wish.colours):
+            found[-1], share[-1] = -MOST, 0.0
+    told = [i for i, wish in enumerate(wishes) if wish.whole or wish.parts[0] in KNOWN[kind]]
+    fits = [min(found[i], FOR) for i in told]
+    if len(told) > 1 and (min(fits) > TOGETHER or (len(told) > 2 and sum(fits) > 0)):
+        return [True] * len(found)
+    alone = PART if len(told) < 2 else AMONG
+    least = [(WHOLE if wish.whole else alone) - MIXED * (len(wish.colours) > 1) for wish in wishes]
+    return [own > enough or most > MAJORITY for own, enough, most in zip(found, least, share, strict=True)]
+
+
+def fits_lightness(colour: Colour, usual: float) -> bool:
+    """Whether a part of the `usual` lightness, 0 to 100, may be called by a colour: no dark part is white or light."""
+    low, high = TONES.get(colour.name, (0.0, 100.0))
+    low, high = max(low, DARK if colour.light > 0.5 else 0.0), min(high, LIGHT if colour.light < -0.5 else 100.0)
+    return low <= usual <= high
+
+
+def tinted(lab: Tensor, wish: Wish) -> Tensor:
+    """Which colours (N,) of Lab (3, N) have the hue of one of the wish's colours; all, for colours that have none."""
+    hue, chroma = torch.rad2deg(torch.atan2(lab[2], lab[1])), torch.hypot(lab[1], lab[2])
+    found = torch.zeros_like(hue, dtype=torch.bool)
+    for colour in wish.colours:
+        if colour.name in ("black", "white", "gray", "brown"):
+            return torch.ones_like(hue)
+        own = RAMPS[colour.name][2][2]
+        found = found | (((hue - own + 180) % 360 - 180).abs() < HUE) & (chroma > CHROMA)
+    return found.to(lab)
+
+
+def called(lab: Tensor, wish: Wish) -> Tensor:
+    """Which colours (N,) of Lab (3, N) are nearest, by eye, to one of the wish's own."""
+    name = nearest(lab)[0]
+    return torch.stack([name == NAMED.index(colour.name) for colour in wish.colours]).any(0).to(lab)
+
+
+def to_change(lab: Tensor, wish: Wish) -> Tensor:
+    """The share (H, W) of Lab (3, H, W) that is not of the wish's colours yet: 0 keeps a pixel, 1 paints it."""
+    if wish.colours[0].light or wish.colours[0].towards:
+        return torch.ones_like(lab[0])
+    smooth = window_mean(lab[None], 3)[0] if min(lab.shape[-2:]) > 3 else lab
+    lead = nearest(smooth)[1]
+    right = called(smooth, wish) * (lead / SURELY).clamp(0, 1)
+    if min(lab.shape[-2:]) > WINDOW:
+        right = window_mean(right[None, None], WINDOW)[0, 0]
+    return 1 - ((right - 0.2) / 0.6).clamp(0, 1)

@@ -1,0 +1,358 @@
+"""TAGrid: a text-adaptive bilateral grid of colour transforms, tgim's own editor.
+
+The model never repaints. From a small copy of the photograph and the caption it predicts, for each cell of a coarse
+grid and a few brightness bins, an affine colour transform; the grid is sliced at every pixel of the photograph by
+position and brightness and applied to that pixel (Gharbi et al., "Deep Bilateral Learning", SIGGRAPH 2017, section 3).
+A soft mask of the subject, predicted from the picture alone, says where colour may change at all:
+
+    y(p) = x(p) + mask(p) A(p) [x(p), 1],      A(p) = grid sliced at (position of p, guide of x(p))
+
+Training needs no pairs (nothing is known about how a real photograph ought to look after an edit):
+
+- a frozen matching model of words and regions must find the target caption in the edited picture, against the captions
+  of the batch, the picture's own among them. The target is another picture's caption, and then the same made false by
+  one attribute is a negative, too; or it is the own caption with one attribute altered;
+- strength is an input: training samples it, and it says how much of the picture's colours an edit may cost (RMSE);
+- with its own caption a picture stays what it is;
+- a small patch discriminator keeps colours plausible, a penalty keeps them inside the range;
+- drawn pictures, whose true edit is known, teach colour words and parts directly;
+- where the training data offer a guess at the subject (GrabCut), the mask is taught by it and by the drawn pictures.
+
+An edit differs from training's picture in two things: the mask is refined by the photograph (`tgim.images.matting`),
+and a caption that fits this picture better than it does nearly all references is true already: strength is taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tgim.checkpoints import checkpoint
+from tgim.data.batch import Batch, DrawnPairs
+from tgim.images.matting import subject_mask
+from tgim.images.resample import resize
+from tgim.models.base import Codes, Config, Editing, Request, Terms
+from tgim.models.editing.tagrid_head import Eyes, GridHead, Guide, References, SubjectMask, View, patch_discriminator
+from tgim.models.editing.tagrid_wishes import Wishes, draw_wishes
+from tgim.models.matching.late_interaction import LateInteraction, LateInteractionConfig, Member, Seen
+from tgim.models.parts import Part
+from tgim.nn.bilateral import apply_affine, look_up, roughness, slice_grid
+from tgim.nn.losses import known_cross_entropy
+from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
+
+MATCHING = Part("matching", "encoder", LateInteraction)
+
+
+class TAGridConfig(Config):
+    """Sizes and loss weights of TAGrid."""
+
+    matching: str | None = None  # trained matching model: path of a checkpoint or name of an embedded one
+    start: str | None = None  # a trained TAGrid to go on from, by path or name; brings its own matching model
+    encoder: LateInteractionConfig | None = None  # sizes of that model; filled in from its checkpoint
+    width: int = Field(80, ge=16, multiple_of=16)  # channels of the head at a quarter of the resolution
+    bins: int = Field(6, ge=2)  # brightness bins of the grid
+    bound: float = Field(1.5, gt=0)  # largest coefficient
+    own_share: float = Field(0.25, gt=0, le=1)  # of the batch that is also edited with its own caption; at least one
+    local_share: float = Field(0.25, ge=0, le=1)  # of the targets are the own caption with one attribute altered
+    full_share: float = Field(0.7, ge=0, le=1)  # of the edits are trained at full strength, the others at any
+    match_scale: float = Field(1.0, gt=0)  # times the matching model's own inverse temperature
+    match_weight: float = 3.0
+    keep_weight: float = 1.0  # of the mean absolute change
+    budget: float = Field(0.3, gt=0)  # RMSE in [-1, 1] that an edit may cost at full strength, less in proportion
+    budget_weight: float = 20.0  # of what it costs more
+    own_weight: float = 12.0  # of the mean absolute change under the own caption
+    range_weight: float = 10.0  # of the overshoot beyond [-1, 1]
+    smooth_weight: float = 0.1  # of the difference of neighbouring cells
+    adversarial_weight: float = 0.5
+    subject_weight: float = 2.0  # of the mask's cross-entropy
+    gate_weight: float = 2.0  # of the cross-entropy of which cells change: known of drawn pairs and own captions
+    drawn_weight: float = 10.0  # of the mean squared error on drawn pairs, where they change
+    references: int = Field(64, ge=1)  # pictures of the training data that tell how well a caption usually fits
+    drawn_rest_weight: float = 12.0  # of the mean absolute error elsewhere, a share of the whole picture
+
+
+class Plan(NamedTuple):
+    """An edit, small: predicted once from a small copy, applied at any resolution."""
+
+    grid: Tensor  # (B, 12, bins, G, G), what is added: affine coefficients, row by row of the 3x4 matrix
+    subject: Tensor  # (B, 1, S, S), probability that the subject is there
+
+
+class Generator(nn.Module):
+    """All that is trained to edit."""
+
+    def __init__(self, config: TAGridConfig, encoder: LateInteractionConfig) -> None:
+        super().__init__()
+        self.eyes = Eyes(config.width, 2 * encoder.width, 4 * encoder.width)
+        self.head = GridHead(
+            config.width,
+            config.bins,
+            config.bound,
+            word_size=2 * encoder.word_size,
+            embedding_size=encoder.embedding_size,
+        )
+        self.subject = SubjectMask(config.width)
+        self.guide = Guide()
+        self.references = References(config.references, encoder)
+
+
+class TAGrid(Editing):
+    """The editor: a frozen matching model, the head on its first member, a patch discriminator for training."""
+
+    name: ClassVar[str] = "tagrid"
+    Config: ClassVar[type[Config]] = TAGridConfig
+    networks: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    has_strength: ClassVar[bool] = True
+
+    def __init__(self, config: TAGridConfig, *, vocabulary_size: int) -> None:
+        super().__init__()
+        encoder = matching_config(config)
+        self.config = config.model_copy(update={"encoder": encoder})
+        self.matching = LateInteraction(encoder, vocabulary_size=vocabulary_size).requires_grad_(False)
+        self.generator = Generator(config, encoder)
+        self.discriminator = patch_discriminator(32)
+
+    @classmethod
+    def vocabulary_for(cls, config: TAGridConfig) -> Vocabulary | None:
+        """The vocabulary of the matching model: captions must mean the same ids to both."""
+        return START.vocabulary(config.start) or MATCHING.vocabulary(config.matching)
+
+    def load_parts(self) -> None:
+        """Take the weights of the TAGrid to start from, or of the trained matching model; before training only."""
+        if self.config.start:
+            trained = START.load(self.config.start)  # its loss weights may be others
+            checkpoint.fill(self, trained.state_dict(), path=self.config.start)
+        elif self.config.matching:
+            self.matching.load_state_dict(MATCHING.load(self.config.matching, self.config.encoder).state_dict())
+
+    @property
+    def image_size(self) -> int:
+        return int(self.config.encoder.image_size)
+
+    def train(self, mode: bool = True) -> TAGrid:
+        """Switch to training mode, the frozen matching model excepted."""
+        super().train(mode)
+        self.matching.eval()
+        return self
+
+    def plan(self, image: Tensor, text: Tokens, *, strength: float = 1.0) -> Plan:
+        """Predict the edit of small pictures (B, 3, S, S) in [-1, 1].
+
+        `strength` is the share of the full edit's cost (RMSE of the small picture): 0 changes nothing, 1 is all of it.
+        What is changed first at that cost, the model has learned.
+        """
+        return self.plan_from(image, self.condition(text), strength=strength)
+
+    def condition(self, text: Tokens) -> Codes:
+        """What is read of captions: a `TextCode`."""
+        return tuple(self._first.text(text))
+
+    def plan_from(self, image: Tensor, condition: Codes, *, strength: float = 1.0) -> Plan:
+        """`plan` by what `condition` gave of captions."""
+        seen, code = self._see(image)
+        said = TextCode(*condition)
+        need = self.generator.references.need(self._first, code, self._first.read_code(said))
+        grid, _ = self.generator.head(seen, said, need)
+        logits = self.generator.subject(seen)
+        if strength < 1:
+            weak, _ = self.generator.head(seen, said, strength * need)
+            cost, full = (rmse(self._render(image, each, logits), image) for each in (weak, grid))
+            grid = (strength * full / cost).clamp(max=1).view(-1, 1, 1, 1, 1) * weak
+        return Plan(grid, torch.sigmoid(logits))
+
+    def subject(self, image: Tensor) -> Tensor:
+        """Probability (B, 1, S, S) that the subject is there, in small pictures (B, 3, S, S) in [-1, 1]."""
+        return torch.sigmoid(self.generator.subject(self.see(image)))
+
+    def see(self, image: Tensor) -> View:
+        """All that the head needs to know of small pictures (B, 3, S, S) in [-1, 1], whatever the caption."""
+        return self._see(image)[0]
+
+    def _see(self, image: Tensor) -> tuple[View, Seen]:
+        with torch.no_grad():
+            fine, coarse = self._first.maps(image)
+            code = self._first.see_maps(coarse)
+        return self.generator.eyes(image, fine, coarse, code.whole), code
+
+    def recolour(self, image: Tensor, plan: Plan, *, strip: int = 256) -> Tensor:
+        """Carry a plan out on photographs (B, 3, H, W) in [-1, 1] of any size; the same shape comes back, in [-1, 1].
+
+        Only pixels under the mask are touched; the others stay bit-identical. The mask is refined by the photograph's
+        own colours and edges (`tgim.images.matting`), which training does without. `strip` rows are worked on at a
+        time.
+        """
+        result = image.clone()
+        height, width = image.shape[-2:]
+        for i, photo in enumerate(image):
+            mask = subject_mask(photo[None], plan.subject[i : i + 1])[0, 0]
+            for first in range(0, height, strip):
+                rows, columns = (mask[first : first + strip] > 0).nonzero(as_tuple=True)
+                if not len(rows):
+                    continue
+                rows = rows + first
+                pixels = photo[:, rows, columns]  # 3, N
+                x, y = (columns + 0.5) / width, (rows + 0.5) / height
+                guide = self.generator.guide(pixels[None, :, None])[:, 0, 0]
+                transform = look_up(plan.grid[i : i + 1], x[None], y[None], guide)
+                change = (pixels + apply_affine(pixels[None], transform)[0]).clamp(-1, 1) - pixels
+                result[i, :, rows, columns] = pixels + mask[rows, columns] * change
+        return result
+
+    def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
+        """Edited pictures at the model's own resolution; there is no noise, `seed` changes nothing."""
+        return self.recolour(image, self.plan(image, text))
+
+    def edit_photo(self, photo: Tensor, request: Request) -> Tensor:
+        """Edits at the photographs' own resolution, by a plan made of small copies."""
+        small = resize(photo, (self.image_size, self.image_size))
+        plan = self.plan(small, request.tokens, strength=request.strength)
+        return self.recolour(small if request.raw else photo, plan)
+
+    def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+        """Discriminator on photographs and edits, then the generator on everything listed at the top of this file."""
+        c, image = self.config, batch.image
+        own_count = max(1, round(c.own_share * len(image)))
+        wishes = draw_wishes(batch, c.local_share)
+        with torch.no_grad():
+            target = self._first.text(wishes.target)
+            own = self._first.text(batch.text[:own_count])
+        seen, code = self._see(image)
+        self.generator.references.remember(code)
+        mask_logits = self.generator.subject(seen)
+        strength = self._strengths(image)
+        grid, _ = self.generator.head(seen, target, strength)
+        edited = self._render(image, grid, mask_logits)
+
+        yield (
+            "discriminator",
+            {
+                "real": F.softplus(-self.discriminator(image)).mean(),
+                "edited": F.softplus(self.discriminator(edited.detach().clamp(-1, 1))).mean(),
+            },
+        )
+        few = slice(0, own_count)
+        own_grid, own_gate = self.generator.head(seen[few], own, strength[few])
+        kept = self._render(image[few], own_grid, mask_logits[few])
+        terms = {
+            "match": c.match_weight * self._match(edited, wishes, batch),
+            "keep": c.keep_weight * (edited - image).abs().mean(),
+            "budget": c.budget_weight * F.relu(rmse(edited, image) - c.budget * strength).mean(),
+            "own": c.own_weight * (kept - image[few]).abs().mean(),
+            "own_gate": c.gate_weight * F.softplus(own_gate).mean(),
+            "range": c.range_weight * F.relu(edited.abs() - 1).mean(),
+            "smooth": c.smooth_weight * roughness(grid),
+            "adversarial": c.adversarial_weight * F.softplus(-self.discriminator(edited)).mean(),
+        }
+        if batch.subject is not None:
+            terms["subject"] = c.subject_weight * known_cross_entropy(mask_logits, batch.subject)
+        if batch.drawn is not None:
+            terms |= self._drawn_terms(batch.drawn)
+        yield "generator", terms
+
+    def _render(self, image: Tensor, grid: Tensor, mask_logits: Tensor) -> Tensor:
+        transform = slice_grid(grid, self.generator.guide(image))
+        mask = firm(mask_logits).detach()  # it learns where the subject is, not what pays
+        return image + mask * apply_affine(image, transform)
+
+    def _strengths(self, image: Tensor) -> Tensor:
+        """(B,) full strength for some of the pictures, any other for the rest."""
+        some = torch.rand(2, len(image), device=image.device)
+        return torch.where(some[0] < self.config.full_share, 1.0, 0.15 + 0.85 * some[1])
+
+    def _match(self, edited: Tensor, wishes: Wishes, batch: Batch) -> Tensor:
+        """Cross-entropy of the target among all captions, by one member, for a picture moved and noised."""
+        labels, member = batch.labels, self._members[int(torch.randint(len(self._members), ()))]
+        with torch.no_grad():
+            own = member.read(batch.text)
+            extra = None if wishes.extra is None else member.read(wishes.extra)
+        moved = random_view(edited)
+        seen = member.see(moved + 0.03 * torch.randn_like(moved))
+        logits = member.logits(seen, own).float()  # (B, B); row i is to become caption i - 1
+        rows = torch.arange(len(labels), device=labels.device)
+        target = rows.roll(1)
+        wanted = torch.where(wishes.local, labels, labels.roll(1))
+        may_fit = wanted[:, None] == labels[None]
+        may_fit[rows, target] = False
+        may_fit[rows, rows] = False  # the own caption is always a negative
+        logits = logits.masked_fill(may_fit, -1e4)
+        if extra is not None:
+            column = member.pair_logits(seen, extra).float().masked_fill(~(wishes.local | wishes.false), -1e4)
+            logits = torch.cat([logits, column[:, None]], 1)
+            target = torch.where(wishes.local, len(labels), target)
+        return F.cross_entropy(self.config.match_scale * logits, target)
+
+    def _drawn_terms(self, drawn: DrawnPairs) -> Terms:
+        c, half = self.config, slice(0, max(1, len(drawn.image) // 2))
+        with torch.no_grad():
+            text, own = self._first.text(drawn.target_text), self._first.text(drawn.text[half])
+        seen = self.see(drawn.image)
+        logits = self.generator.subject(seen)
+        strength = self._strengths(drawn.image)
+        grid, gate = self.generator.head(seen, text, strength)
+        edited = self._render(drawn.image, grid, logits)
+        error = edited - torch.lerp(drawn.image, drawn.target, strength.view(-1, 1, 1, 1))
+        inside = (error.square().mean(1, keepdim=True) * drawn.change).sum((1, 2, 3))
+        inside = inside / drawn.change.sum((1, 2, 3)).clamp(min=10)
+        own_grid, own_gate = self.generator.head(seen[half], own, strength[half])
+        kept = self._render(drawn.image[half], own_grid, logits[half])
+        change = F.adaptive_avg_pool2d(drawn.change, (gate.shape[-2], gate.shape[-1]))
+        return {
+            "drawn": c.drawn_weight * inside.mean(),
+            "drawn_rest": c.drawn_rest_weight * (error.abs() * (1 - drawn.change)).mean(),
+            "drawn_own": c.own_weight * (kept - drawn.image[half]).abs().mean(),
+            "drawn_gate": c.gate_weight
+            * F.binary_cross_entropy_with_logits(gate, change, pos_weight=gate.new_tensor(3.0)),
+            "drawn_own_gate": c.gate_weight * F.softplus(own_gate).mean(),
+            "drawn_subject": c.subject_weight * known_cross_entropy(logits, drawn.subject),
+        }
+
+    @property
+    def _members(self) -> list[Member]:
+        return [member for member in self.matching.members if isinstance(member, Member)]
+
+    @property
+    def _first(self) -> Member:
+        return self._members[0]
+
+
+START = Part("start", "encoder", TAGrid)
+
+
+def matching_config(config: TAGridConfig) -> LateInteractionConfig:
+    """Sizes of the matching model that `config` gives or names, or the defaults."""
+    given = config.encoder
+    if given is None and config.start is not None:
+        given = START.sizes(config.start).encoder
+    found: LateInteractionConfig | None = MATCHING.sizes(config.matching, given)
+    return found or LateInteractionConfig.model_validate({})
+
+
+def rmse(x: Tensor, y: Tensor) -> Tensor:
+    """Root of the mean squared difference of each picture: (B, ...) and (B, ...) -> (B,); the slope at 0 is finite."""
+    return ((x - y).flatten(1).square().mean(1) + 1e-6).sqrt()
+
+
+def firm(logits: Tensor) -> Tensor:
+    """Training's mask from logits: 0 below a probability of 5 %, 1 above 35 % (GrabCut misses much of a subject).
+
+    >>> firm(torch.tensor([-9.0, 0.0, 9.0]))
+    tensor([0., 1., 1.])
+    """
+    return ((torch.sigmoid(logits) - 0.05) / 0.3).clamp(0, 1)
+
+
+def random_view(image: Tensor) -> Tensor:
+    """The pictures each mirrored or not, scaled by 0.85 to 1.2 and moved by up to a tenth; borders are repeated."""
+    count = len(image)
+    mirror, scale, x, y = torch.rand(4, count, device=image.device)
+    mirror, scale, x, y = 2 * mirror.round() - 1, 0.85 + 0.35 * scale, 0.4 * x - 0.2, 0.4 * y - 0.2
+    zero = torch.zeros_like(x)
+    affine = torch.stack([mirror / scale, zero, x, zero, 1 / scale, y], 1).view(count, 2, 3)
+    grid = F.affine_grid(affine, list(image.shape), align_corners=False)
+    return F.grid_sample(image, grid, padding_mode="border", align_corners=False)

@@ -1,0 +1,188 @@
+"""AttnGAN: Fine-Grained Text to Image Generation with Attentional GANs (Xu et al., CVPR 2018).
+
+Generator, section 3.1: a first stage draws a small picture from the sentence and noise; each further stage looks up,
+for every place of the map before it, the words that matter there (eq. 2-3), and draws a picture of twice the size. Each
+scale i has a discriminator of its own, which judges pictures alone and with the sentence. A DAMSM (section 3.2),
+trained first and then frozen, lends its text encoder, and by both of its encoders the generator's last picture must be
+found.
+
+    L_Di = (BCE(D(x), 1) + BCE(D(x, s), 1)) / 2 + (BCE(D(G), 0) + BCE(D(G, s), 0) + BCE(D(x, s^), 0)) / 3
+    L_G = sum_i (BCE(D(G), 1) + BCE(D(G, s), 1)) + KL + lambda (L_words + L_sentence)
+
+with s the sentence of the picture and s^ that of the next in the batch (eq. 4-6 and 14, weighed as in the release; the
+paper has 1/2 for each adversarial term and no s^).
+
+Differs from the paper or the authors' release:
+- padding: no place attends to it (the release repeats its mask in the wrong order where captions differ in length);
+- the discriminators of all scales are one network for the loop; logits in place of probabilities (same loss, no
+  log(0));
+- discriminators start at N(0, 0.02), not at orthogonal matrices: those of 2048 rows take longer than all else;
+- the DAMSM may be a small one, `recipes/damsm_*.yaml`; pictures are resized to what it was trained on;
+- a picture without `variation` takes the mean of the conditioning augmentation; a lone picture is normalised by the
+  running statistics where the first layer has nothing to compare it to, and has no mismatching caption;
+- sizes other than 64, 128 and 256.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from tgim.data.batch import Batch
+from tgim.images.resample import resize
+from tgim.models.base import Codes, Config, Terms
+from tgim.models.generation.adversarial import Drawing, at_side, generator_terms, judge_terms
+from tgim.models.generation.attngan_blocks import Drawn, Generator
+from tgim.models.matching.damsm import DAMSM, DAMSMConfig
+from tgim.models.parts import Part
+from tgim.nn.layers import JointDiscriminators
+from tgim.nn.losses import damsm_sentence, damsm_words, gaussian_kl
+from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
+
+log = logging.getLogger(__name__)
+
+MATCHING = Part("matching", "encoder", DAMSM)
+
+
+class AttnGANConfig(Config):
+    """Sizes and loss weights of AttnGAN; the defaults are the release's for birds."""
+
+    image_size: int = Field(256, ge=16)  # pixels, square, of the last picture; each before it has half the side
+    scales: int = Field(3, ge=1, le=3)  # pictures, the first of at least 16 pixels
+    matching: str | None = None  # trained DAMSM: path of a checkpoint; None: an untrained one, for trial
+    encoder: DAMSMConfig | None = None  # sizes of that model; filled in from its checkpoint
+    width: int = Field(32, ge=1)  # channels of the generator's maps; the first one has 16 times as many
+    discriminator_width: int = Field(64, ge=1)  # channels at half resolution, doubled at each halving
+    residual_blocks: int = Field(2, ge=0)  # of each refining stage
+    condition_size: int = Field(100, ge=1)  # of the conditioning augmentation
+    noise_size: int = Field(100, ge=1)
+    adversarial_weight: float = Field(1.0, ge=0)  # of each of two terms a scale; 0.5 in the paper
+    damsm_weight: float = Field(5.0, ge=0)  # lambda: 5 on birds, 50 on COCO
+    kl_weight: float = Field(1.0, ge=0)
+
+    @model_validator(mode="after")
+    def _sizes(self) -> AttnGANConfig:
+        first = self.image_size >> (self.scales - 1)
+        if first < 16 or first & (first - 1) or first << (self.scales - 1) != self.image_size:
+            raise ValueError(
+                f"image_size is {self.image_size} at {self.scales} scales; it must be a power of two, and the first of "
+                "the pictures, each half as wide as the next, at least 16 pixels: e.g. 64, 128 and 256 for 3 scales"
+            )
+        return self
+
+    @property
+    def sizes(self) -> list[int]:
+        """Sides of the pictures in pixels, the smallest first."""
+        return [self.image_size >> i for i in range(self.scales - 1, -1, -1)]
+
+
+class AttnGAN(Drawing):
+    """Xu et al. 2018: pictures from captions, coarse to fine, each place by the words that matter there."""
+
+    name: ClassVar[str] = "attngan"
+    Config: ClassVar[type[Config]] = AttnGANConfig
+
+    def __init__(self, config: AttnGANConfig, *, vocabulary_size: int) -> None:
+        super().__init__()
+        encoder = MATCHING.sizes(config.matching, config.encoder) or DAMSMConfig.model_validate({})
+        self.config = config.model_copy(update={"encoder": encoder})
+        text_size = encoder.embedding_size
+        self.matching = DAMSM(encoder, vocabulary_size=vocabulary_size).requires_grad_(False)
+        self.generator = Generator(
+            text_size,
+            width=config.width,
+            first_size=config.sizes[0],
+            scales=config.scales,
+            residual_blocks=config.residual_blocks,
+            condition_size=config.condition_size,
+            noise_size=config.noise_size,
+        )
+        self.discriminator = JointDiscriminators(config.sizes, config.discriminator_width, text_size)
+
+    @classmethod
+    def vocabulary_for(cls, config: AttnGANConfig) -> Vocabulary | None:
+        """The vocabulary of the matching model: captions must mean the same ids to both."""
+        return MATCHING.vocabulary(config.matching)
+
+    def load_parts(self) -> None:
+        """Take the weights of the trained matching model; before training only."""
+        if self.config.matching:
+            self.matching.load_state_dict(MATCHING.load(self.config.matching, self.config.encoder).state_dict())
+        else:
+            log.warning("model.matching is not given: captions are read by an untrained DAMSM; train one first")
+
+    def train(self, mode: bool = True) -> AttnGAN:
+        """Switch to training mode, the frozen matching model excepted."""
+        super().train(mode)
+        self.matching.eval()
+        return self
+
+    # Drawing
+
+    def read(self, text: Tokens) -> TextCode:
+        """Code of captions by the frozen text encoder; sentences as they are, not of unit length."""
+        with torch.no_grad():
+            code: TextCode = self.matching.encoders.caption(self.matching.encoders.table(text), text.mask)
+        return code
+
+    def condition(self, text: Tokens, *, variation: Tensor | None = None) -> Codes:
+        """Condition (B, V), words (B, T, E) and their presence (B, T): 1 for words, 0 for padding.
+
+        Captions of one `Tokens` have one T, so that their codes can be interpolated; words that only one of two has
+        then count in proportion.
+        """
+        code = self.read(text)
+        return self.generator.augment(code.sentence, variation).sample, code.words, code.mask.float()
+
+    def draw(self, condition: Codes, noise: Tensor) -> Drawn:
+        """Pictures of all scales and the attentions that made them, from what `condition` gave and noise (B, Z)."""
+        sample, words, presence = condition
+        drawn: Drawn = self.generator(sample, noise, words, presence)
+        return drawn
+
+    def generate_from(self, condition: Codes, noise: Tensor) -> Tensor:
+        """Pictures (B, 3, S, S) in [-1, 1] of what `condition` gave and of noise (B, Z)."""
+        return self.draw(condition, noise).images[-1]
+
+    def attention_maps(self, text: Tokens, noise: Tensor, *, variation: Tensor | None = None) -> list[Tensor]:
+        """How much each place attends to each word: (B, T, h, w) a refining stage, coarse to fine; 1 in all over T.
+
+        They belong to the picture that `generate` draws of the same arguments; `tgim.inference.attention` shows them.
+        """
+        return self.draw(self.condition(text, variation=variation), noise).maps
+
+    # Training
+
+    def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+        """The discriminators of all scales, then the generator; pictures are made once and shown to both."""
+        c, text = self.config, self.read(batch.text)
+        condition = self.generator.augment(text.sentence, self.generator.augment.noise(len(batch.image)))
+        drawn = self.draw((condition.sample, text.words, text.mask.float()), self.noise(batch.image)).images
+
+        terms: Terms = {}
+        for side, judge, image in zip(c.sizes, self.discriminator, drawn, strict=True):
+            photographs = resize(batch.image, (side, side))
+            terms |= at_side(side, judge_terms(judge, photographs, image, text.sentence))
+        yield "discriminator", terms
+
+        terms = {}
+        for side, judge, image in zip(c.sizes, self.discriminator, drawn, strict=True):
+            found = generator_terms(judge, image, text.sentence)
+            terms |= at_side(side, found, weight=c.adversarial_weight)
+        terms |= {} if not c.damsm_weight else self._found(drawn[-1], text, batch.labels)
+        yield "generator", {**terms, "kl": c.kl_weight * gaussian_kl(condition.mean, condition.log_var)}
+
+    def _found(self, image: Tensor, text: TextCode, labels: Tensor) -> Terms:
+        """The DAMSM's losses of drawn pictures, both directions together."""
+        c, m = self.config, self.matching.config
+        picture = self.matching.encode_image(resize(image, (m.image_size, m.image_size)))
+        gammas = {"gamma1": m.gamma1, "gamma2": m.gamma2, "gamma3": m.gamma3}
+        words = damsm_words(picture.regions, text.words, text.mask, labels, **gammas)
+        sentence = damsm_sentence(picture.embedding, text.sentence, labels, gamma3=m.gamma3)
+        both = {"words": words[0] + words[1], "sentence": sentence[0] + sentence[1]}
+        return {name: c.damsm_weight * loss for name, loss in both.items()}

@@ -1,0 +1,215 @@
+"""Batches for a part localiser: views, and what the frozen backbone makes of them, computed once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tgim.data import cub, oxford102
+from tgim.data import folder as own_folder
+from tgim.data.base import Box, CaptionedImages, Split, existing, random_source, split_classes
+from tgim.data.batch import Batch, LabelledViews
+from tgim.data.cache import Progress, cache_folder, kept_array, store_array
+from tgim.data.guesses import grabcut
+from tgim.data.points import Points, of_photograph, read_part_locations, read_points, size_of
+from tgim.data.report import detect
+from tgim.data.views import STRIDE, VERSION, Guess, Views
+from tgim.errors import DataError
+from tgim.models.parsing.backbone import STRIDES, widths
+from tgim.models.parsing.teacher import Teacher
+from tgim.text.vocabulary import Tokens, Vocabulary
+
+if TYPE_CHECKING:
+    from tgim.data.loader import DataConfig
+    from tgim.models.parsing.localiser import PartLocaliser
+
+CHUNK = 32  # views that the backbone sees at once
+ORDER = 6  # stream of `random_source`
+MAPS = ("map4", "map8", "map16", "map32")  # by stride
+
+
+class ViewBatches:
+    """Batches of views with the backbone's maps: `batch(step)` depends on the constructor's arguments and `step` alone.
+
+    Takes what `tgim.data.loader.Batches` takes, after the model whose backbone it is.
+    """
+
+    def __init__(
+        self,
+        model: PartLocaliser,
+        dataset: CaptionedImages,
+        config: DataConfig,
+        *,
+        batch_size: int,
+        vocabulary: Vocabulary,
+        seed: int = 0,
+        cache: str | Path | None = None,
+        progress: Progress | None = None,
+        limit: int | None = None,
+    ) -> None:
+        self.batch_size, self.seed, self.dataset = batch_size, seed, dataset
+        views = open_views(model, dataset, config, seed=seed, limit=limit)
+        folder = Path(cache) if cache is not None else cache_folder()
+        name = f"views-{model.config.backbone}-{views.size}-{_key(model, views)}"
+        self.rows, _ = kept_array(folder, name, lambda: _make(model, views, folder, name, progress))
+        self.total = max(len(self.rows), config.views.count if config.name != "synthetic" else 0)
+        self._orders: dict[int, NDArray[np.int64]] = {}
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Batches in which each view is seen once."""
+        return len(self.rows) / self.batch_size
+
+    def mapped(self, pictures: int, drawn: int) -> int:
+        """Bytes of the cache that a run has mapped in the end: all views, of however many pictures they are."""
+        return int(self.rows.dtype.itemsize) * self.total
+
+    def batch(self, step: int) -> Batch:
+        """The batch of `step` (0, 1, ...), on the CPU."""
+        count = len(self.rows)
+        places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        rows = np.concatenate(
+            [self._order(epoch)[places[places // count == epoch] % count] for epoch in np.unique(places // count)]
+        )
+        found = self.rows[rows]
+        maps = tuple(torch.from_numpy(np.ascontiguousarray(found[name])).permute(0, 3, 1, 2).float() for name in MAPS)
+        picture = torch.from_numpy(np.ascontiguousarray(found["picture"])).permute(0, 3, 1, 2)
+        cells = torch.from_numpy(np.ascontiguousarray(found["cells"])).long()
+        nothing = Tokens(torch.zeros(len(rows), 1, dtype=torch.long), torch.ones(len(rows), 1, dtype=torch.bool))
+        image = picture.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
+        labels = torch.from_numpy(-1 - rows)
+        return Batch(image, nothing, labels, views=LabelledViews(cells, *maps))
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        if epoch not in self._orders:
+            self._orders = {e: order for e, order in self._orders.items() if e >= epoch - 1}
+            self._orders[epoch] = random_source(self.seed, ORDER, epoch).permutation(len(self.rows))
+        return self._orders[epoch]
+
+
+def open_views(
+    model: PartLocaliser, dataset: CaptionedImages, config: DataConfig, *, seed: int = 0, limit: int | None = None
+) -> Views:
+    """The views that a recipe asks for.
+
+    Raises:
+        DataError: no picture has points, a part is none of the model's, or a folder is not there.
+    """
+    size, settings = model.config.image_size, config.views
+    if config.name == "synthetic":
+        settings = settings.model_copy(
+            update={"drawn": 1.0, "drawn_kind": config.drawn_kind, "count": max(1, round(0.8 * config.drawn_pool))}
+        )
+        return Views((), (), settings, model.parts, size, seed=seed)
+    points = read_points(dataset)
+    pictures = [(item.path, points[item.path]) for item in dataset.items if item.path in points]
+    scenes: list[tuple[Path, Box | None]] = []
+    if settings.elsewhere is not None:
+        scenes += [(path, None) for path in scenes_of(config.folder.parent / settings.elsewhere)]
+    if settings.photographs is not None:
+        whole = photographs(
+            config.folder.parent / settings.photographs, dataset.root, split=config.split, seed=config.split_seed
+        )
+        pictures += settings.photograph_times * whole
+        beside = [(path, each.box) for path, each in whole]
+        scenes += max(1, len(scenes) // (2 * max(1, len(beside)))) * beside  # a third of all scenes
+    if not pictures:
+        raise DataError(f"{dataset.root} has no points of parts; run tgim data check on it to see where they belong")
+    check_parts(pictures, model.parts, dataset.root)
+    guess: Guess | None = grabcut if settings.guess == "grabcut" else None
+    teacher = model.config.teacher
+    if teacher is not None:
+        guess = Teacher.load(teacher, model.parts)
+        others = [(item.path, Points({})) for item in dataset.items if item.path not in points]
+        pictures = pictures * max(1, len(others) // len(pictures)) + others  # half of the views are of known points
+    if limit is not None:
+        settings = settings.model_copy(update={"count": min(settings.count, limit)})
+    return Views(pictures, scenes, settings, model.parts, size, seed=seed, guess=guess)
+
+
+def check_parts(pictures: Sequence[tuple[Path, Points]], parts: Sequence[str], root: Path) -> None:
+    """Raise DataError where points are of a part that the model does not know, or the model's part has none."""
+    named = {part for _, points in pictures for part in points.spots}
+    if unknown := sorted(named - set(parts)):
+        raise DataError(
+            f"{root} has points of {unknown[0]!r}, which is none of the model's parts ({', '.join(parts[1:])}); "
+            f"set model.part_names=[{', '.join(sorted(named - {parts[0]}))}]"
+        )
+    if missing := [part for part in parts[1:] if part not in named]:
+        raise DataError(f"{root} has no points of {missing[0]!r}; leave it out of model.part_names, or add some")
+
+
+def photographs(folder: Path, root: Path, *, split: Split, seed: int = 0) -> list[tuple[Path, Points]]:
+    """Whole photographs of CUB in a folder, by their file names, with their points; of the classes of a split alone."""
+    boxes, places = cub.read_boxes(root), read_part_locations(root)
+    known = {name.rpartition("/")[2]: name for name in boxes if name in places}
+    kept = split_classes(root, split=split, seed=seed)
+    found = []
+    for path in sorted(existing(folder).iterdir()):
+        name = known.get(path.name)
+        if name is not None and (kept is None or name.partition("/")[0] in kept):
+            found.append((path, of_photograph(places[name], boxes[name], (0.0, 0.0, *size_of(path)))))
+    return found
+
+
+def scenes_of(folder: Path) -> list[Path]:
+    """Pictures of another data set, which show no subject; of its training classes where it has classes."""
+    layout = detect(existing(folder))
+    load = {"cub": cub.load, "oxford102": oxford102.load, "folder": own_folder.load}[layout]
+    return [item.path for item in load(folder, split="trainval").items]
+
+
+def _key(model: PartLocaliser, views: Views) -> str:
+    """A hash of all that the views and their maps depend on."""
+    digest = hashlib.sha256(json.dumps([VERSION, views.size, views.seed, views.parts]).encode())
+    digest.update(views.config.model_dump_json().encode())
+    digest.update((views.guess.fingerprint if isinstance(views.guess, Teacher) else "").encode())
+    for path, points in (*views.pictures, *views.scenes):
+        status = path.stat()
+        digest.update(repr((path.absolute().as_posix(), status.st_size, status.st_mtime_ns, points)).encode())
+    for name, value in model.backbone.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:20]
+
+
+def _make(model: PartLocaliser, views: Views, folder: Path, name: str, progress: Progress | None) -> None:
+    """Make all views, let the backbone look at them, and store both: 0.44 MB for a view of 224 pixels."""
+    side = views.size // STRIDE
+    channels = widths(model.config.backbone)
+    sizes = [(-(-views.size // stride), count) for stride, count in zip(STRIDES, channels, strict=True)]
+    kind = np.dtype(
+        [("picture", np.uint8, (views.size, views.size, 3)), ("cells", np.uint8, (side, side))]
+        + [(each, np.float16, (n, n, count)) for each, (n, count) in zip(MAPS, sizes, strict=True)]
+    )
+
+    def fill(path: Path) -> None:
+        rows = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(len(views),))
+        for start in range(0, len(views), CHUNK):
+            made = [views.view(i) for i in range(start, min(start + CHUNK, len(views)))]
+            pictures = np.stack([view.picture for view in made])
+            chunk = rows[start : start + len(made)]
+            chunk["picture"], chunk["cells"] = pictures, np.stack([view.cells for view in made])
+            for each, found in zip(MAPS, _maps(model, pictures), strict=True):
+                chunk[each] = found
+            if progress is not None:
+                progress(start + len(made), len(views))
+        rows.flush()
+
+    store_array(folder, name, {}, fill)
+
+
+@torch.inference_mode()
+def _maps(model: PartLocaliser, pictures: NDArray[np.uint8]) -> list[NDArray[Any]]:
+    """The backbone's maps of pictures (n, S, S, 3): (n, H, W, C) each."""
+    device = next(model.backbone.parameters()).device
+    image = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    found = model.backbone(image.contiguous(memory_format=torch.channels_last))
+    return [each.permute(0, 2, 3, 1).cpu().numpy() for each in found]

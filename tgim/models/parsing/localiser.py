@@ -1,0 +1,173 @@
+"""Where the parts of a subject are: a small decoder on the maps of a frozen network that knows ImageNet.
+
+`recipes/parts_birds.yaml` and `recipes/parts_flowers.yaml` train it on points that people clicked, on drawn pictures
+whose parts are known, and on guesses of where the subject is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor
+
+from tgim.data.base import CaptionedImages
+from tgim.data.batch import Batch
+from tgim.data.loader import DataConfig
+from tgim.data.points import BACKGROUND
+from tgim.data.views import GUESSED, SUBJECT
+from tgim.models.base import Config, Localising, Terms
+from tgim.models.parsing.backbone import EfficientNetLite, Variant, load_pretrained, widths
+from tgim.models.parsing.batches import ViewBatches
+from tgim.models.parsing.decoder import Decoder
+from tgim.text.vocabulary import Vocabulary
+
+BIRD_PARTS = ("back", "beak", "belly", "breast", "head", "legs", "wings", "tail", "throat")
+
+
+class PartLocaliserConfig(Config):
+    """Sizes of a part localiser."""
+
+    image_size: int = Field(224, ge=64, le=512, multiple_of=32)  # pixels that one look sees
+    backbone: Variant = "lite0"
+    pretrained: bool = True  # start from the ImageNet weights of the installed package
+    part_names: tuple[str, ...] = BIRD_PARTS  # besides the background
+    subject_classes: tuple[tuple[int, int], ...] = ()  # ImageNet classes [first, last] that are a subject
+    together: bool = False  # all subjects of a photograph count as one, blossoms of a plant say
+    teacher: str | None = None  # a trained localiser of the same parts, whose guesses are learned, too; path or name
+    guess_weight: float = Field(0.5, ge=0)  # of guesses, where what a person said, and drawn truth, weigh 1
+    dropout: float = Field(0.0, ge=0, lt=1)  # share of the backbone's channels that is left out in training
+    lean: dict[str, float] = Field(
+        default_factory=dict
+    )  # part -> what is added to its logits when it is used, where missing it costs more
+    balance: float = Field(
+        0.5, ge=0, le=1
+    )  # 1: rare and small parts weigh as much as others; 0: as many cells as known
+    widths: tuple[int, int, int, int] = (32, 64, 96, 128)  # channels of the decoder, finest map first
+    blocks: tuple[int, int, int, int] = (1, 2, 2, 2)  # residual blocks there
+
+    @model_validator(mode="after")
+    def _leans(self) -> PartLocaliserConfig:
+        if unknown := sorted(set(self.lean) - {BACKGROUND, *self.part_names}):
+            raise ValueError(f"lean names {unknown[0]!r}, which is none of the parts")
+        return self
+
+    @field_validator("part_names")
+    @classmethod
+    def _named(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) < len(value) or BACKGROUND in value:
+            raise ValueError(f"part_names must be different names without {BACKGROUND!r}, got {list(value)}")
+        return value
+
+
+class PartLocaliser(Localising):
+    """See the module."""
+
+    name = "part_localiser"
+    Config = PartLocaliserConfig
+    networks = ("decoder",)
+    averaged = ("decoder",)
+    config: PartLocaliserConfig
+
+    def __init__(self, config: PartLocaliserConfig, *, vocabulary_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = EfficientNetLite(config.backbone, classifier=bool(config.subject_classes))
+        self.backbone.requires_grad_(False)
+        self.decoder = Decoder(
+            widths(config.backbone),
+            widths=config.widths,
+            parts=len(self.parts),
+            blocks=config.blocks,
+            dropout=config.dropout,
+        )
+
+    def load_parts(self) -> None:
+        """Give the backbone its ImageNet weights: called once, before a run starts."""
+        if self.config.pretrained:
+            load_pretrained(self.backbone, self.config.backbone)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the maps; the first is the background."""
+        return (BACKGROUND, *self.config.part_names)
+
+    @property
+    def together(self) -> bool:
+        """Whether all subjects of a photograph count as one."""
+        return self.config.together
+
+    def look(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities (B, P, S / 4, S / 4) of each part, and the probability (B,) that a subject is there at all.
+
+        The latter is what ImageNet's classifier gives the subject classes; 1 for a localiser that names none.
+
+        Args:
+            image: (B, 3, S, S) in [-1, 1].
+        """
+        with torch.no_grad():
+            maps = self.backbone(image)
+        present = image.new_ones(len(image))
+        if self.config.subject_classes:
+            classes = self.backbone.classify(maps[-1]).softmax(1)
+            present = sum((classes[:, a : b + 1].sum(1) for a, b in self.config.subject_classes), 0 * present)
+        logits = self.decoder(maps)
+        lean = logits.new_tensor([self.config.lean.get(part, 0.0) for part in self.parts])
+        return (logits + lean[:, None, None]).softmax(1), present
+
+    @staticmethod
+    def vocabulary_for(config: PartLocaliserConfig) -> Vocabulary:
+        """The names of the parts: a localiser reads no captions."""
+        return Vocabulary.build([BACKGROUND, *config.part_names])
+
+    def open_batches(self, dataset: CaptionedImages, config: DataConfig, **options: Any) -> ViewBatches:
+        """The batches that this model learns from; takes what `tgim.data.loader.Batches` takes."""
+        return ViewBatches(self, dataset, config, **options)
+
+    def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+        """One step: every known cell is to be named, half of the batches mirrored."""
+        views = batch.views
+        if views is None:
+            raise ValueError("a part localiser learns from labelled views, and the batch has none")
+        maps, cells = views.maps, views.cells
+        if not maps:
+            with torch.no_grad():
+                maps = self.backbone(batch.image)
+        if torch.rand(()) < 0.5:
+            maps, cells = tuple(each.flip(-1) for each in maps), cells.flip(-1)
+        yield (
+            "decoder",
+            cell_terms(self.decoder(maps), cells, guess_weight=self.config.guess_weight, balance=self.config.balance),
+        )
+
+
+def cell_terms(logits: Tensor, cells: Tensor, *, guess_weight: float = 1.0, balance: float = 0.0) -> Terms:
+    """What logits (B, P, s, s) say of labelled cells (B, s, s); each term is a mean over the cells that it is about.
+
+    - parts, background: -log p(label) where a person, a box or the renderer says which; a part of which n cells are
+      known in the batch weighs n ** -balance, so that 1 lets all parts weigh the same, and 0 all cells;
+    - subject: -log(1 - p(background)) where it is known that some part is there;
+    - guess: `guess_weight` times -log p(label) where GrabCut or a trained localiser guesses so.
+    """
+    logs = logits.float().log_softmax(1)
+    count = logits.shape[1]
+    guessed = (cells >= GUESSED) & (cells < GUESSED + count)
+    named = cells < count
+    label = torch.where(named, cells, torch.where(guessed, cells - GUESSED, 0))
+    nll = -logs.gather(1, label[:, None])[:, 0]
+    covered = -torch.log1p(-logs[:, 0].exp().clamp(max=1 - 1e-3))
+    on_part = named & (cells > 0)
+    known = torch.bincount(label[on_part], minlength=count).clamp(min=1).to(nll) ** -balance
+    return {
+        "parts": (nll * known[label] * on_part).sum() / (known[label] * on_part).sum().clamp(min=1e-9),
+        "background": _mean(nll, cells == 0),
+        "subject": _mean(covered, cells == SUBJECT),
+        "guess": guess_weight * _mean(nll, guessed),
+    }
+
+
+def _mean(values: Tensor, where: Tensor) -> Tensor:
+    """Mean of `values` `where` it is true; 0 where it never is."""
+    return (values * where).sum() / where.sum().clamp(min=1)

@@ -1,0 +1,221 @@
+"""What all systems of composed retrieval share: a matching model that sees and reads, the loss, and the triples.
+
+Training pulls the composition of source picture and text to the target picture, with the other targets of the batch as
+negatives (Vo et al., "Composing Text and Image for Image Retrieval", CVPR 2019, eq. 4-5 with K = B: softmax over
+cosines times a learned scale). There are two kinds of triples, and a batch may have both:
+
+- drawn ones (`data.drawn`): with `data.drawn_task: changes` the texts say what is to change and siblings share the
+  source (`tgim.data.synthetic.triples`); with `edits` they are target captions;
+- of captioned pictures (`data.changes`): the text says what the source lacks (`tgim.data.differences`). Targets of the
+  target's own class are no negatives, since the text may well fit them.
+
+The source itself is one more negative (`own_negatives`): it is so near to the target that the text would else hardly be
+needed. The paper's batches have no such negative.
+
+Differs from the authors' release: any matching model of tgim takes the place of ResNet-18 and the LSTM (theirs start
+from ImageNet; the ones here from scratch, or from a checkpoint); embeddings come in at unit length and are brought to
+entries of about one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field, ValidationError, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tgim.checkpoints import checkpoint
+from tgim.data import differences
+from tgim.data.batch import Batch
+from tgim.data.synthetic import triples
+from tgim.errors import CheckpointError, RecipeError, nearest
+from tgim.models.base import Composing, Config, Matching, Terms
+from tgim.models.matching import MATCHERS
+from tgim.models.retrieval.memory import Memory
+from tgim.nn.losses import target_softmax
+from tgim.text.vocabulary import Alphabet, Tokens, Vocabulary, tokenize
+
+WORDING = f"{differences.WORDING} {triples.WORDING}"
+
+
+class ComposerConfig(Config):
+    """The matching model and the loss; the scale is that of the authors' release."""
+
+    matching: str | None = None  # trained matching model: path of a checkpoint or name of an embedded one
+    system: str = "dual_encoder"  # a matching model trained from scratch, where `matching` is not given
+    encoder: dict[str, Any] | None = None  # the keys of that model; filled in from its checkpoint
+    frozen: Literal["nothing", "pictures", "all"] = "nothing"  # what of it stays: how it sees; how it reads, too
+    scale: float = Field(4.0, gt=0)  # s at the start: cosines are multiplied by s squared, learned
+    own_negatives: bool = True  # the source is one of the wrong targets of a triple
+    drawn_weight: float = Field(1.0, gt=0)  # of the loss on drawn triples, beside that on captioned pictures
+
+    @model_validator(mode="after")
+    def _checks(self) -> ComposerConfig:
+        if self.system not in MATCHERS:
+            hint = nearest(self.system, MATCHERS)
+            raise ValueError(f"system {self.system!r} is no matching model{hint} (there are: {', '.join(MATCHERS)})")
+        if self.frozen != "nothing" and not self.matching:
+            raise ValueError(f"frozen is {self.frozen!r}, which needs matching: the checkpoint of what is to stay")
+        if self.encoder is not None:
+            try:
+                MATCHERS[self.system].Config(**self.encoder)
+            except ValidationError as error:
+                fault = error.errors(include_url=False)[0]
+                place = ".".join(map(str, ("encoder", *fault["loc"])))
+                raise ValueError(
+                    f"{place} does not fit {self.system}: {fault['msg']}, got {fault['input']!r}"
+                ) from None
+        return self
+
+
+class Parts(nn.Module):
+    """All that is trained: one network for the loop. A frozen matching model is part of it, too, and learns nothing."""
+
+    def __init__(self, matching: Matching, join: nn.Module, scale: float) -> None:
+        super().__init__()
+        self.matching, self.join = matching, join
+        self.scale = nn.Parameter(torch.tensor(scale))
+
+
+class Composer(Composing):
+    """A composition on top of a matching model; a subclass says by which network (`join`)."""
+
+    Config: ClassVar[type[Config]] = ComposerConfig
+    networks: ClassVar[tuple[str, ...]] = ("composer",)
+    averaged: ClassVar[tuple[str, ...]] = ("composer",)
+
+    def __init__(self, config: ComposerConfig, *, vocabulary_size: int) -> None:
+        super().__init__()
+        system, encoder = matching_config(config)
+        filled = {"system": system.name, "encoder": encoder.model_dump(mode="json")}
+        self.config = config.model_copy(update=filled)
+        matching = system(encoder, vocabulary_size=vocabulary_size)
+        self.composer = Parts(matching, self.join(embedding_size(matching)), config.scale)
+        self._memory = Memory()
+
+    @staticmethod
+    def join(size: int) -> nn.Module:
+        """The network from embeddings of pictures and texts, (B, D) each, to those of the pictures meant (B, D)."""
+        raise NotImplementedError  # abstract: this is what the systems differ in
+
+    @classmethod
+    def vocabulary_for(cls, config: ComposerConfig) -> Vocabulary | None:
+        """The words of the matching model where it has its own; if it learns to read, those that tell of changes."""
+        if config.matching:
+            known = Vocabulary(checkpoint.read_header(config.matching)["vocabulary"])
+            if config.frozen == "all" or isinstance(known, Alphabet):
+                return known
+            return Vocabulary([*known.words, *dict.fromkeys(word for word in tokenize(WORDING) if word not in known)])
+        system, encoder = matching_config(config)
+        own = getattr(system, "vocabulary_for", None)
+        found: Vocabulary | None = own(encoder) if own else None
+        return found
+
+    def load_parts(self) -> None:
+        """Take the weights of the trained matching model, or what a new one starts from; before training only."""
+        if self.config.matching:
+            path = checkpoint.resolve(self.config.matching)
+            tensors = checkpoint.read_tensors(path)
+            words = len(Vocabulary(checkpoint.read_header(path)["vocabulary"]))
+            for name, own in self.matching.state_dict().items():
+                if name in tensors and own.ndim == 2 and len(tensors[name]) == words < len(own):
+                    tensors[name] = torch.cat([tensors[name], own[words:]])  # vectors of the words that are new
+            checkpoint.fill(self.matching, tensors, path=path)
+        elif load_parts := getattr(self.matching, "load_parts", None):
+            load_parts()
+
+    @property
+    def matching(self) -> Matching:
+        """The model that sees and reads."""
+        return self.composer.matching
+
+    @property
+    def image_size(self) -> int:
+        return self.matching.image_size
+
+    def train(self, mode: bool = True) -> Composer:
+        """Switch to training mode, a frozen matching model excepted."""
+        super().train(mode)
+        if self.config.frozen == "all":
+            self.matching.eval()
+        return self
+
+    def embed_images(self, image: Tensor) -> Tensor:
+        """Unit embeddings (B, D) of pictures (B, 3, S, S) in [-1, 1]; in training a frozen model looks at each once."""
+        if self.config.frozen == "nothing":
+            return self._see(image)
+        reading = self.matching.training
+        self.matching.eval()
+        with torch.no_grad():
+            seen = self._memory.embedded(image, self._see) if self.training else self._see(image)
+        self.matching.train(reading)
+        return seen
+
+    def embed_captions(self, text: Tokens) -> Tensor:
+        """Unit embeddings (B, D) of texts."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.frozen != "all"):
+            return F.normalize(self.matching.embed_captions(text).float(), dim=1)
+
+    def _see(self, image: Tensor) -> Tensor:
+        return F.normalize(self.matching.embed_images(image).float(), dim=1)
+
+    def compose(self, image: Tensor, text: Tokens) -> Tensor:
+        """Unit embeddings (B, D) of the pictures meant by `image` (B, 3, S, S) in [-1, 1] and `text`."""
+        return self.compose_embeddings(self.embed_images(image), self.embed_captions(text))
+
+    def compose_embeddings(self, image: Tensor, text: Tensor) -> Tensor:
+        """The same from the unit embeddings (B, D) of both."""
+        entries = image.shape[1] ** 0.5  # a unit vector times this has entries of about one
+        return F.normalize(self.composer.join(entries * image, entries * text).float(), dim=1)
+
+    def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+        """One phase: the softmax over targets, of drawn triples and of captioned pictures."""
+        terms = Terms()
+        if batch.drawn is not None:
+            drawn = batch.drawn
+            loss = self._loss(drawn.image, drawn.target_text, drawn.target)
+            terms["drawn"] = self.config.drawn_weight * loss
+        if batch.source is not None and batch.change is not None:
+            terms["captioned"] = self._loss(batch.source, batch.change, batch.image, labels=batch.labels)
+        if not terms:
+            raise RecipeError("there are no triples to learn from; set data.drawn, or data.changes to true")
+        yield "composer", terms
+
+    def _loss(self, source: Tensor, text: Tokens, target: Tensor, *, labels: Tensor | None = None) -> Tensor:
+        """The softmax over targets, of triples."""
+        seen, wanted = self.embed_images(source), self.embed_images(target)
+        meant = self.compose_embeddings(seen, self.embed_captions(text))
+        own = (seen, (source != target).flatten(1).any(1)) if self.config.own_negatives else None
+        return target_softmax(meant, wanted, scale=self._scale, labels=labels, own=own)
+
+    @property
+    def _scale(self) -> Tensor:
+        return self.composer.scale.square().clamp(max=100)
+
+
+def matching_config(config: ComposerConfig) -> tuple[type[Matching], Config]:
+    """The class and config of the matching model that `config` names.
+
+    Raises:
+        CheckpointError: its checkpoint is not there, or holds no matching model.
+    """
+    if config.encoder is None and config.matching:
+        header = checkpoint.read_header(config.matching)
+        if header["kind"] != "matcher":
+            raise CheckpointError(f"{config.matching} is a {header['name']}; name a matching model to compose on")
+        system = MATCHERS[header["name"]]
+        return system, system.Config(**header["config"])
+    system = MATCHERS[config.system]
+    return system, system.Config(**(config.encoder or {}))
+
+
+def embedding_size(matching: Matching) -> int:
+    """D of a matching model, by reading a caption of one word."""
+    was, word = matching.training, torch.zeros(1, 1, dtype=torch.long)
+    with torch.no_grad():
+        size = matching.eval().embed_captions(Tokens(word, word == 0)).shape[1]
+    matching.train(was)
+    return int(size)

@@ -1,0 +1,1 @@
+"""Layers, text encoders and losses that the models share."""

@@ -1,6 +1,0 @@
-"""Editing by rules: which part a caption names, in which colour, and how to put the one on the other."""
-
-from tgim.painting.painter import Painter
-from tgim.painting.reading import Reading, Wish, read
-
-__all__ = ["Painter", "Reading", "Wish", "read"]

@@ -1,0 +1,1 @@
+"""Captions: words, vocabularies, and what an instruction means."""

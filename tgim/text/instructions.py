@@ -1,0 +1,429 @@
+"""Instructions ("make its head red and the belly white") as captions ("this bird has a red head and a white belly").
+
+A text is cut into clauses, a clause into phrases between small words; a phrase is modifiers, a part, colours:
+
+    clause  = [verb] (small word* phrase)*
+    phrase  = modifier* noun* colour*
+
+Which colour goes with which part is decided by their order and by the small words between them: "a red head", "the head
+red", "the red wings to black", "red on the wings". `RULES` has all that is recognised of the words around.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from tgim.text.grammar import Grammar
+from tgim.text.lexicon import BIRD, COLOUR_WORDS, FLOWER, MISSPELT, PART_WORDS, SHADE_WORDS, each_of
+
+MARKS = frozenset(",;:.!?")
+LISTS = {  # what the names in `RULES` stand for, besides other rules
+    "DO": each_of(
+        """make makes making change changing turn turning give giving paint painting color colour coloring colouring
+        recolor recolour dye tint shade set let add put replace swap exchange switch transform convert edit adjust
+        modify alter draw show apply fill have want render create generate use"""
+    ),
+    "KEEP": each_of("keep leave preserve retain maintain"),
+    "TAKE": each_of("remove delete erase hide drop lose"),
+    "ADD": each_of("add put apply draw"),
+    "FILL": each_of("replace swap exchange paint fill dye color colour"),
+    "HAVE": each_of("have has show"),
+    "SUBJECT": BIRD | FLOWER,
+    "PART": PART_WORDS,
+    "MARK": MARKS,
+    "WORD": lambda word: re.fullmatch(r"\w+", word) is not None,  # no mark and nothing with an apostrophe
+    "BIRDS": lambda word: word.endswith("'s") and word != "it's",  # "the bird's head"
+    "TOUCH": lambda word: word.startswith(
+        ("touch", "chang", "alter", "edit", "modif", "affect", "recolor", "recolour", "repaint")
+    ),
+    "LOSE": lambda word: word.startswith(("loo", "los")),  # "without looking red", "losing"
+    "MAKING": lambda word: word.startswith(("mak", "turn", "paint")),
+}
+LISTS["FIRST"] = [word for word in LISTS["DO"] if word not in ("want", "makes", "shade")]
+LISTS["DOING"] = lambda word: word.startswith((*LISTS["DO"], *LISTS["KEEP"], *LISTS["TAKE"]))  # "adding", "showing"
+RULES = Grammar(
+    """
+# Politeness and requests: "hey, could you please make it red"
+POLITE    = please | pls | plz | kindly | thank you [very much | so much] | thanks [a lot] | thx
+            | if you can | if possible | for me
+HELLO     = (hey | hi | hello | ok | okay | so | just | now | well | and | then | maybe | also | first | finally | next)
+            &ANY | , | ! | .
+TRULY     = really | just | also
+CAN-YOU   = (can | could | would | will | may) (you | we | i)
+            (just | maybe | possibly | try to | help me [to] | get | see)*
+I-WANT    = i ((would | will) [TRULY] (like | love | prefer) | [would | will] [TRULY] (want | need | wish))
+            [you] [to [see | get | have] ~(be | become)] [for]
+HELP      = let us [have] | (show | give | get) me | help me [to] | try to | (is it | would it be) possible to
+GREETING  = HELLO*
+REQUEST   = (CAN-YOU | I-WANT | HELP)*
+
+# What tells an instruction from a caption: "paint it", "it should be", "do not touch"
+AWAY      = get rid of | take away
+VERB      = DO | KEEP | TAKE | AWAY
+NEVER     = do not | never | without | not | avoid
+SPARE     = TOUCH | LOSE
+ORDER     = NEVER (VERB | touch | touching) | (FIRST | KEEP | TAKE | AWAY) ANY
+PROTECT   = NEVER [ever] TOUCH | (and | but) KEEP (the | its | it | it's | his | her | everything | all)
+ALL       = now | all | also | both
+BECOME    = be | become | turn | look | get | have | show
+SHOULD    = (should | must | shall | ought to | (need | needs | has | have) to) [ALL] BECOME
+PLAIN     = (this | a | an | these | there) ~(ANY* (VERB | to | should | must)) ANY* SUBJECT
+
+# Where a clause ends, and what is left out of it: "..., but keep the wings"
+EXCEPT    = except | excluding | apart from | aside from | other than
+SOME      = [the | its | his | her] PART
+SPARED    = (but | EXCEPT) [for] SOME ((and | or) SOME)*
+ALL-BUT   = (everything | anything | all) SPARED
+DEED      = VERB | NEVER (VERB | SPARE)
+STOP      = MARK ((and | but | then | also) &ANY)*
+CUT       = (and | but | then | while | so) [then | also] &DEED
+            | [but] &(EXCEPT | but not | and not | not the | instead of | rather than) | but &ANY
+FORBIDDEN = NEVER (SPARE | MAKING)
+KEPT      = KEEP | EXCEPT
+UNTOUCHED = NEVER SPARE
+UNWANTED  = [but | and] NEVER
+UNDONE    = NEVER (DOING | AWAY)
+TAKEN     = instead of | rather than | TAKE | AWAY
+LESS      = (less | fewer | no) [WORD] [WORD] WORD ~ANY
+BUT-FOR   = EXCEPT [for]
+
+# What says nothing of colours and parts, or says it in a roundabout way
+MODAL     = (should | must | shall | ought to | (need | needs | has | have | had | got) to | to | can | could | may)
+            [ALL] (BECOME | has)
+COLOUR-OF = [the] (color | colors | colour | colours | hue | hues | tone | tones | shade | shades | tint | tints) of
+OF-IT     = (of | in) [the | this | my] [whole] (bird | flower | picture | photo | image)
+AS-AS     = as WORD as ANY ANY*
+LIKE      = like (a | an | the) ANY ANY*
+FROM      = from WORD [UNTIL] [UNTIL] [UNTIL] &(to | into)
+UNTIL     = ~(to | into) WORD
+GIVE-IT   = (give | giving) (it | him | them | her &(a | an) | (the | this | that | my) (bird | flower))
+""",
+    LISTS,
+)
+VERBS = frozenset((*LISTS["DO"], *LISTS["KEEP"], *LISTS["TAKE"]))
+LINKS = frozenset(each_of("to into be is are become becomes look looks appear as being get gets from by for than"))
+JOINTS = frozenset(each_of("and or plus also"))
+BREAKS = frozenset(each_of("with has have having but while whose"))
+PLACES = frozenset(each_of("of on at around near under over above below along across in"))
+DEFINITE = frozenset(each_of("the its his her their this that these those my your it's"))
+FILLERS = frozenset(
+    each_of(
+        """a an all both whole entire every each some bit really colour color colours colors colored coloured coloration
+        hue tone shade shades one ones just now too instead again then there out completely totally also so more very
+        much of i you we which who please us"""
+    )
+)
+SMALL = LINKS | JOINTS | BREAKS | DEFINITE | FILLERS
+ENDS = (LINKS | JOINTS | BREAKS | PLACES | DEFINITE | {"a", "an"}) - {"her"}  # of a phrase
+WHOLE = frozenset(each_of("it him them me everything all whole thing entire picture photo image something"))
+NOUNS = PART_WORDS | BIRD | FLOWER | {"it", "him", "them", "everything"}
+CONTRACTIONS = {"cannot": "can not", "can't": "can not", "won't": "will not", "dont": "do not", "doesnt": "does not"}
+CONTRACTIONS |= {"isnt": "is not", "arent": "are not", "shouldnt": "should not", "hasnt": "has not", "let's": "let us"}
+ENDINGS = {"n't": "not", "'d": "would", "'ll": "will", "'m": "am", "'ve": "have", "'re": "are"}
+SPARING = "models cannot be told what to leave alone, name what is to change"
+NO_NEGATION = "models know no negation, name what is to be seen"
+
+
+def normal(text: str) -> str:
+    """Lower-case words and punctuation, one blank between them, contractions written out.
+
+    >>> normal("Don't, it's the bird's")
+    "do not , it's the bird's"
+    """
+    words = re.findall(r"\w+(?:'\w+)*|[,;:.!?]", text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+    return " ".join(CONTRACTIONS.get(word) or _written_out(word) for word in words)
+
+
+def _written_out(word: str) -> str:
+    """ "do not" for "don't"."""
+    ending = next((each for each in ENDINGS if word.endswith(each)), "")
+    return f"{word.removesuffix(ending)} {ENDINGS[ending]}" if ending else word
+
+
+def is_instruction(text: str) -> bool:
+    """Whether a text tells what to do ("make it red", "the head should be red") rather than what is to be seen."""
+    words = normal(text).split()
+    asked, rest = _without_request(words)
+    return (
+        asked
+        or RULES.find("SHOULD", words) is not None
+        or RULES.match("ORDER", rest) is not None
+        or RULES.find("PROTECT", words) is not None
+    )
+
+
+def _without_request(words: Sequence[str]) -> tuple[bool, list[str]]:
+    """Whether politeness or a request stands around the words, and the words without it."""
+    plain = _stripped(RULES.rewrite("POLITE", words, lambda _: ()), ",")
+    start = RULES.match("GREETING", plain) or 0
+    end = RULES.match("REQUEST", plain, start) or 0
+    rest = plain[end:]
+    asked = end > start or RULES.find("POLITE", words) is not None
+    return asked, _stripped(rest[RULES.match("GREETING", rest) :], ",.!?")
+
+
+def _stripped(words: Sequence[str], marks: str) -> list[str]:
+    """Words without the marks at both ends."""
+    first = len(list(takewhile(marks.__contains__, words)))
+    last = len(list(takewhile(marks.__contains__, reversed(words[first:]))))
+    return list(words[first : len(words) - last])
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A run of words of a clause between small words: modifiers, a noun, and what is said after it."""
+
+    before: list[str]
+    noun: str  # "tail feathers"; empty where only colours are named
+    after: list[str]
+    linked: bool = False  # "to", "into", "is" stand before it
+    joined: bool = False  # "and" stands before it
+    place: str = ""  # "on the", "of": what is said lies there
+
+
+@dataclass
+class Group:
+    """A part or the subject, and what is said of it."""
+
+    parts: list[str]  # "head", "breast"; empty while the noun is still to come
+    before: list[str] = field(default_factory=list)  # modifiers that stand before the noun
+    after: list[str] = field(default_factory=list)  # what is said after it
+    place: str = ""  # "on the head"
+
+    @property
+    def colours(self) -> list[str]:
+        return self.after or self.before
+
+    def whole(self, subject: str) -> bool:
+        """Whether this is the subject itself rather than a part of it."""
+        return bool(self.parts) and all(part in WHOLE | BIRD | FLOWER | {subject} for part in self.parts)
+
+
+def caption_of(text: str, subject: str, notes: list[str]) -> str:
+    """The caption that an instruction asks for; empty when it asks for nothing that is to be seen.
+
+    Args:
+        text: an instruction.
+        subject: "bird", "flower" or another noun; empty for a phrase without a subject.
+        notes: gets a line for each clause that cannot be followed.
+    """
+    _, words = _without_request(normal(text).split())
+    opening = ""  # a caption or phrase: "a red bird with black wings" of "I want a red bird with black wings"
+    groups: list[Group] = []
+    for clause in _clauses([MISSPELT.get(word, (word,))[0] for word in words], notes):
+        if opening or groups or RULES.match("PLAIN", clause) is None:
+            groups += _groups(_phrases(_rewritten(clause)))
+        else:
+            opening = " ".join(clause)
+    return _caption(opening, groups, subject)
+
+
+def _clauses(words: Sequence[str], notes: list[str]) -> list[list[str]]:
+    """Clauses to follow; those that say what to leave alone, or what not to do, become notes."""
+    for start, end in RULES.find_all("ALL-BUT", words):
+        notes.append(f"{' '.join(words[start + 1 : end])!r} is left out: {SPARING}")
+    followed: list[list[str]] = []
+    reason = ""
+    for clause in _cut(RULES.rewrite("ALL-BUT", words, lambda found: found[:1])):
+        reason = _reason(clause, reason)
+        if reason:
+            notes.append(f"{' '.join(clause)!r} is left out: {reason}")
+        else:
+            end = RULES.match("BUT-FOR", clause)
+            followed.append(clause if end is None else ["with", *clause[end:]])
+    return followed
+
+
+def _cut(words: Sequence[str]) -> list[list[str]]:
+    """Words as clauses, none of them empty."""
+    clauses: list[list[str]] = [[]]
+    i = 0
+    while i < len(words):
+        end = RULES.match("STOP", words, i)
+        if end is None and clauses[-1]:
+            end = RULES.match("CUT", words, i)
+            if end is None and words[i - 1] not in ("do", "not") and RULES.match("FORBIDDEN", words, i):
+                end = i
+        if end is not None:
+            clauses.append([])
+            i = end
+        if end is None or (i < len(words) and words[i] not in MARKS):
+            clauses[-1].append(words[i])
+            i += 1
+    return [clause for clause in clauses if clause]
+
+
+def _reason(clause: Sequence[str], before: str) -> str:
+    """Why a clause is not followed, `before` being that of the clause before it; empty for one that is."""
+    coloured = not COLOUR_WORDS.isdisjoint(clause)
+    if RULES.match("KEPT", clause):
+        return "" if coloured else SPARING
+    if RULES.match("UNTOUCHED", clause):
+        return SPARING
+    if RULES.match("UNWANTED", clause):
+        return NO_NEGATION if coloured or RULES.match("UNDONE", clause) else SPARING
+    if RULES.match("TAKEN", clause) or RULES.find("LESS", clause):
+        return NO_NEGATION
+    return before if not coloured and not RULES.match("DEED", clause) else ""
+
+
+def _rewritten(clause: Sequence[str]) -> list[str]:
+    """A clause in fewer and plainer words: "give a red head" for "give the bird a head as red as a rose"."""
+    words = RULES.rewrite("MODAL", clause, lambda found: ["have" if found[-1] in LISTS["HAVE"] else "be"])
+    for rule in ("COLOUR-OF", "OF-IT"):
+        words = RULES.rewrite(rule, words, lambda _: ())
+    words = RULES.rewrite("AS-AS", words, lambda found: found[1:2])
+    words = RULES.rewrite("LIKE", words, lambda _: ())
+    words = RULES.rewrite("BIRDS", words, lambda _: ["the"])
+    words = RULES.rewrite("FROM", words, lambda _: ())
+    end = RULES.match("GIVE-IT", words)
+    return words if end is None else ["give", *words[end:]]
+
+
+def _phrases(clause: Sequence[str]) -> list[Phrase]:
+    """The phrases of a clause; one that begins with a place ("on the wings ...") has a first phrase without words."""
+    phrases: list[Phrase] = []
+    small: list[str] = []  # since the last phrase
+    i = 0
+    while i < len(clause):
+        word = clause[i]
+        acting = word in VERBS and (i == 0 or clause[i - 1] in JOINTS or word in ("make", "give", "have"))
+        if word in SMALL or acting or (phrases and word in PLACES):
+            small.append(word)
+            i += 1
+            continue
+        end = next((j for j in range(i, len(clause)) if clause[j] in ENDS), len(clause))
+        words = [each for each in clause[i:end] if each not in FILLERS]
+        phrases.append(_phrase(words, small, first=not phrases, verb=clause[0]))
+        small, i = [], end
+    return phrases
+
+
+def _phrase(words: list[str], small: Iterable[str], *, first: bool, verb: str) -> Phrase:
+    """A phrase after small words, in a clause that begins with `verb`."""
+    places = PLACES | ({"to", "into"} if verb in LISTS["ADD"] else set())
+    links = LINKS | ({"with"} if verb in LISTS["FILL"] else set())
+    place, linked, joined, definite = "", False, False, False
+    for word in small:
+        if word in places and not first:
+            place = word
+        else:
+            linked = linked or word in links
+            joined = word in JOINTS or (joined and word not in BREAKS)
+            definite = definite or word in DEFINITE
+    nouns = [i for i, word in enumerate(words) if word in NOUNS and word not in COLOUR_WORDS]
+    if not nouns and (first or not linked):  # "the dog brown": a noun that no list has
+        nouns = [i for i, word in enumerate(words) if word not in COLOUR_WORDS | SHADE_WORDS][-1:]
+    begin, end = (nouns[0], nouns[-1] + 1) if nouns else (len(words), len(words))
+    place = f"{place} the" if place and definite else place
+    return Phrase(words[:begin], " ".join(words[begin:end]), words[end:], linked, joined, place)
+
+
+def _groups(phrases: Sequence[Phrase]) -> list[Group]:
+    """Which part gets what is said, by the phrases of one clause."""
+    groups: list[Group] = []
+    for phrase in phrases:
+        if not groups:
+            groups.append(Group([phrase.noun] if phrase.noun else [], phrase.before, phrase.after))
+        elif not phrase.noun:
+            _say(phrase, groups)
+        elif phrase.place:
+            _place(phrase, groups[-1])
+        else:
+            _name(phrase, groups)
+    return groups
+
+
+def _say(phrase: Phrase, groups: list[Group]) -> None:
+    """Colours without a noun: of the part before them, of one to come, or of the subject."""
+    last, said = groups[-1], phrase.before
+    if phrase.linked and not last.parts:
+        last.before = said  # "red to blue"
+    elif phrase.place:
+        last.after += said
+    elif not last.parts:
+        last.before += ["and", *said] if phrase.joined else said
+    elif last.after or phrase.linked or not last.before:
+        last.after += ["and", *said] if phrase.joined and last.after else said
+    else:
+        groups.append(Group([], said))
+
+
+def _place(phrase: Phrase, last: Group) -> None:
+    """Where what was said lies: "more red on the wings", "spots on the wings"."""
+    if last.parts:
+        last.place += " " + " ".join([phrase.place, *phrase.before, phrase.noun])
+        last.after += phrase.after
+    else:
+        last.parts, last.after = [phrase.noun], []
+
+
+def _name(phrase: Phrase, groups: list[Group]) -> None:
+    """A part: a new one, one that shares the colours of the part before it, or one that takes its place."""
+    last: Group | None = groups[-1]
+    if phrase.linked and groups[-1].parts and not groups[-1].after:  # "change the red wings to blue wings"
+        groups.pop()
+        last = groups[-1] if groups else None
+    if last is not None and phrase.joined:
+        if not last.parts:  # "black and white wings"
+            last.parts, last.before, last.after = [phrase.noun], [*last.before, "and", *phrase.before], phrase.after
+            return
+        shares = not phrase.before and not last.whole("")
+        if shares and not last.colours:  # "the head and breast red"
+            last.parts.append(phrase.noun)
+            last.after = phrase.after
+            return
+        if shares and not phrase.after and not last.after:  # "a red head and breast"
+            last.parts.append(phrase.noun)
+            return
+    groups.append(Group([phrase.noun], phrase.before, phrase.after))
+
+
+def _caption(opening: str, groups: Sequence[Group], subject: str) -> str:
+    """Groups as one caption, or as one phrase without a subject."""
+    said = [group for group in groups if group.colours or (group.parts and not group.whole(subject))]
+    if not opening and not any(group.colours for group in said):
+        return ""
+    told: list[str] = []  # of the subject
+    phrases: list[str] = []
+    waiting: list[Group] = []  # parts whose colours are still to come: "make the head and make the belly red"
+    for group in said:
+        if not group.parts or group.whole(subject):
+            if group.colours:
+                told.append(" ".join(group.colours))
+        elif not group.colours:
+            waiting.append(group)
+        else:
+            shared = [Group(each.parts, each.before, [*group.after]) for each in waiting] if group.after else waiting
+            phrases += [_noun_phrase(each) for each in (*shared, group)]
+            waiting = []
+    phrases += [_noun_phrase(each) for each in waiting]
+    has = _listed(phrases)
+    if not subject:
+        return " and ".join(filter(None, (opening, *told, has))).removeprefix("an ").removeprefix("a ")
+    start = opening or (f"this {subject} is {' and '.join(told)}" if told else "")
+    if not start:
+        return f"this {subject} has {has}" if has else ""
+    if not has:
+        return start
+    return f"{start} {'and' if ' with ' in start else 'with'} {has}"
+
+
+def _noun_phrase(group: Group) -> str:
+    """A group as "a red head and breast", "black wings"."""
+    before = group.before
+    if group.after:  # the colours before were those to be changed
+        before = [*group.after, *(word for word in before if word not in COLOUR_WORDS | SHADE_WORDS | {"and"})]
+    many = group.parts[0].split()[-1]
+    plural = many == "feet" or (many.endswith("s") and not many.endswith(("ss", "us", "is")))
+    words = " ".join([*before, " and ".join(group.parts)]) + group.place
+    bare = plural or many in ("plumage", "foliage", "pollen", "feathering")
+    return words if bare else f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def _listed(phrases: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(phrases[:-1]), *phrases[-1:])))

@@ -1,0 +1,142 @@
+"""Phrases cut from captions ("red head and breast"), so that a model trained on sentences also takes bare phrases.
+
+Rules over the words of one caption; they need no tagger and rather miss a phrase than make a wrong one.
+"""
+
+from __future__ import annotations
+
+from tgim.text.vocabulary import tokenize
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+COLOURS = frozenset(
+    _words(
+        """black white grey gray brown red orange yellow green blue purple pink violet tan beige cream rufous gold
+        golden silver crimson scarlet maroon magenta lavender lilac turquoise teal olive cyan indigo peach rust buff
+        blackish whitish greyish grayish brownish reddish orangish yellowish greenish bluish purplish pinkish"""
+    )
+)
+SHADES = frozenset(_words("dark light bright pale deep vivid iridescent completely mostly all very small large"))
+SUBJECTS = frozenset(_words("bird birds flower flowers blossom"))
+PARTS = SUBJECTS | frozenset(
+    _words(
+        """head crown cap nape crest face cheek cheeks eyebrow eyebrows eyering eye eyes throat neck breast chest
+        belly abdomen stomach underbelly side sides flank flanks back rump tail wing wings wingbar wingbars bill beak
+        leg legs foot feet tarsus body feathers plumage coverts primaries secondaries rectrices retrices superciliary
+        malar petal petals sepal sepals stamen stamens anther anthers filament filaments pistil pistils stigma ovary
+        center centre leaf leaves stem pedicel spots stripes"""
+    )
+)
+STOPS = frozenset(
+    _words(
+        """a an the and or with of on in at is are has have its it this that these those to by from as but while which
+        where also around near over under between for be been was were there his her their along some"""
+    )
+)
+PLURAL = frozenset(_words("feet"))
+FRAMES = "this is a an these are bird flower has"  # the words that `sentence` puts around a phrase
+_JOINT = {"and"}
+
+
+def phrases(caption: str) -> tuple[str, ...]:
+    """Colour phrases of a caption in the order of its words, without repeats.
+
+    >>> phrases("this bird has a red head and breast with a short black beak")
+    ('red head and breast', 'black beak')
+    >>> phrases("the petals are bright yellow, the stem is green")
+    ('bright yellow petals', 'green stem')
+    >>> phrases("this flower has petals that are pink and white")
+    ('pink and white petals',)
+    """
+    words = tokenize(caption)
+    found: dict[str, None] = {}
+    i = 0
+    while i < len(words):
+        if words[i] not in COLOURS:
+            i += 1
+            continue
+        start, end = _colour_group(words, i)
+        last = _noun(words, end)
+        if last:
+            found[" ".join(words[start:last])] = None
+        elif told := _told_of(words, start):
+            found[" ".join((*words[start:end], told))] = None
+        i = max(last, end)
+    return tuple(found)
+
+
+def sentence(phrase: str, *, subject: str = "bird") -> str:
+    """A phrase as a whole caption.
+
+    >>> sentence("red head and breast"), sentence("yellow petals", subject="flower"), sentence("small blue bird")
+    ('this bird has a red head and breast', 'this flower has yellow petals', 'this is a small blue bird')
+    """
+    words = phrase.split()
+    head = next((word for word in words if word in PARTS), words[-1])
+    many = head in PLURAL or (head.endswith("s") and not head.endswith(("ss", "us")))
+    article = "" if many else "an " if words[0][0] in "aeiou" else "a "
+    if head in SUBJECTS:
+        return f"{'these are' if many else 'this is'} {article}{phrase}"
+    return f"this {subject} has {article}{phrase}"
+
+
+def variants(caption: str) -> list[str]:
+    """What may stand for a caption: each of its phrases, bare and as a sentence."""
+    flower = {"flower", "flowers", "petal", "petals", "stamen", "blossom"} & set(tokenize(caption))
+    cut = phrases(caption)
+    return [*cut, *(sentence(phrase, subject="flower" if flower else "bird") for phrase in cut)]
+
+
+def _colour_group(words: list[str], i: int) -> tuple[int, int]:
+    """Start (with shades before) and end of the run of colours around `words[i]`: "bright red and black"."""
+    start, end = i, i + 1
+    while start and words[start - 1] in SHADES:
+        start -= 1
+    while end < len(words):
+        if words[end] in COLOURS:
+            end += 1
+        elif words[end] in _JOINT and end + 1 < len(words) and words[end + 1] in COLOURS:
+            after = _run(words, end + 1)
+            if _noun(words, end) or (not _noun(words, after) and end + 2 < len(words) and words[end + 2] in PARTS):
+                break
+            end += 2
+        else:
+            break
+    return start, end
+
+
+def _told_of(words: list[str], i: int) -> str:
+    """The part that a colour at `i` is said of: "petals are", "petals that are"; empty if none."""
+    before = words[:i]
+    if before and before[-1] in ("is", "are"):
+        before.pop()
+        if before and before[-1] in ("that", "which"):
+            before.pop()
+        return before[-1] if before and before[-1] in PARTS else ""
+    return ""
+
+
+def _run(words: list[str], i: int) -> int:
+    """End of the run of colours that begins at `i`."""
+    while i < len(words) and words[i] in COLOURS:
+        i += 1
+    return i
+
+
+def _noun(words: list[str], i: int) -> int:
+    """End of the part (with up to two plain words before it, and parts joined to it) that begins at `i`; 0 if none."""
+    skipped = 0
+    while i < len(words) and words[i] not in PARTS:
+        if words[i] in STOPS or words[i] in COLOURS or skipped == 2:
+            return 0
+        i, skipped = i + 1, skipped + 1
+    if i >= len(words):
+        return 0
+    while i < len(words) and words[i] in PARTS:
+        i += 1
+        if i + 1 < len(words) and words[i] in _JOINT and words[i + 1] in PARTS:
+            i += 1
+    return i

@@ -1,0 +1,1 @@
+"""Training: recipes, runs, the loop, and what a run keeps."""

@@ -1,0 +1,150 @@
+"""What a training run writes for people: one JSON line every so many steps, TensorBoard, sheets of samples."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from tgim.data.base import CaptionedImages
+from tgim.data.batch import Batch
+from tgim.images.photo import contact_sheet
+from tgim.models.base import Editing, Generating, sample_noise
+from tgim.text.vocabulary import Vocabulary, pad
+
+PICTURES, CAPTIONS = 4, 3  # of a sample sheet
+
+
+class RunLog:
+    """`log.jsonl` in the folder of a run, and TensorBoard beside it where that is installed.
+
+    Args:
+        folder: of the run.
+        step: where the run goes on; lines of later steps, left by a run that was killed, are cut.
+    """
+
+    def __init__(self, folder: Path, *, step: int) -> None:
+        self.path = folder / "log.jsonl"
+        kept = [line for line in read_log(self.path) if line["step"] <= step]
+        temporary = self.path.with_name(f".{self.path.name}.new")
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        os.replace(temporary, self.path)
+        self._file = self.path.open("a", encoding="utf-8", buffering=1)
+        self._board: Any = None
+        with contextlib.suppress(ImportError):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Add a line; numbers of nested keys become curves."""
+        self._file.write(json.dumps(record) + "\n")
+        if self._board is not None:
+            for name, value in flatten(record).items():
+                if name != "step" and isinstance(value, int | float):
+                    self._board.add_scalar(name, value, record["step"])
+
+    def close(self) -> None:
+        """Write out what is pending."""
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a log; a last line that was cut off is left out."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        with contextlib.suppress(ValueError):
+            lines.append(json.loads(line))
+    return [line for line in lines if isinstance(line, dict) and isinstance(line.get("step"), int)]
+
+
+def thin(lines: Sequence[Mapping[str, Any]], *, most: int = 100) -> list[dict[str, Any]]:
+    """At most about `most` evenly spaced lines with step and losses, the last among them: a curve for the checkpoint.
+
+    >>> [line["step"] for line in thin([{"step": n, "losses": {}} for n in range(1, 8)], most=3)]
+    [1, 4, 7]
+    """
+    stride = max(1, -(-len(lines) // most))
+    kept = [*lines[::stride], *(lines[-1:] if (len(lines) - 1) % stride else [])]
+    return [{"step": line["step"], "losses": _rounded(line["losses"])} for line in kept]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    return float(f"{value:.5g}")
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys joined by dots.
+
+    >>> flatten({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
+    return flat
+
+
+def sample_sheet(
+    path: Path, model: Editing, batch: Batch, *, captions: Sequence[str], vocabulary: Vocabulary, device: torch.device
+) -> Path:
+    """Write a sheet of the first pictures of `batch`, each as it is and edited by each of `captions`.
+
+    The model is left in the mode that it was in; nothing random is drawn.
+    """
+    image = batch.image[:PICTURES].to(device)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            texts = [pad([vocabulary.ids(caption)] * len(image)).to(device) for caption in captions]
+            edited = [model.edit(image, text).float().clamp(-1, 1).cpu() for text in texts]
+    finally:
+        model.train(was_training)
+    rows = [[image[i].cpu(), *(column[i] for column in edited)] for i in range(len(image))]
+    own = [" ".join(vocabulary.words[i - 2] for i in row.tolist() if i >= 2) for row in batch.text.ids[: len(rows)]]
+    return _write(contact_sheet(rows, row_labels=own, column_labels=["source", *captions]), path)
+
+
+def drawn_sheet(
+    path: Path, model: Generating, *, captions: Sequence[str], vocabulary: Vocabulary, device: torch.device
+) -> Path:
+    """Write a sheet of what `model` draws: a row for each of `captions`, a column for each of a few noises.
+
+    The noises are those of all sheets. The model is left in the mode that it was in; no random number is used up.
+    """
+    noise = sample_noise(model, PICTURES, seed=0)[0].to(device)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            texts = [pad([vocabulary.ids(caption)] * len(noise)).to(device) for caption in captions]
+            rows = [list(model.generate(text, noise).float().clamp(-1, 1).cpu()) for text in texts]
+    finally:
+        model.train(was_training)
+    columns = [f"noise {i}" for i in range(1, len(noise) + 1)]
+    return _write(contact_sheet(rows, row_labels=captions, column_labels=columns), path)
+
+
+def _write(sheet: Image.Image, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    sheet.save(temporary, format="PNG")
+    os.replace(temporary, path)
+    return path
+
+
+def sample_captions(dataset: CaptionedImages) -> list[str]:
+    """Different captions, of pictures far apart in the data set."""
+    firsts = list(dict.fromkeys(item.captions[0] for item in dataset.items))
+    return [firsts[(2 * i + 1) * len(firsts) // (2 * CAPTIONS)] for i in range(min(CAPTIONS, len(firsts)))]

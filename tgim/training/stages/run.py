@@ -1,0 +1,215 @@
+"""Training stage after stage, and the report: the long part of `tgim train` on a recipe of stages."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from tgim.checkpoints import checkpoint
+from tgim.data import open_dataset
+from tgim.data.synthetic.pool import drawn_count
+from tgim.evaluation import Line, counting, evaluate
+from tgim.evaluation.task import draw_task, in_order
+from tgim.reporting import gallery_of, page, summary_tables
+from tgim.training import run as training
+from tgim.training.loop import MODEL, STATE, Interrupted, TrainingError
+from tgim.training.recipe import Recipe
+from tgim.training.stages.plan import REPORT, Report, Stages, is_stage
+
+RECIPE = "recipe.yaml"
+Tell = Callable[[str], None]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of stages left: the editor, and the report's figures and page where there is one."""
+
+    model: Path
+    lines: tuple[Line, ...] = ()
+    page: Path | None = None
+
+    def summary(self) -> str:
+        """The report in short, as Markdown; empty without one."""
+        return "\n".join(table.markdown() for table in summary_tables(self.lines)).strip()
+
+
+def fit(
+    stages: Stages, *, out: str | Path, resume: bool = False, progress: bool = True, tell: Tell | None = None
+) -> Outcome:
+    """Train stage after stage, each in a folder of its own in `out`, and write the report.
+
+    `out` gets `<stage>/` as `tgim.training.run.fit` writes it, `model.safetensors` (a copy of the editor, as soon as
+    that is trained), `recipe.yaml`, and `report/` with `results.jsonl`, `report.html` and `summary.md`.
+
+    Args:
+        stages: from `load` or `parse`.
+        out: folder, new or empty unless `resume`.
+        resume: go on where the run in `out` was: finished stages are passed over, figures not measured again.
+        progress: show bars on stderr.
+        tell: called with a line at the start of each stage.
+
+    Raises:
+        TrainingError: `out` is not empty, a stage has another recipe than its run, or a loss is not finite.
+        Interrupted: stopped by a signal after saving.
+        UserError: data or models that the recipe names cannot be used; what the report needs is looked at first.
+    """
+    out = Path(out).expanduser()
+    say: Tell = tell or (lambda line: None)
+    _check_folder(out, resume)
+    with checkpoint.naming(stages.files(out)):
+        done = _finished(stages, out)
+        report_pictures(stages)
+        out.mkdir(parents=True, exist_ok=True)
+        if not (out / RECIPE).exists():
+            text = yaml.safe_dump(dict(stages.values), sort_keys=False, default_flow_style=None, width=110)
+            (out / RECIPE).write_text(text, encoding="utf-8")
+        for number, (name, recipe) in enumerate(stages.trainings.items(), 1):
+            folder = out / name
+            passed = ", done before" if name in done else ""
+            say(f"stage {number} of {stages.count}: {name}, {_length(recipe)}{passed}")
+            if name not in done:
+                begun = folder.is_dir() and any(folder.iterdir())
+                training.fit(recipe, out=folder, resume=begun, progress=progress)
+            if name == stages.editor:
+                _copy(folder / MODEL, out / MODEL)
+        if stages.report is None:
+            return Outcome(out / MODEL)
+        say(f"stage {stages.count} of {stages.count}: {REPORT}")
+        try:
+            return _report(stages, stages.report, out, progress=progress)
+        except KeyboardInterrupt:
+            raise Interrupted("stopped in the report; go on with the same command and --resume") from None
+
+
+def _length(recipe: Recipe) -> str:
+    train = recipe.train
+    return f"{train.steps:,} steps" if train.steps is not None else f"{train.epochs:g} epochs"
+
+
+def _check_folder(out: Path, resume: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise TrainingError(f"{out} is a file; name a folder for the run")
+    filled = out.exists() and any(out.iterdir())
+    if filled and not resume:
+        raise TrainingError(f"{out} is not empty; go on with its run by --resume, or name another folder")
+    if filled and not (out / RECIPE).exists():
+        raise TrainingError(f"{out} holds no run of stages; name the folder of one, or a new one")
+    if (out / STATE).exists():
+        raise TrainingError(f"{out} holds the run of a single model; name another folder")
+    if resume and not filled:
+        logger.warning("%s holds no run yet; starting one", out)
+
+
+def _finished(stages: Stages, out: Path) -> set[str]:
+    """The stages that are done; TrainingError when one was begun by another recipe, or on a model that goes on."""
+    done: set[str] = set()
+    for name, recipe in stages.trainings.items():
+        begun = (out / name / STATE).exists()
+        if begun and (open_ones := sorted(stages.needs(name) - done)):
+            raise TrainingError(
+                f"{out / name} was trained on {open_ones[0]}, which has steps to go; remove it, to train it anew"
+            )
+        if begun and training.finished(recipe, out=out / name):
+            done.add(name)
+    return done
+
+
+def _copy(source: Path, target: Path) -> None:
+    """`target` becomes a copy of `source`, all at once."""
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(handle)
+    shutil.copyfile(source, name)
+    shutil.copymode(source, name)
+    os.replace(name, target)
+
+
+# Reporting
+
+
+def report_pictures(stages: Stages) -> int:
+    """How many pictures the report edits, 0 without one.
+
+    Raises:
+        DataError: there are too few, or the data set is not there.
+    """
+    if stages.report is None:
+        return 0
+    data, limit = stages.report_data(), stages.report.limit
+    if data.name == "synthetic":
+        count = drawn_count(data.drawn_pool, data.split)
+    else:
+        task = draw_task(in_order(open_dataset(data)), split=data.split, seed=stages.report.seed, limit=2)
+        count = len(task.captions)
+    return min(count, limit or count)
+
+
+def _report(stages: Stages, report: Report, out: Path, *, progress: bool) -> Outcome:
+    """Measure the editor, and write figures, page and summary."""
+    folder, model = out / REPORT, out / MODEL
+    folder.mkdir(exist_ok=True)
+    side = int(checkpoint.read_header(model)["preprocessing"]["image_size"])
+    data = stages.report_data().model_copy(update={"image_size": report.size or side})
+    judge = str(checkpoint.resolve(report.judge)) if report.judge and is_stage(report.judge) else report.judge
+    with counting(show=progress) as count:
+        lines = evaluate(
+            [model],
+            data=data,
+            protocols=report.protocols,
+            judge=judge,
+            seed=report.seed,
+            out=folder / "results.jsonl",
+            baselines=report.baselines,
+            limit=report.limit,
+            size=report.size,
+            progress=count,
+        )
+    gallery = None
+    if judge is not None and data.name != "synthetic":  # drawn pictures are no files to show
+        gallery = gallery_of(
+            str(model), data=data, lines=lines, judge=judge, captions=report.captions, limit=report.limit
+        )
+    outcome = Outcome(model, tuple(lines), folder / "report.html")
+    (folder / "report.html").write_text(page(lines, gallery=gallery, title=report.title), encoding="utf-8")
+    (folder / "summary.md").write_text(outcome.summary() + "\n", encoding="utf-8")
+    return outcome
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a run of stages would be; as text, a page for each stage and the time of all."""
+
+    runs: Mapping[str, training.DryRun]
+    pictures: int  # of the report; 0 without one
+
+    @property
+    def seconds(self) -> float:
+        """Of all trainings; the report comes on top."""
+        return sum(run.steps * run.seconds_per_step for run in self.runs.values())
+
+    def __str__(self) -> str:
+        count = len(self.runs) + bool(self.pictures)
+        pages = [f"# stage {i} of {count}: {name}\n{run}" for i, (name, run) in enumerate(self.runs.items(), 1)]
+        if self.pictures:
+            pages.append(f"# stage {count} of {count}: {REPORT}\ndata        {self.pictures:,} pictures")
+        pages.append(f"total time  {training.duration(self.seconds)} of training")
+        return "\n\n".join(pages)
+
+
+def dry_run(stages: Stages) -> DryRun:
+    """What `fit` would do, from two steps of each stage; nothing is left on the disk.
+
+    Raises:
+        UserError: as `fit`.
+    """
+    pictures = report_pictures(stages)
+    with tempfile.TemporaryDirectory(prefix="tgim-") as folder, checkpoint.naming(stages.files(Path(folder))):
+        runs = {name: training.dry_run(recipe, keep=Path(folder) / name) for name, recipe in stages.trainings.items()}
+    return DryRun(runs, pictures)
