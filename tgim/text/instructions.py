@@ -6,7 +6,8 @@ A text is cut into clauses, a clause into phrases between small words; a phrase 
     phrase  = modifier* noun* colour*
 
 Which colour goes with which part is decided by their order and by the small words between them: "a red head", "the head
-red", "the red wings to black", "red on the wings". `RULES` has all that is recognised of the words around.
+red", "the red wings to black", "red on the wings". What is recognised of the words around
+them is in `tgim.text.rules`.
 """
 
 from __future__ import annotations
@@ -16,94 +17,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from tgim.text.grammar import Grammar
 from tgim.text.lexicon import BIRD, COLOUR_WORDS, FLOWER, MISSPELT, PART_WORDS, SHADE_WORDS, each_of
+from tgim.text.rules import KEEPING, MARKS, RULES, TAKING, VERBS
 
-MARKS = frozenset(",;:.!?")
-LISTS = {  # what the names in `RULES` stand for, besides other rules
-    "DO": each_of(
-        """make makes making change changing turn turning give giving paint painting color colour coloring colouring
-        recolor recolour dye tint shade set let add put replace swap exchange switch transform convert edit adjust
-        modify alter draw show apply fill have want render create generate use"""
-    ),
-    "KEEP": each_of("keep leave preserve retain maintain"),
-    "TAKE": each_of("remove delete erase hide drop lose"),
-    "ADD": each_of("add put apply draw"),
-    "FILL": each_of("replace swap exchange paint fill dye color colour"),
-    "HAVE": each_of("have has show"),
-    "SUBJECT": BIRD | FLOWER,
-    "PART": PART_WORDS,
-    "MARK": MARKS,
-    "WORD": lambda word: re.fullmatch(r"\w+", word) is not None,  # no mark and nothing with an apostrophe
-    "BIRDS": lambda word: word.endswith("'s") and word != "it's",  # "the bird's head"
-    "TOUCH": lambda word: word.startswith(
-        ("touch", "chang", "alter", "edit", "modif", "affect", "recolor", "recolour", "repaint")
-    ),
-    "LOSE": lambda word: word.startswith(("loo", "los")),  # "without looking red", "losing"
-    "MAKING": lambda word: word.startswith(("mak", "turn", "paint")),
-}
-LISTS["FIRST"] = [word for word in LISTS["DO"] if word not in ("want", "makes", "shade")]
-LISTS["DOING"] = lambda word: word.startswith((*LISTS["DO"], *LISTS["KEEP"], *LISTS["TAKE"]))  # "adding", "showing"
-RULES = Grammar(
-    """
-# Politeness and requests: "hey, could you please make it red"
-POLITE    = please | pls | plz | kindly | thank you [very much | so much] | thanks [a lot] | thx
-            | if you can | if possible | for me
-HELLO     = (hey | hi | hello | ok | okay | so | just | now | well | and | then | maybe | also | first | finally | next)
-            &ANY | , | ! | .
-TRULY     = really | just | also
-CAN-YOU   = (can | could | would | will | may) (you | we | i)
-            (just | maybe | possibly | try to | help me [to] | get | see)*
-I-WANT    = i ((would | will) [TRULY] (like | love | prefer) | [would | will] [TRULY] (want | need | wish))
-            [you] [to [see | get | have] ~(be | become)] [for]
-HELP      = let us [have] | (show | give | get) me | help me [to] | try to | (is it | would it be) possible to
-GREETING  = HELLO*
-REQUEST   = (CAN-YOU | I-WANT | HELP)*
-
-# What tells an instruction from a caption: "paint it", "it should be", "do not touch"
-AWAY      = get rid of | take away
-VERB      = DO | KEEP | TAKE | AWAY
-NEVER     = do not | never | without | not | avoid
-SPARE     = TOUCH | LOSE
-ORDER     = NEVER (VERB | touch | touching) | (FIRST | KEEP | TAKE | AWAY) ANY
-PROTECT   = NEVER [ever] TOUCH | (and | but) KEEP (the | its | it | it's | his | her | everything | all)
-ALL       = now | all | also | both
-BECOME    = be | become | turn | look | get | have | show
-SHOULD    = (should | must | shall | ought to | (need | needs | has | have) to) [ALL] BECOME
-PLAIN     = (this | a | an | these | there) ~(ANY* (VERB | to | should | must)) ANY* SUBJECT
-
-# Where a clause ends, and what is left out of it: "..., but keep the wings"
-EXCEPT    = except | excluding | apart from | aside from | other than
-SOME      = [the | its | his | her] PART
-SPARED    = (but | EXCEPT) [for] SOME ((and | or) SOME)*
-ALL-BUT   = (everything | anything | all) SPARED
-DEED      = VERB | NEVER (VERB | SPARE)
-STOP      = MARK ((and | but | then | also) &ANY)*
-CUT       = (and | but | then | while | so) [then | also] &DEED
-            | [but] &(EXCEPT | but not | and not | not the | instead of | rather than) | but &ANY
-FORBIDDEN = NEVER (SPARE | MAKING)
-KEPT      = KEEP | EXCEPT
-UNTOUCHED = NEVER SPARE
-UNWANTED  = [but | and] NEVER
-UNDONE    = NEVER (DOING | AWAY)
-TAKEN     = instead of | rather than | TAKE | AWAY
-LESS      = (less | fewer | no) [WORD] [WORD] WORD ~ANY
-BUT-FOR   = EXCEPT [for]
-
-# What says nothing of colours and parts, or says it in a roundabout way
-MODAL     = (should | must | shall | ought to | (need | needs | has | have | had | got) to | to | can | could | may)
-            [ALL] (BECOME | has)
-COLOUR-OF = [the] (color | colors | colour | colours | hue | hues | tone | tones | shade | shades | tint | tints) of
-OF-IT     = (of | in) [the | this | my] [whole] (bird | flower | picture | photo | image)
-AS-AS     = as WORD as ANY ANY*
-LIKE      = like (a | an | the) ANY ANY*
-FROM      = from WORD [UNTIL] [UNTIL] [UNTIL] &(to | into)
-UNTIL     = ~(to | into) WORD
-GIVE-IT   = (give | giving) (it | him | them | her &(a | an) | (the | this | that | my) (bird | flower))
-""",
-    LISTS,
-)
-VERBS = frozenset((*LISTS["DO"], *LISTS["KEEP"], *LISTS["TAKE"]))
+ACTING = frozenset((*VERBS, *KEEPING, *TAKING))
+ADDING = frozenset(each_of("add put apply draw"))
+FILLING = frozenset(each_of("replace swap exchange paint fill dye color colour"))
 LINKS = frozenset(each_of("to into be is are become becomes look looks appear as being get gets from by for than"))
 JOINTS = frozenset(each_of("and or plus also"))
 BREAKS = frozenset(each_of("with has have having but while whose"))
@@ -232,8 +151,8 @@ def _clauses(words: Sequence[str], notes: list[str]) -> list[list[str]]:
         if reason:
             notes.append(f"{' '.join(clause)!r} is left out: {reason}")
         else:
-            end = RULES.match("BUT-FOR", clause)
-            followed.append(clause if end is None else ["with", *clause[end:]])
+            left_out = RULES.match("BUT-FOR", clause)
+            followed.append(clause if left_out is None else ["with", *clause[left_out:]])
     return followed
 
 
@@ -272,7 +191,7 @@ def _reason(clause: Sequence[str], before: str) -> str:
 
 def _rewritten(clause: Sequence[str]) -> list[str]:
     """A clause in fewer and plainer words: "give a red head" for "give the bird a head as red as a rose"."""
-    words = RULES.rewrite("MODAL", clause, lambda found: ["have" if found[-1] in LISTS["HAVE"] else "be"])
+    words = RULES.rewrite("MODAL", clause, lambda found: ["have" if found[-1] in ("have", "has", "show") else "be"])
     for rule in ("COLOUR-OF", "OF-IT"):
         words = RULES.rewrite(rule, words, lambda _: ())
     words = RULES.rewrite("AS-AS", words, lambda found: found[1:2])
@@ -290,7 +209,7 @@ def _phrases(clause: Sequence[str]) -> list[Phrase]:
     i = 0
     while i < len(clause):
         word = clause[i]
-        acting = word in VERBS and (i == 0 or clause[i - 1] in JOINTS or word in ("make", "give", "have"))
+        acting = word in ACTING and (i == 0 or clause[i - 1] in JOINTS or word in ("make", "give", "have"))
         if word in SMALL or acting or (phrases and word in PLACES):
             small.append(word)
             i += 1
@@ -304,8 +223,8 @@ def _phrases(clause: Sequence[str]) -> list[Phrase]:
 
 def _phrase(words: list[str], small: Iterable[str], *, first: bool, verb: str) -> Phrase:
     """A phrase after small words, in a clause that begins with `verb`."""
-    places = PLACES | ({"to", "into"} if verb in LISTS["ADD"] else set())
-    links = LINKS | ({"with"} if verb in LISTS["FILL"] else set())
+    places = PLACES | ({"to", "into"} if verb in ADDING else set())
+    links = LINKS | ({"with"} if verb in FILLING else set())
     place, linked, joined, definite = "", False, False, False
     for word in small:
         if word in places and not first:
