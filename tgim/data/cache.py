@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image, ImageOps
 
 from tgim.data.base import Box, Item, Problem
 from tgim.errors import DataError
+from tgim.files import replacing, write_file
 from tgim.runtime import usable_cores
 
 if TYPE_CHECKING:
@@ -147,25 +147,15 @@ def store_array(folder: Path, name: str, notes: dict[str, Any], fill: Callable[[
     Raises:
         DataError: the folder cannot be written.
     """
-    temporary = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, written = tempfile.mkstemp(prefix=f".{name}-", suffix=".npy", dir=folder)
-        os.close(handle)
-        temporary = Path(written)
-        fill(temporary)
-        beside = temporary.with_suffix(".json")
-        beside.write_text(json.dumps(notes), encoding="utf-8")
-        os.replace(beside, folder / f"{name}.json")
-        os.replace(temporary, folder / f"{name}.npy")
+        with replacing(folder / f"{name}.npy") as temporary:
+            fill(temporary)
+            write_file(folder / f"{name}.json", json.dumps(notes))
     except OSError as error:
         raise DataError(
             f"cache {folder} cannot be written ({error.strerror}); set TGIM_CACHE to another folder"
         ) from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-            temporary.with_suffix(".json").unlink(missing_ok=True)
 
 
 def stored_array(folder: Path, name: str) -> tuple[NDArray[Any], dict[str, Any]] | None:

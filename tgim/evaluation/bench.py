@@ -228,7 +228,12 @@ class Bench:
         if found is not None:
             return np.array(found[0])
         array = make()
-        store_array(folder, name, {}, lambda path: np.save(path, array))
+
+        def fill(path: Path) -> None:
+            with path.open("wb") as file:  # given a path, numpy would add a suffix
+                np.save(file, array)
+
+        store_array(folder, name, {}, fill)
         return array
 
     @torch.no_grad()
