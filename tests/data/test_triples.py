@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tgim.data.differences import Differences, attributes
-from tgim.data.loader import Batches, DataConfig, open_pool, vocabulary_of
+from tgim.data.config import DataConfig
+from tgim.data.loader import Batches, open_pool, vocabulary_of
 from tgim.data.synthetic import triples
 from tgim.data.synthetic.captions import WORDS
 from tgim.data.synthetic.pairs import KINDS, UNDER, albedos, draw, expose

@@ -20,7 +20,7 @@ from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data import open_dataset
 from tgim.data.base import CaptionedImages
 from tgim.data.cache import PixelCache, cache_folder, store_array, stored_array
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.data.synthetic.pool import DrawnPool
 from tgim.environment import origin
 from tgim.errors import DataError, UserError
@@ -101,10 +101,9 @@ class Bench:
         if not full.captions:
             raise DataError(f"{full.root} has no captions in split {self.data.split!r}; an edit is told by a caption")
         if self.data.name == "synthetic":
-            side = self.data.image_size + self.data.margin
-            d = self.data
+            d, side = self.data.synthetic, self.data.stored_size
             pool = DrawnPool.open(
-                d.drawn_kind, count=d.drawn_pool, size=side, seed=d.seed, split=d.split, folder=self.folder
+                d.kind, count=d.pool, size=side, seed=d.seed, split=self.data.split, folder=self.folder
             )
             pixels = np.ascontiguousarray(pool.pixels[..., :3])
             digest = hashlib.sha256(pixels.tobytes() + repr(pool.captions).encode())

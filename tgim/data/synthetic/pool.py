@@ -98,7 +98,7 @@ def drawn_count(count: int, split: Split) -> int:
 def _part(count: int, split: Split) -> slice:
     low, high = (round(count * share) for share in SHARES[split])
     if low == high:
-        raise DataError(f"split {split!r} of {count} drawn pairs is empty; draw at least 10 (drawn_pool)")
+        raise DataError(f"split {split!r} of {count} drawn pairs is empty; render at least 10 (synthetic.pool)")
     return slice(low, high)
 
 

@@ -27,7 +27,7 @@ from tgim.models.parsing.teacher import Teacher
 from tgim.text.vocabulary import Tokens, Vocabulary
 
 if TYPE_CHECKING:
-    from tgim.data.loader import DataConfig
+    from tgim.data.config import DataConfig
     from tgim.models.parsing.localiser import PartLocaliser
 
 CHUNK = 32  # views that the backbone sees at once
@@ -102,10 +102,10 @@ def open_views(
     Raises:
         DataError: no picture has points, a part is none of the model's, or a folder is not there.
     """
-    size, settings = model.config.image_size, config.views
+    size, settings, drawn = model.config.image_size, config.views, config.synthetic
     if config.name == "synthetic":
         settings = settings.model_copy(
-            update={"drawn": 1.0, "drawn_kind": config.drawn_kind, "count": max(1, round(0.8 * config.drawn_pool))}
+            update={"drawn": 1.0, "drawn_kind": drawn.kind, "count": max(1, round(0.8 * drawn.pool))}
         )
         return Views((), (), settings, model.parts, size, seed=seed)
     points = read_points(dataset)
