@@ -35,8 +35,9 @@ from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data import open_dataset
 from tgim.data.base import random_source
 from tgim.data.cache import PixelCache, Progress, cache_folder
-from tgim.data.differences import Differences
 from tgim.data.config import DataConfig
+from tgim.data.differences import Differences
+from tgim.data.synthetic.pool import PoolSpec
 from tgim.data.synthetic.triples import CHANGES, GROUP, TriplePool, fingerprint
 from tgim.environment import origin
 from tgim.errors import DataError
@@ -127,8 +128,9 @@ def drawn_task(
     data: DataConfig, *, side: int, count: int, seed: int, cache: Path | None = None, progress: Progress | None = None
 ) -> Task:
     """Drawn triples, whose targets are the candidates; DataError where they cannot be drawn."""
-    kind, split = data.synthetic.kind, data.split
-    pool = TriplePool.open(kind, count=count, size=side, seed=seed, split=split, folder=cache, progress=progress)
+    kind = data.synthetic.kind
+    spec = PoolSpec(kind=kind, count=count, size=side, seed=seed, split=data.split)
+    pool = TriplePool.open(spec, folder=cache, progress=progress)
     return Task(
         sources=pool.pixels[..., :3],
         texts=pool.target_captions,
