@@ -66,7 +66,7 @@ class DrawnPool:
     @classmethod
     def _name(cls, spec: PoolSpec) -> str:
         """Name of the file of a pool; all splits share one."""
-        return f"drawn-{spec.kind}-{spec.size}-{spec.count}-{spec.seed}-{fingerprint(spec.kind)}"
+        return f"drawn-{spec.kind}-{spec.size}-{spec.count}-{spec.seed}-{renderer_hash(spec.kind)}"
 
     @classmethod
     def _of(cls, spec: PoolSpec, pixels: NDArray[np.uint8], notes: dict[str, Any]) -> Self:
@@ -105,7 +105,7 @@ def as_dataset(pool: DrawnPool, kind: Kind) -> CaptionedImages:
 
 
 @cache
-def fingerprint(kind: Kind) -> str:
+def renderer_hash(kind: Kind) -> str:
     """A short hash of what the renderer draws and says now, over a few small pairs."""
     drawn = synthetic.draw_pairs(kind, random_source(0, STREAM), 6, 32)
     digest = hashlib.sha256(repr((drawn.captions, drawn.target_captions)).encode())

@@ -112,7 +112,7 @@ class TriplePool(DrawnPool):
     def _name(cls, spec: PoolSpec) -> str:
         """Name of the file of the triples of one split."""
         groups, stream = _extent(spec)
-        return f"triples-{spec.kind}-{spec.size}-{groups}-{spec.seed}-{stream}-{fingerprint(spec.kind)}"
+        return f"triples-{spec.kind}-{spec.size}-{groups}-{spec.seed}-{stream}-{renderer_hash(spec.kind)}"
 
     @classmethod
     def _of(cls, spec: PoolSpec, pixels: NDArray[np.uint8], notes: dict[str, Any]) -> Self:
@@ -226,7 +226,7 @@ def plainly_differ(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
 
 
 @cache
-def fingerprint(kind: Kind) -> str:
+def renderer_hash(kind: Kind) -> str:
     """A short hash of what is drawn and said now, over two small groups."""
     digest = hashlib.sha256()
     for i in range(2):
