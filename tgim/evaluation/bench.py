@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tgim.data.base import CaptionedImages, existing
 from tgim.data.cache import cache_folder
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.errors import UserError
 from tgim.evaluation.contenders import Contender, quantised
 from tgim.evaluation.kept import Store, digest

@@ -31,7 +31,8 @@ from tgim import metrics
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data.base import Stream, random_source
 from tgim.data.differences import Differences
-from tgim.data.synthetic.triples import CHANGES, GROUP, TriplePool, fingerprint
+from tgim.data.synthetic.pool import PoolSpec
+from tgim.data.synthetic.triples import CHANGES, GROUP, TriplePool, renderer_hash
 from tgim.errors import DataError
 from tgim.evaluation import catalogue
 from tgim.evaluation.bench import Bench
@@ -115,15 +116,11 @@ def task_of(bench: Bench) -> Task:
 
 def drawn_task(bench: Bench) -> Task:
     """Drawn triples of a bench's kind, split, size and seed, 1200 or its limit, in whole groups of six."""
-    kind, count = bench.data.drawn_kind, COUNT if bench.limit is None else min(COUNT, bench.limit)
+    kind, count = bench.data.synthetic.kind, COUNT if bench.limit is None else min(COUNT, bench.limit)
+    spec = PoolSpec(kind=kind, count=count, size=bench.size, seed=bench.seed, split=bench.data.split)
+    show = bench.progress
     pool = TriplePool.open(
-        kind,
-        count=count,
-        size=bench.size,
-        seed=bench.seed,
-        split=bench.data.split,
-        folder=bench.folder,
-        progress=lambda done, total: bench.progress("drawn triples", done, total),
+        spec, folder=bench.folder, progress=lambda done, total: show("synthetic triples", done, total)
     )
     return Task(
         sources=pool.pixels[..., :3],
@@ -133,7 +130,7 @@ def drawn_task(bench: Bench) -> Task:
         aside=np.full(len(pool), -1),
         kinds=np.array(pool.changes),
         content=digest(*pool.captions, *pool.target_captions, *pool.changes)[:16],
-        options={"drawn": f"{kind}:{fingerprint(kind)}", "candidates": len(pool), "siblings": GROUP - 1},
+        options={"drawn": f"{kind}:{renderer_hash(kind)}", "candidates": len(pool), "siblings": GROUP - 1},
     )
 
 
@@ -166,7 +163,7 @@ def captioned_task(bench: Bench) -> Task:
 def facts(bench: Bench) -> dict[str, Any]:
     """What lines say of the pictures."""
     task, data = task_of(bench), bench.data
-    name = f"drawn {data.drawn_kind}" if data.name == "synthetic" else data.name
+    name = f"drawn {data.synthetic.kind}" if data.name == "synthetic" else data.name
     return {"data": name, "content": task.content, "size": bench.size, "options": task.options}
 
 

@@ -51,7 +51,13 @@ class Store:
         if found is not None:
             return np.array(found[0])
         array = make()
-        store_array(self.folder, name, {}, lambda path: np.save(path, array))
+
+        def fill(path: Path) -> dict[str, Any]:
+            with path.open("wb") as file:  # given a path, numpy would add a suffix
+                np.save(file, array)
+            return {}
+
+        store_array(self.folder, name, fill)
         return array
 
 

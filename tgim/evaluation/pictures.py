@@ -14,8 +14,8 @@ from torch import Tensor
 from tgim.data import open_dataset
 from tgim.data.base import CaptionedImages
 from tgim.data.cache import PixelCache
-from tgim.data.loader import DataConfig
-from tgim.data.synthetic.pool import DrawnPool
+from tgim.data.config import DataConfig
+from tgim.data.synthetic.pool import DrawnPool, PoolSpec
 from tgim.errors import DataError
 from tgim.evaluation.task import content_hash, in_order
 from tgim.images.photo import from_uint8, to_uint8
@@ -47,10 +47,9 @@ class Pictures:
         if not full.captions:
             raise DataError(f"{full.root} has no captions in split {data.split!r}; an edit is told by a caption")
         if data.name == "synthetic":
-            side = data.image_size + data.margin
-            pool = DrawnPool.open(
-                data.drawn_kind, count=data.drawn_pool, size=side, seed=data.seed, split=data.split, folder=folder
-            )
+            d = data.synthetic
+            spec = PoolSpec(kind=d.kind, count=d.pool, size=data.stored_size, seed=d.seed, split=data.split)
+            pool = DrawnPool.open(spec, folder=folder)
             pixels = np.ascontiguousarray(pool.pixels[..., :3])
             found = hashlib.sha256(pixels.tobytes() + repr(pool.captions).encode())
             self._pixels, self._places = PixelCache(pixels), np.arange(len(pixels))

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from tgim._version import __version__
 from tgim.checkpoints import checkpoint
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.environment import origin
 from tgim.errors import UserError
 from tgim.evaluation.baselines import baselines as trivial
