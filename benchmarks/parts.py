@@ -24,13 +24,13 @@ from tgim.data import open_dataset
 from tgim.data.base import random_source
 from tgim.data.config import DataConfig
 from tgim.data.points import Points, read_points
+from tgim.data.points import photographs as whole_photographs
 from tgim.environment import origin
 from tgim.errors import UserError
 from tgim.evaluation.localisation import false_alarms, in_pixels, measure, overlap
 from tgim.images.photo import list_images, open_image
 from tgim.inference.editor import Editor
 from tgim.inference.part_overlay import open_localiser
-from tgim.models.parsing.batches import photographs as whole_photographs
 
 
 @click.command()

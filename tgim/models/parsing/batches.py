@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from tgim.data import cub, oxford102
 from tgim.data import folder as own_folder
-from tgim.data.base import Box, CaptionedImages, Split, Stream, existing, random_source, split_classes
+from tgim.data.base import Box, CaptionedImages, Stream, existing, random_source
 from tgim.data.batch import Batch, LabelledViews
 from tgim.data.cache import Progress, cache_folder, kept_array
 from tgim.data.guesses import grabcut
-from tgim.data.points import Points, of_photograph, read_part_locations, read_points, size_of
+from tgim.data.points import Points, photographs, read_points
 from tgim.data.report import detect
 from tgim.data.views import STRIDE, VERSION, Guess, Views
 from tgim.errors import DataError
@@ -143,19 +143,6 @@ def check_parts(pictures: Sequence[tuple[Path, Points]], parts: Sequence[str], r
         )
     if missing := [part for part in parts[1:] if part not in named]:
         raise DataError(f"{root} has no points of {missing[0]!r}; leave it out of model.part_names, or add some")
-
-
-def photographs(folder: Path, root: Path, *, split: Split, seed: int = 0) -> list[tuple[Path, Points]]:
-    """Whole photographs of CUB in a folder, by their file names, with their points; of the classes of a split alone."""
-    boxes, places = cub.read_boxes(root), read_part_locations(root)
-    known = {name.rpartition("/")[2]: name for name in boxes if name in places}
-    kept = split_classes(root, split=split, seed=seed)
-    found = []
-    for path in sorted(existing(folder).iterdir()):
-        name = known.get(path.name)
-        if name is not None and (kept is None or name.partition("/")[0] in kept):
-            found.append((path, of_photograph(places[name], boxes[name], (0.0, 0.0, *size_of(path)))))
-    return found
 
 
 def scenes_of(folder: Path) -> list[Path]:
