@@ -64,6 +64,7 @@ def main(
         dataset = open_dataset(config)
         pictures = list(read_points(dataset).items())
         if limit is not None and limit < len(pictures):
+            # published figures rest on a choice of the stream `limit`, though no `Stream` has that number
             chosen = sorted(random_source(seed, limit).choice(len(pictures), limit, replace=False).tolist())
             pictures = [pictures[i] for i in chosen]
         common = {"model": model, "split": split, "seed": seed, **origin()}

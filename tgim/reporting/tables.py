@@ -109,7 +109,8 @@ def section_tables(lines: Iterable[Line], *, intervals: bool = True) -> list[Tab
         part = [line for line in part if line.metric != "area"] or part
         metrics = list(dict.fromkeys(line.metric for line in part))
         metrics.sort(key=lambda metric: ORDER.index(metric) if metric in ORDER else len(ORDER))
-        columns = PART_COLUMNS if parts else COLUMNS
+        alone = len(metrics) == COLUMNS + 1  # a last column that would stand alone stays with the others
+        columns = PART_COLUMNS if parts else COLUMNS + alone
         for first in range(0, len(metrics), columns):
             chosen = metrics[first : first + columns]
             some = [line for line in part if line.metric in chosen]
