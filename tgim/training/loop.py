@@ -21,8 +21,8 @@ from tqdm import tqdm
 from tgim.checkpoints import checkpoint
 from tgim.data import open_dataset
 from tgim.data.base import CaptionedImages
-from tgim.data.batch import Batch
-from tgim.data.loader import Batches, DataConfig, vocabulary_of
+from tgim.data.batch import Batch, BatchSource
+from tgim.data.loader import DataConfig, vocabulary_of
 from tgim.environment import Precision, origin, pick_device, pick_precision
 from tgim.errors import RecipeError, UserError
 from tgim.models.base import Editing, Generating, Model, Terms
@@ -52,7 +52,7 @@ class Trainer:
     model: Model
     dataset: CaptionedImages
     vocabulary: Vocabulary
-    batches: Batches
+    batches: BatchSource
     accelerator: Any
     precision: Precision  # that is computed in
     total: int  # steps
@@ -94,8 +94,7 @@ class Trainer:
         data = _sized(recipe.data, model)
         pictures, steps_per_epoch = len(dataset), len(dataset) / train.batch_size
         with decoding(progress) as tell:
-            open_batches = getattr(model, "open_batches", Batches)  # a part localiser has its own
-            batches = open_batches(
+            batches = model.open_batches(
                 dataset,
                 data,
                 batch_size=train.batch_size,
@@ -109,7 +108,7 @@ class Trainer:
         if train.channels_last:
             model.to(memory_format=torch.channels_last)
         trainer = cls(
-            recipe=recipe.model_copy(update={"data": data, "model": {"name": model.name, **_dump(model)}}),
+            recipe=recipe.model_copy(update={"data": data, "model": {"name": recipe.model["name"], **_dump(model)}}),
             model=model.train(),
             dataset=dataset,
             vocabulary=vocabulary,
@@ -308,11 +307,9 @@ def _model(recipe: Recipe, dataset: CaptionedImages, notes: Mapping[str, Any] | 
     if notes is not None:
         vocabulary = Vocabulary(notes["vocabulary"])
         return model_class(model_class.Config(**notes["config"]), vocabulary_size=len(vocabulary)), vocabulary
-    vocabulary_for = getattr(model_class, "vocabulary_for", None)
-    vocabulary = (vocabulary_for(config) if vocabulary_for else None) or vocabulary_of(dataset, recipe.data)
+    vocabulary = model_class.vocabulary_for(config) or vocabulary_of(dataset, recipe.data)
     model = model_class(config, vocabulary_size=len(vocabulary))
-    if load_parts := getattr(model, "load_parts", None):
-        load_parts()
+    model.load_parts()
     return model, vocabulary
 
 

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
-from tgim.checkpoints.checkpoint import find_model
+from tgim.checkpoints.registry import find_model, import_system
 from tgim.data.loader import DataConfig
-from tgim.errors import RecipeError, nearest
+from tgim.errors import PluginError, RecipeError, nearest
 from tgim.models.base import Config, Model
 
 
@@ -108,7 +108,7 @@ class Recipe(BaseModel):
     @property
     def model_class(self) -> type[Model]:
         """The class that `model.name` names."""
-        return find_model(self.model["name"])[1]
+        return find_model(self.model["name"])
 
     def model_settings(self) -> Config:
         """The model's config."""
@@ -182,7 +182,9 @@ def parse(
             f"{source}: model must give a name and its keys, e.g. model: {{name: tagan, image_size: 128}}"
         )
     try:
-        model_class = find_model(section["name"])[1]
+        model_class = (import_system if ":" in section["name"] else find_model)(section["name"])
+    except PluginError as error:
+        raise RecipeError(f"{source}: model.name {section['name']!r}: {error}") from None
     except KeyError as error:
         known = error.args[0]
         raise RecipeError(

@@ -15,8 +15,7 @@ import torch
 from tqdm import tqdm
 
 from tgim.data.base import random_source
-from tgim.data.batch import Batch
-from tgim.data.loader import Batches
+from tgim.data.batch import Batch, BatchSource
 from tgim.training.recipe import OptimizerConfig
 
 LOOP = 100  # stream of `random_source`
@@ -26,7 +25,7 @@ MALLOC_OPTIONS = {-4: 0, -1: 2**31 - 1, -2: 2**28}  # M_MMAP_MAX: none, M_TRIM_T
 class Prefetch:
     """Batches, each made in a thread while the step before is computed."""
 
-    def __init__(self, batches: Batches, *, last: int) -> None:
+    def __init__(self, batches: BatchSource, *, last: int) -> None:
         self._batches, self._last = batches, last
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._next: tuple[int, Future[Batch]] | None = None

@@ -29,6 +29,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgim.checkpoints.registry import register
 from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError
@@ -149,10 +150,10 @@ class Members(nn.ModuleList):
     """All members: one network for the loop."""
 
 
+@register("late_interaction")
 class LateInteraction(Matching):
     """Image-text matching by words and regions, averaged over members."""
 
-    name: ClassVar[str] = "late_interaction"
     Config: ClassVar[type[Config]] = LateInteractionConfig
     networks: ClassVar[tuple[str, ...]] = ("members",)
     averaged: ClassVar[tuple[str, ...]] = ("members",)
