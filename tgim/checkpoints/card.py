@@ -16,6 +16,7 @@ SECTIONS: dict[str, tuple[registry.Role, ...]] = {  # of the list of systems, an
     "parts": ("parsing",),
 }
 
+
 def model_card(name_or_path: str | Path) -> dict[str, Any]:
     """All that a checkpoint, embedded or a file, says of itself, as JSON values; its vocabulary is counted, not listed.
 

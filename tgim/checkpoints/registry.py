@@ -93,7 +93,7 @@ def systems(role: Role | None = None) -> Mapping[str, type[Model]]:
 def built_in() -> Mapping[str, str]:
     """The module of each system of `tgim.models`, by its name, without importing any."""
     package = Path(__file__).parents[1]
-    found = {}
+    found: dict[str, str] = {}
     for file in sorted((package / "models").rglob("*.py")):
         module = ".".join((package.name, *file.relative_to(package).with_suffix("").parts))
         found |= dict.fromkeys(_LINE.findall(file.read_text(encoding="utf-8")), module)

@@ -31,17 +31,16 @@ TINT, FADE = 0.55, 0.6  # how strongly parts are coloured, and what is left of t
 
 
 def open_localiser(name_or_path: str | Path, *, device: str = "cpu") -> Localising:
-    """The localiser of a checkpoint, or the one inside the editor that it holds.
+    """The localiser of a checkpoint.
 
     Raises:
         CheckpointError: there is no such checkpoint.
-        UserError: it has no localiser.
+        UserError: it holds another model.
     """
     model = checkpoint.load(name_or_path, device=device).model
-    found = model if isinstance(model, Localising) else getattr(model, "localiser", None)
-    if not isinstance(found, Localising):
+    if not isinstance(model, Localising):
         raise UserError(f"{name_or_path} ({model.name}) knows no parts; give --model a part localiser")
-    return found
+    return model
 
 
 def part_named(word: str, names: tuple[str, ...]) -> str:

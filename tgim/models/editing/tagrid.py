@@ -32,8 +32,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tgim.checkpoints.registry import register
 from tgim.checkpoints import checkpoint
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch, DrawnPairs
 from tgim.images.matting import subject_mask
 from tgim.images.resample import resize

@@ -29,8 +29,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tgim.checkpoints.registry import register
 from tgim.checkpoints import checkpoint
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError
 from tgim.models.base import Codes, Config, Matching, Terms

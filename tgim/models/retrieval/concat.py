@@ -7,7 +7,6 @@ See `tgim.models.retrieval.base` for the loss and for the rest.
 
 from __future__ import annotations
 
-
 import torch
 from torch import Tensor, nn
 
@@ -40,7 +39,6 @@ class SideBySide(nn.Module):
 @register("compose_concat")
 class ComposeConcat(Composer):
     """The embeddings of picture and text side by side, through two layers."""
-
 
     @staticmethod
     def join(size: int) -> SideBySide:

@@ -17,7 +17,6 @@ paper's start, w_g = 1, w_r = 10, w_t = 0, forgets that space, and needs many mo
 
 from __future__ import annotations
 
-
 import torch
 from torch import Tensor, nn
 
@@ -51,7 +50,6 @@ class GatedSum(nn.Module):
 @register("tirg")
 class TIRG(Composer):
     """Vo et al. 2019: the picture's embedding gated, and a residual."""
-
 
     @staticmethod
     def join(size: int) -> GatedSum:
