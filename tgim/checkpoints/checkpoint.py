@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tgim._version import __version__
-from tgim.checkpoints.registry import KINDS, Role, find_model, reference, role_of
+from tgim.checkpoints.registry import KINDS, Role, built_in, find_model, reference, role_of
 from tgim.checkpoints.tensorfile import read_metadata, read_tensors, write
 from tgim.errors import CheckpointError, PluginError, TextError, nearest
 
@@ -180,10 +180,10 @@ def load(path: str | Path, *, device: str = "cpu") -> Checkpoint:
 
 def _class_of(header: Mapping[str, Any], path: Path) -> type[Model]:
     """The class of the model in a checkpoint."""
-    name, known = header["name"], list[str]()
+    name, known = header["name"], list(built_in())
     try:
         found = find_model(header["address"])
-        if KINDS[found.role] == header["kind"]:
+        if (found.name, KINDS[found.role]) == (name, header["kind"]):
             return found
     except KeyError as error:
         (known,) = error.args

@@ -19,7 +19,7 @@ from tgim.data.views import GUESSED, SUBJECT, UNKNOWN, Guessed, ViewConfig, View
 from tgim.errors import CheckpointError, DataError, UserError
 from tgim.inference.part_overlay import mask_of, open_localiser, part_named
 from tgim.models.base import Localising
-from tgim.models.parsing import PARSERS, PartLocaliser, find_parts, lift
+from tgim.models.parsing import PartLocaliser, find_parts, lift
 from tgim.models.parsing.batches import ViewBatches
 from tgim.models.parsing.lifting import guided
 from tgim.models.parsing.localiser import PartLocaliserConfig, cell_terms
@@ -339,9 +339,7 @@ def test_a_teacher_is_learned_from(tmp_path):
 def saved(folder: Path, **bias: float) -> Path:
     """An untrained localiser whose answer is the same everywhere."""
     torch.manual_seed(0)
-    model = PARSERS["part_localiser"](
-        PartLocaliserConfig(part_names=("head", "tail"), **SMALL), vocabulary_size=5
-    ).eval()
+    model = PartLocaliser(PartLocaliserConfig(part_names=("head", "tail"), **SMALL), vocabulary_size=5).eval()
     with torch.no_grad():
         last = model.decoder.output[-1]
         last.weight.zero_()

@@ -16,7 +16,7 @@ from PIL import Image
 from pydantic import ValidationError
 from torch.nn import functional as F
 
-from tgim.checkpoints import checkpoint
+from tgim.checkpoints import checkpoint, registry
 from tgim.data.batch import Batch, DrawnPairs
 from tgim.data.loader import DataConfig
 from tgim.errors import CheckpointError, RecipeError
@@ -25,8 +25,6 @@ from tgim.evaluation.records import read_lines
 from tgim.images.photo import from_uint8, to_uint8
 from tgim.inference.search import SUM, query
 from tgim.models.base import Composing, Config, Matching
-from tgim.models.matching import MATCHERS
-from tgim.models.retrieval import COMPOSERS
 from tgim.models.retrieval.base import ComposerConfig
 from tgim.models.retrieval.memory import Memory
 from tgim.nn.losses import target_softmax
@@ -35,6 +33,7 @@ from tgim.training import recipe
 from tgim.training import run as train
 
 RECIPES = Path(__file__).parents[3] / "recipes"
+COMPOSERS = registry.systems("retrieval")
 every = pytest.mark.parametrize("name", COMPOSERS)
 
 # A world of three colours on two sides: "left red" makes the left side red and leaves the right.
@@ -69,7 +68,7 @@ class Halves(Matching):
 
 @pytest.fixture
 def halves(monkeypatch):
-    monkeypatch.setitem(MATCHERS, "halves", Halves)
+    monkeypatch.setitem(registry.SYSTEMS, "halves", Halves)
 
 
 def pictures(left, right):
@@ -364,7 +363,7 @@ def test_a_recipe_trains_and_its_checkpoint_composes_and_is_measured(tmp_path):
         recipe.load(RECIPES / "compose_tirg_synthetic.yaml", overrides), out=tmp_path / "run", progress=False
     )
     loaded = checkpoint.load(path)
-    assert (loaded.kind, loaded.name) == ("composer", "tirg")
+    assert (loaded.role, loaded.name) == ("retrieval", "tirg")
     assert {"make", "remove", "without"} & set(loaded.vocabulary.words)
     image = torch.zeros(1, 3, 48, 48)
     assert loaded.model.compose(image, loaded.vocabulary.encode(["make the petals red"])).shape == (1, 16)
@@ -390,7 +389,7 @@ def test_a_recipe_trains_and_its_checkpoint_composes_and_is_measured(tmp_path):
 
 def test_recall_counts_the_right_target_among_all(halves):
     model, task = composer("tirg"), task_of_triples()
-    source = checkpoint.Checkpoint(model.eval(), WORDS, "{}", name="tirg", kind="composer")
+    source = checkpoint.Checkpoint(model.eval(), WORDS, "{}", name="tirg", role="retrieval")
     found = ranks_of(source, task)
     assert set(found) == {"image only", "text only", SUM, "tirg"}
     with torch.no_grad():
@@ -410,7 +409,7 @@ def test_recall_counts_the_right_target_among_all(halves):
     assert (len(told["recall@5/colour"]), len(told["recall@5/size"])) == (20, 16)
     assert "recall@1/add" not in told
     np.testing.assert_array_equal(told["recall@10"], found["tirg"] <= 10)
-    matching_only = ranks_of(checkpoint.Checkpoint(model.matching, WORDS, "{}", name="halves", kind="matcher"), task)
+    matching_only = ranks_of(checkpoint.Checkpoint(model.matching, WORDS, "{}", name="halves", role="matching"), task)
     assert set(matching_only) == {"image only", "text only", SUM}
 
 

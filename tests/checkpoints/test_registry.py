@@ -1,0 +1,227 @@
+"""Laws of the registry: every class is found by its name, from outside only with leave, and says what it does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy
+from commands import is_refused, tgim
+from PIL import Image
+
+from tgim.checkpoints import checkpoint, registry
+from tgim.errors import CheckpointError, PluginError, RecipeError
+from tgim.models.base import Composing, Editing, Generating, Localising, Matching
+from tgim.training import recipe
+
+CLASSES = {
+    "editor": Editing, "generator": Generating, "matching": Matching, "retrieval": Composing, "parsing": Localising,
+}  # fmt: skip
+PLUGIN = '''"""Dimmer: pictures grow darker or lighter by what each word has learned."""
+
+from torch import nn
+
+from tgim.checkpoints.registry import register
+from tgim.models.base import Config, Editing
+
+
+class DimmerConfig(Config):
+    image_size: int = 16
+
+
+@register("dimmer")
+class Dimmer(Editing):
+    Config = DimmerConfig
+    networks = ("generator",)
+    averaged = ("generator",)
+
+    def __init__(self, config, *, vocabulary_size):
+        super().__init__()
+        self.config = config
+        self.generator = nn.Embedding(vocabulary_size, 3)
+
+    def edit(self, image, text, *, seed=None):
+        change = (self.generator(text.ids) * text.mask[..., None]).sum(1)
+        return (image + change[:, :, None, None]).clamp(-1, 1)
+
+    def steps(self, batch):
+        wrong = batch.text.roll()
+        yield "generator", {"dark": self.edit(batch.image, wrong).mean()}
+
+
+class Bare(Editing):
+    Config = DimmerConfig
+'''
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """A module `dimmers` on the import path, forgotten afterwards."""
+    (tmp_path / "dimmers.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv(registry.PLUGINS, raising=False)
+    yield tmp_path
+    forget()
+
+
+def forget() -> None:
+    sys.modules.pop("dimmers", None)
+    registry.SYSTEMS.pop("dimmer", None)
+
+
+@pytest.fixture
+def file(plugin):
+    """A checkpoint of the plugin's editor, its module not imported."""
+    dimmer = registry.import_system("dimmers:Dimmer")
+    model = dimmer(dimmer.Config(), vocabulary_size=4)
+    words = recipe_words()
+    path = checkpoint.save(plugin / "dimmer.safetensors", model, vocabulary=words)
+    forget()
+    return path
+
+
+def recipe_words():
+    from tgim.text.vocabulary import Vocabulary
+
+    return Vocabulary(["red", "blue"])
+
+
+def test_each_class_is_found_by_its_name_and_its_line():
+    every = registry.systems()
+    own = {name: system for name, system in every.items() if system.__module__.startswith("tgim.")}
+    assert {name: system.__module__ for name, system in own.items()} == dict(registry.built_in())
+    for name, system in own.items():
+        assert registry.find_model(name) is system
+        assert registry.reference(system) == system.name == name
+
+
+def test_a_class_says_its_role():
+    for name, system in registry.systems().items():
+        assert issubclass(system, CLASSES[system.role]), name
+        assert registry.find_model(name, role=system.role) is system
+    assert [role for role in CLASSES if "attngan" in registry.systems(role)] == ["generator"]
+    with pytest.raises(KeyError, match="dual_encoder") as refused:
+        registry.find_model("tagan", role="matching")
+    assert "tagan" not in refused.value.args[0]
+
+
+def test_looking_up_one_system_imports_no_other():
+    script = "from tgim.checkpoints.registry import find_model; find_model('sisgan'); import sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    found = set(registry.built_in().values()) & set(loaded)
+    assert found == {"tgim.models.editing.sisgan"}
+
+
+def test_a_name_belongs_to_one_class():
+    with pytest.raises(PluginError, match=r"cannot be the system 'toy', toy:Toy is"):
+        registry.register("toy")(type("Other", (toy.Toy,), {}))
+    with pytest.raises(PluginError, match=r"cannot be the system 'vse', tgim\.models\.matching\.vse"):
+        registry.register("vse")(type("Other", (toy.Toy,), {}))
+    assert registry.register("toy")(toy.Toy) is toy.Toy
+    assert toy.Toy.name == "toy"
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "role"),
+    [
+        ("editor", None, "editor"),
+        ("editor", "generator", "generator"),
+        ("matcher", None, "matching"),
+        ("matcher", "matching model", "matching"),
+        ("composer", "composing model", "retrieval"),
+        ("parser", "part localiser", "parsing"),
+        ("parser", ["nonsense"], "parsing"),
+        ("parser", "nonsense", "parsing"),
+    ],
+)
+def test_words_of_old_headers_are_understood(kind, old, role):
+    assert registry.role_of(kind, old) == role
+
+
+def test_embedded_checkpoints_have_the_roles_of_their_classes():
+    for name in checkpoint.list_embedded():
+        header = checkpoint.read_header(name)
+        assert header["role"] == registry.find_model(header["name"]).role, name
+        assert header["address"] == header["name"]
+
+
+def test_a_checkpoint_from_outside_loads_only_with_leave(file, monkeypatch):
+    header = checkpoint.read_header(file)
+    assert (header["name"], header["address"], header["role"]) == ("dimmer", "dimmers:Dimmer", "editor")
+    with pytest.raises(CheckpointError, match=r"runs its code; if you trust it, set TGIM_PLUGINS=dimmers"):
+        checkpoint.load(file)
+    monkeypatch.setenv(registry.PLUGINS, "dimmer, others")
+    with pytest.raises(CheckpointError, match=r"TGIM_PLUGINS=dimmers"):
+        checkpoint.load(file)
+    assert "dimmers" not in sys.modules
+    monkeypatch.setenv(registry.PLUGINS, "dimmers")
+    assert checkpoint.load(file).name == "dimmer"
+    monkeypatch.delenv(registry.PLUGINS)
+    assert checkpoint.load(file).name == "dimmer"  # what is imported already need not be asked for
+
+
+def test_a_module_that_is_gone_is_named(file, monkeypatch):
+    (file.parent / "dimmers.py").rename(file.parent / "elsewhere.py")
+    monkeypatch.setenv(registry.PLUGINS, "dimmers")
+    with pytest.raises(CheckpointError, match=r"no module 'dimmers' to import; .*PYTHONPATH"):
+        checkpoint.load(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dimmers:Dimer", r"module 'dimmers' has no class 'Dimer'; did you mean 'Dimmer'"),
+        ("dimmers:Bare", r'dimmers:Bare is not registered; write @register\("its_name"\)'),
+        ("dimmers:DimmerConfig", r"not registered"),
+        ("dimmer_s:Dimmer", r"there is no module 'dimmer_s' to import"),
+        ("dimmers.deep:Dimmer", r"there is no module 'dimmers\.deep'|'dimmers' is not a package"),
+        ("broken:Model", r"module 'broken' cannot be imported: No module named 'not_there'"),
+        ("dimmers:", r"no address of a class; write package\.module:Class"),
+        ("../dimmers:Dimmer", r"no address of a class"),
+    ],
+)
+def test_a_recipe_says_what_is_missing(plugin, name, message):
+    (plugin / "broken.py").write_text("import not_there\n")
+    values = {"model": {"name": name}, "data": {"name": "synthetic"}, "train": {"steps": 1}}
+    with pytest.raises(RecipeError, match=message) as refused:
+        recipe.parse(values)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_editor_from_outside_goes_the_whole_way(plugin, tmp_path, monkeypatch):
+    """One file and a recipe are trained, described, listed, used and measured by the commands."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TGIM_CACHE", str(tmp_path / "cache"))
+    Path("dimmer.yaml").write_text(
+        "model: {name: 'dimmers:Dimmer'}\n"
+        "data: {name: synthetic, drawn_pool: 20}\n"
+        "train: {steps: 2, batch_size: 4, device: cpu}\n"
+    )
+    Image.fromarray(np.full((20, 30, 3), 128, np.uint8)).save("gray.png")
+    model = "run/model.safetensors"
+
+    def run(*words: str) -> str:
+        forget()  # as in a process of its own
+        result = tgim(*words)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    run("train", "dimmer.yaml", "--out", "run")
+    run("train", "dimmer.yaml", "train.steps=3", "--out", "run", "--resume")
+    card = json.loads(run("info", model, "--json"))
+    assert (card["system"], card["role"], card["address"]) == ("dimmer", "editor", "dimmers:Dimmer")
+    assert card["recipe"]["model"]["name"] == "dimmers:Dimmer"
+    assert "dimmers" not in sys.modules
+    edit = ("edit", "--image", "gray.png", "--text", "a red bird", "--model", model, "--out", "out.png")
+    assert "TGIM_PLUGINS=dimmers" in is_refused(tgim(*edit))
+    monkeypatch.setenv(registry.PLUGINS, "dimmers")
+    run(*edit)
+    assert Image.open("out.png").size == (30, 20)
+    assert json.loads(run("list", "--json"))["systems"]["dimmer"].startswith("editor: Dimmer: ")
+    run("eval", "--model", model, "--data", "synthetic", "--protocol", "l2-edit", "--limit", "4", "--out", "l2.jsonl")
+    lines = map(json.loads, Path("l2.jsonl").read_text().splitlines())
+    assert any((line["model"], line["kind"]) == ("run", "model") for line in lines)
