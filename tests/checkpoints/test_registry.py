@@ -198,9 +198,10 @@ def test_an_editor_from_outside_goes_the_whole_way(plugin, tmp_path, monkeypatch
     monkeypatch.setenv("TGIM_CACHE", str(tmp_path / "cache"))
     Path("dimmer.yaml").write_text(
         "model: {name: 'dimmers:Dimmer'}\n"
-        "data: {name: synthetic, drawn_pool: 20}\n"
+        "data: {name: folder, root: squares, split: all}\n"
         "train: {steps: 2, batch_size: 4, device: cpu}\n"
     )
+    toy.write_dataset(Path("squares"))
     Image.fromarray(np.full((20, 30, 3), 128, np.uint8)).save("gray.png")
     model = "run/model.safetensors"
 
@@ -216,12 +217,13 @@ def test_an_editor_from_outside_goes_the_whole_way(plugin, tmp_path, monkeypatch
     assert (card["system"], card["role"], card["address"]) == ("dimmer", "editor", "dimmers:Dimmer")
     assert card["recipe"]["model"]["name"] == "dimmers:Dimmer"
     assert "dimmers" not in sys.modules
-    edit = ("edit", "--image", "gray.png", "--text", "a red bird", "--model", model, "--out", "out.png")
+    edit = ("edit", "--image", "gray.png", "--text", "a red square", "--model", model, "--out", "out.png")
     assert "TGIM_PLUGINS=dimmers" in is_refused(tgim(*edit))
     monkeypatch.setenv(registry.PLUGINS, "dimmers")
     run(*edit)
     assert Image.open("out.png").size == (30, 20)
     assert json.loads(run("list", "--json"))["systems"]["dimmer"].startswith("editor: Dimmer: ")
-    run("eval", "--model", model, "--data", "synthetic", "--protocol", "l2-edit", "--limit", "4", "--out", "l2.jsonl")
+    measured = ("--data", "squares", "--split", "all", "--protocol", "l2-own-caption", "--no-baselines")
+    run("eval", "--model", model, *measured, "--out", "l2.jsonl")
     lines = map(json.loads, Path("l2.jsonl").read_text().splitlines())
     assert any((line["model"], line["kind"]) == ("run", "model") for line in lines)
