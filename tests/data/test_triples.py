@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tgim.data.differences import Differences, attributes
 from tgim.data.config import DataConfig
+from tgim.data.differences import Differences, attributes
 from tgim.data.loader import Batches, open_pool, vocabulary_of
 from tgim.data.synthetic import triples
 from tgim.data.synthetic.captions import WORDS

@@ -35,8 +35,8 @@ from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data import open_dataset
 from tgim.data.base import random_source
 from tgim.data.cache import PixelCache, Progress, cache_folder
-from tgim.data.differences import Differences
 from tgim.data.config import DataConfig
+from tgim.data.differences import Differences
 from tgim.data.synthetic.triples import CHANGES, GROUP, TriplePool, fingerprint
 from tgim.environment import origin
 from tgim.errors import DataError
