@@ -56,7 +56,8 @@ def open_dataset(config: DataConfig, *, cache: Path | None = None) -> CaptionedI
         DataError: they are not there, or the split has none.
     """
     from tgim.data import cub, folder, oxford102
-    from tgim.data.synthetic import pool, triples
+    from tgim.data.loader import open_pool
+    from tgim.data.synthetic import pool
 
     split, seed = config.split, config.split_seed
     if config.name == "cub":
@@ -65,12 +66,8 @@ def open_dataset(config: DataConfig, *, cache: Path | None = None) -> CaptionedI
         return oxford102.load(config.folder, split=split, seed=seed)
     if config.name == "folder":
         return folder.load(config.folder, split=split, seed=seed, captions=config.captions.pick != "none")
-    settings = config.synthetic
-    pool_class = triples.TriplePool if settings.task == "changes" else pool.DrawnPool
-    pairs = pool_class.open(
-        settings.kind, count=settings.pool, size=config.stored_size, split=split, seed=settings.seed, folder=cache
-    )
-    return pool.as_dataset(pairs, settings.kind)
+    pairs = open_pool(config, cache, split=split, margin=config.augment.margin)
+    return pool.as_dataset(pairs, config.synthetic.kind)
 
 
 def __getattr__(name: str) -> Any:

@@ -20,7 +20,7 @@ from tgim.data.config import DataConfig
 from tgim.data.context import in_scenes
 from tgim.data.differences import WORDING, Differences
 from tgim.data.subject import NOTHING_KNOWN, SUBJECT, guess_subjects
-from tgim.data.synthetic.pool import DrawnPool
+from tgim.data.synthetic.pool import DrawnPool, PoolSpec
 from tgim.data.synthetic.triples import TriplePool
 from tgim.errors import DataError
 from tgim.text.phrases import FRAMES, variants
@@ -240,10 +240,9 @@ def open_pool(
 ) -> DrawnPool:
     """The drawn pairs of `config`; those that it adds to batches are always of the pool's training part."""
     settings, size = config.synthetic, config.image_size + margin
+    spec = PoolSpec(kind=settings.kind, count=settings.pool, size=size, seed=settings.seed, split=split)
     pool = TriplePool if settings.task == "changes" else DrawnPool
-    return pool.open(
-        settings.kind, count=settings.pool, size=size, seed=settings.seed, split=split, folder=cache, progress=progress
-    )
+    return pool.open(spec, folder=cache, progress=progress)
 
 
 def _pixels(

@@ -37,7 +37,8 @@ from tgim.data.base import random_source
 from tgim.data.cache import PixelCache, Progress, cache_folder
 from tgim.data.config import DataConfig
 from tgim.data.differences import Differences
-from tgim.data.synthetic.triples import CHANGES, GROUP, TriplePool, fingerprint
+from tgim.data.synthetic.pool import PoolSpec
+from tgim.data.synthetic.triples import CHANGES, GROUP, TriplePool, renderer_hash
 from tgim.environment import origin
 from tgim.errors import DataError
 from tgim.evaluation.bench import digest
@@ -127,8 +128,9 @@ def drawn_task(
     data: DataConfig, *, side: int, count: int, seed: int, cache: Path | None = None, progress: Progress | None = None
 ) -> Task:
     """Drawn triples, whose targets are the candidates; DataError where they cannot be drawn."""
-    kind, split = data.synthetic.kind, data.split
-    pool = TriplePool.open(kind, count=count, size=side, seed=seed, split=split, folder=cache, progress=progress)
+    kind = data.synthetic.kind
+    spec = PoolSpec(kind=kind, count=count, size=side, seed=seed, split=data.split)
+    pool = TriplePool.open(spec, folder=cache, progress=progress)
     return Task(
         sources=pool.pixels[..., :3],
         texts=pool.target_captions,
@@ -137,7 +139,7 @@ def drawn_task(
         aside=np.full(len(pool), -1),
         kinds=np.array(pool.changes),
         content=digest(*pool.captions, *pool.target_captions, *pool.changes)[:16],
-        options={"drawn": f"{kind}:{fingerprint(kind)}", "candidates": len(pool), "siblings": GROUP - 1},
+        options={"drawn": f"{kind}:{renderer_hash(kind)}", "candidates": len(pool), "siblings": GROUP - 1},
     )
 
 
