@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toy
-from commands import is_refused, tgim
 from PIL import Image
 
+from support import toy
+from support.commands import is_refused, tgim
 from tgim.checkpoints import checkpoint, registry
 from tgim.errors import CheckpointError, PluginError, RecipeError
 from tgim.models.base import Composing, Editing, Generating, Localising, Matching

@@ -31,16 +31,16 @@ TINT, FADE = 0.55, 0.6  # how strongly parts are coloured, and what is left of t
 
 
 def open_localiser(name_or_path: str | Path, *, device: str = "cpu") -> Localising:
-    """The localiser of a checkpoint.
+    """The localiser of a checkpoint, or the one inside the editor that it holds.
 
     Raises:
         CheckpointError: there is no such checkpoint.
-        UserError: it holds another model.
+        UserError: it has no localiser.
     """
     model = checkpoint.load(name_or_path, device=device).model
-    if not isinstance(model, Localising):
+    if model.part_localiser is None:
         raise UserError(f"{name_or_path} ({model.name}) knows no parts; give --model a part localiser")
-    return model
+    return model.part_localiser
 
 
 def part_named(word: str, names: tuple[str, ...]) -> str:

@@ -19,7 +19,8 @@ from tgim.checkpoints.registry import Role
 from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch, BatchSource
 from tgim.data.cache import Progress
-from tgim.data.loader import Batches, DataConfig
+from tgim.data.config import DataConfig
+from tgim.data.loader import Batches
 from tgim.images.carry import Box, carry_change, soft_box
 from tgim.images.resample import resize
 from tgim.text.vocabulary import Tokens, Vocabulary
@@ -115,6 +116,11 @@ class Model(nn.Module):
             progress=progress,
             limit=limit,
         )
+
+    @property
+    def part_localiser(self) -> Localising | None:
+        """The model that finds parts for this one: itself, or one inside it; None where there is none."""
+        return None
 
     @property
     def text_to_image(self) -> Generating | None:
@@ -298,6 +304,11 @@ class Localising(Model):
     """A model that says where the parts of a subject are."""
 
     role: ClassVar[Role] = "parsing"
+
+    @property
+    def part_localiser(self) -> Localising:
+        """The model itself."""
+        return self
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from tgim.checkpoints.registry import register
 from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch
 from tgim.data.cache import Progress
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.data.points import BACKGROUND
 from tgim.data.views import GUESSED, SUBJECT
 from tgim.models.base import Config, Localising, Terms
