@@ -11,57 +11,34 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from support import toy
+from support import ROOT, toy
 from support.commands import is_refused, tgim
 from tgim.checkpoints import checkpoint, registry
 from tgim.errors import CheckpointError, PluginError, RecipeError
 from tgim.models.base import Composing, Editing, Generating, Localising, Matching
+from tgim.text.vocabulary import Vocabulary
 from tgim.training import recipe
 
 CLASSES = {
     "editor": Editing, "generator": Generating, "matching": Matching, "retrieval": Composing, "parsing": Localising,
 }  # fmt: skip
-PLUGIN = '''"""Dimmer: pictures grow darker or lighter by what each word has learned."""
-
-from torch import nn
-
-from tgim.checkpoints.registry import register
-from tgim.models.base import Config, Editing
-
-
-class DimmerConfig(Config):
-    image_size: int = 16
-
-
-@register("dimmer")
-class Dimmer(Editing):
-    Config = DimmerConfig
-    networks = ("generator",)
-    averaged = ("generator",)
-
-    def __init__(self, config, *, vocabulary_size):
-        super().__init__()
-        self.config = config
-        self.generator = nn.Embedding(vocabulary_size, 3)
-
-    def edit(self, image, text, *, seed=None):
-        change = (self.generator(text.ids) * text.mask[..., None]).sum(1)
-        return (image + change[:, :, None, None]).clamp(-1, 1)
-
-    def steps(self, batch):
-        wrong = batch.text.roll()
-        yield "generator", {"dark": self.edit(batch.image, wrong).mean()}
-
+BARE = """
 
 class Bare(Editing):
-    Config = DimmerConfig
-'''
+    Config = TintConfig
+"""
+
+
+def example(language: str) -> str:
+    """The first block of a language in CONTRIBUTING.md's chapter on adding a model."""
+    chapter = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Adding a model")[2]
+    return chapter.partition(f"```{language}\n")[2].partition("```")[0]
 
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    """A module `dimmers` on the import path, forgotten afterwards."""
-    (tmp_path / "dimmers.py").write_text(PLUGIN)
+    """The module `my_editors` of CONTRIBUTING.md on the import path, forgotten afterwards."""
+    (tmp_path / "my_editors.py").write_text(example("python") + BARE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delenv(registry.PLUGINS, raising=False)
     yield tmp_path
@@ -69,25 +46,18 @@ def plugin(tmp_path, monkeypatch):
 
 
 def forget() -> None:
-    sys.modules.pop("dimmers", None)
-    registry.SYSTEMS.pop("dimmer", None)
+    sys.modules.pop("my_editors", None)
+    registry.SYSTEMS.pop("tint", None)
 
 
 @pytest.fixture
 def file(plugin):
     """A checkpoint of the plugin's editor, its module not imported."""
-    dimmer = registry.import_system("dimmers:Dimmer")
-    model = dimmer(dimmer.Config(), vocabulary_size=4)
-    words = recipe_words()
-    path = checkpoint.save(plugin / "dimmer.safetensors", model, vocabulary=words)
+    tint = registry.import_system("my_editors:Tint")
+    model = tint(tint.Config(), vocabulary_size=4)
+    path = checkpoint.save(plugin / "tint.safetensors", model, vocabulary=Vocabulary(["red", "blue"]))
     forget()
     return path
-
-
-def recipe_words():
-    from tgim.text.vocabulary import Vocabulary
-
-    return Vocabulary(["red", "blue"])
 
 
 def test_each_class_is_found_by_its_name_and_its_line():
@@ -117,7 +87,7 @@ def test_looking_up_one_system_imports_no_other():
 
 
 def test_a_name_belongs_to_one_class():
-    with pytest.raises(PluginError, match=r"cannot be the system 'toy', toy:Toy is"):
+    with pytest.raises(PluginError, match=r"cannot be the system 'toy', support\.toy:Toy is"):
         registry.register("toy")(type("Other", (toy.Toy,), {}))
     with pytest.raises(PluginError, match=r"cannot be the system 'vse', tgim\.models\.matching\.vse"):
         registry.register("vse")(type("Other", (toy.Toy,), {}))
@@ -151,37 +121,37 @@ def test_embedded_checkpoints_have_the_roles_of_their_classes():
 
 def test_a_checkpoint_from_outside_loads_only_with_leave(file, monkeypatch):
     header = checkpoint.read_header(file)
-    assert (header["name"], header["address"], header["role"]) == ("dimmer", "dimmers:Dimmer", "editor")
-    with pytest.raises(CheckpointError, match=r"runs its code; if you trust it, set TGIM_PLUGINS=dimmers"):
+    assert (header["name"], header["address"], header["role"]) == ("tint", "my_editors:Tint", "editor")
+    with pytest.raises(CheckpointError, match=r"runs its code; if you trust it, set TGIM_PLUGINS=my_editors"):
         checkpoint.load(file)
-    monkeypatch.setenv(registry.PLUGINS, "dimmer, others")
-    with pytest.raises(CheckpointError, match=r"TGIM_PLUGINS=dimmers"):
+    monkeypatch.setenv(registry.PLUGINS, "my_editor, others")
+    with pytest.raises(CheckpointError, match=r"TGIM_PLUGINS=my_editors"):
         checkpoint.load(file)
-    assert "dimmers" not in sys.modules
-    monkeypatch.setenv(registry.PLUGINS, "dimmers")
-    assert checkpoint.load(file).name == "dimmer"
+    assert "my_editors" not in sys.modules
+    monkeypatch.setenv(registry.PLUGINS, "my_editors")
+    assert checkpoint.load(file).name == "tint"
     monkeypatch.delenv(registry.PLUGINS)
-    assert checkpoint.load(file).name == "dimmer"  # what is imported already need not be asked for
+    assert checkpoint.load(file).name == "tint"  # what is imported already need not be asked for
 
 
 def test_a_module_that_is_gone_is_named(file, monkeypatch):
-    (file.parent / "dimmers.py").rename(file.parent / "elsewhere.py")
-    monkeypatch.setenv(registry.PLUGINS, "dimmers")
-    with pytest.raises(CheckpointError, match=r"no module 'dimmers' to import; .*PYTHONPATH"):
+    (file.parent / "my_editors.py").rename(file.parent / "elsewhere.py")
+    monkeypatch.setenv(registry.PLUGINS, "my_editors")
+    with pytest.raises(CheckpointError, match=r"no module 'my_editors' to import; .*PYTHONPATH"):
         checkpoint.load(file)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("dimmers:Dimer", r"module 'dimmers' has no class 'Dimer'; did you mean 'Dimmer'"),
-        ("dimmers:Bare", r'dimmers:Bare is not registered; write @register\("its_name"\)'),
-        ("dimmers:DimmerConfig", r"not registered"),
-        ("dimmer_s:Dimmer", r"there is no module 'dimmer_s' to import"),
-        ("dimmers.deep:Dimmer", r"there is no module 'dimmers\.deep'|'dimmers' is not a package"),
+        ("my_editors:Tnt", r"module 'my_editors' has no class 'Tnt'; did you mean 'Tint'"),
+        ("my_editors:Bare", r'my_editors:Bare is not registered; write @register\("its_name"\)'),
+        ("my_editors:TintConfig", r"not registered"),
+        ("my_editor:Tint", r"there is no module 'my_editor' to import"),
+        ("my_editors.deep:Tint", r"there is no module 'my_editors\.deep'|'my_editors' is not a package"),
         ("broken:Model", r"module 'broken' cannot be imported: No module named 'not_there'"),
-        ("dimmers:", r"no address of a class; write package\.module:Class"),
-        ("../dimmers:Dimmer", r"no address of a class"),
+        ("my_editors:", r"no address of a class; write package\.module:Class"),
+        ("../my_editors:Tint", r"no address of a class"),
     ],
 )
 def test_a_recipe_says_what_is_missing(plugin, name, message):
@@ -196,11 +166,7 @@ def test_an_editor_from_outside_goes_the_whole_way(plugin, tmp_path, monkeypatch
     """One file and a recipe are trained, described, listed, used and measured by the commands."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TGIM_CACHE", str(tmp_path / "cache"))
-    Path("dimmer.yaml").write_text(
-        "model: {name: 'dimmers:Dimmer'}\n"
-        "data: {name: folder, root: squares, split: all}\n"
-        "train: {steps: 2, batch_size: 4, device: cpu}\n"
-    )
+    (tmp_path / "tint.yaml").write_text(example("yaml"))
     toy.write_dataset(Path("squares"))
     Image.fromarray(np.full((20, 30, 3), 128, np.uint8)).save("gray.png")
     model = "run/model.safetensors"
@@ -211,18 +177,19 @@ def test_an_editor_from_outside_goes_the_whole_way(plugin, tmp_path, monkeypatch
         assert result.exit_code == 0, result.output
         return result.stdout
 
-    run("train", "dimmer.yaml", "--out", "run")
-    run("train", "dimmer.yaml", "train.steps=3", "--out", "run", "--resume")
+    quick = ("tint.yaml", "data={name: folder, root: squares, split: all}", "--out", "run")
+    run("train", *quick, "train.steps=2", "train.batch_size=4")
+    run("train", *quick, "train.steps=3", "train.batch_size=4", "--resume")
     card = json.loads(run("info", model, "--json"))
-    assert (card["system"], card["role"], card["address"]) == ("dimmer", "editor", "dimmers:Dimmer")
-    assert card["recipe"]["model"]["name"] == "dimmers:Dimmer"
-    assert "dimmers" not in sys.modules
+    assert (card["system"], card["role"], card["address"]) == ("tint", "editor", "my_editors:Tint")
+    assert card["recipe"]["model"]["name"] == "my_editors:Tint"
+    assert "my_editors" not in sys.modules
     edit = ("edit", "--image", "gray.png", "--text", "a red square", "--model", model, "--out", "out.png")
-    assert "TGIM_PLUGINS=dimmers" in is_refused(tgim(*edit))
-    monkeypatch.setenv(registry.PLUGINS, "dimmers")
+    assert "TGIM_PLUGINS=my_editors" in is_refused(tgim(*edit))
+    monkeypatch.setenv(registry.PLUGINS, "my_editors")
     run(*edit)
     assert Image.open("out.png").size == (30, 20)
-    assert json.loads(run("list", "--json"))["systems"]["dimmer"].startswith("editor: Dimmer: ")
+    assert json.loads(run("list", "--json"))["systems"]["tint"].startswith("editor: Tint: ")
     measured = ("--data", "squares", "--split", "all", "--protocol", "l2-own-caption", "--no-baselines")
     run("eval", "--model", model, *measured, "--out", "l2.jsonl")
     lines = map(json.loads, Path("l2.jsonl").read_text().splitlines())

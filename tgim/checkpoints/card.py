@@ -79,7 +79,7 @@ def render(card: dict[str, Any]) -> str:
     facts: dict[str, Any] = {
         "title": own.pop("title", None),
         "system": f"{card['system']} ({card['role']}), {card['image_size']} px",
-        "imported from": card["address"],
+        "class": card["address"],
         "file": f"{card['file']}, {card['megabytes']} MiB",
         "parameters": f"{card['parameters']:,} ({', '.join(card['number_types'])})",
         "vocabulary": f"{card['words']:,} words",
