@@ -12,7 +12,7 @@ from PIL import Image
 from support import ROOT, small
 from support.halves import NAMES, SIDES, WORDS, as_pixels, composer, pictures, triples
 from tgim.checkpoints import checkpoint
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.evaluation.composing import DEPTHS, OTHER, SAME, Task, captioned_task, evaluate_composing, figures, ranks_of
 from tgim.evaluation.records import read_lines
 from tgim.images.photo import from_uint8
