@@ -59,7 +59,7 @@ def test_a_run_on_ones_own_points_can_be_stopped_and_resumed(tmp_path):
     for key, value in whole.model.state_dict().items():
         assert torch.equal(value, parted.model.state_dict()[key]), key
     assert whole.model.parts == NAMES
-    assert whole.kind == "parser"
+    assert whole.role == "parsing"
 
 
 def test_maps_are_computed_once_and_kept(tmp_path, monkeypatch):

@@ -193,7 +193,7 @@ def given(halves, tmp_path):
 def test_what_is_frozen_stays(given, frozen):
     config = ComposerConfig(matching=str(given), frozen=frozen)
     model = COMPOSERS["tirg"](config, vocabulary_size=len(WORDS))
-    assert (model.config.system, model.config.encoder) == ("halves", {"image_size": 16})
+    assert (model.config.system, model.config.encoder) == (registry.reference(Halves), {"image_size": 16})
     model.load_parts()
     before = checkpoint.load(given).model.weight
     assert torch.equal(model.matching.weight, before)
