@@ -17,7 +17,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from tgim.text.lexicon import BIRD, COLOUR_WORDS, FLOWER, MISSPELT, PART_WORDS, SHADE_WORDS, each_of
+from tgim.text.lexicon import each_of
+from tgim.text.lexicon.colours import COLOUR_WORDS, MISSPELT, SHADES
+from tgim.text.lexicon.parts import BIRD, FLOWER, PART_WORDS, PLURAL, UNCOUNTED
 from tgim.text.rules import KEEPING, MARKS, RULES, TAKING, VERBS
 
 ACTING = frozenset((*VERBS, *KEEPING, *TAKING))
@@ -196,7 +198,7 @@ def _rewritten(clause: Sequence[str]) -> list[str]:
         words = RULES.rewrite(rule, words, lambda _: ())
     words = RULES.rewrite("AS-AS", words, lambda found: found[1:2])
     words = RULES.rewrite("LIKE", words, lambda _: ())
-    words = RULES.rewrite("BIRDS", words, lambda _: ["the"])
+    words = RULES.rewrite("OWNER", words, lambda _: ["the"])
     words = RULES.rewrite("FROM", words, lambda _: ())
     end = RULES.match("GIVE-IT", words)
     return words if end is None else ["give", *words[end:]]
@@ -235,7 +237,7 @@ def _phrase(words: list[str], small: Iterable[str], *, first: bool, verb: str) -
             definite = definite or word in DEFINITE
     nouns = [i for i, word in enumerate(words) if word in NOUNS and word not in COLOUR_WORDS]
     if not nouns and (first or not linked):  # "the dog brown": a noun that no list has
-        nouns = [i for i, word in enumerate(words) if word not in COLOUR_WORDS | SHADE_WORDS][-1:]
+        nouns = [i for i, word in enumerate(words) if word not in COLOUR_WORDS | SHADES][-1:]
     begin, end = (nouns[0], nouns[-1] + 1) if nouns else (len(words), len(words))
     place = f"{place} the" if place and definite else place
     return Phrase(words[:begin], " ".join(words[begin:end]), words[end:], linked, joined, place)
@@ -335,11 +337,11 @@ def _noun_phrase(group: Group) -> str:
     """A group as "a red head and breast", "black wings"."""
     before = group.before
     if group.after:  # the colours before were those to be changed
-        before = [*group.after, *(word for word in before if word not in COLOUR_WORDS | SHADE_WORDS | {"and"})]
+        before = [*group.after, *(word for word in before if word not in COLOUR_WORDS | SHADES | {"and"})]
     many = group.parts[0].split()[-1]
-    plural = many == "feet" or (many.endswith("s") and not many.endswith(("ss", "us", "is")))
+    plural = many in PLURAL or (many.endswith("s") and not many.endswith(("ss", "us", "is")))
     words = " ".join([*before, " and ".join(group.parts)]) + group.place
-    bare = plural or many in ("plumage", "foliage", "pollen", "feathering")
+    bare = plural or many in UNCOUNTED
     return words if bare else f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 

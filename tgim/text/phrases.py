@@ -5,38 +5,20 @@ Rules over the words of one caption; they need no tagger and rather miss a phras
 
 from __future__ import annotations
 
+from tgim.text.lexicon import each_of
+from tgim.text.lexicon.colours import IN_CAPTIONS as COLOURS
+from tgim.text.lexicon.colours import SHADES_IN_CAPTIONS as SHADES
+from tgim.text.lexicon.parts import PARTS_IN_CAPTIONS as PARTS
+from tgim.text.lexicon.parts import PHRASES_OF_FLOWERS, PLURAL
+from tgim.text.lexicon.parts import SUBJECTS_IN_CAPTIONS as SUBJECTS
 from tgim.text.vocabulary import tokenize
 
-
-def _words(text: str) -> list[str]:
-    return text.split()
-
-
-COLOURS = frozenset(
-    _words(
-        """black white grey gray brown red orange yellow green blue purple pink violet tan beige cream rufous gold
-        golden silver crimson scarlet maroon magenta lavender lilac turquoise teal olive cyan indigo peach rust buff
-        blackish whitish greyish grayish brownish reddish orangish yellowish greenish bluish purplish pinkish"""
-    )
-)
-SHADES = frozenset(_words("dark light bright pale deep vivid iridescent completely mostly all very small large"))
-SUBJECTS = frozenset(_words("bird birds flower flowers blossom"))
-PARTS = SUBJECTS | frozenset(
-    _words(
-        """head crown cap nape crest face cheek cheeks eyebrow eyebrows eyering eye eyes throat neck breast chest
-        belly abdomen stomach underbelly side sides flank flanks back rump tail wing wings wingbar wingbars bill beak
-        leg legs foot feet tarsus body feathers plumage coverts primaries secondaries rectrices retrices superciliary
-        malar petal petals sepal sepals stamen stamens anther anthers filament filaments pistil pistils stigma ovary
-        center centre leaf leaves stem pedicel spots stripes"""
-    )
-)
 STOPS = frozenset(
-    _words(
+    each_of(
         """a an the and or with of on in at is are has have its it this that these those to by from as but while which
         where also around near over under between for be been was were there his her their along some"""
     )
 )
-PLURAL = frozenset(_words("feet"))
 FRAMES = "this is a an these are bird flower has"  # the words that `sentence` puts around a phrase
 _JOINT = {"and"}
 
@@ -85,7 +67,7 @@ def sentence(phrase: str, *, subject: str = "bird") -> str:
 
 def variants(caption: str) -> list[str]:
     """What may stand for a caption: each of its phrases, bare and as a sentence."""
-    flower = {"flower", "flowers", "petal", "petals", "stamen", "blossom"} & set(tokenize(caption))
+    flower = PHRASES_OF_FLOWERS & set(tokenize(caption))
     cut = phrases(caption)
     return [*cut, *(sentence(phrase, subject="flower" if flower else "bird") for phrase in cut)]
 

@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 from tgim.errors import TextError
 from tgim.text.instructions import NO_NEGATION, caption_of, is_instruction, normal
-from tgim.text.lexicon import BIRD, COLOUR_WORDS, FLOWER, knows, neighbour
+from tgim.text.lexicon.colours import COLOUR_WORDS
+from tgim.text.lexicon.parts import BIRD, FLOWER
+from tgim.text.neighbours import knows, neighbour
 from tgim.text.rules import RULES
 from tgim.text.vocabulary import MAX_WORDS, Alphabet, Vocabulary, complete, tokenize
 
