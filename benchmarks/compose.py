@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.errors import UserError
 from tgim.evaluation.composing import COUNT, DEPTHS, KINDS, evaluate_composing
 from tgim.evaluation.records import Line
@@ -40,7 +40,7 @@ def main(
     out: Path | None,
 ) -> None:
     """Print recall@1, 5, 10 and 50, and recall@10 by kind of change."""
-    config = DataConfig.model_validate({"name": data, "root": root, "split": split, "drawn_kind": kind})
+    config = DataConfig.model_validate({"name": data, "root": root, "split": split, "synthetic": {"kind": kind}})
     try:
         lines = evaluate_composing(models, data=config, count=count, seed=seed, out=out)
     except UserError as error:

@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 
 import numpy as np
-import parts_world as world
 import pytest
 import torch
-from commands import is_refused, tgim
 
-from tgim.data.loader import DataConfig
+from support import parts_world as world
+from support.commands import is_refused, tgim
+from tgim.data.config import DataConfig
 from tgim.errors import DataError
 from tgim.evaluation import Bench, evaluate
 from tgim.evaluation.baselines import Identity

@@ -6,14 +6,14 @@ import hashlib
 from itertools import pairwise
 from typing import ClassVar
 
-import colour_world
 import pytest
 import torch
 from click.testing import CliRunner
 
+from support import colour_world
 from tgim.checkpoints import checkpoint
 from tgim.cli.main import main
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.evaluation import PROTOCOLS, evaluate, swaps
 from tgim.evaluation.baselines import Baseline, baselines, colour_of
 from tgim.evaluation.bench import Bench

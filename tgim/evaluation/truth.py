@@ -1,8 +1,8 @@
 """`truth@1`: edits of drawn pictures, where the true edited picture is known, and what colour each part must have.
 
 The pictures are drawn for the occasion, from a stream of random numbers that no training draws from, at the bench's
-size; birds for CUB, flowers for Oxford-102, what `drawn_kind` says for the synthetic set, else birds. All figures are
-of the full edit (strength 1).
+size; birds for CUB, flowers for Oxford-102, what `synthetic.kind` says for the synthetic set, else birds. All figures
+are of the full edit (strength 1).
 
 - `rmse_inside`: RMSE in [-1, 1] against the true picture, weighted by the share of each pixel that was to change; and
   `rmse_inside_ratio`, its mean over that of the unedited pictures (0 is the true picture, 1 changes nothing).
@@ -35,7 +35,7 @@ from torch import Tensor
 from tgim.data.base import random_source
 from tgim.data.synthetic.canvas import Exposed
 from tgim.data.synthetic.pairs import KINDS, albedos, draw_pair, expose, random_pair, swap_scene
-from tgim.data.synthetic.pool import Kind, fingerprint
+from tgim.data.synthetic.pool import Kind, renderer_hash
 from tgim.data.synthetic.scenes import Scene, random_scene
 from tgim.errors import UserError
 from tgim.evaluation.bench import Bench, Protocol
@@ -73,7 +73,7 @@ class Drawn:
     @property
     def options(self) -> Options:
         """What stands in the lines: how many of what were drawn, by which renderer."""
-        return {"drawn": f"{self.kind}:{fingerprint(self.kind)}", "pairs": len(self.captions)}
+        return {"drawn": f"{self.kind}:{renderer_hash(self.kind)}", "pairs": len(self.captions)}
 
 
 @lru_cache(maxsize=2)
@@ -220,7 +220,7 @@ def _error(x: Tensor, y: Tensor) -> Tensor:
 
 def drawn_for(bench: Bench) -> Drawn:
     """The drawings that belong to a bench."""
-    kinds: dict[str, Kind] = {"cub": "birds", "oxford102": "flowers", "synthetic": bench.data.drawn_kind}
+    kinds: dict[str, Kind] = {"cub": "birds", "oxford102": "flowers", "synthetic": bench.data.synthetic.kind}
     count = PAIRS if bench.limit is None else min(PAIRS, bench.limit)
     return draw_truth(kinds.get(bench.data.name, "birds"), count=count, size=bench.size, seed=bench.seed)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from PIL import Image
 
 from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch
+from tgim.files import replacing, write_file
 from tgim.images.photo import contact_sheet
 from tgim.models.base import Editing, Generating, sample_noise
 from tgim.text.vocabulary import Vocabulary, pad
@@ -32,9 +32,7 @@ class RunLog:
     def __init__(self, folder: Path, *, step: int) -> None:
         self.path = folder / "log.jsonl"
         kept = [line for line in read_log(self.path) if line["step"] <= step]
-        temporary = self.path.with_name(f".{self.path.name}.new")
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        os.replace(temporary, self.path)
+        write_file(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = self.path.open("a", encoding="utf-8", buffering=1)
         self._board: Any = None
         with contextlib.suppress(ImportError):
@@ -100,7 +98,7 @@ def sample_sheet(
 ) -> Path:
     """Write a sheet of the first pictures of `batch`, each as it is and edited by each of `captions`.
 
-    The model is left in the mode that it was in; nothing random is drawn.
+    The model is left in the mode that it was in; no random number is used up.
     """
     image = batch.image[:PICTURES].to(device)
     was_training = model.training
@@ -116,10 +114,10 @@ def sample_sheet(
     return _write(contact_sheet(rows, row_labels=own, column_labels=["source", *captions]), path)
 
 
-def drawn_sheet(
+def generated_sheet(
     path: Path, model: Generating, *, captions: Sequence[str], vocabulary: Vocabulary, device: torch.device
 ) -> Path:
-    """Write a sheet of what `model` draws: a row for each of `captions`, a column for each of a few noises.
+    """Write a sheet of what `model` generates: a row for each of `captions`, a column for each of a few noises.
 
     The noises are those of all sheets. The model is left in the mode that it was in; no random number is used up.
     """
@@ -138,9 +136,8 @@ def drawn_sheet(
 
 def _write(sheet: Image.Image, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    sheet.save(temporary, format="PNG")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        sheet.save(temporary, format="PNG")
     return path
 
 

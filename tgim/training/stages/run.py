@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from tgim.data import open_dataset
 from tgim.data.synthetic.pool import drawn_count
 from tgim.evaluation import Line, counting, evaluate
 from tgim.evaluation.task import draw_task, in_order
+from tgim.files import replacing, write_file
 from tgim.reporting import gallery_of, page, summary_tables
 from tgim.training import run as training
 from tgim.training.loop import MODEL, STATE, Interrupted, TrainingError
@@ -70,7 +69,7 @@ def fit(
         out.mkdir(parents=True, exist_ok=True)
         if not (out / RECIPE).exists():
             text = yaml.safe_dump(dict(stages.values), sort_keys=False, default_flow_style=None, width=110)
-            (out / RECIPE).write_text(text, encoding="utf-8")
+            write_file(out / RECIPE, text)
         for number, (name, recipe) in enumerate(stages.trainings.items(), 1):
             folder = out / name
             passed = ", done before" if name in done else ""
@@ -124,11 +123,8 @@ def _finished(stages: Stages, out: Path) -> set[str]:
 
 def _copy(source: Path, target: Path) -> None:
     """`target` becomes a copy of `source`, all at once."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    shutil.copyfile(source, name)
-    shutil.copymode(source, name)
-    os.replace(name, target)
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 # Reporting
@@ -144,7 +140,7 @@ def report_pictures(stages: Stages) -> int:
         return 0
     data, limit = stages.report_data(), stages.report.limit
     if data.name == "synthetic":
-        count = drawn_count(data.drawn_pool, data.split)
+        count = drawn_count(data.synthetic.pool, data.split)
     else:
         task = draw_task(in_order(open_dataset(data)), split=data.split, seed=stages.report.seed, limit=2)
         count = len(task.captions)
@@ -177,39 +173,6 @@ def _report(stages: Stages, report: Report, out: Path, *, progress: bool) -> Out
             str(model), data=data, lines=lines, judge=judge, captions=report.captions, limit=report.limit
         )
     outcome = Outcome(model, tuple(lines), folder / "report.html")
-    (folder / "report.html").write_text(page(lines, gallery=gallery, title=report.title), encoding="utf-8")
-    (folder / "summary.md").write_text(outcome.summary() + "\n", encoding="utf-8")
+    write_file(folder / "report.html", page(lines, gallery=gallery, title=report.title))
+    write_file(folder / "summary.md", outcome.summary() + "\n")
     return outcome
-
-
-@dataclass(frozen=True)
-class DryRun:
-    """What a run of stages would be; as text, a page for each stage and the time of all."""
-
-    runs: Mapping[str, training.DryRun]
-    pictures: int  # of the report; 0 without one
-
-    @property
-    def seconds(self) -> float:
-        """Of all trainings; the report comes on top."""
-        return sum(run.steps * run.seconds_per_step for run in self.runs.values())
-
-    def __str__(self) -> str:
-        count = len(self.runs) + bool(self.pictures)
-        pages = [f"# stage {i} of {count}: {name}\n{run}" for i, (name, run) in enumerate(self.runs.items(), 1)]
-        if self.pictures:
-            pages.append(f"# stage {count} of {count}: {REPORT}\ndata        {self.pictures:,} pictures")
-        pages.append(f"total time  {training.duration(self.seconds)} of training")
-        return "\n\n".join(pages)
-
-
-def dry_run(stages: Stages) -> DryRun:
-    """What `fit` would do, from two steps of each stage; nothing is left on the disk.
-
-    Raises:
-        UserError: as `fit`.
-    """
-    pictures = report_pictures(stages)
-    with tempfile.TemporaryDirectory(prefix="tgim-") as folder, checkpoint.naming(stages.files(Path(folder))):
-        runs = {name: training.dry_run(recipe, keep=Path(folder) / name) for name, recipe in stages.trainings.items()}
-    return DryRun(runs, pictures)
