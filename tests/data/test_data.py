@@ -15,8 +15,8 @@ from tgim.data import cub, folder, oxford102
 from tgim.data.base import Problem, held_out, read_captions
 from tgim.data.cache import PixelCache, decode
 from tgim.errors import DataError
-from tgim.text.lexicon.colours import IN_CAPTIONS as COLOURS
-from tgim.text.lexicon.parts import PARTS_IN_CAPTIONS as PARTS
+from tgim.text.lexicon.colours import CAPTION_COLOURS as COLOURS
+from tgim.text.lexicon.parts import CAPTION_PARTS as PARTS
 from tgim.text.phrases import phrases
 
 CLASSES = [f"{i:03d}.Bird_{i}" for i in range(1, 13)]

@@ -59,7 +59,7 @@ def test_no_word_is_both_a_colour_and_a_part_or_subject():
 
 
 def test_every_colour_of_captions_has_a_colour_that_is_painted():
-    drawn = colours.IN_CAPTIONS - set(synthetic.COLOURS)
+    drawn = colours.CAPTION_COLOURS - set(synthetic.COLOURS)
     assert drawn <= synthetic.NEAREST.keys()
     assert set(synthetic.NEAREST.values()) <= set(synthetic.COLOURS)
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgim.text.lexicon.colours import FAMILIES, PLAIN
-from tgim.text.lexicon.parts import PARTS_IN_CAPTIONS
+from tgim.text.lexicon.parts import CAPTION_PARTS
 from tgim.text.vocabulary import Vocabulary
 
 SWAPPED = 0.5  # of the captions that give different colours to different parts
@@ -41,7 +41,7 @@ class Alterations:
         for column, words in enumerate(FAMILIES.values()):
             self._family[[i for word in words for i in known(word)], column] = True
         self._part = np.zeros(size, bool)
-        self._part[[i for word in PARTS_IN_CAPTIONS for i in known(word)]] = True
+        self._part[[i for word in CAPTION_PARTS for i in known(word)]] = True
         self._plain = np.array([i for word in PLAIN for i in known(word)], np.int64)
 
     def __call__(self, ids: NDArray[np.int64], source: np.random.Generator) -> NDArray[np.int64]:

@@ -20,13 +20,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tgim.text.lexicon.colours import FAMILIES, IN_CAPTIONS
-from tgim.text.lexicon.parts import ALIKE, PARTS_IN_CAPTIONS, SUBJECTS_IN_CAPTIONS
+from tgim.text.lexicon.colours import CAPTION_COLOURS, FAMILIES
+from tgim.text.lexicon.parts import ALIKE, CAPTION_PARTS, CAPTION_SUBJECTS
 from tgim.text.phrases import phrases, sentence
 
 SHARE = 16  # one picture in so many is a candidate: as many of the target's class, however many classes there are
 FEWEST = 16  # candidates, drawn with repeats
-_FAMILIES = {word: [name for name, words in FAMILIES.items() if word in words] for word in IN_CAPTIONS}
+_FAMILIES = {word: [name for name, words in FAMILIES.items() if word in words] for word in CAPTION_COLOURS}
 _OF_PARTS = ("but with {}", "with {}", "the same but with {}", "{} instead", "{}")
 _OF_ALL = ("but {}", "{} instead", "{}")  # of the subject itself: "a red bird with black wings"
 WORDING = "but with the same instead and a an"  # the words that stand around phrases
@@ -96,7 +96,7 @@ def attributes(phrase: str) -> set[tuple[str, str]]:
     """
     words = phrase.split()
     families = {family for word in words for family in _FAMILIES.get(word, ())}
-    return {(ALIKE.get(word, word), family) for word in words if word in PARTS_IN_CAPTIONS for family in families}
+    return {(ALIKE.get(word, word), family) for word in words if word in CAPTION_PARTS for family in families}
 
 
 def with_article(phrase: str) -> str:
@@ -114,7 +114,7 @@ def _read(caption: str, columns: dict[tuple[str, str], int]) -> list[Phrase]:
     for phrase in phrases(caption):
         pairs = sorted(attributes(phrase))
         if pairs:
-            whole = phrase.split()[-1] in SUBJECTS_IN_CAPTIONS
+            whole = phrase.split()[-1] in CAPTION_SUBJECTS
             found.append(
                 Phrase(with_article(phrase), whole, [columns.setdefault(pair, len(columns)) for pair in pairs])
             )

@@ -16,7 +16,7 @@ from tgim.evaluation.bench import Bench
 from tgim.evaluation.contenders import Contender, quantised
 from tgim.evaluation.records import Kind
 from tgim.images.photo import Photo
-from tgim.text.lexicon.colours import IN_CAPTIONS as COLOUR_WORDS
+from tgim.text.lexicon.colours import CAPTION_COLOURS as COLOUR_WORDS
 from tgim.text.lexicon.synthetic import NEAREST
 from tgim.text.vocabulary import tokenize
 

@@ -60,7 +60,7 @@ from tgim.evaluation.task import hash_text
 from tgim.images.photo import Photo, list_images, open_image, to_uint8
 from tgim.images.resample import resize
 from tgim.text.lexicon.colours import ASKED_OF_BIRDS, ASKED_OF_FLOWERS
-from tgim.text.lexicon.parts import MEASURED, PARTS_IN_CAPTIONS
+from tgim.text.lexicon.parts import CAPTION_PARTS, MEASURED
 from tgim.text.phrases import sentence
 
 ASKS = 3  # of each picture
@@ -206,7 +206,7 @@ def text_of(part: str, colour: str, subject: str) -> str:
     ('this bird has a red head', 'this flower has pink petals')
     """
     phrase = f"{colour} {part}"
-    return sentence(phrase, subject=subject) if subject and part in PARTS_IN_CAPTIONS else phrase
+    return sentence(phrase, subject=subject) if subject and part in CAPTION_PARTS else phrase
 
 
 def content_of(pictures: Sequence[Pointed], root: Path) -> str:

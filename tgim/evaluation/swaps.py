@@ -34,9 +34,9 @@ from tgim.evaluation.contenders import Contender, quantised
 from tgim.evaluation.records import Measured, Options
 from tgim.evaluation.task import hash_text
 from tgim.evaluation.truth import PAIRS, Drawn, draw_truth
-from tgim.text.lexicon.colours import IN_CAPTIONS
+from tgim.text.lexicon.colours import CAPTION_COLOURS
 from tgim.text.lexicon.colours import SWAPPED as COLOURS
-from tgim.text.lexicon.parts import IN_CAPTIONS_OF_FLOWERS, SWAPPED_BARE
+from tgim.text.lexicon.parts import CAPTIONS_OF_FLOWERS, SWAPPED_BARE
 from tgim.text.lexicon.parts import SWAPPED as PARTS
 from tgim.text.vocabulary import tokenize
 
@@ -85,7 +85,7 @@ def kind_of(bench: Bench) -> Kind:
     known: dict[str, Kind] = {"cub": "birds", "oxford102": "flowers", "synthetic": bench.data.synthetic.kind}
     if bench.data.name in known:
         return known[bench.data.name]
-    flowers = sum(not IN_CAPTIONS_OF_FLOWERS.isdisjoint(tokenize(caption)) for caption in bench.task.captions)
+    flowers = sum(not CAPTIONS_OF_FLOWERS.isdisjoint(tokenize(caption)) for caption in bench.task.captions)
     return "flowers" if 2 * flowers > len(bench.task.captions) else "birds"
 
 
@@ -129,7 +129,7 @@ def in_one_colour(pictures: Tensor, captions: Captions) -> Edits:
 
 def _first_colours(captions: Sequence[str]) -> Tensor:
     """(n, 3) in [-1, 1]."""
-    words = [next(word for word in tokenize(caption) if word in IN_CAPTIONS) for caption in captions]
+    words = [next(word for word in tokenize(caption) if word in CAPTION_COLOURS) for caption in captions]
     return 2 * torch.tensor([colour_of(word) for word in words]) - 1
 
 

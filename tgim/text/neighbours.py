@@ -1,4 +1,4 @@
-"""Which known word stands for one that a vocabulary lacks: the same by another name, number or spelling."""
+"""Choice of a known word for one that a vocabulary lacks: the same by another name, number or spelling."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import difflib
 from collections.abc import Iterable
 
 from tgim.text.lexicon.colours import (
+    CAPTION_COLOURS,
     COLOUR_WORDS,
     EVERYDAY,
-    IN_CAPTIONS,
     MISSPELT,
     PREFIXES,
     SHADES,
     SPELLING,
 )
-from tgim.text.lexicon.parts import PART_WORDS, PARTS_IN_CAPTIONS, SPECIES, SYNONYMS
+from tgim.text.lexicon.parts import CAPTION_PARTS, PART_WORDS, SPECIES, SYNONYMS
 from tgim.text.vocabulary import Alphabet, Vocabulary
 
 _COMMON = {"some", "same", "there", "than", "then", "them", "look", "like", "from", "bred", "bread", "break", "black"}
 
 
 def knows(vocabulary: Vocabulary, text: str) -> bool:
-    """Whether each word of `text` is in `vocabulary`; an alphabet takes every word."""
+    """Tell whether each word of `text` is in `vocabulary`; an alphabet takes every word."""
     return isinstance(vocabulary, Alphabet) or all(word in vocabulary for word in text.split())
 
 
 def neighbour(word: str, vocabulary: Vocabulary) -> str:
-    """What may stand for an unknown word: one or two words that `vocabulary` knows, or nothing.
+    """Choose what stands for an unknown word: one or two words that `vocabulary` knows, or nothing.
 
     >>> known = Vocabulary.build(["this bird has a dark red head and a blue belly"])
     >>> [neighbour(word, known) for word in ("maroon", "tummy", "heads", "bleu", "zebra")]
@@ -87,15 +87,14 @@ def _spelling(word: str, vocabulary: Vocabulary) -> str:
     heard = [each for each in sorted(COLOUR_WORDS | PART_WORDS | SHADES) if sorted(each[:2]) == sorted(word[:2])]
     heard += [each for each in sorted(COLOUR_WORDS | PART_WORDS) if each[0] == word[0]]
     fit = (each for each in dict.fromkeys(heard) if abs(len(each) - len(word)) <= 2)
-    usable = [
-        each for each in fit if knows(vocabulary, each) or (each in EVERYDAY and (each in IN_CAPTIONS or len(each) > 5))
-    ]
+    plain = EVERYDAY.keys() & CAPTION_COLOURS | {each for each in EVERYDAY if len(each) > 5}
+    usable = [each for each in fit if knows(vocabulary, each) or each in plain]
     close = [each for each in difflib.get_close_matches(word, usable, n=5, cutoff=0.75) if _slip(word, each)]
-    return min(close, key=lambda each: (each not in IN_CAPTIONS | PARTS_IN_CAPTIONS, close.index(each)), default="")
+    return min(close, key=lambda each: (each not in CAPTION_COLOURS | CAPTION_PARTS, close.index(each)), default="")
 
 
 def _slip(word: str, meant: str) -> bool:
-    """Whether one slip lies between two words: letters swapped, one lost or too many; in long words two."""
+    """Tell whether one slip lies between two words: letters swapped, one lost or too many; in long words two."""
     if len(word) == len(meant) and sorted(word) == sorted(meant):
         return True
     alike = difflib.SequenceMatcher(None, word, meant, autojunk=False)

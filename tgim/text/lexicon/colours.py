@@ -28,7 +28,7 @@ FAMILIES = {  # words of captions by the plain colour that they may be called by
 }
 PLAIN = tuple(FAMILIES)  # the eleven that all others can be told by
 HUELESS = ("black", "white", "gray", "brown")  # told by lightness and chroma rather than by hue
-IN_CAPTIONS = frozenset(word for words in FAMILIES.values() for word in words)
+CAPTION_COLOURS = frozenset(word for words in FAMILIES.values() for word in words)
 ISH = {
     "blackish": "black", "whitish": "white", "greyish": "gray", "grayish": "gray", "brownish": "brown",
     "reddish": "red", "orangish": "orange", "orangeish": "orange", "yellowish": "yellow", "greenish": "green",
@@ -74,7 +74,7 @@ EVERYDAY = _table(  # each with what may stand for it, best first
 THINGS = frozenset(  # of EVERYDAY: colours beside another colour, else birds, flowers and things
     each_of("canary cardinal flamingo raven orchid sunflower baby forest blood powder")
 )
-COLOUR_WORDS = IN_CAPTIONS | (EVERYDAY.keys() - THINGS)
+COLOUR_WORDS = CAPTION_COLOURS | (EVERYDAY.keys() - THINGS)
 MISSPELT = _table(  # so common that captions of data sets have them, too
     """
     yelow yello yellw yelllow: yellow
@@ -91,12 +91,10 @@ MISSPELT = _table(  # so common that captions of data sets have them, too
 SPELLING = {"colour": "color", "coloured": "colored", "colours": "colors", "colouring": "coloring", "centre": "center"}
 SPELLING |= {american: british for british, american in SPELLING.items()}
 
-SHADES_IN_CAPTIONS = frozenset(  # and what else stands before colours there
+CAPTION_SHADES = frozenset(  # and what else stands before colours there
     each_of("dark light bright pale deep vivid iridescent completely mostly all very small large")
 )
-SHADES = SHADES_IN_CAPTIONS | set(
-    each_of("darker lighter brighter paler deeper pure solid rich entirely fully neon hot")
-)
+SHADES = CAPTION_SHADES | set(each_of("darker lighter brighter paler deeper pure solid rich entirely fully neon hot"))
 PREFIXES = ("dark", "light", "bright", "pale")  # that are written together with a colour: "darkred"
 DARKER = each_of("dark darker deep deeper rich dull")  # what shades do to a colour that is painted
 LIGHTER = each_of("light lighter soft faded faint")

@@ -27,10 +27,10 @@ SPECIES = {  # that vocabularies may lack; the subject stands for them
 }
 BIRD = SPECIES["bird"] | {"bird", "birds"}
 FLOWER = SPECIES["flower"] | set(each_of("flower flowers blossom blossoms bloom blooms"))
-SUBJECTS_IN_CAPTIONS = frozenset(each_of("bird birds flower flowers blossom"))
-IN_CAPTIONS_OF_FLOWERS = frozenset(each_of("flower flowers petal petals"))  # of swaps@1: a caption is of a flower
-PHRASES_OF_FLOWERS = IN_CAPTIONS_OF_FLOWERS | {"stamen", "blossom"}  # the same of phrases, as models were trained
-PARTS_IN_CAPTIONS = SUBJECTS_IN_CAPTIONS | set(
+CAPTION_SUBJECTS = frozenset(each_of("bird birds flower flowers blossom"))
+CAPTIONS_OF_FLOWERS = frozenset(each_of("flower flowers petal petals"))  # by which swaps@1 knows captions of flowers
+PHRASES_OF_FLOWERS = CAPTIONS_OF_FLOWERS | {"stamen", "blossom"}  # by which models were trained
+CAPTION_PARTS = CAPTION_SUBJECTS | set(
     each_of(
         """head crown cap nape crest face cheek cheeks eyebrow eyebrows eyering eye eyes throat neck breast chest
         belly abdomen stomach underbelly side sides flank flanks back rump tail wing wings wingbar wingbars bill beak
@@ -88,7 +88,7 @@ SYNONYMS = {
     for row in reversed(_SYNONYMS)
     for name in row
 }
-PART_WORDS = (PARTS_IN_CAPTIONS | SYNONYMS.keys()) - COLOUR_WORDS
+PART_WORDS = (CAPTION_PARTS | SYNONYMS.keys()) - COLOUR_WORDS
 
 ALIKE = {  # the first word of what is told apart neither by people nor in triples, with which retrieval was trained
     word: row[0]

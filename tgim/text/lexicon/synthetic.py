@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tgim.text.lexicon import each_of
-from tgim.text.lexicon.colours import IN_CAPTIONS, ISH
+from tgim.text.lexicon.colours import CAPTION_COLOURS, ISH
 
 COLOURS = each_of("red orange golden yellow olive green teal blue purple pink brown tan gray black white")
 MODIFIED: Mapping[str, tuple[str, ...]] = {  # colours that a shade may stand before
@@ -18,7 +18,7 @@ MODIFIED: Mapping[str, tuple[str, ...]] = {  # colours that a shade may stand be
 }
 SYNONYMS = {"grey": "gray", "violet": "purple", "gold": "golden"}  # that captions of scenes are read by
 NEAREST = {  # of colour words of captions that are no `COLOURS`: what baselines paint
-    **{word: plain for word, plain in ISH.items() if word in IN_CAPTIONS},
+    **{word: plain for word, plain in ISH.items() if word in CAPTION_COLOURS},
     **SYNONYMS,
     **dict.fromkeys(each_of("crimson scarlet maroon"), "red"),
     **dict.fromkeys(each_of("rufous rust"), "brown"),
