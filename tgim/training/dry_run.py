@@ -25,6 +25,7 @@ from tgim.training.runlog import RunLog
 FIRST, GROWTH = 2, 4  # pictures of the first step, and how many times as many the next size has
 LONGEST = 2.0  # seconds of computing: no step is tried that is expected to take longer
 STEPS, WORK = 10, 1.0  # steps and seconds of whole batches; the more captions differ in length, the more memory is held
+PICTURES = 16  # that are decoded; batches repeat them
 POOL = 20  # pairs that are rendered: every split has some
 
 
@@ -124,7 +125,7 @@ def peak_memory(device: torch.device) -> int | None:
 def dry_run(recipe: Recipe, *, keep: Path | None = None) -> DryRun:
     """What `fit` would do: sizes, memory and time, from a few steps on a batch of pictures.
 
-    It decodes and renders no more pictures than a batch has. Where a whole batch takes long, steps are of fewer
+    It decodes and renders a few pictures, which fill the batches. Where a whole batch takes long, steps are of fewer
     pictures, and time and memory extrapolated; where bf16 is emulated, they are in fp32. All that a run writes is
     written once, to a temporary folder. Memory on a CPU is that of the process, with the pictures that a run maps
     from the cache; the system takes those back when memory is short. With glibc it holds after `keep_memory`.
@@ -138,7 +139,7 @@ def dry_run(recipe: Recipe, *, keep: Path | None = None) -> DryRun:
     """
     precision = precision_of(recipe.train)
     with tempfile.TemporaryDirectory(prefix="tgim-") as folder:
-        trainer = build_trainer(_small(recipe, precision), cache=Path(folder) / "cache", limit=recipe.train.batch_size)
+        trainer = build_trainer(_small(recipe, precision), cache=Path(folder) / "cache", limit=min(PICTURES, recipe.train.batch_size))
         measured = _measure(trainer, Path(folder))
         if keep is not None:
             trainer.save_model(keep)
