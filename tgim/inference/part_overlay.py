@@ -35,10 +35,9 @@ def open_localiser(name_or_path: str | Path, *, device: str = "cpu") -> Localisi
         UserError: it has no localiser.
     """
     model = checkpoint.load(name_or_path, device=device).model
-    found = model if isinstance(model, Localising) else getattr(model, "localiser", None)
-    if not isinstance(found, Localising):
+    if model.part_localiser is None:
         raise UserError(f"{name_or_path} ({model.name}) knows no parts; give --model a part localiser")
-    return found
+    return model.part_localiser
 
 
 def part_named(word: str, names: tuple[str, ...]) -> str:

@@ -62,6 +62,11 @@ class Painter(Editing):
         return self.localiser.image_size
 
     @property
+    def part_localiser(self) -> Localising:
+        """The model that finds the parts to paint."""
+        return self.localiser
+
+    @property
     def what(self) -> str:
         """What it looks for, for messages."""
         return subject_of(self.localiser)
