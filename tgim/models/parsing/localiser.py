@@ -24,9 +24,8 @@ from tgim.models.base import Config, Localising, Terms
 from tgim.models.parsing.backbone import EfficientNetLite, Variant, load_pretrained, widths
 from tgim.models.parsing.batches import ViewBatches
 from tgim.models.parsing.decoder import Decoder
+from tgim.text.lexicon.parts import BIRD_PARTS
 from tgim.text.vocabulary import Vocabulary
-
-BIRD_PARTS = ("back", "beak", "belly", "breast", "head", "legs", "wings", "tail", "throat")
 
 
 class PartLocaliserConfig(Config):
