@@ -139,7 +139,9 @@ def dry_run(recipe: Recipe, *, keep: Path | None = None) -> DryRun:
     """
     precision = precision_of(recipe.train)
     with tempfile.TemporaryDirectory(prefix="tgim-") as folder:
-        trainer = build_trainer(_small(recipe, precision), cache=Path(folder) / "cache", limit=min(PICTURES, recipe.train.batch_size))
+        trainer = build_trainer(
+            _small(recipe, precision), cache=Path(folder) / "cache", limit=min(PICTURES, recipe.train.batch_size)
+        )
         measured = _measure(trainer, Path(folder))
         if keep is not None:
             trainer.save_model(keep)
