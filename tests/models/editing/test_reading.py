@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tgim.models.editing.painting.reading import BIRD_PARTS, FLOWER_PARTS, read
+from tgim.models.editing.painting.reading import read
 from tgim.models.editing.painting.words import NAMED, colour_of, vocabulary_words
+from tgim.text.lexicon.parts import BIRD_PARTS, FLOWER_PARTS
 
 BIRDS = {
     "this bird has a red head and breast": ["head: red", "breast: red"],

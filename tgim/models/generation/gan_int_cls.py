@@ -33,6 +33,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch, mismatching_rows
 from tgim.models.base import Codes, Config, Terms
 from tgim.models.generation.adversarial import Drawing
@@ -148,10 +149,10 @@ class Discriminator(nn.Module):
         return self.match(self.see(image), sentence)
 
 
+@register("gan_int_cls")
 class GanIntCls(Drawing):
     """Reed et al. 2016: the first drawer of small pictures from captions."""
 
-    name: ClassVar[str] = "gan_int_cls"
     Config: ClassVar[type[Config]] = GanIntClsConfig
 
     def __init__(self, config: GanIntClsConfig, *, vocabulary_size: int) -> None:
