@@ -3,39 +3,46 @@
 >>> import tgim
 >>> tgim.__version__.count(".")
 2
+>>> sorted(tgim.__all__)[:3]
+['Editor', 'Generator', '__version__']
 """
 
 from tgim import runtime
 
 runtime.prepare()  # before any other module is imported
 
+import importlib  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
 from tgim._version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from tgim import metrics
+    from tgim.inference import interpolate
     from tgim.inference.editor import Editor, list_models, load
     from tgim.inference.generator import Generator
+    from tgim.inference.ranking import rank
+    from tgim.inference.search import search
 
-__all__ = ["Editor", "Generator", "__version__", "list_models", "load", "metrics"]
+__all__ = ["Editor", "Generator", "__version__", "interpolate", "list_models", "load", "metrics", "rank", "search"]
+_MODULES = {"interpolate": "tgim.inference.interpolate", "metrics": "tgim.metrics"}
 _HOMES = {
     "Editor": "tgim.inference.editor",
     "Generator": "tgim.inference.generator",
-    "load": "tgim.inference.editor",
     "list_models": "tgim.inference.editor",
+    "load": "tgim.inference.editor",
+    "rank": "tgim.inference.ranking",
+    "search": "tgim.inference.search",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public names when they are first used, so that `import tgim` costs no torch (PEP 562)."""
-    import importlib
-
-    if name == "metrics":
-        return importlib.import_module("tgim.metrics")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'tgim' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    """Import a public name when it is first used, so that `import tgim` costs no torch (PEP 562)."""
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'tgim' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
