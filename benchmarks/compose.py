@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.errors import UserError
 from tgim.evaluation.composing import COUNT, DEPTHS, KINDS, evaluate_composing
 from tgim.evaluation.records import Line

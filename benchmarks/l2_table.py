@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.errors import UserError
 from tgim.evaluation.records import Line
 from tgim.reporting import l2_tables, read_results

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.errors import UserError
 from tgim.evaluation.matching import evaluate_matching
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from tgim.data import open_dataset
 from tgim.data.base import random_source
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.data.points import Points, read_points
 from tgim.environment import origin
 from tgim.errors import UserError

@@ -14,7 +14,7 @@ import click
 import numpy as np
 
 from tgim.data import open_dataset
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.images.photo import contact_sheet, list_images, open_image
 from tgim.inference.editor import Editor
 from tgim.reporting.pictures import CAPTIONS

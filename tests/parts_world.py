@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.color import lab2rgb
 
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.evaluation import Bench
 from tgim.evaluation.part_scores import COLOURS, DISC, PALETTE, lab
 from tgim.evaluation.parts import measure, pixels_of

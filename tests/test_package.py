@@ -17,7 +17,7 @@ PACKAGE = Path(tgim.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = ("torch", "torchvision", "kornia", "numpy", "PIL", "pydantic", "skimage", "accelerate")
 LAYERS = (  # a room imports itself and rooms of earlier layers
-    {"_version", "errors", "runtime"},
+    {"_version", "errors", "files", "runtime"},
     {"environment", "images", "text"},
     {"checkpoints", "data", "nn"},
     {"metrics", "models"},

@@ -17,7 +17,7 @@ from torch import Tensor
 from tgim.data import Batches, DataConfig, open_dataset, vocabulary_of
 from tgim.data.base import CaptionedImages, Item, random_source
 from tgim.data.loader import CaptionTable, augment
-from tgim.data.synthetic.pool import DrawnPool
+from tgim.data.synthetic.pool import DrawnPool, PoolSpec
 from tgim.errors import DataError
 from tgim.text.phrases import variants
 from tgim.text.vocabulary import Alphabet, Vocabulary
@@ -239,7 +239,10 @@ def test_drawn_pairs_are_true_pairs_and_come_from_the_pool(data, tmp_path):
         assert (drawn.text.ids != 1).all()  # every word of theirs is known
         assert (drawn.target_text.ids != 1).all()
     assert not set(batches.batch(0).drawn.text.ids.flatten().tolist()) - set(range(len(vocabulary)))
-    pools = [DrawnPool.open("birds", count=20, size=SIZE, split=split) for split in ("train", "val", "test", "all")]
+    pools = [
+        DrawnPool.open(PoolSpec(kind="birds", count=20, size=SIZE, split=split))
+        for split in ("train", "val", "test", "all")
+    ]
     assert [len(pool) for pool in pools] == [16, 2, 2, 20]
     assert np.array_equal(np.concatenate([pool.pixels for pool in pools[:3]]), pools[3].pixels)
 

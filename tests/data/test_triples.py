@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tgim.data.config import DataConfig
 from tgim.data.differences import Differences, attributes
-from tgim.data.loader import Batches, DataConfig, open_pool, vocabulary_of
+from tgim.data.loader import Batches, open_pool, vocabulary_of
 from tgim.data.synthetic import triples
 from tgim.data.synthetic.captions import WORDS
 from tgim.data.synthetic.pairs import KINDS, UNDER, albedos, draw, expose
+from tgim.data.synthetic.pool import PoolSpec
 from tgim.data.synthetic.scenes import COLOURS, PATTERNS, random_scene, split_colour
 from tgim.data.synthetic.triples import (
     CHANGES,
@@ -34,6 +36,10 @@ def many_wishes():
         for seed in range(60):
             rng = np.random.default_rng([3, seed])
             yield from (triple for triple, _ in zip(wishes(random_view(kind, rng), rng), range(8), strict=False))
+
+
+def open_flowers(folder, *, count, split="train"):
+    return TriplePool.open(PoolSpec(kind="flowers", count=count, size=SIZE, split=split), folder=folder)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -147,14 +153,14 @@ def test_a_pool_is_drawn_once_and_streams_are_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(triples, "draw_group", lambda *args: calls.append(args) or real(*args))
     triples.fingerprint("flowers")
     calls.clear()
-    first = TriplePool.open("flowers", count=15, size=SIZE, folder=tmp_path)
+    first = open_flowers(tmp_path, count=15)
     assert len(first) == len(first.changes) == len(first.pixels) == 12  # whole groups
     assert len(calls) == 2
-    again = TriplePool.open("flowers", count=15, size=SIZE, folder=tmp_path, split="trainval")
+    again = open_flowers(tmp_path, count=15, split="trainval")
     assert len(calls) == 2
     assert (first.pixels == again.pixels).all()
     assert first.target_captions == again.target_captions
-    test = TriplePool.open("flowers", count=12, size=SIZE, folder=tmp_path, split="test")
+    test = open_flowers(tmp_path, count=12, split="test")
     assert len(calls) == 4
     train_sources = {row.tobytes() for row in first.pixels[..., :3]}
     assert len(train_sources) == 2
@@ -164,7 +170,7 @@ def test_a_pool_is_drawn_once_and_streams_are_apart(tmp_path, monkeypatch):
     differs = (first.pixels[..., :3] != first.pixels[..., 3:6]).any(-1)
     assert (differs == (first.pixels[..., 6] == 255)).all()
     with pytest.raises(DataError, match="no split 'all'"):
-        TriplePool.open("flowers", count=12, size=SIZE, folder=tmp_path, split="all")
+        open_flowers(tmp_path, count=12, split="all")
 
 
 def test_batches_hold_whole_groups_of_triples(tmp_path):

@@ -15,7 +15,7 @@ from small import SIZES
 
 from tgim.checkpoints import checkpoint
 from tgim.data import open_dataset
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.errors import DataError, UserError
 from tgim.evaluation import PROTOCOLS, Measured
 from tgim.evaluation.baselines import COLOUR_WORDS, baselines, colour_of

@@ -11,7 +11,7 @@ import pytest
 from colour_world import Eyes, EyesConfig
 
 from tgim.checkpoints import checkpoint
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.errors import UserError
 from tgim.evaluation import PROTOCOLS, evaluate, read_lines
 from tgim.evaluation.contenders import ModelContender

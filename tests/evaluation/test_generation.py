@@ -10,7 +10,7 @@ from colour_world import COLOURS, SIDE, SQUARE, WORDS, Eyes, EyesConfig
 from toy_generator import ToyGenerator, ToyGeneratorConfig
 
 from tgim.checkpoints import checkpoint
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.errors import UserError
 from tgim.evaluation import PROTOCOLS, Bench, ModelContender, evaluate, generation
 from tgim.evaluation.contenders import DrawingContender, quantised

@@ -12,7 +12,7 @@ import pytest
 import torch
 from commands import is_refused, tgim
 
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.errors import DataError
 from tgim.evaluation import Bench, evaluate
 from tgim.evaluation.baselines import Identity

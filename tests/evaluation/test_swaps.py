@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from tgim.checkpoints import checkpoint
 from tgim.cli.main import main
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.evaluation import PROTOCOLS, evaluate, swaps
 from tgim.evaluation.baselines import Baseline, baselines, colour_of
 from tgim.evaluation.bench import Bench

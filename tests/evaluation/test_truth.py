@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tgim.data.base import random_source
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.data.synthetic.captions import read_caption
 from tgim.data.synthetic.pairs import KINDS, albedos, expose, random_pair, swap_scene
 from tgim.data.synthetic.pool import STREAM as TRAINING

@@ -312,7 +312,7 @@ def small_gallery(tmp_path_factory, tagrid_file):
     from small import CAPTIONS, VOCABULARY, model_of
 
     from tgim.checkpoints import checkpoint
-    from tgim.data.loader import DataConfig
+    from tgim.data.config import DataConfig
     from tgim.data.synthetic.pairs import sample_picture
     from tgim.reporting import gallery_of
 

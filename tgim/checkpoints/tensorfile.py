@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tgim.errors import CheckpointError
+from tgim.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,29 +36,11 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str
     strings = {key: json.dumps(value, sort_keys=True, separators=(",", ":")) for key, value in metadata.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _replacing(path) as temporary:
+        with replacing(path, sync=True) as temporary:
             save_file(own, str(temporary), metadata=strings)
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error.strerror or error}") from None
     return path
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its name at the end, or vanishes after an error."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -15,15 +15,15 @@ from tgim.cli.app import FILE, as_json, fail, main, say, warn
 from tgim.errors import DataError, TextError, UserError, nearest
 
 if TYPE_CHECKING:
-    from tgim.data.loader import DataConfig
+    from tgim.data.config import DataConfig
     from tgim.evaluation import Line
 
 TOP = 10  # entries of a list that are printed for people
 NAMED: dict[str, dict[str, Any]] = {  # what --data may name instead of a folder
     "cub": {"name": "cub"},
     "oxford102": {"name": "oxford102"},
-    "synthetic": {"name": "synthetic", "drawn_kind": "birds"},
-    "synthetic-flowers": {"name": "synthetic", "drawn_kind": "flowers"},
+    "synthetic": {"name": "synthetic", "synthetic": {"kind": "birds"}},
+    "synthetic-flowers": {"name": "synthetic", "synthetic": {"kind": "flowers"}},
 }
 JUDGES = {"cub": "judge-birds", "oxford102": "judge-flowers"}
 PROTOCOLS = {  # what --help says of each
@@ -281,7 +281,7 @@ def data_config(data: str, *, kind: str | None, split: str) -> DataConfig:
         DataError: no such folder, none of the known layouts, or a name without $TGIM_DATA.
     """
     from tgim.data.base import existing
-    from tgim.data.loader import DataConfig
+    from tgim.data.config import DataConfig
     from tgim.data.report import detect
 
     chosen: Any = {"name": kind, "root": data}

@@ -8,6 +8,7 @@ import click
 
 from tgim.cli.app import FILE, as_json, main, say
 from tgim.errors import UserError
+from tgim.files import replacing
 
 
 @main.command()
@@ -49,7 +50,7 @@ def parts(
     if out is None and not as_json:
         out = Path(f"{image.stem}-{mask or 'parts'}.png")
     if out is not None:
-        check_target(out)
+        target, kind = check_target(out)
         if out.exists() and out.samefile(image):
             raise UserError(f"{out} is the picture itself; give --out another name")
     device = pick_device(device)
@@ -64,7 +65,8 @@ def parts(
     maps = lift(found, pixels)
     if out is not None:
         picture = overlay(photo, found, maps) if part is None else Image.fromarray(mask_of(found, maps, part))
-        picture.save(out)
+        with replacing(target) as temporary:
+            picture.save(temporary, format=kind)
     if as_json:
         say({"image": str(image), "model": model, "out": None if out is None else str(out), **figures(found, maps)})
     else:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from tgim.data.base import CaptionedImages, Item, Problem
     from tgim.data.batch import Batch, DrawnPairs
     from tgim.data.cache import PixelCache
-    from tgim.data.loader import Batches, DataConfig, vocabulary_of
+    from tgim.data.config import DataConfig
+    from tgim.data.loader import Batches, vocabulary_of
     from tgim.data.report import Report, check
 
 DATASETS = ("cub", "oxford102", "folder", "synthetic")
@@ -39,7 +40,8 @@ _HOMES = {
     "batch": ("Batch", "DrawnPairs"),
     "cache": ("PixelCache",),
     "report": ("Report", "check"),
-    "loader": ("Batches", "DataConfig", "vocabulary_of"),
+    "config": ("DataConfig",),
+    "loader": ("Batches", "vocabulary_of"),
 }
 
 
@@ -54,7 +56,8 @@ def open_dataset(config: DataConfig, *, cache: Path | None = None) -> CaptionedI
         DataError: they are not there, or the split has none.
     """
     from tgim.data import cub, folder, oxford102
-    from tgim.data.synthetic import pool, triples
+    from tgim.data.loader import open_pool
+    from tgim.data.synthetic import pool
 
     split, seed = config.split, config.split_seed
     if config.name == "cub":
@@ -62,10 +65,9 @@ def open_dataset(config: DataConfig, *, cache: Path | None = None) -> CaptionedI
     if config.name == "oxford102":
         return oxford102.load(config.folder, split=split, seed=seed)
     if config.name == "folder":
-        return folder.load(config.folder, split=split, seed=seed, captions=config.captions != "none")
-    kind, count, size = config.drawn_kind, config.drawn_pool, config.image_size + config.margin
-    drawn = triples.TriplePool if config.drawn_task == "changes" else pool.DrawnPool
-    return pool.as_dataset(drawn.open(kind, count=count, size=size, split=split, seed=config.seed, folder=cache), kind)
+        return folder.load(config.folder, split=split, seed=seed, captions=config.captions.pick != "none")
+    pairs = open_pool(config, cache, split=split, margin=config.augment.margin)
+    return pool.as_dataset(pairs, config.synthetic.kind)
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image, ImageOps
 
 from tgim.data.base import Box, Item, Problem
 from tgim.errors import DataError
+from tgim.files import replacing, write_file
 from tgim.runtime import usable_cores
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Fit = Literal["squash", "crop"]
 Progress = Callable[[int, int], None]  # (done, total)
+Fill = Callable[[Path], dict[str, Any]]  # writes an array to a path; returns notes, JSON values
 VERSION = 1  # part of the key: raise it when the same files would give other pixels
 CONTEXT = 1.5  # side of a crop over the longer side of its box
 
@@ -76,7 +77,8 @@ class PixelCache:
         """
         folder = Path(folder) if folder is not None else cache_folder()
         name = f"pixels-{size}-{_key(items, size, fit)}"
-        return _stored(folder, name) or _build(items, size, fit, folder, name, progress)
+        pixels, notes = kept_array(folder, name, lambda path: _decode_all(items, size, fit, path, progress))
+        return cls(pixels, [Problem(*row) for row in notes["problems"]], notes["broken"])
 
     def images(self, rows: Any) -> Tensor:
         """Pictures (n, 3, S, S) float32 in [-1, 1] of `rows` (a slice or integers)."""
@@ -141,31 +143,20 @@ def crop_region(box: Box, size: tuple[int, int], *, context: float = CONTEXT) ->
     return (x0, y0, x1, y1) if x1 - x0 >= 1 and y1 - y0 >= 1 else (0.0, 0.0, float(size[0]), float(size[1]))
 
 
-def store_array(folder: Path, name: str, notes: dict[str, Any], fill: Callable[[Path], None]) -> None:
-    """Let `fill` write an array to a temporary path, then give it and its `notes` their names; the array comes last.
+def store_array(folder: Path, name: str, fill: Fill) -> None:
+    """Let `fill` write an array to a temporary path, then give it and its notes their names; the array comes last.
 
     Raises:
         DataError: the folder cannot be written.
     """
-    temporary = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, written = tempfile.mkstemp(prefix=f".{name}-", suffix=".npy", dir=folder)
-        os.close(handle)
-        temporary = Path(written)
-        fill(temporary)
-        beside = temporary.with_suffix(".json")
-        beside.write_text(json.dumps(notes), encoding="utf-8")
-        os.replace(beside, folder / f"{name}.json")
-        os.replace(temporary, folder / f"{name}.npy")
+        with replacing(folder / f"{name}.npy") as temporary:
+            write_file(folder / f"{name}.json", json.dumps(fill(temporary)))
     except OSError as error:
         raise DataError(
             f"cache {folder} cannot be written ({error.strerror}); set TGIM_CACHE to another folder"
         ) from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-            temporary.with_suffix(".json").unlink(missing_ok=True)
 
 
 def stored_array(folder: Path, name: str) -> tuple[NDArray[Any], dict[str, Any]] | None:
@@ -177,32 +168,23 @@ def stored_array(folder: Path, name: str) -> tuple[NDArray[Any], dict[str, Any]]
         return None
 
 
-def kept_array(folder: Path, name: str, make: Callable[[], None]) -> tuple[NDArray[Any], dict[str, Any]]:
-    """The array and notes of `name`; `make` stores them when they are not there yet.
+def kept_array(folder: Path, name: str, fill: Fill) -> tuple[NDArray[Any], dict[str, Any]]:
+    """The array and notes of `name`, as `store_array` stores them when they are not there yet.
 
     Raises:
-        DataError: they are not there after that, either.
+        DataError: the folder cannot be written, or what was written is gone.
     """
     found = stored_array(folder, name)
     if found is None:
-        make()
+        store_array(folder, name, fill)
         found = stored_array(folder, name)
     if found is None:
         raise DataError(f"cache {folder / name}.npy vanished while it was opened; run again")
     return found
 
 
-def _stored(folder: Path, name: str) -> PixelCache | None:
-    found = stored_array(folder, name)
-    if found is None:
-        return None
-    pixels, notes = found
-    return PixelCache(pixels, [Problem(*row) for row in notes["problems"]], notes["broken"])
-
-
-def _build(
-    items: Sequence[Item], size: int, fit: Fit, folder: Path, name: str, progress: Progress | None
-) -> PixelCache:
+def _decode_all(items: Sequence[Item], size: int, fit: Fit, path: Path, progress: Progress | None) -> dict[str, Any]:
+    """Write pictures to `path` as `decode` gives them; returns what could not be read."""
     notes: dict[str, Any] = {"problems": [], "broken": []}
 
     def read(item: Item) -> NDArray[np.uint8] | str:
@@ -211,24 +193,18 @@ def _build(
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             return str(error) or type(error).__name__
 
-    def fill(path: Path) -> None:
-        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(items), size, size, 3))
-        with ThreadPoolExecutor(min(4, usable_cores())) as pool:
-            for row, picture in enumerate(pool.map(read, items)):
-                if isinstance(picture, str):
-                    notes["problems"].append((items[row].path.as_posix(), "unreadable picture", picture))
-                    notes["broken"].append(row)
-                else:
-                    pixels[row] = picture
-                if progress is not None:
-                    progress(row + 1, len(items))
-        pixels.flush()
-
-    store_array(folder, name, notes, fill)
-    cache = _stored(folder, name)
-    if cache is None:
-        raise DataError(f"cache {folder / name}.npy vanished while it was opened; run again")
-    return cache
+    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(items), size, size, 3))
+    with ThreadPoolExecutor(min(4, usable_cores())) as pool:
+        for row, picture in enumerate(pool.map(read, items)):
+            if isinstance(picture, str):
+                notes["problems"].append((items[row].path.as_posix(), "unreadable picture", picture))
+                notes["broken"].append(row)
+            else:
+                pixels[row] = picture
+            if progress is not None:
+                progress(row + 1, len(items))
+    pixels.flush()
+    return notes
 
 
 def _key(items: Sequence[Item], size: int, fit: str) -> str:

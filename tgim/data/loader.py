@@ -2,93 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
 from tgim.data.alterations import Alterations
 from tgim.data.base import CaptionedImages, Split, random_source
 from tgim.data.batch import Batch, DrawnPairs
-from tgim.data.cache import Fit, PixelCache, Progress
+from tgim.data.cache import PixelCache, Progress
+from tgim.data.config import DataConfig
 from tgim.data.context import in_scenes
 from tgim.data.differences import WORDING, Differences
 from tgim.data.subject import NOTHING_KNOWN, SUBJECT, guess_subjects
-from tgim.data.synthetic.pool import DrawnPool
+from tgim.data.synthetic.pool import DrawnPool, PoolSpec
 from tgim.data.synthetic.triples import TriplePool
-from tgim.data.views import ViewConfig
 from tgim.errors import DataError
 from tgim.text.phrases import FRAMES, variants
 from tgim.text.vocabulary import PADDING, Tokens, Vocabulary
 
 EPOCH, STEP, SCENES, SOURCES = range(4)  # streams of `random_source`
-Range = tuple[float, float]
-
-
-class DataConfig(BaseModel):
-    """What a model is trained on and how it is varied; the defaults vary nothing but the caption."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Literal["cub", "oxford102", "folder", "synthetic"] = "cub"
-    root: str | None = None  # the data set's folder; $TGIM_DATA/<name> when not given
-    split: Split = "train"
-    split_seed: int = Field(0, ge=0)  # of the classes held out as "val"
-    crop: Literal["none", "box"] = "none"  # cub: 1.5 times the bounding box, or the picture as it is
-    fit: Fit = "squash"  # to a square: scale both sides, or cut the centre
-    image_size: int = Field(64, ge=16, le=1024)  # pixels, square
-
-    margin: int = Field(0, ge=0)  # pixels: pictures are kept this much larger and cut out at a random place
-    flip: bool = False  # mirror half of the pictures
-    rotate: float = Field(0.0, ge=0, le=180)  # degrees, up to this much either way
-    zoom: Range = (1.0, 1.0)  # below 1 shows the picture smaller, its border continued outwards
-    aspect: Range = (1.0, 1.0)  # width over height, times this
-    brightness: float = Field(0.0, ge=0, le=1)  # added, up to this much either way, of a range of 2
-    contrast: float = Field(0.0, ge=0, lt=1)  # times 1 - c .. 1 + c about the picture's mean
-    context: float = Field(0.0, ge=0, le=1)  # share of pictures shown small within a scene; for tight cut-outs
-
-    captions: Literal["random", "first", "none"] = "random"  # none: a folder's pictures with points need no caption
-    phrases: float = Field(0.0, ge=0, le=1)  # how often a caption gives way to a phrase cut from it
-    altered: bool = False  # add to each caption one that an attribute makes false
-    changes: bool = False  # add to each picture another one, and a text that says what it has and the other lacks
-    min_word_count: int = Field(1, ge=1)  # rarer words of the training captions are unknown
-    max_tokens: int | None = Field(None, ge=1)  # longer captions are cut; by default at 60 words or 201 characters
-
-    subject: bool = False  # add a guess at where the subject is (GrabCut) to each batch
-    drawn: int = Field(0, ge=0)  # pairs with known truth added to each batch
-    drawn_kind: Literal["birds", "flowers"] = "birds"
-    drawn_task: Literal["edits", "changes"] = (
-        "edits"  # target captions, or what is to change; see tgim.data.synthetic.triples
-    )
-    drawn_pool: int = Field(4000, ge=1)  # how many different ones are drawn
-    seed: int = Field(0, ge=0)  # of what is drawn
-    views: ViewConfig = ViewConfig()  # of a part localiser
-
-    @model_validator(mode="after")
-    def _ranges(self) -> DataConfig:
-        for name, (low, high) in (("zoom", self.zoom), ("aspect", self.aspect)):
-            if not 0.1 <= low <= high <= 10:
-                raise ValueError(f"{name} must be [low, high] with 0.1 <= low <= high <= 10, got [{low}, {high}]")
-        return self
-
-    @property
-    def folder(self) -> Path:
-        """The data set's folder; DataError when neither `root` nor TGIM_DATA says."""
-        if self.root:
-            return Path(self.root).expanduser()
-        if home := os.environ.get("TGIM_DATA"):
-            return Path(home) / self.name
-        raise DataError(
-            f"data.root is not given for {self.name!r}; set it, or TGIM_DATA to the folder above {self.name}/"
-        )
 
 
 class Batches:
@@ -122,8 +60,8 @@ class Batches:
         progress: Progress | None = None,
         limit: int | None = None,
     ) -> None:
-        if config.captions == "none":
-            raise DataError("data.captions is none, which only a part localiser can learn from; take random or first")
+        if config.captions.pick == "none":
+            raise DataError("data.captions.pick is none, which only a part localiser can learn from; take random or first")
         if batch_size < 1:
             raise DataError(f"batch_size must be at least 1, got {batch_size}")
         self.dataset, self.config, self.batch_size, self.seed = dataset, config, batch_size, seed
@@ -137,13 +75,13 @@ class Batches:
         class_ids = {label: i for i, label in enumerate(dataset.classes)}
         labels = [class_ids.get(item.label or "", -1 - row) for row, item in enumerate(dataset.items)]
         self.labels = np.asarray(labels, dtype=np.int64)
-        captions, longest = [item.captions for item in dataset.items], config.max_tokens or vocabulary.longest
+        captions, longest = [item.captions for item in dataset.items], config.captions.max_tokens or vocabulary.longest
         self.captions = CaptionTable(captions, vocabulary, max_tokens=longest)
-        self.cuts = PhraseTable(captions, vocabulary, max_tokens=longest) if config.phrases else None
-        self.drawn = DrawnTable(open_pool(config, cache, progress), vocabulary, config) if config.drawn else None
-        self.alterations = Alterations(vocabulary) if config.altered else None
+        self.cuts = PhraseTable(captions, vocabulary, max_tokens=longest) if config.captions.phrases else None
+        self.drawn = DrawnTable(open_pool(config, cache, progress), vocabulary, config) if config.synthetic.pairs else None
+        self.alterations = Alterations(vocabulary) if config.captions.altered else None
         self.vocabulary = vocabulary
-        self.differences = Differences(captions, rows=self.pixels.rows) if config.changes else None
+        self.differences = Differences(captions, rows=self.pixels.rows) if config.captions.changes else None
         self._orders: dict[int, NDArray[np.int64]] = {}
 
     @property
@@ -193,11 +131,11 @@ class Batches:
         return replace(batch, source=image, change=self.vocabulary.encode([each.text for each in drawn]))
 
     def _captions(self, rows: NDArray[np.int64], source: np.random.Generator) -> Tokens:
-        first = self.config.captions == "first"
+        first = self.config.captions.pick == "first"
         picks = self.captions.choose(rows, np.zeros(len(rows)) if first else source.random(len(rows)))
         ids, lengths = self.captions.take(picks)
         if self.cuts is not None:
-            use, which = source.random(len(rows)) < self.config.phrases, source.random(len(rows))
+            use, which = source.random(len(rows)) < self.config.captions.phrases, source.random(len(rows))
             ids, lengths = self.cuts.replace(ids, lengths, picks, use, which)
         return as_tokens(ids, lengths)
 
@@ -260,9 +198,9 @@ class DrawnTable:
     """Drawn pairs, ready to be picked from."""
 
     def __init__(self, pool: DrawnPool, vocabulary: Vocabulary, config: DataConfig) -> None:
-        self.pool, self.count, self.flip = pool, config.drawn, config.flip
+        self.pool, self.count, self.flip = pool, config.synthetic.pairs, config.augment.flip
         captions = ([[text] for text in texts] for texts in (pool.captions, pool.target_captions))
-        longest = config.max_tokens or vocabulary.longest
+        longest = config.captions.max_tokens or vocabulary.longest
         self.own, self.target = (CaptionTable(c, vocabulary, max_tokens=longest) for c in captions)
 
     def pairs(self, source: np.random.Generator) -> DrawnPairs:
@@ -292,19 +230,19 @@ def open_pool(
     margin: int = 0,
 ) -> DrawnPool:
     """The drawn pairs of `config`; those that it adds to batches are always of the pool's training part."""
-    kind, count, size = config.drawn_kind, config.drawn_pool, config.image_size + margin
-    pool = TriplePool if config.drawn_task == "changes" else DrawnPool
-    return pool.open(kind, count=count, size=size, seed=config.seed, split=split, folder=cache, progress=progress)
+    of, size = config.synthetic, config.image_size + margin
+    spec = PoolSpec(kind=of.kind, count=of.pool, size=size, seed=of.seed, split=split)
+    pool = TriplePool if of.task == "changes" else DrawnPool
+    return pool.open(spec, folder=cache, progress=progress)
 
 
 def _pixels(
     dataset: CaptionedImages, config: DataConfig, cache: str | Path | None, progress: Progress | None
 ) -> PixelCache:
     if config.name == "synthetic":
-        pool = open_pool(config, cache, progress, split=config.split, margin=config.margin)
+        pool = open_pool(config, cache, progress, split=config.split, margin=config.augment.margin)
         return PixelCache(pool.pixels[..., :3])
-    size = config.image_size + config.margin
-    return PixelCache.open(dataset.items, size=size, fit=config.fit, folder=cache, progress=progress)
+    return PixelCache.open(dataset.items, size=config.stored_size, fit=config.fit, folder=cache, progress=progress)
 
 
 def as_tokens(ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tokens:
@@ -321,12 +259,12 @@ def as_channels(labels: NDArray[np.uint8]) -> Tensor:
 
 
 def varied(image: Tensor, config: DataConfig, source: np.random.Generator, scenes: np.random.Generator) -> Tensor:
-    """Pictures as `augment` shows them, some of them (`config.context`) whole, small and within a scene."""
+    """Pictures as `augment` shows them, some of them (`context`) whole, small and within a scene."""
     result = augment(image, config, source)
-    rows = np.flatnonzero(scenes.random(len(image)) < config.context)
+    rows = np.flatnonzero(scenes.random(len(image)) < config.augment.context)
     if len(rows):
         shown = in_scenes(image[rows], image.roll(1, 0)[rows], config.image_size, scenes)
-        result[rows] = augment(shown, config.model_copy(update={"margin": 0, "zoom": (1.0, 1.0)}), scenes)
+        result[rows] = augment(shown, config.with_section("augment", margin=0, zoom=(1.0, 1.0)), scenes)
     return result
 
 
@@ -336,18 +274,18 @@ def augment(image: Tensor, config: DataConfig, source: np.random.Generator) -> T
     One affine sampling for the whole batch, bilinear; outside the picture its border continues. A zoomed picture lies
     anywhere that it fits. Channels after the third move along; brightness and contrast leave them alone.
     """
-    count, size = len(image), config.image_size
-    shift = source.integers(0, config.margin + 1, (count, 2)) * 2.0 / max(image.shape[-1], 1)
-    mirror = np.where(source.random(count) < 0.5 if config.flip else np.zeros(count, bool), -1.0, 1.0)
-    angle = np.deg2rad(source.uniform(-config.rotate, config.rotate, count))
-    zoom, aspect = (low * (high / low) ** source.random(count) for low, high in (config.zoom, config.aspect))
+    count, size, settings = len(image), config.image_size, config.augment
+    shift = source.integers(0, settings.margin + 1, (count, 2)) * 2.0 / max(image.shape[-1], 1)
+    mirror = np.where(source.random(count) < 0.5 if settings.flip else np.zeros(count, bool), -1.0, 1.0)
+    angle = np.deg2rad(source.uniform(-settings.rotate, settings.rotate, count))
+    zoom, aspect = (low * (high / low) ** source.random(count) for low, high in (settings.zoom, settings.aspect))
     colour, place = source.uniform(-1, 1, (2, count)), source.uniform(-1, 1, (count, 2))
     extent = size / image.shape[-1]  # of the cut-out, as a share of the picture
     # frame point p in [-1, 1]^2 -> picture point  R S p + t
     sx, sy = mirror * extent / (zoom * np.sqrt(aspect)), extent / zoom * np.sqrt(aspect)
     cos, sin = np.cos(angle), np.sin(angle)
     slack = np.abs(np.stack([np.abs(sx), sy], 1) / extent - 1) * extent
-    centre = shift - config.margin / max(image.shape[-1], 1) + place * slack
+    centre = shift - settings.margin / max(image.shape[-1], 1) + place * slack
     affine = np.stack([cos * sx, -sin * sy, centre[:, 0], sin * sx, cos * sy, centre[:, 1]], 1).astype(np.float32)
     if not np.allclose(affine, (1, 0, 0, 0, 1, 0)):
         steps = (2 * torch.arange(size) + 1) / size - 1  # centres of the pixels
@@ -355,11 +293,11 @@ def augment(image: Tensor, config: DataConfig, source: np.random.Generator) -> T
         across, down = steps[None, None, :], steps[None, :, None]
         grid = torch.stack([a * across + (b * down + x), c * across + (d * down + y)], -1)  # (B, S, S, 2)
         image = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
-    if config.brightness or config.contrast:
+    if settings.brightness or settings.contrast:
         gain, lift = torch.from_numpy(colour.astype(np.float32)).reshape(2, count, 1, 1, 1)
         colours, rest = image[:, :3], image[:, 3:]
         mean = colours.mean((1, 2, 3), keepdim=True)
-        colours = ((colours - mean) * (1 + config.contrast * gain) + mean + 2 * config.brightness * lift).clamp(-1, 1)
+        colours = ((colours - mean) * (1 + settings.contrast * gain) + mean + 2 * settings.brightness * lift).clamp(-1, 1)
         image = torch.cat([colours, rest], 1)
     return image
 
@@ -369,13 +307,13 @@ def vocabulary_of(dataset: CaptionedImages, config: DataConfig, *, cache: str | 
 
     Hand it the training split: words of other splits must stay unknown.
     """
-    words = list(Vocabulary.build(dataset.captions, min_count=config.min_word_count).words)
+    words = list(Vocabulary.build(dataset.captions, min_count=config.captions.min_word_count).words)
     extra: list[str] = []
-    if config.phrases:
+    if config.captions.phrases:
         extra += [FRAMES]
-    if config.changes:
+    if config.captions.changes:
         extra += [WORDING]
-    if config.drawn:
+    if config.synthetic.pairs:
         pool = open_pool(config, cache)
         extra += pool.captions + pool.target_captions
     known = set(words)

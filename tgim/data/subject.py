@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tgim.data.cache import PixelCache, Progress, cache_folder, store_array, stored_array
+from tgim.data.cache import PixelCache, Progress, cache_folder, kept_array
 from tgim.errors import DataError
 
 BACKGROUND, SUBJECT, NOTHING_KNOWN = 0, 1, 2
@@ -63,7 +64,7 @@ def guess_subjects(
     digest = hashlib.blake2b(np.ascontiguousarray(pixels.pixels).data, digest_size=10).hexdigest()
     name = f"subject-{VERSION}-{pixels.size}-{digest}"
 
-    def fill(path: Path) -> None:
+    def fill(path: Path) -> dict[str, Any]:
         shape = pixels.pixels.shape[:3]
         labels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
         for row, picture in enumerate(pixels.pixels):
@@ -71,10 +72,6 @@ def guess_subjects(
             if progress is not None:
                 progress(row + 1, shape[0])
         labels.flush()
+        return {}
 
-    if stored_array(folder, name) is None:
-        store_array(folder, name, {}, fill)
-    found = stored_array(folder, name)
-    if found is None:
-        raise DataError(f"cache {folder / name}.npy vanished while it was opened; run again")
-    return found[0]
+    return kept_array(folder, name, fill)[0]

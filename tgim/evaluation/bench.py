@@ -20,8 +20,8 @@ from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data import open_dataset
 from tgim.data.base import CaptionedImages
 from tgim.data.cache import PixelCache, cache_folder, store_array, stored_array
-from tgim.data.loader import DataConfig
-from tgim.data.synthetic.pool import DrawnPool
+from tgim.data.config import DataConfig
+from tgim.data.synthetic.pool import DrawnPool, PoolSpec
 from tgim.environment import origin
 from tgim.errors import DataError, UserError
 from tgim.evaluation.contenders import Contender, quantised, shown_name
@@ -101,11 +101,9 @@ class Bench:
         if not full.captions:
             raise DataError(f"{full.root} has no captions in split {self.data.split!r}; an edit is told by a caption")
         if self.data.name == "synthetic":
-            side = self.data.image_size + self.data.margin
-            d = self.data
-            pool = DrawnPool.open(
-                d.drawn_kind, count=d.drawn_pool, size=side, seed=d.seed, split=d.split, folder=self.folder
-            )
+            d, side = self.data.synthetic, self.data.stored_size
+            spec = PoolSpec(kind=d.kind, count=d.pool, size=side, seed=d.seed, split=self.data.split)
+            pool = DrawnPool.open(spec, folder=self.folder)
             pixels = np.ascontiguousarray(pool.pixels[..., :3])
             digest = hashlib.sha256(pixels.tobytes() + repr(pool.captions).encode())
             self._pixels, self.content = PixelCache(pixels), digest.hexdigest()[:16]
@@ -228,7 +226,13 @@ class Bench:
         if found is not None:
             return np.array(found[0])
         array = make()
-        store_array(folder, name, {}, lambda path: np.save(path, array))
+
+        def fill(path: Path) -> dict[str, Any]:
+            with path.open("wb") as file:  # given a path, numpy would add a suffix
+                np.save(file, array)
+            return {}
+
+        store_array(folder, name, fill)
         return array
 
     @torch.no_grad()

@@ -35,8 +35,9 @@ from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data import open_dataset
 from tgim.data.base import random_source
 from tgim.data.cache import PixelCache, Progress, cache_folder
+from tgim.data.config import DataConfig
 from tgim.data.differences import Differences
-from tgim.data.loader import DataConfig
+from tgim.data.synthetic.pool import PoolSpec
 from tgim.data.synthetic.triples import CHANGES, GROUP, TriplePool, fingerprint
 from tgim.environment import origin
 from tgim.errors import DataError
@@ -86,7 +87,7 @@ def evaluate_composing(
 
     Args:
         models: names or paths of composing systems, and of matching models, of which the baselines alone are measured.
-        data: "synthetic" for drawn triples of its `drawn_kind`, or a data set with captions; `split` of either.
+        data: "synthetic" for drawn triples of its `synthetic.kind`, or a data set with captions; `split` of either.
         count: drawn triples, rounded down to whole groups of six.
         seed: of the triples, and of the bootstrap.
         out: file to which each figure is appended; what it holds already is not added again.
@@ -108,7 +109,7 @@ def evaluate_composing(
         place, shown = origin(), shown_name(name)
         facts = {
             "protocol": PROTOCOL,
-            "data": f"drawn {data.drawn_kind}" if data.name == "synthetic" else data.name,
+            "data": f"drawn {data.synthetic.kind}" if data.name == "synthetic" else data.name,
             "split": data.split,
             "content": task.content,
             "size": side,
@@ -127,8 +128,9 @@ def drawn_task(
     data: DataConfig, *, side: int, count: int, seed: int, cache: Path | None = None, progress: Progress | None = None
 ) -> Task:
     """Drawn triples, whose targets are the candidates; DataError where they cannot be drawn."""
-    kind, split = data.drawn_kind, data.split
-    pool = TriplePool.open(kind, count=count, size=side, seed=seed, split=split, folder=cache, progress=progress)
+    kind = data.synthetic.kind
+    spec = PoolSpec(kind=kind, count=count, size=side, seed=seed, split=data.split)
+    pool = TriplePool.open(spec, folder=cache, progress=progress)
     return Task(
         sources=pool.pixels[..., :3],
         texts=pool.target_captions,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tgim import metrics
 from tgim.checkpoints import checkpoint
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.evaluation.bench import CHUNK, Bench, Progress, open_judge
 from tgim.evaluation.contenders import shown_name
 from tgim.evaluation.records import Line, Measured, Results

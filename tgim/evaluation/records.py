@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tgim.data.base import random_source
 from tgim.errors import UserError
+from tgim.files import write_file
 
 RESAMPLES = 1000  # of the bootstrap
 STREAM = 900  # of `random_source`
@@ -194,11 +195,8 @@ def _group(line: Line) -> tuple[Any, ...]:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file by renaming a finished one; UserError when that cannot be done."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        write_file(path, data)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(f"{path} cannot be written ({error.strerror}); choose another folder") from None

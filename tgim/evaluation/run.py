@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.errors import UserError, nearest
 from tgim.evaluation.baselines import baselines as trivial
 from tgim.evaluation.bench import Bench, Progress, Protocol

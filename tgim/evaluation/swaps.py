@@ -89,7 +89,7 @@ def _phrase(colour: str, part: str) -> str:
 
 def kind_of(bench: Bench) -> Kind:
     """Whether the pictures are of birds or of flowers; a folder's are of flowers when most captions speak of them."""
-    known: dict[str, Kind] = {"cub": "birds", "oxford102": "flowers", "synthetic": bench.data.drawn_kind}
+    known: dict[str, Kind] = {"cub": "birds", "oxford102": "flowers", "synthetic": bench.data.synthetic.kind}
     if bench.data.name in known:
         return known[bench.data.name]
     flowers = sum(not OF_FLOWERS.isdisjoint(tokenize(caption)) for caption in bench.task.captions)

@@ -1,7 +1,7 @@
 """`truth@1`: edits of drawn pictures, where the true edited picture is known, and what colour each part must have.
 
 The pictures are drawn for the occasion, from a stream of random numbers that no training draws from, at the bench's
-size; birds for CUB, flowers for Oxford-102, what `drawn_kind` says for the synthetic set, else birds. All figures are
+size; birds for CUB, flowers for Oxford-102, what `synthetic.kind` says for the synthetic set, else birds. All figures are
 of the full edit (strength 1).
 
 - `rmse_inside`: RMSE in [-1, 1] against the true picture, weighted by the share of each pixel that was to change; and
@@ -220,7 +220,7 @@ def _error(x: Tensor, y: Tensor) -> Tensor:
 
 def drawn_for(bench: Bench) -> Drawn:
     """The drawings that belong to a bench."""
-    kinds: dict[str, Kind] = {"cub": "birds", "oxford102": "flowers", "synthetic": bench.data.drawn_kind}
+    kinds: dict[str, Kind] = {"cub": "birds", "oxford102": "flowers", "synthetic": bench.data.synthetic.kind}
     count = PAIRS if bench.limit is None else min(PAIRS, bench.limit)
     return draw_truth(kinds.get(bench.data.name, "birds"), count=count, size=bench.size, seed=bench.seed)
 

@@ -8,11 +8,9 @@ resolution lives in `tgim.images.carry` and is offered here too.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
 import os
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from tgim.errors import ImageError, nearest
+from tgim.files import write_file
 from tgim.images import decode
 from tgim.images.carry import carry_change, parse_box, soft_box
 from tgim.images.decode import FOREIGN, FORMATS, SUFFIXES
@@ -206,18 +205,11 @@ def write_bytes(target: Path, data: bytes, *, name: str = "") -> None:
     Raises:
         ImageError: it cannot be written.
     """
-    temporary = target.with_name(f".tgim-{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-        os.replace(temporary, target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError):
-            why = decode.reason(error)
-            raise ImageError(f"{name or target} cannot be written ({why}); choose another folder") from error
-        raise
+        write_file(target, data)
+    except OSError as error:
+        why = decode.reason(error)
+        raise ImageError(f"{name or target} cannot be written ({why}); choose another folder") from error
 
 
 def check_target(path: str | os.PathLike[str], *, format: str = "", own: str = "PNG") -> tuple[Path, str]:

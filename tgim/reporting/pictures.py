@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tgim.data import open_dataset
 from tgim.data.base import random_source
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.errors import UserError
 from tgim.evaluation import Bench, Contender, ModelContender
 from tgim.evaluation.records import Line

@@ -22,7 +22,8 @@ from tgim.checkpoints import checkpoint
 from tgim.data import open_dataset
 from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch
-from tgim.data.loader import Batches, DataConfig, vocabulary_of
+from tgim.data.config import DataConfig
+from tgim.data.loader import Batches, vocabulary_of
 from tgim.environment import Precision, origin, pick_device, pick_precision
 from tgim.errors import RecipeError, UserError
 from tgim.models.base import Editing, Generating, Model, Terms

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from tgim.checkpoints.checkpoint import find_model
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.errors import RecipeError, nearest
 from tgim.models.base import Config, Model
 

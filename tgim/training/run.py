@@ -22,6 +22,7 @@ import torch
 from tgim.checkpoints import checkpoint
 from tgim.data.synthetic.pool import drawn_count
 from tgim.environment import Precision
+from tgim.files import write_file
 from tgim.training import state
 from tgim.training.loop import MODEL, STATE, Interrupted, Trainer, TrainingError
 from tgim.training.recipe import Recipe
@@ -71,7 +72,7 @@ def fit(recipe: Recipe, *, out: str | Path, resume: bool = False, progress: bool
             logger.warning("the run in %s was computed in %s and goes on in %s", out, before, trainer.precision)
     else:
         trainer.save_state(out)
-        (out / RECIPE).write_text(trainer.recipe.to_yaml(), encoding="utf-8")
+        write_file(out / RECIPE, trainer.recipe.to_yaml())
     with contextlib.closing(RunLog(out, step=trainer.step)) as log:
         trainer.run(out, log, progress=progress)
     return out / MODEL

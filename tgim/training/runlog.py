@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from PIL import Image
 
 from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch
+from tgim.files import replacing, write_file
 from tgim.images.photo import contact_sheet
 from tgim.models.base import Editing, Generating, sample_noise
 from tgim.text.vocabulary import Vocabulary, pad
@@ -32,9 +32,7 @@ class RunLog:
     def __init__(self, folder: Path, *, step: int) -> None:
         self.path = folder / "log.jsonl"
         kept = [line for line in read_log(self.path) if line["step"] <= step]
-        temporary = self.path.with_name(f".{self.path.name}.new")
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        os.replace(temporary, self.path)
+        write_file(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = self.path.open("a", encoding="utf-8", buffering=1)
         self._board: Any = None
         with contextlib.suppress(ImportError):
@@ -138,9 +136,8 @@ def drawn_sheet(
 
 def _write(sheet: Image.Image, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    sheet.save(temporary, format="PNG")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        sheet.save(temporary, format="PNG")
     return path
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch, DrawnPairs
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.errors import CheckpointError, RecipeError
 from tgim.evaluation.composing import DEPTHS, OTHER, SAME, Task, captioned_task, evaluate_composing, figures, ranks_of
 from tgim.evaluation.records import read_lines

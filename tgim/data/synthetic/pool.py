@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tgim.data.base import CaptionedImages, Item, Split, random_source
-from tgim.data.cache import Progress, cache_folder, kept_array, store_array
+from tgim.data.cache import Progress, cache_folder, kept_array
 from tgim.data.synthetic import pairs as synthetic
 from tgim.errors import DataError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Kind = Literal["birds", "flowers"]
 STREAM = 2  # of `random_source`
@@ -28,39 +32,63 @@ SHARES: dict[Split, tuple[float, float]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class PoolSpec:
+    """What a pool holds: the part `split` of `count` pictures of a kind."""
+
+    kind: Kind
+    count: int  # of all splits
+    size: int  # pixels, square
+    seed: int = 0
+    split: Split = "train"
+
+
 class DrawnPool:
     """`size` x `size` pixels of some pairs in `pixels` (N, S, S, 8) uint8 and their captions.
 
     The last axis holds the picture (3), the true edited picture (3), what may change (1) and the subject (1).
+    Pair i depends on kind, seed and i alone.
     """
 
     def __init__(self, pixels: NDArray[np.uint8], captions: list[str], target_captions: list[str]) -> None:
         self.pixels, self.captions, self.target_captions = pixels, captions, target_captions
 
     @classmethod
-    def open(
-        cls,
-        kind: Kind,
-        *,
-        count: int,
-        size: int,
-        seed: int = 0,
-        split: Split = "train",
-        folder: str | Path | None = None,
-        progress: Progress | None = None,
-    ) -> DrawnPool:
-        """The pairs of one split out of `count`, rendered when the cache does not hold them yet.
-
-        Pair i depends on `kind`, `seed` and i alone. A renderer that draws otherwise makes a new pool.
+    def open(cls, spec: PoolSpec, *, folder: str | Path | None = None, progress: Progress | None = None) -> Self:
+        """The pairs of `spec`, rendered when the cache does not hold them yet; a changed renderer makes a new pool.
 
         Raises:
-            DataError: the split has no pair, or the cache cannot be written.
+            DataError: there is no such split, it is empty, or the cache cannot be written.
         """
         folder = Path(folder) if folder is not None else cache_folder()
-        name = f"drawn-{kind}-{size}-{count}-{seed}-{fingerprint(kind)}"
-        pixels, notes = kept_array(folder, name, lambda: _render(kind, count, size, seed, folder, name, progress))
-        part = _part(count, split)
+        return cls._of(spec, *kept_array(folder, cls._name(spec), lambda path: cls._render(spec, path, progress)))
+
+    @classmethod
+    def _name(cls, spec: PoolSpec) -> str:
+        """Name of the file of a pool; all splits share one."""
+        return f"drawn-{spec.kind}-{spec.size}-{spec.count}-{spec.seed}-{fingerprint(spec.kind)}"
+
+    @classmethod
+    def _of(cls, spec: PoolSpec, pixels: NDArray[np.uint8], notes: dict[str, Any]) -> Self:
+        part = _part(spec.count, spec.split)
         return cls(pixels[part], notes["captions"][part], notes["target_captions"][part])
+
+    @classmethod
+    def _render(cls, spec: PoolSpec, path: Path, progress: Progress | None) -> dict[str, Any]:
+        """Write the pixels of all splits to `path`; returns the captions."""
+        notes: dict[str, Any] = {"captions": [], "target_captions": []}
+        shape = (spec.count, spec.size, spec.size, 8)
+        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        for i in range(spec.count):
+            pair = synthetic.draw_pairs(spec.kind, random_source(spec.seed, STREAM, i), 1, spec.size)
+            masks = pair.change[..., None], pair.subject[..., None]
+            pixels[i] = np.concatenate([pair.image, pair.target, *masks], -1)[0]
+            notes["captions"] += pair.captions
+            notes["target_captions"] += pair.target_captions
+            if progress is not None and ((i + 1) % CHUNK == 0 or i + 1 == spec.count):
+                progress(i + 1, spec.count)
+        pixels.flush()
+        return notes
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -98,24 +126,5 @@ def drawn_count(count: int, split: Split) -> int:
 def _part(count: int, split: Split) -> slice:
     low, high = (round(count * share) for share in SHARES[split])
     if low == high:
-        raise DataError(f"split {split!r} of {count} drawn pairs is empty; draw at least 10 (drawn_pool)")
+        raise DataError(f"split {split!r} of {count} drawn pairs is empty; render at least 10 (synthetic.pool)")
     return slice(low, high)
-
-
-def _render(kind: Kind, count: int, size: int, seed: int, folder: Path, name: str, progress: Progress | None) -> None:
-    notes: dict[str, Any] = {"captions": [], "target_captions": []}
-
-    def fill(path: Path) -> None:
-        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, size, size, 8))
-        for i in range(count):
-            pair = synthetic.draw_pairs(kind, random_source(seed, STREAM, i), 1, size)
-            pixels[i] = np.concatenate([pair.image, pair.target, pair.change[..., None], pair.subject[..., None]], -1)[
-                0
-            ]
-            notes["captions"] += pair.captions
-            notes["target_captions"] += pair.target_captions
-            if progress is not None and ((i + 1) % CHUNK == 0 or i + 1 == count):
-                progress(i + 1, count)
-        pixels.flush()
-
-    store_array(folder, name, notes, fill)

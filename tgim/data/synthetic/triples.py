@@ -26,20 +26,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tgim.data.base import Split, random_source
-from tgim.data.cache import Progress, cache_folder, kept_array, store_array
+from tgim.data.cache import Progress
 from tgim.data.differences import with_article
 from tgim.data.synthetic.canvas import Exposed
 from tgim.data.synthetic.captions import WORDS, apply_caption, caption_of
 from tgim.data.synthetic.pairs import KINDS, albedos, expose
-from tgim.data.synthetic.pool import CHUNK, DrawnPool, Kind
+from tgim.data.synthetic.pool import CHUNK, DrawnPool, Kind, PoolSpec
 from tgim.data.synthetic.scenes import PATTERNS, Rng, Scene, pick_colour, random_scene
 from tgim.errors import DataError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Change = Literal["colour", "size", "add", "remove"]
 CHANGES: tuple[Change, ...] = get_args(Change)
@@ -93,7 +96,11 @@ class Group(NamedTuple):
 
 
 class TriplePool(DrawnPool):
-    """Drawn triples, rendered once; `target_captions` are the texts, `changes` say what kind of change each is."""
+    """Drawn triples, rendered once; `target_captions` are the texts, `changes` say what kind of change each is.
+
+    There are `count` triples of one split, rounded down to whole groups of six. Group i depends on kind, size, seed,
+    split and i alone; "trainval" is "train", and there is no "all".
+    """
 
     def __init__(
         self, pixels: NDArray[np.uint8], captions: list[str], target_captions: list[str], changes: list[Change]
@@ -102,32 +109,36 @@ class TriplePool(DrawnPool):
         self.changes = changes
 
     @classmethod
-    def open(
-        cls,
-        kind: Kind,
-        *,
-        count: int,
-        size: int,
-        seed: int = 0,
-        split: Split = "train",
-        folder: str | Path | None = None,
-        progress: Progress | None = None,
-    ) -> TriplePool:
-        """`count` triples of one split, rounded down to whole groups of six; rendered when the cache lacks them.
+    def _name(cls, spec: PoolSpec) -> str:
+        """Name of the file of the triples of one split."""
+        groups, stream = _extent(spec)
+        return f"triples-{spec.kind}-{spec.size}-{groups}-{spec.seed}-{stream}-{fingerprint(spec.kind)}"
 
-        Group i depends on `kind`, `size`, `seed`, `split` and i alone; "trainval" is "train".
-
-        Raises:
-            DataError: the split is "all", parts cannot be seen at this size, or the cache cannot be written.
-        """
-        if split not in PARTS_OF_STREAM:
-            raise DataError(f"triples have no split {split!r}; take one of: {', '.join(PARTS_OF_STREAM)}")
-        folder = Path(folder) if folder is not None else cache_folder()
-        groups, stream = max(1, count // GROUP), PARTS_OF_STREAM[split]
-        name = f"triples-{kind}-{size}-{groups}-{seed}-{stream}-{fingerprint(kind)}"
-        source = (seed, STREAM, stream)
-        pixels, notes = kept_array(folder, name, lambda: _render(kind, groups, size, source, folder, name, progress))
+    @classmethod
+    def _of(cls, spec: PoolSpec, pixels: NDArray[np.uint8], notes: dict[str, Any]) -> Self:
         return cls(pixels, notes["captions"], notes["texts"], notes["changes"])
+
+    @classmethod
+    def _render(cls, spec: PoolSpec, path: Path, progress: Progress | None) -> dict[str, Any]:
+        """Write the pixels of one split to `path`; returns captions, texts, and the kinds of change."""
+        notes: dict[str, Any] = {"captions": [], "texts": [], "changes": []}
+        groups, stream = _extent(spec)
+        shape = (groups * GROUP, spec.size, spec.size, 8)
+        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        for i in range(groups):
+            rng = random_source(spec.seed, STREAM, stream, i)
+            group = draw_group(spec.kind, rng, spec.size)
+            for j, (triple, target) in enumerate(zip(group.triples, group.targets, strict=True)):
+                differs = 255 * (group.image != target).any(-1, keepdims=True).astype(np.uint8)
+                pixels[i * GROUP + j] = np.concatenate([group.image, target, differs, group.subject[..., None]], -1)
+                notes["captions"].append(caption_of(triple.source.scene, rng))
+                notes["texts"].append(triple.text)
+                notes["changes"].append(triple.change)
+            done = (i + 1) * GROUP
+            if progress is not None and (done % (CHUNK * GROUP) == 0 or i + 1 == groups):
+                progress(done, groups * GROUP)
+        pixels.flush()
+        return notes
 
     def pick(self, source: np.random.Generator, count: int) -> NDArray[np.int64]:
         """Whole groups, each at most once while there are enough: the triples of one source are each other's rivals."""
@@ -230,26 +241,12 @@ def _one(rng: Rng, texts: list[str] | tuple[str, ...]) -> str:
     return texts[rng.integers(len(texts))]
 
 
-def _render(
-    kind: Kind, groups: int, size: int, stream: tuple[int, ...], folder: Path, name: str, progress: Progress | None
-) -> None:
-    notes: dict[str, Any] = {"captions": [], "texts": [], "changes": []}
+def _extent(spec: PoolSpec) -> tuple[int, int]:
+    """How many groups a pool of triples has, and the stream of random numbers of its split.
 
-    def fill(path: Path) -> None:
-        shape = (groups * GROUP, size, size, 8)
-        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-        for i in range(groups):
-            rng = random_source(*stream, i)
-            group = draw_group(kind, rng, size)
-            for j, (triple, target) in enumerate(zip(group.triples, group.targets, strict=True)):
-                differs = 255 * (group.image != target).any(-1, keepdims=True).astype(np.uint8)
-                pixels[i * GROUP + j] = np.concatenate([group.image, target, differs, group.subject[..., None]], -1)
-                notes["captions"].append(caption_of(triple.source.scene, rng))
-                notes["texts"].append(triple.text)
-                notes["changes"].append(triple.change)
-            done = (i + 1) * GROUP
-            if progress is not None and (done % (CHUNK * GROUP) == 0 or i + 1 == groups):
-                progress(done, groups * GROUP)
-        pixels.flush()
-
-    store_array(folder, name, notes, fill)
+    Raises:
+        DataError: there is no such split.
+    """
+    if spec.split not in PARTS_OF_STREAM:
+        raise DataError(f"triples have no split {spec.split!r}; take one of: {', '.join(PARTS_OF_STREAM)}")
+    return max(1, spec.count // GROUP), PARTS_OF_STREAM[spec.split]

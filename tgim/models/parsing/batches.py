@@ -16,7 +16,7 @@ from tgim.data import cub, oxford102
 from tgim.data import folder as own_folder
 from tgim.data.base import Box, CaptionedImages, Split, existing, random_source, split_classes
 from tgim.data.batch import Batch, LabelledViews
-from tgim.data.cache import Progress, cache_folder, kept_array, store_array
+from tgim.data.cache import Progress, cache_folder, kept_array
 from tgim.data.guesses import grabcut
 from tgim.data.points import Points, of_photograph, read_part_locations, read_points, size_of
 from tgim.data.report import detect
@@ -27,7 +27,7 @@ from tgim.models.parsing.teacher import Teacher
 from tgim.text.vocabulary import Tokens, Vocabulary
 
 if TYPE_CHECKING:
-    from tgim.data.loader import DataConfig
+    from tgim.data.config import DataConfig
     from tgim.models.parsing.localiser import PartLocaliser
 
 CHUNK = 32  # views that the backbone sees at once
@@ -58,7 +58,7 @@ class ViewBatches:
         views = open_views(model, dataset, config, seed=seed, limit=limit)
         folder = Path(cache) if cache is not None else cache_folder()
         name = f"views-{model.config.backbone}-{views.size}-{_key(model, views)}"
-        self.rows, _ = kept_array(folder, name, lambda: _make(model, views, folder, name, progress))
+        self.rows, _ = kept_array(folder, name, lambda path: _make(model, views, path, progress))
         self.total = max(len(self.rows), config.views.count if config.name != "synthetic" else 0)
         self._orders: dict[int, NDArray[np.int64]] = {}
 
@@ -102,10 +102,10 @@ def open_views(
     Raises:
         DataError: no picture has points, a part is none of the model's, or a folder is not there.
     """
-    size, settings = model.config.image_size, config.views
+    size, settings, drawn = model.config.image_size, config.views, config.synthetic
     if config.name == "synthetic":
         settings = settings.model_copy(
-            update={"drawn": 1.0, "drawn_kind": config.drawn_kind, "count": max(1, round(0.8 * config.drawn_pool))}
+            update={"drawn": 1.0, "drawn_kind": drawn.kind, "count": max(1, round(0.8 * drawn.pool))}
         )
         return Views((), (), settings, model.parts, size, seed=seed)
     points = read_points(dataset)
@@ -180,8 +180,8 @@ def _key(model: PartLocaliser, views: Views) -> str:
     return digest.hexdigest()[:20]
 
 
-def _make(model: PartLocaliser, views: Views, folder: Path, name: str, progress: Progress | None) -> None:
-    """Make all views, let the backbone look at them, and store both: 0.44 MB for a view of 224 pixels."""
+def _make(model: PartLocaliser, views: Views, path: Path, progress: Progress | None) -> dict[str, Any]:
+    """Make all views, let the backbone look at them, and write both: 0.44 MB for a view of 224 pixels."""
     side = views.size // STRIDE
     channels = widths(model.config.backbone)
     sizes = [(-(-views.size // stride), count) for stride, count in zip(STRIDES, channels, strict=True)]
@@ -190,20 +190,18 @@ def _make(model: PartLocaliser, views: Views, folder: Path, name: str, progress:
         + [(each, np.float16, (n, n, count)) for each, (n, count) in zip(MAPS, sizes, strict=True)]
     )
 
-    def fill(path: Path) -> None:
-        rows = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(len(views),))
-        for start in range(0, len(views), CHUNK):
-            made = [views.view(i) for i in range(start, min(start + CHUNK, len(views)))]
-            pictures = np.stack([view.picture for view in made])
-            chunk = rows[start : start + len(made)]
-            chunk["picture"], chunk["cells"] = pictures, np.stack([view.cells for view in made])
-            for each, found in zip(MAPS, _maps(model, pictures), strict=True):
-                chunk[each] = found
-            if progress is not None:
-                progress(start + len(made), len(views))
-        rows.flush()
-
-    store_array(folder, name, {}, fill)
+    rows = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(len(views),))
+    for start in range(0, len(views), CHUNK):
+        made = [views.view(i) for i in range(start, min(start + CHUNK, len(views)))]
+        pictures = np.stack([view.picture for view in made])
+        chunk = rows[start : start + len(made)]
+        chunk["picture"], chunk["cells"] = pictures, np.stack([view.cells for view in made])
+        for each, found in zip(MAPS, _maps(model, pictures), strict=True):
+            chunk[each] = found
+        if progress is not None:
+            progress(start + len(made), len(views))
+    rows.flush()
+    return {}
 
 
 @torch.inference_mode()

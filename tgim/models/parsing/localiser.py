@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.data.points import BACKGROUND
 from tgim.data.views import GUESSED, SUBJECT
 from tgim.models.base import Config, Localising, Terms

@@ -27,7 +27,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tgim.data.base import Split
-from tgim.data.loader import DataConfig
+from tgim.data.config import DataConfig
 from tgim.errors import RecipeError, nearest
 from tgim.evaluation import PROTOCOLS
 from tgim.models.base import Editing, Matching

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from tgim.data import open_dataset
 from tgim.data.synthetic.pool import drawn_count
 from tgim.evaluation import Line, counting, evaluate
 from tgim.evaluation.task import draw_task, in_order
+from tgim.files import replacing, write_file
 from tgim.reporting import gallery_of, page, summary_tables
 from tgim.training import run as training
 from tgim.training.loop import MODEL, STATE, Interrupted, TrainingError
@@ -70,7 +70,7 @@ def fit(
         out.mkdir(parents=True, exist_ok=True)
         if not (out / RECIPE).exists():
             text = yaml.safe_dump(dict(stages.values), sort_keys=False, default_flow_style=None, width=110)
-            (out / RECIPE).write_text(text, encoding="utf-8")
+            write_file(out / RECIPE, text)
         for number, (name, recipe) in enumerate(stages.trainings.items(), 1):
             folder = out / name
             passed = ", done before" if name in done else ""
@@ -124,11 +124,8 @@ def _finished(stages: Stages, out: Path) -> set[str]:
 
 def _copy(source: Path, target: Path) -> None:
     """`target` becomes a copy of `source`, all at once."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    shutil.copyfile(source, name)
-    shutil.copymode(source, name)
-    os.replace(name, target)
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 # Reporting
@@ -177,8 +174,8 @@ def _report(stages: Stages, report: Report, out: Path, *, progress: bool) -> Out
             str(model), data=data, lines=lines, judge=judge, captions=report.captions, limit=report.limit
         )
     outcome = Outcome(model, tuple(lines), folder / "report.html")
-    (folder / "report.html").write_text(page(lines, gallery=gallery, title=report.title), encoding="utf-8")
-    (folder / "summary.md").write_text(outcome.summary() + "\n", encoding="utf-8")
+    write_file(folder / "report.html", page(lines, gallery=gallery, title=report.title))
+    write_file(folder / "summary.md", outcome.summary() + "\n")
     return outcome
 
 
