@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import tgim.models
-from tgim.data.batch import Batch, DrawnPairs, LabelledViews
+from tgim.data.batch import Batch, LabelledViews, SyntheticPairs
 from tgim.environment import pick_precision
 from tgim.models.base import Model
 from tgim.models.matching import MATCHERS
@@ -122,13 +122,13 @@ def batch_of(side: int = 32, count: int = 4) -> Batch:
     subject = torch.randint(-1, 2, (count, 1, side, side), generator=source).float()
     text = VOCABULARY.encode([CAPTIONS[i % len(CAPTIONS)] for i in range(count)])
     known = subject.clamp(0, 1)
-    drawn = DrawnPairs(image.flip(0), text.roll(), text, target, known, known)
+    drawn = SyntheticPairs(image.flip(0), text.roll(), text, target, known, known)
     altered = Tokens(text.ids.clone(), text.mask)
     altered.ids[:, 0] = altered.ids[:, 0].roll(1)
     cells = torch.tensor([0, 1, 2, 9, 100, 103, 254, 255])  # labels of all sorts
     cells = cells[torch.randint(8, (count, side // 4, side // 4), generator=source)]
     labels = torch.arange(count)
-    return Batch(image, text, labels, subject=subject, drawn=drawn, altered=altered, views=LabelledViews(cells))
+    return Batch(image, text, labels, subject=subject, synthetic=drawn, altered=altered, views=LabelledViews(cells))
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:

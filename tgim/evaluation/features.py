@@ -18,7 +18,7 @@ from tgim.checkpoints import checkpoint
 from tgim.errors import UserError
 from tgim.images.photo import from_uint8, resize, to_uint8
 from tgim.metrics.checks import check_pictures
-from tgim.metrics.weights import fingerprint, read_weights
+from tgim.metrics.weights import file_digest, read_weights
 from tgim.models.base import Matching
 
 BATCH = 16  # pictures at once: Inception's own size is 299 x 299
@@ -111,7 +111,7 @@ def inception(path: str | Path, *, device: str = "cpu") -> Frozen:
         raise UserError(f"{path} does not fit Inception-v3 ({reason}); get {INCEPTION}") from None
     weight = state["fc.weight"].float()
     bias = state["fc.bias"].float() if kind == "torchvision" else torch.zeros(classes)
-    label = f"inception-{kind}/{Path(path).name}:{fingerprint(Path(path).expanduser())}"
+    label = f"inception-{kind}/{Path(path).name}:{file_digest(Path(path).expanduser())}"
     return Frozen(label, weight.shape[1], embed, classify=lambda features: features @ weight.T + bias)
 
 

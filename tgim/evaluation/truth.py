@@ -35,8 +35,8 @@ from torch import Tensor
 from tgim.data.base import random_source
 from tgim.data.synthetic.canvas import Exposed
 from tgim.data.synthetic.captions import WORDS
-from tgim.data.synthetic.pairs import KINDS, albedos, draw_pair, expose, random_pair, swap_scene
-from tgim.data.synthetic.pool import Kind, fingerprint
+from tgim.data.synthetic.pairs import KINDS, albedos, expose, random_pair, render_pair, swap_scene
+from tgim.data.synthetic.pool import Kind, renderer_digest
 from tgim.data.synthetic.scenes import Scene, random_scene
 from tgim.errors import UserError
 from tgim.evaluation.bench import Bench, Protocol
@@ -73,7 +73,7 @@ class Drawn:
     @property
     def options(self) -> Options:
         """What stands in the lines: how many of what were drawn, by which renderer."""
-        return {"drawn": f"{self.kind}:{fingerprint(self.kind)}", "pairs": len(self.captions)}
+        return {"drawn": f"{self.kind}:{renderer_digest(self.kind)}", "pairs": len(self.captions)}
 
 
 @lru_cache(maxsize=2)
@@ -88,7 +88,7 @@ def draw_truth(kind: Kind, *, count: int = PAIRS, size: int = 64, seed: int = 0)
     sources, trues, changes, asked, captions = [], [], [], [], []
     for i in range(count):
         pair = random_pair(KINDS[kind], random_source(seed, STREAM, i))
-        source, true, change = draw_pair(pair, size)
+        source, true, change = render_pair(pair, size)
         sources.append(source.image)
         trues.append(true)
         changes.append(change)

@@ -41,7 +41,7 @@ def read_weights(path: str | os.PathLike[str], *, what: str, source: str) -> dic
     return {str(name): value for name, value in found.items()}
 
 
-def fingerprint(path: str | os.PathLike[str]) -> str:
+def file_digest(path: str | os.PathLike[str]) -> str:
     """The first 16 hex digits of the SHA-256 of a file's bytes: what a label says of it."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from tgim.checkpoints import checkpoint
-from tgim.data.synthetic.pool import drawn_count
+from tgim.data.synthetic.pool import synthetic_count
 from tgim.environment import Precision
 from tgim.files import write_file
 from tgim.training import state
@@ -208,11 +208,11 @@ def dry_run(recipe: Recipe, *, keep: Path | None = None) -> DryRun:
     data = trainer.recipe.data.model_copy(update={"drawn_pool": recipe.data.drawn_pool})
     pictures, steps = trainer.pictures, trainer.total
     if data.name == "synthetic":
-        pictures = drawn_count(data.drawn_pool, data.split)
+        pictures = synthetic_count(data.drawn_pool, data.split)
         steps = recipe.train.total_steps(pictures / recipe.train.batch_size)
     memory = peak_memory(trainer.accelerator.device)
     if memory is not None and trainer.accelerator.device.type == "cpu":
-        memory += trainer.batches.mapped(pictures, drawn_count(data.drawn_pool, data.split) if data.drawn else 0)
+        memory += trainer.batches.mapped(pictures, synthetic_count(data.drawn_pool, data.split) if data.drawn else 0)
     return DryRun(
         recipe=trainer.recipe.model_copy(update={"data": data}),
         parameters=counts,

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 from tgim.checkpoints import checkpoint
-from tgim.data.batch import Batch, DrawnPairs
+from tgim.data.batch import Batch, SyntheticPairs
 from tgim.data.config import DataConfig
 from tgim.errors import CheckpointError, RecipeError
 from tgim.evaluation.composing import DEPTHS, OTHER, SAME, Task, captioned_task, evaluate_composing, figures, ranks_of
@@ -89,8 +89,8 @@ def triples():
 def batch_of_triples():
     image, text, target = triples()
     blank = torch.zeros(len(image), 1, 16, 16)
-    drawn = DrawnPairs(image, text, text, target, blank, blank)
-    return Batch(image, text, torch.arange(len(image)), drawn=drawn)
+    drawn = SyntheticPairs(image, text, text, target, blank, blank)
+    return Batch(image, text, torch.arange(len(image)), synthetic=drawn)
 
 
 def task_of_triples():
@@ -218,10 +218,10 @@ def test_a_source_is_a_wrong_target_only_where_something_changes(name, halves):
     without = composer(name, own_negatives=False).eval()
 
     def loss(system, drawn):
-        ((_, terms),) = system.steps(replace(batch, drawn=drawn))
-        return float(terms["drawn"].detach())
+        ((_, terms),) = system.steps(replace(batch, synthetic=drawn))
+        return float(terms["synthetic"].detach())
 
-    drawn = batch.drawn
+    drawn = batch.synthetic
     assert loss(model, drawn) > loss(without, drawn)
     still = replace(drawn, target=drawn.image)
     assert loss(model, still) == pytest.approx(loss(without, still), rel=1e-6)
@@ -240,9 +240,9 @@ def test_captioned_triples_have_no_wrong_target_of_the_same_class(name, halves):
     apart = torch.arange(len(target))
     assert loss(torch.zeros_like(apart)) < loss(apart)
     assert loss(apart, source=target) < loss(apart) + 5  # a source that is the target is no wrong target: finite
-    both = Batch(target, change, apart, drawn=batch_of_triples().drawn, source=source, change=change)
+    both = Batch(target, change, apart, synthetic=batch_of_triples().synthetic, source=source, change=change)
     ((_, terms),) = model.steps(both)
-    assert set(terms) == {"drawn", "captioned"}
+    assert set(terms) == {"synthetic", "captioned"}
 
 
 @every

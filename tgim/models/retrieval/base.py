@@ -4,7 +4,7 @@ Training pulls the composition of source picture and text to the target picture,
 negatives (Vo et al., "Composing Text and Image for Image Retrieval", CVPR 2019, eq. 4-5 with K = B: softmax over
 cosines times a learned scale). There are two kinds of triples, and a batch may have both:
 
-- drawn ones (`data.synthetic.pairs`): with `synthetic.task: changes` the texts say what is to change and siblings share the
+- synthetic ones (`data.synthetic.pairs`): with `synthetic.task: changes` the texts say what is to change and siblings share the
   source (`tgim.data.synthetic.triples`); with `edits` they are target captions;
 - of captioned pictures (`data.captions.changes`): the text says what the source lacks (`tgim.data.differences`). Targets of the
   target's own class are no negatives, since the text may well fit them.
@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, ValidationError, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -50,7 +50,9 @@ class ComposerConfig(Config):
     frozen: Literal["nothing", "pictures", "all"] = "nothing"  # what of it stays: how it sees; how it reads, too
     scale: float = Field(4.0, gt=0)  # s at the start: cosines are multiplied by s squared, learned
     own_negatives: bool = True  # the source is one of the wrong targets of a triple
-    drawn_weight: float = Field(1.0, gt=0)  # of the loss on drawn triples, beside that on captioned pictures
+    synthetic_weight: float = Field(  # of the loss on synthetic triples, beside that on captioned pictures
+        1.0, gt=0, validation_alias=AliasChoices("synthetic_weight", "drawn_weight")
+    )
 
     @model_validator(mode="after")
     def _checks(self) -> ComposerConfig:
@@ -172,16 +174,18 @@ class Composer(Composing):
         return F.normalize(self.composer.join(entries * image, entries * text).float(), dim=1)
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One phase: the softmax over targets, of drawn triples and of captioned pictures."""
+        """One phase: the softmax over targets, of synthetic triples and of captioned pictures."""
         terms = Terms()
-        if batch.drawn is not None:
-            drawn = batch.drawn
-            loss = self._loss(drawn.image, drawn.target_text, drawn.target)
-            terms["drawn"] = self.config.drawn_weight * loss
+        if batch.synthetic is not None:
+            pairs = batch.synthetic
+            loss = self._loss(pairs.image, pairs.target_text, pairs.target)
+            terms["synthetic"] = self.config.synthetic_weight * loss
         if batch.source is not None and batch.change is not None:
             terms["captioned"] = self._loss(batch.source, batch.change, batch.image, labels=batch.labels)
         if not terms:
-            raise RecipeError("there are no triples to learn from; set data.synthetic.pairs, or data.captions.changes to true")
+            raise RecipeError(
+                "there are no triples to learn from; set data.synthetic.pairs, or data.captions.changes to true"
+            )
         yield "composer", terms
 
     def _loss(self, source: Tensor, text: Tokens, target: Tensor, *, labels: Tensor | None = None) -> Tensor:
