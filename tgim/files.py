@@ -1,7 +1,8 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and what names their content."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -50,3 +51,16 @@ def write_file(path: str | os.PathLike[str], content: bytes | str, *, sync: bool
     """
     with replacing(path, sync=sync) as temporary:
         temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """64 hex digits: the SHA-256 of a file's bytes.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

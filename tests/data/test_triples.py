@@ -151,7 +151,7 @@ def test_a_pool_is_drawn_once_and_streams_are_apart(tmp_path, monkeypatch):
     calls = []
     real = triples.render_group
     monkeypatch.setattr(triples, "render_group", lambda *args: calls.append(args) or real(*args))
-    triples.triples_digest("flowers")
+    triples.triples_hash("flowers")
     calls.clear()
     first = open_flowers(tmp_path, count=15)
     assert len(first) == len(first.changes) == len(first.pixels) == 12  # whole groups

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-import toy
 import yaml
-from commands import is_refused, tgim
-from small import SIZES
 
+from support import ROOT, toy
+from support.commands import is_refused, tgim
+from support.small import SIZES
 from tgim.checkpoints import checkpoint
 from tgim.errors import DataError, RecipeError
 from tgim.evaluation import read_lines
@@ -24,7 +24,7 @@ from tgim.training import recipe as recipes
 from tgim.training import stages
 from tgim.training.loop import Interrupted, TrainingError
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "tagrid.yaml"
+RECIPE = ROOT / "recipes" / "tagrid.yaml"
 GUIDE = {"name": "late_interaction", **SIZES["late_interaction"]}
 JUDGE = {"name": "late_interaction", **SIZES["late_interaction"], "members": 1}
 EDITOR = {"name": "tagrid", "matching": "stage:guide", "width": 16, "bins": 2}

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tgim._version import __version__
 from tgim.checkpoints.registry import REGISTRIES, ROLES, find_model, role
-from tgim.checkpoints.tensorfile import read_metadata, read_tensors, write
+from tgim.checkpoints.tensorfile import SUFFIX, read_metadata, read_tensors, write
 from tgim.errors import CheckpointError, TextError, nearest
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ __all__ = [  # the parts below, and those of `registry` and `tensorfile` that go
 ]
 FORMAT = 1  # raise it when an older tgim could no longer read what is written
 KEY = "tgim"  # of the metadata; a single key, because safetensors writes several in random order
-SUFFIX = ".safetensors"
 _NAMED: ContextVar[Mapping[str, Path] | None] = ContextVar("_NAMED", default=None)  # see `naming`
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "tgim_version": str,

@@ -17,6 +17,7 @@ from tgim.files import replacing
 if TYPE_CHECKING:
     from torch import Tensor
 
+SUFFIX = ".safetensors"
 MAX_HEADER = 100_000_000  # bytes, the limit of the safetensors format itself
 SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}  # bytes
 

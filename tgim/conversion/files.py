@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tgim.checkpoints.state_dict import read_torch
 from tgim.conversion.names import Names
 from tgim.errors import CheckpointError
 from tgim.models.base import Model
@@ -54,15 +54,7 @@ def read_state(path: str | Path, part: str = "generator") -> State:
     Raises:
         CheckpointError: missing, unreadable, holding code, or without tensors.
     """
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, ValueError, KeyError, AttributeError) as error:
-        if isinstance(error, OSError) and error.strerror:
-            raise CheckpointError(f"{path} cannot be read ({error.strerror}); give the authors' .pth file") from None
-        raise CheckpointError(
-            f"{path} is not a plain PyTorch state dict (truncated, foreign, or a whole pickled model); "
-            "save model.state_dict() with torch.save"
-        ) from None
+    found = read_torch(path, expected="give the authors' .pth file")
     while isinstance(found, Mapping) and not any(isinstance(value, Tensor) for value in found.values()):
         inner = next((found[key] for key in NESTS[part] if key in found), None)
         if not isinstance(inner, Mapping):

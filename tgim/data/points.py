@@ -47,9 +47,7 @@ class Points:
     """Known places of the parts of one picture's subject, and its box."""
 
     spots: Mapping[str, tuple[Spot, ...]]  # by part; "background" is one
-    box: BoundingBox | None = (
-        None  # fractions: the subject lies within, all else is background
-    )
+    box: BoundingBox | None = None  # fractions: the subject lies within, all else is background
 
 
 def read_points(data: CaptionedImages) -> dict[Path, Points]:

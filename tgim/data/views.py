@@ -107,9 +107,7 @@ class Views:
     """Generator of views of pictures with points."""
 
     pictures: Sequence[tuple[Path, Points]]
-    scenes: Sequence[
-        tuple[Path, BoundingBox | None]
-    ]  # without a subject, or with one in a box (fractions)
+    scenes: Sequence[tuple[Path, BoundingBox | None]]  # without a subject, or with one in a box (fractions)
     config: ViewConfig
     parts: tuple[str, ...]  # of the labels 0, 1, ...; the first is the background
     size: int  # pixels a side

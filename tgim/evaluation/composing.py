@@ -38,7 +38,7 @@ from tgim.data.cache import PixelCache, Progress, cache_folder
 from tgim.data.config import DataConfig
 from tgim.data.differences import Differences
 from tgim.data.synthetic.pool import PoolSpec
-from tgim.data.synthetic.triples import CHANGES, GROUP, TriplePool, triples_digest
+from tgim.data.synthetic.triples import CHANGES, GROUP, TriplePool, triples_hash
 from tgim.environment import origin
 from tgim.errors import DataError
 from tgim.evaluation.bench import digest
@@ -139,7 +139,7 @@ def drawn_task(
         aside=np.full(len(pool), -1),
         kinds=np.array(pool.changes),
         content=digest(*pool.captions, *pool.target_captions, *pool.changes)[:16],
-        options={"drawn": f"{kind}:{triples_digest(kind)}", "candidates": len(pool), "siblings": GROUP - 1},
+        options={"drawn": f"{kind}:{triples_hash(kind)}", "candidates": len(pool), "siblings": GROUP - 1},
     )
 
 

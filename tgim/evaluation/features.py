@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from tgim.checkpoints import checkpoint
+from tgim.checkpoints.state_dict import read_state_dict
 from tgim.errors import UserError
+from tgim.files import sha256_of
 from tgim.images.photo import from_uint8, resize, to_uint8
 from tgim.metrics.checks import check_pictures
-from tgim.metrics.weights import file_digest, read_weights
 from tgim.models.base import Matching
 
 BATCH = 16  # pictures at once: Inception's own size is 299 x 299
@@ -97,7 +98,7 @@ def inception(path: str | Path, *, device: str = "cpu") -> Frozen:
     Raises:
         UserError: no such file, or other weights.
     """
-    state = read_weights(path, what="weights of Inception-v3", source=INCEPTION)
+    state = read_state_dict(path, expected=f"expected weights of Inception-v3: get {INCEPTION} and give its path")
     classes = len(state["fc.weight"]) if "fc.weight" in state else 0
     if "Conv2d_1a_3x3.conv.weight" not in state or classes not in (FID_CLASSES, IMAGENET_CLASSES):
         raise UserError(
@@ -111,7 +112,7 @@ def inception(path: str | Path, *, device: str = "cpu") -> Frozen:
         raise UserError(f"{path} does not fit Inception-v3 ({reason}); get {INCEPTION}") from None
     weight = state["fc.weight"].float()
     bias = state["fc.bias"].float() if kind == "torchvision" else torch.zeros(classes)
-    label = f"inception-{kind}/{Path(path).name}:{file_digest(Path(path).expanduser())}"
+    label = f"inception-{kind}/{Path(path).name}:{sha256_of(Path(path).expanduser())[:16]}"
     return Frozen(label, weight.shape[1], embed, classify=lambda features: features @ weight.T + bias)
 
 

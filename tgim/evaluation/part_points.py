@@ -38,9 +38,7 @@ class Pointed:
 
     path: Path
     points: Mapping[str, tuple[Point, ...]]  # part -> points inside the picture; parts without one are left out
-    box: BoundingBox | None = (
-        None  # fractions; WHOLE where the picture is cropped to it, None if unknown
-    )
+    box: BoundingBox | None = None  # fractions; WHOLE where the picture is cropped to it, None if unknown
 
 
 def has_points(name: str, root: Path) -> bool:

@@ -36,7 +36,7 @@ from tgim.data.base import random_source
 from tgim.data.synthetic.canvas import Exposed
 from tgim.data.synthetic.captions import WORDS
 from tgim.data.synthetic.pairs import KINDS, albedos, expose, random_pair, render_pair, swap_scene
-from tgim.data.synthetic.pool import Kind, renderer_digest
+from tgim.data.synthetic.pool import Kind, renderer_hash
 from tgim.data.synthetic.scenes import Scene, random_scene
 from tgim.errors import UserError
 from tgim.evaluation.bench import Bench, Protocol
@@ -73,7 +73,7 @@ class Drawn:
     @property
     def options(self) -> Options:
         """What stands in the lines: how many of what were drawn, by which renderer."""
-        return {"drawn": f"{self.kind}:{renderer_digest(self.kind)}", "pairs": len(self.captions)}
+        return {"drawn": f"{self.kind}:{renderer_hash(self.kind)}", "pairs": len(self.captions)}
 
 
 @lru_cache(maxsize=2)

@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from tgim.checkpoints.state_dict import read_state_dict
 from tgim.errors import UserError
 from tgim.metrics.checks import check_pair
-from tgim.metrics.weights import read_weights
 
 Backbone = Literal["alex", "vgg"]
 BATCH = 32  # pictures at once
@@ -65,7 +65,7 @@ def lpips_network(path: str | Path | None = None, *, backbone: Backbone = "alex"
     given = path if path is not None else os.environ.get(VARIABLE)
     if not given:
         raise UserError(f"LPIPS needs {what}: get {SOURCES[backbone]} and give its path, or set {VARIABLE} to it")
-    state = read_weights(given, what=what, source=SOURCES[backbone])
+    state = read_state_dict(given, expected=f"expected {what}: get {SOURCES[backbone]} and give its path")
     try:
         import lpips as package
     except ImportError:

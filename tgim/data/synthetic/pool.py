@@ -66,7 +66,7 @@ class SyntheticPool:
     @classmethod
     def _name(cls, spec: PoolSpec) -> str:
         """Name of a pool's file in the cache; all splits share one."""
-        return f"drawn-{spec.kind}-{spec.size}-{spec.count}-{spec.seed}-{renderer_digest(spec.kind)}"
+        return f"drawn-{spec.kind}-{spec.size}-{spec.count}-{spec.seed}-{renderer_hash(spec.kind)}"
 
     @classmethod
     def _of(cls, spec: PoolSpec, pixels: NDArray[np.uint8], notes: dict[str, Any]) -> Self:
@@ -105,7 +105,7 @@ def as_dataset(pool: SyntheticPool, kind: Kind) -> CaptionedImages:
 
 
 @cache
-def renderer_digest(kind: Kind) -> str:
+def renderer_hash(kind: Kind) -> str:
     """Hash the present renderer's pixels and captions, over a few small pairs: 12 hex digits."""
     pairs = synthetic.render_pairs(kind, random_source(0, STREAM), 6, 32)
     digest = hashlib.sha256(repr((pairs.captions, pairs.target_captions)).encode())

