@@ -27,14 +27,14 @@ from tgim.conversion.names import (
 from tgim.conversion.plan import NO_READER, UNTRAINED_JUDGE, Given, Plan, check_size, judges, settled
 from tgim.errors import CheckpointError
 from tgim.models.base import Model
-from tgim.models.generation.sentences import SentenceReader
+from tgim.models.generation.sentences import SentenceEncoder
 from tgim.models.generation.stackgan import StackGAN1, StackGAN1Config, StackGAN2, StackGAN2Config
 from tgim.models.generation.stackgan_v2 import StackGANv2, StackGANv2Config
 from tgim.models.matching.sje import SJE, SJEConfig
 from tgim.text.vocabulary import Alphabet
 
-Drawing = StackGAN1 | StackGAN2 | StackGANv2
-DrawingConfig = StackGAN1Config | StackGAN2Config | StackGANv2Config
+StackGAN = StackGAN1 | StackGAN2 | StackGANv2
+StackGANConfig = StackGAN1Config | StackGAN2Config | StackGANv2Config
 WHAT = {"stackgan1": "StackGAN stage-I", "stackgan2": "StackGAN stage-II", "stackgan_v2": "StackGAN-v2"}
 
 
@@ -87,7 +87,7 @@ def trained_reader(given: Given) -> SJE | None:
     return found
 
 
-def untrained(config: DrawingConfig) -> Drawing:
+def untrained(config: StackGANConfig) -> StackGAN:
     """The model that a config is of."""
     words = len(Alphabet())
     if isinstance(config, StackGAN1Config):
@@ -97,9 +97,9 @@ def untrained(config: DrawingConfig) -> Drawing:
     return StackGANv2(config, vocabulary_size=words)
 
 
-def reader_of(model: Model) -> SentenceReader:
+def reader_of(model: Model) -> SentenceEncoder:
     """What reads captions: stage I's in stage II, too."""
-    found: SentenceReader = model.first.read if isinstance(model, StackGAN2) else model.generator.read  # type: ignore[union-attr, assignment]
+    found: SentenceEncoder = model.first.read if isinstance(model, StackGAN2) else model.generator.read  # type: ignore[union-attr, assignment]
     return found
 
 
@@ -108,7 +108,7 @@ def reader_of(model: Model) -> SentenceReader:
 
 def checked(
     system: str, state: State, found: Mapping[str, Any], reader: SJEConfig | None, given: Mapping[str, Any] | None
-) -> DrawingConfig:
+) -> StackGANConfig:
     """The config that a file shows, with a reader of its width; UserError where the caller's keys make none."""
     encoder = (reader or SJEConfig.model_validate({})).model_copy(update={"embedding_size": sentence_width(state)})
     given = given or {}
@@ -197,7 +197,7 @@ FIRST_OF_JUDGE = {
 # Names
 
 
-def generator_names(config: DrawingConfig) -> Names:
+def generator_names(config: StackGANConfig) -> Names:
     """Our tensors, stage I's in stage II among them, and the authors' names of them."""
     if isinstance(config, StackGAN1Config):
         return names1(config, "generator", "")
@@ -243,7 +243,7 @@ def names_v2(config: StackGANv2Config) -> Names:
     return names
 
 
-def discriminator_names(config: DrawingConfig, number: int = 0) -> Names:
+def discriminator_names(config: StackGANConfig, number: int = 0) -> Names:
     """Our discriminator's tensors, of StackGAN-v2 the `number`-th one's, and the authors' names of them."""
     if isinstance(config, StackGANv2Config):
         ours, alone = f"discriminator.{number}", "uncond_logits.0" if config.unconditional_weight > 0 else None

@@ -233,23 +233,23 @@ class JointDiscriminator(nn.Module):
         self.single = nn.Conv2d(deep, 1, 4) if alone else None
         self.apply(init_adversarial)
 
-    def see(self, image: Tensor) -> Tensor:
+    def encode(self, image: Tensor) -> Tensor:
         """Maps (B, D, 4, 4) of pictures (B, 3, side, side) in [-1, 1]."""
-        seen: Tensor = self.encoder(image)
-        return seen
+        features: Tensor = self.encoder(image)
+        return features
 
-    def match(self, seen: Tensor, condition: Tensor) -> Tensor:
+    def match(self, features: Tensor, condition: Tensor) -> Tensor:
         """Logits (B,) that pictures are real and fit their `condition` (B, C); ValueError where there is none."""
         if self.join is None or self.joint is None:
             raise ValueError("this discriminator judges pictures alone; build it with a condition_size above 0")
-        logits: Tensor = self.joint(self.join(tile(seen, condition, before=self.before)))
+        logits: Tensor = self.joint(self.join(tile(features, condition, before=self.before)))
         return logits.flatten().float()
 
-    def alone(self, seen: Tensor) -> Tensor:
+    def alone(self, features: Tensor) -> Tensor:
         """Logits (B,) that pictures are real, whatever the condition; ValueError where there is no such head."""
         if self.single is None:
             raise ValueError("this discriminator has no head for pictures alone; build it with alone=True")
-        logits: Tensor = self.single(seen)
+        logits: Tensor = self.single(features)
         return logits.flatten().float()
 
 
@@ -266,7 +266,7 @@ class JointDiscriminators(nn.ModuleList):
         super().__init__(JointDiscriminator(side, width, condition_size, alone=alone, before=before) for side in sides)
 
     def __iter__(self) -> Iterator[JointDiscriminator]:
-        return (judge for judge in super().__iter__() if isinstance(judge, JointDiscriminator))
+        return (each for each in super().__iter__() if isinstance(each, JointDiscriminator))
 
 
 def init_adversarial(module: nn.Module) -> None:

@@ -70,7 +70,7 @@ class TAGANConfig(Config):
     kl_weight: float = Field(0.5, ge=0)  # of each of two captions
 
 
-class CaptionReader(nn.Module):
+class CaptionEncoder(nn.Module):
     """Captions to a `TextCode` by a word table and a `BiGru`; generator and discriminator have one each."""
 
     def __init__(self, config: TAGANConfig, vocabulary_size: int) -> None:
@@ -92,7 +92,7 @@ class Generator(Repainter):
         super().__init__()
         widths = [config.width * 2**i for i in range(4)]  # 64, 128, 256, 512
         deep = widths[-1]
-        self.read = CaptionReader(config, vocabulary_size)
+        self.read = CaptionEncoder(config, vocabulary_size)
         self.augment = ConditioningAugmentation(config.text_size, config.condition_size)
         self.encoder = nn.Sequential(from_image(widths[0]), *(down(a, b) for a, b in pairwise(widths)))
         self.residual = nn.Sequential(
@@ -118,7 +118,7 @@ class Discriminator(nn.Module):
         widths = [config.width * m for m in (1, 2, 4, 8, 8)]  # 64, 128, 256, 512, 512
         scales = widths[2:]
         halvings = [down(a, b, activation=leaky) for a, b in pairwise(widths)]
-        self.read = CaptionReader(config, vocabulary_size)
+        self.read = CaptionEncoder(config, vocabulary_size)
         first = nn.Sequential(from_image(widths[0], halve=True), *halvings[:2])
         self.encoder = nn.ModuleList([first, *halvings[2:]])
         self.pool = nn.ModuleList(mix(n, n, activation=leaky) for n in scales)
