@@ -26,7 +26,9 @@ from tgim.errors import CheckpointError, DataError, RecipeError
 from tgim.text.vocabulary import Vocabulary
 from tgim.training import recipe, state
 from tgim.training import run as train
-from tgim.training.loop import Trainer
+from tgim.training.build import build_trainer
+from tgim.training.dry_run import dry_run
+from tgim.training.loop import Interrupted, TrainingError
 from tgim.training.runlog import read_log
 
 
@@ -123,7 +125,7 @@ def test_a_stopped_run_saves_its_last_step(data: Path, tmp_path: Path, number: s
         os.kill(os.getpid(), number)
 
     threading.Thread(target=stop, daemon=True).start()
-    with pytest.raises(train.Interrupted, match=r"stopped after step \d+ of 100000; .*--resume"):
+    with pytest.raises(Interrupted, match=r"stopped after step \d+ of 100000; .*--resume"):
         train.fit(a_recipe(data, steps=100_000, checkpoint_every=50_000), out=out, progress=False)
     assert signal.getsignal(number) == before
     done = max(losses(out))
@@ -147,12 +149,12 @@ def test_the_log_is_cut_where_the_run_goes_on(data: Path, tmp_path: Path) -> Non
 
 
 def test_where_a_run_may_not_go(data: Path, whole: Path, tmp_path: Path) -> None:
-    with pytest.raises(train.TrainingError, match=r"not empty.*--resume"):
+    with pytest.raises(TrainingError, match=r"not empty.*--resume"):
         train.fit(a_recipe(data), out=whole)
     (tmp_path / "file").touch()
-    with pytest.raises(train.TrainingError, match="is a file"):
+    with pytest.raises(TrainingError, match="is a file"):
         train.fit(a_recipe(data), out=tmp_path / "file")
-    with pytest.raises(train.TrainingError, match="no run to resume"):
+    with pytest.raises(TrainingError, match="no run to resume"):
         train.fit(a_recipe(data), out=tmp_path, resume=True)
     with pytest.raises(DataError):
         train.fit(a_recipe(tmp_path / "absent"), out=tmp_path / "run")
@@ -162,7 +164,7 @@ def test_where_a_run_may_not_go(data: Path, whole: Path, tmp_path: Path) -> None
 def test_a_changed_recipe_is_told_key_by_key(data: Path, whole: Path) -> None:
     changed = values(data, clip=1.0, lr=1e-3, log_every=2, model={"width": 5})
     with pytest.raises(
-        train.TrainingError, match=r"model\.width \(was 4, is 5\), train\.lr \(was 0\.0002, is 0\.001\)"
+        TrainingError, match=r"model\.width \(was 4, is 5\), train\.lr \(was 0\.0002, is 0\.001\)"
     ) as told:
         train.fit(recipe.parse(changed), out=whole, resume=True)
     assert "log_every" not in str(told.value)
@@ -184,7 +186,7 @@ def test_a_broken_state_is_refused(data: Path, whole: Path, tmp_path: Path, leng
 
 def test_a_loss_that_is_not_finite_stops_the_run(data: Path, tmp_path: Path) -> None:
     broken = recipe.parse(values(data, model={"fail_at": 6}))
-    with pytest.raises(train.TrainingError, match=r"step 6: generator .*'keep' is inf") as told:
+    with pytest.raises(TrainingError, match=r"step 6: generator .*'keep' is inf") as told:
         train.fit(broken, out=tmp_path / "run", progress=False)
     assert "\n" not in str(told.value)
     assert state.read_notes(tmp_path / "run" / "state.safetensors")["step"] == 4
@@ -206,7 +208,7 @@ def test_a_dry_run_says_what_would_be_and_leaves_nothing(
 ) -> None:
     monkeypatch.setenv("TGIM_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    dry = train.dry_run(a_recipe(data, steps=500))
+    dry = dry_run(a_recipe(data, steps=500))
     assert dry.pictures == 12
     assert dry.steps == 500
     assert dry.parameters["discriminator"] == (49, 0)
@@ -242,7 +244,7 @@ def test_a_model_may_bring_parts_of_its_own(data: Path, tmp_path: Path, monkeypa
         recipe.parse(values(data, steps=2, lr=1e-9, model=own)), out=tmp_path / "run", resume=True, progress=False
     )
     assert Hooked.loaded == 1
-    plain = Trainer.build(recipe.parse(values(data, model={"name": "hooked"})), cache=tmp_path)
+    plain = build_trainer(recipe.parse(values(data, model={"name": "hooked"})), cache=tmp_path)
     assert "square" in plain.vocabulary
 
 
@@ -252,7 +254,7 @@ def test_what_the_model_cannot_do_is_said_before_training(data: Path, tmp_path: 
     with pytest.raises(RecipeError, match=r"data\.image_size is 32.* 16"):
         train.fit(recipe.parse(odd), out=tmp_path / "run", progress=False)
     if not torch.cuda.is_available():
-        with pytest.raises(train.TrainingError, match="no GPU"):
+        with pytest.raises(TrainingError, match="no GPU"):
             train.fit(a_recipe(data, device="cuda"), out=tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
 
@@ -261,7 +263,7 @@ def test_a_run_says_its_precision_and_may_go_on_in_another(data: Path, tmp_path:
     train.fit(a_recipe(data, steps=1, precision="fp32"), out=tmp_path / "run", progress=False)
     assert read_log(tmp_path / "run" / "log.jsonl")[-1]["precision"] == "fp32"
     assert read_header(tmp_path / "run" / "model.safetensors")["history"]["precision"] == "fp32"
-    assert "fp32" in str(train.dry_run(a_recipe(data, precision="fp32")))
+    assert "fp32" in str(dry_run(a_recipe(data, precision="fp32")))
     caplog.clear()
     train.fit(a_recipe(data, steps=2, precision="bf16"), out=tmp_path / "run", resume=True, progress=False)
     assert any("was computed in fp32 and goes on in bf16" in message for message in caplog.messages)
@@ -270,8 +272,8 @@ def test_a_run_says_its_precision_and_may_go_on_in_another(data: Path, tmp_path:
 
 def test_bf16_where_it_is_emulated_is_a_warning(data: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    told = str(train.dry_run(a_recipe(data, precision="auto")))
+    told = str(dry_run(a_recipe(data, precision="auto")))
     assert "precision   fp32 (ONEDNN_MAX_CPU_ISA=AVX2 leaves no bf16" in told
     assert not caplog.messages
-    train.dry_run(a_recipe(data, precision="bf16"))
+    dry_run(a_recipe(data, precision="bf16"))
     assert sum("use auto" in message for message in caplog.messages) == 1

@@ -42,7 +42,7 @@ class Batches:
         seed: of order, captions and augmentation.
         cache: where decoded pictures are kept; see `PixelCache.open`.
         progress: called with (done, total) while pictures are decoded for the first time.
-        limit: show only the first so many pictures; captions are kept of all. For an estimate.
+        limit: show only the first so many pictures, and read their captions alone. For an estimate.
 
     Raises:
         DataError: not one picture can be read, or the cache cannot be written.
@@ -74,10 +74,11 @@ class Batches:
         if not len(self.pixels.rows):
             raise DataError(f"{dataset.root}: none of {len(dataset)} pictures can be read; run tgim data check on it")
         self.subjects = guess_subjects(self.pixels, folder=cache, progress=progress) if config.subject else None
+        self.shown = len(shown)
         class_ids = {label: i for i, label in enumerate(dataset.classes)}
         labels = [class_ids.get(item.label or "", -1 - row) for row, item in enumerate(dataset.items)]
         self.labels = np.asarray(labels, dtype=np.int64)
-        captions, longest = [item.captions for item in dataset.items], config.captions.max_tokens or vocabulary.longest
+        captions, longest = [item.captions for item in shown.items], config.captions.max_tokens or vocabulary.longest
         self.captions = CaptionTable(captions, vocabulary, max_tokens=longest)
         self.cuts = PhraseTable(captions, vocabulary, max_tokens=longest) if config.captions.phrases else None
         self.synthetic = None
@@ -94,10 +95,15 @@ class Batches:
         return len(self.pixels.rows) / self.batch_size
 
     def mapped(self, pictures: int, pairs: int) -> int:
-        """Count the bytes of the cache that a run over so many pictures and synthetic pairs maps in the end."""
+        """Count the bytes that a run over so many pictures and synthetic pairs has in the end.
+
+        They are those that it maps from the cache, and those of the captions of pictures that are not shown here.
+        """
         kept = [(self.pixels.pixels, pictures), (self.subjects, pictures)]
         kept += [(self.synthetic.pool.pixels, pairs)] if self.synthetic is not None else []
-        return sum(array.nbytes // len(array) * count for array, count in kept if array is not None)
+        mapped = sum(array.nbytes // len(array) * count for array, count in kept if array is not None)
+        tables = [self.captions.ids, *([self.cuts.table.ids] if self.cuts is not None else [])]
+        return mapped + sum(table.nbytes * max(0, pictures - self.shown) // self.shown for table in tables)
 
     def rows(self, step: int) -> NDArray[np.int64]:
         """Choose the rows (B,) of the data set for batch `step`."""
