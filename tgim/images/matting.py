@@ -1,4 +1,4 @@
-"""From a coarse guess at where the subject is to a mask that ends where the photograph has its edges.
+"""Subject mask at a photograph's edges from a coarse guess, in the manner of GrabCut and the guided filter.
 
 A model of 64 px knows roughly where a bird is; the photograph knows where the bird ends. The guess is weighed against
 the colours of this very photograph (colours that are common inside the guess and rare outside it belong to the subject:
@@ -164,7 +164,7 @@ def follow(guide: Tensor, slopes: Tensor) -> Tensor:
 
 
 def every(length: int, step: int) -> Tensor:
-    """Which pixels of an axis a copy `step` times smaller keeps, so that bilinear enlarging puts them back in place.
+    """List the pixels of an axis that a copy `step` times smaller keeps; bilinear enlarging puts them back in place.
 
     >>> every(9, 3), every(8, 3)
     (tensor([0, 3, 6]), tensor([1, 5]))
@@ -175,7 +175,7 @@ def every(length: int, step: int) -> Tensor:
 
 
 def enlarged(x: Tensor, dim: int, places: Tensor, length: int) -> Tensor:
-    """What bilinear enlarging of axis `dim` to `length` pixels shows at `places`, without the rest of the pixels."""
+    """Enlarge axis `dim` bilinearly to `length` pixels, and compute it at `places` alone."""
     last = x.shape[dim] - 1
     where = ((places.to(x.dtype) + 0.5) * (last + 1) / length - 0.5).clamp(min=0)
     first = where.floor().long()

@@ -25,7 +25,7 @@ class OverwriteError(UserError):
 
 @dataclass(frozen=True)
 class Job:
-    """One edit that is to be done."""
+    """Edit to be done."""
 
     image: Path
     text: str
@@ -34,7 +34,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """One edit that was done, or was not: then `error` says why, and nothing was written."""
+    """Outcome of a job; where `error` is set it says why nothing was written."""
 
     job: Job
     seconds: float = 0.0  # from opening the picture to the finished file
@@ -45,7 +45,7 @@ class Result:
     notes: tuple[str, ...] = ()  # what of the text could not be done in this picture
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values, for one that was done."""
+        """Convert a successful result to JSON values."""
         names = {"image": str(self.job.image), "out": str(self.job.out), "text": self.job.text}
         size = {"width": self.width, "height": self.height, "box": None if self.box is None else list(self.box)}
         return {**names, **size, "seconds": round(self.seconds, 3)}

@@ -131,7 +131,7 @@ class Editor:
     def region(
         self, photo: Photo, *, box: str | Box | None = None, focus: bool = True, size: Size = "photo"
     ) -> Box | None:
-        """Where `edit_photo` edits, ``(x, y, width, height)`` in pixels; None for the whole photograph.
+        """Find the region that `edit_photo` edits, ``(x, y, width, height)`` in pixels; None for the whole photograph.
 
         Raises:
             ImageError: the box does not fit.
@@ -171,12 +171,12 @@ class Editor:
         return edited
 
     def knows(self, text: str) -> bool:
-        """Whether the model knows at least one word of `text`."""
+        """Test whether the vocabulary has at least one word of `text`."""
         return any(word in self.vocabulary for word in tokenize(text))
 
     @torch.no_grad()
     def find_subject(self, photo: Photo) -> Box | None:
-        """Where the model sees the subject, with some room around it: ``(x, y, width, height)`` in pixels.
+        """Find the subject, with some room around it: ``(x, y, width, height)`` in pixels.
 
         None when it fills most of the photograph, when there is none, or when the model has no `subject` (pictures
         (B, 3, S, S) -> probabilities (B, 1, S, S)). Several subjects of like size share one box. The model looks twice,

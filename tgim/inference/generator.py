@@ -107,7 +107,7 @@ class Generator:
 
     @torch.no_grad()
     def attention(self, text: str, *, n: int = 1, seed: int = 0, vary: Vary = "noise") -> tuple[list[str], Tensor]:
-        """What each word of a caption attended to in the pictures that `generate` draws of it.
+        """Compute the attention to each word of a caption in the pictures that `generate` makes of it.
 
         Args:
             text: caption or phrase.
@@ -163,7 +163,7 @@ class Generator:
 
     @torch.no_grad()
     def condition(self, texts: Sequence[str]) -> Codes:
-        """What the model makes of captions, at the mean of the conditioning augmentation; each tensor starts with T."""
+        """Encode captions, at the mean of the conditioning augmentation; each tensor starts with T."""
         return self.model.condition(self.vocabulary.encode([self.caption(text) for text in texts]).to(self.device))
 
     def caption(self, text: str) -> str:

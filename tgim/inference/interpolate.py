@@ -1,4 +1,4 @@
-"""Interpolation: pictures on the way between two captions, two photographs or two noises, the figures of the field.
+"""Interpolation between two captions, two photographs or two noises, the figures of the field.
 
 - Two captions, on one photograph (SISGAN) or on one noise (GAN-INT-CLS, StackGAN): their codes are interpolated
   linearly, with all that the model makes of a caption; where two captions differ in length and the model keeps a plain
@@ -75,7 +75,7 @@ def between_captions(
     seed: int = 0,
     side: int = SIDE,
 ) -> Frames:
-    """From one caption to another, on one photograph (`maker` an `Editor`) or on one noise (a `Generator`).
+    """Interpolate two captions, on one photograph (`maker` an `Editor`) or on one noise (a `Generator`).
 
     Args:
         maker: what edits or draws.
@@ -127,7 +127,7 @@ def between_captions(
 def between_pictures(
     editor: Editor, first: Source, second: Source, text: str, *, steps: int = 8, side: int = SIDE
 ) -> Frames:
-    """From one photograph to another, both edited by one caption; of each the square in the middle is taken.
+    """Interpolate two photographs, both edited by one caption; of each the central square is taken.
 
     Args:
         editor: edits, or inverts and draws.
@@ -163,7 +163,7 @@ def between_pictures(
 
 @torch.no_grad()
 def between_noises(generator: Generator, text: str, *, steps: int = 8, seed: int = 0) -> Frames:
-    """From one noise to another under one caption, along the great circle.
+    """Interpolate two noises under one caption, along the great circle.
 
     Args:
         generator: draws.
@@ -252,7 +252,7 @@ def save_frames(pictures: Tensor, path: str | os.PathLike[str], *, quality: int 
 
 
 def is_moving(path: str | os.PathLike[str]) -> bool:
-    """Whether `save_frames` would write moving pictures to `path`, by its suffix."""
+    """Test by the suffix whether `save_frames` would write moving pictures to `path`."""
     return SUFFIXES.get(Path(path).suffix.lower()) in MOVING
 
 
@@ -263,7 +263,7 @@ def _places(steps: int) -> Tensor:
 
 
 def _inverter(editor: Editor) -> Inverter | None:
-    """What turns photographs into noise, of a generator or a style encoder that edits."""
+    """Make the inverter of a generator or a style encoder that edits; None for other editors."""
     return editor.model if isinstance(editor.model, Inverter) else Inverter.of(editor.model)
 
 

@@ -43,7 +43,7 @@ Features = Callable[[Tensor], Distance]  # targets (B, 3, S, S) in [-1, 1] -> th
 
 
 class Inverted(NamedTuple):
-    """What inversion found."""
+    """Result of inversion."""
 
     noise: Tensor  # (B, Z)
     pictures: Tensor  # (B, 3, S, S) in [-1, 1], what the generator draws of it
@@ -51,7 +51,7 @@ class Inverted(NamedTuple):
 
 
 class Inverter(Editing):
-    """A generator that edits photographs, because it finds the noise of each.
+    """Editor of photographs by a generator: it inverts each photograph to noise.
 
     Args:
         generator: the text-to-image model.
@@ -115,7 +115,7 @@ class Inverter(Editing):
         return self.generator.image_size
 
     def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None, own: Tokens | None = None) -> Tensor:
-        """What the generator draws of `text` and of the noise of pictures (B, 3, S, S); the same shape, in [-1, 1].
+        """Generate pictures of `text` and of the noise of pictures (B, 3, S, S); the same shape, in [-1, 1].
 
         Args:
             image: the photographs.
@@ -134,7 +134,7 @@ class Inverter(Editing):
             return self.generator.generate_from(condition, found.noise).float()
 
     def invert(self, image: Tensor, condition: Codes, *, seed: int | None = None) -> Inverted:
-        """The noise of pictures (B, 3, S, S) in [-1, 1] under a caption.
+        """Find the noise of pictures (B, 3, S, S) in [-1, 1] under a caption.
 
         Args:
             image: S is the generator's image size.
@@ -197,7 +197,7 @@ class Inverter(Editing):
                 bar.set_postfix(loss=f"{losses[-1]:.4g}", refresh=False)
 
     def _losses(self, noise: Tensor, image: Tensor, condition: Codes, distance: Distance | None) -> Tensor:
-        """What is minimised, of each picture, (B,)."""
+        """Loss (B,) of each picture, minimised over the noise."""
         picture = self.generator.generate_from(condition, noise).float()
         total = self.pixel_weight * 0.5 * (picture - image).square().mean((1, 2, 3))
         if distance is not None:

@@ -1,4 +1,4 @@
-"""Which pictures fit a caption best, and which captions a picture, by the score of a matching model.
+"""Ranking of pictures for a caption, and of captions for a picture, by the score of a matching model.
 
 Pictures are read as data sets are (large JPEGs at a reduced scale) and scaled to the model's square, so that a picture
 gets the score here that it gets where the model was trained and where it judges. They are read and scored a few at a
@@ -35,7 +35,7 @@ READ_ERRORS = (OSError, ValueError, SyntaxError, MemoryError, Image.Decompressio
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """How well N pictures and T captions fit.
+    """Scores of N pictures with T captions.
 
     Scores are the model's own, of most models a cosine, -1 to 1. They order what was compared in one call; they are no
     probabilities, and say nothing between models.
@@ -57,7 +57,7 @@ class Ranking:
         return np.argsort(-self.scores, axis=1, kind="stable")
 
     def pairs(self, *, top: int | None = None) -> Iterator[dict[str, Any]]:
-        """Every pair as JSON values, best first: of each caption its pictures; of a single picture its captions.
+        """Yield every pair as JSON values, best first: pictures of each caption; captions of a single picture.
 
         The keys are text, image, score, picture_rank (the picture's place for the text, from 1) and text_rank (the
         text's place for the picture). `top` keeps so many of each list.
@@ -87,7 +87,7 @@ class Ranking:
         return "\n\n".join(blocks)
 
     def _lists(self) -> Iterator[tuple[str, list[tuple[int, int]]]]:
-        """What is listed: a heading, and below it (row, column) of scores, best first."""
+        """Make the lists: a heading, and below it (row, column) of scores, best first."""
         if len(self.images) == 1:
             yield self.images[0], [(0, column) for column in self.captions[0].tolist()]
             return

@@ -1,4 +1,4 @@
-"""Which pictures of a folder are meant by a picture and a text that says what is to be different.
+"""Search in a folder of pictures by a picture and a text that says what is to be different.
 
 A trained system of `tgim.models.retrieval` composes both. A matching model can do without training: the embeddings of
 picture and text are added, the plainest of the baselines of Vo et al. (CVPR 2019); the text is then read as a caption.
@@ -144,7 +144,7 @@ def open_searching(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoi
 
 
 def as_caption(text: str) -> str:
-    """What a text says is to be different, as a bare phrase that a caption's template completes.
+    """Reduce a text of a change to a bare phrase that a caption's template completes.
 
     >>> as_caption("but with a red head"), as_caption("a red bird"), as_caption("the same bird")
     ('red head', 'red bird', 'bird')
@@ -153,7 +153,7 @@ def as_caption(text: str) -> str:
 
 
 def _same(one: Source, other: Source) -> bool:
-    """Whether both are paths of one file."""
+    """Test whether both are paths of one file."""
     if not (isinstance(one, str | os.PathLike) and isinstance(other, str | os.PathLike)):
         return False
     try:

@@ -1,4 +1,4 @@
-"""The blocks that the adversarial models share, each named for what it does and stacked from widths.
+"""Blocks that the adversarial models share, each named for what it does and stacked from widths.
 
 Shapes: B batch, C channels, H W pixels, E text width.
 Activations work in place: nothing but they reads what the layer before them gives. That saves a step time and memory.
@@ -20,7 +20,7 @@ SLOPE = 0.2  # of every LeakyReLU
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """One filter for each channel, (B, C, H, W) to (B, C, H', W'), computed in 32 bits under autocast, too.
+    """Depthwise convolution, (B, C, H, W) to (B, C, H', W'), computed in 32 bits under autocast, too.
 
     A CPU's bf16 instructions multiply matrices; convolutions of one channel are about ten times slower in bf16.
     """
@@ -36,7 +36,7 @@ class DepthwiseConv2d(nn.Conv2d):
 
 
 class Condition(NamedTuple):
-    """What conditioning augmentation makes of a sentence: three tensors (B, C)."""
+    """Output of conditioning augmentation for sentences: three tensors (B, C)."""
 
     sample: Tensor
     mean: Tensor
@@ -44,7 +44,7 @@ class Condition(NamedTuple):
 
 
 class ConditioningAugmentation(nn.Module):
-    """Sentence (B, E) to a Gaussian N(mean, exp(log_var)) of size C and a sample of it (Zhang et al., StackGAN, §3.2).
+    """Conditioning augmentation: sentence (B, E) to a Gaussian of size C and a sample (Zhang et al., StackGAN, §3.2).
 
     One linear layer gives mean and spread, both through the same activation. The spread is read as the logarithm of the
     variance (StackGAN, AttnGAN) or of the standard deviation (SISGAN, TAGAN): `log_var = 2 log_sigma`.
@@ -203,7 +203,7 @@ def tile(x: Tensor, vector: Tensor, *, before: bool = False) -> Tensor:
 
 
 class JointDiscriminator(nn.Module):
-    """Judges pictures alone and with a condition, from one map of them: that of StackGAN and of those that follow it.
+    """Discriminator of pictures alone and with a condition, from one map: that of StackGAN and its successors.
 
     4x4 convolutions of stride 2, each doubling the channels, lead to a map of 4x4 places; where that has more than
     eight times `width` channels, 3x3 convolutions halve them again.
@@ -234,7 +234,7 @@ class JointDiscriminator(nn.Module):
         self.apply(init_adversarial)
 
     def encode(self, image: Tensor) -> Tensor:
-        """Maps (B, D, 4, 4) of pictures (B, 3, side, side) in [-1, 1]."""
+        """Features (B, D, 4, 4) of pictures (B, 3, side, side) in [-1, 1]."""
         features: Tensor = self.encoder(image)
         return features
 
@@ -286,7 +286,7 @@ def init_adversarial(module: nn.Module) -> None:
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """What is computed inside passes gradients through `module`, and none to its parameters."""
+    """Pass gradients of the block through `module`, and none to its parameters."""
     learning = [p for p in module.parameters() if p.requires_grad]
     try:
         for p in learning:

@@ -42,7 +42,7 @@ class DualEncoderConfig(Config):
 
 
 class ImageCode(NamedTuple):
-    """What the image encoder returns for pictures of side S."""
+    """Code of pictures of side S by the image encoder."""
 
     fine: Tensor  # (B, 2 width, S/4, S/4)
     coarse: Tensor  # (B, 4 width, S/8, S/8)
@@ -134,7 +134,7 @@ class TextEncoder(nn.Module):
 
 
 class Encoders(nn.Module):
-    """Both encoders and the temperature: one network for the loop."""
+    """Encoders of pictures and captions, and the temperature."""
 
     def __init__(self, config: DualEncoderConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ class DualEncoder(Matching):
         return self.encode_text(text).sentence
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One phase: the symmetric cross-entropy, same-class pairs left out of the negatives."""
+        """Yield the symmetric cross-entropy; same-class pairs are left out of the negatives."""
         images = self.encode_image(batch.image).embedding
         captions = self.encode_text(batch.text).sentence
         scale = self.encoders.log_scale.exp().clamp(max=100)

@@ -1,4 +1,4 @@
-"""Part maps at the photograph's own resolution, drawn to its edges.
+"""Part maps at the photograph's own resolution, aligned with its edges.
 
 What a localiser knows of the subject's outline is weighed against the colours of this very photograph
 (`tgim.images.matting.weigh_colours`). Then the guided filter (He, Sun and Tang, "Guided Image Filtering", TPAMI 2013,
@@ -77,7 +77,7 @@ def _outlined(guide: Tensor, maps: Tensor) -> Tensor:
 
 
 def _region(found: PartMaps, height: int, width: int) -> Box | None:
-    """Where the subject may be, in whole pixels of the photograph; None where it is nowhere."""
+    """Bounds of the subject in whole pixels of the photograph; None where it is nowhere."""
     cells = (found.maps[0] < 1 - NOTHING).nonzero()
     if not len(cells):
         return None

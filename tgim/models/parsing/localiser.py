@@ -1,4 +1,4 @@
-"""Where the parts of a subject are: a small decoder on the maps of a frozen network that knows ImageNet.
+"""Part localiser: a small decoder on the maps of a frozen ImageNet network finds the parts of a subject.
 
 `recipes/parts_birds.yaml` and `recipes/parts_flowers.yaml` train it on points that people clicked, on drawn pictures
 whose parts are known, and on guesses of where the subject is.
@@ -63,7 +63,7 @@ class PartLocaliserConfig(Config):
 
 
 class PartLocaliser(Localising):
-    """See the module."""
+    """Localiser of parts: a frozen backbone and a trained decoder."""
 
     name = "part_localiser"
     Config = PartLocaliserConfig
@@ -85,7 +85,7 @@ class PartLocaliser(Localising):
         )
 
     def load_parts(self) -> None:
-        """Give the backbone its ImageNet weights: called once, before a run starts."""
+        """Load the ImageNet weights of the backbone; before training only."""
         if self.config.pretrained:
             load_pretrained(self.backbone, self.config.backbone)
 
@@ -96,7 +96,7 @@ class PartLocaliser(Localising):
 
     @property
     def together(self) -> bool:
-        """Whether all subjects of a photograph count as one."""
+        """True where all subjects of a photograph count as one."""
         return self.config.together
 
     def look(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,15 +119,15 @@ class PartLocaliser(Localising):
 
     @staticmethod
     def vocabulary_for(config: PartLocaliserConfig) -> Vocabulary:
-        """The names of the parts: a localiser reads no captions."""
+        """Vocabulary of the names of the parts: a localiser takes no captions."""
         return Vocabulary.build([BACKGROUND, *config.part_names])
 
     def open_batches(self, dataset: CaptionedImages, config: DataConfig, **options: Any) -> ViewBatches:
-        """The batches that this model learns from; takes what `tgim.data.loader.Batches` takes."""
+        """Open the batches of views to train on; arguments as of `tgim.data.loader.Batches`."""
         return ViewBatches(self, dataset, config, **options)
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One step: every known cell is to be named, half of the batches mirrored."""
+        """Yield the losses of the known cells; half of the batches are mirrored."""
         views = batch.views
         if views is None:
             raise ValueError("a part localiser learns from labelled views, and the batch has none")
@@ -144,7 +144,7 @@ class PartLocaliser(Localising):
 
 
 def cell_terms(logits: Tensor, cells: Tensor, *, guess_weight: float = 1.0, balance: float = 0.0) -> Terms:
-    """What logits (B, P, s, s) say of labelled cells (B, s, s); each term is a mean over the cells that it is about.
+    """Losses of logits (B, P, s, s) for labelled cells (B, s, s); each is a mean over the cells that it is about.
 
     - parts, background: -log p(label) where a person, a box or the renderer says which; a part of which n cells are
       known in the batch weighs n ** -balance, so that 1 lets all parts weigh the same, and 0 all cells;

@@ -1,4 +1,4 @@
-"""Finding a subject and its parts in a whole photograph: a look at all of it, then closer looks at what was found."""
+"""Search for a subject and its parts in a photograph: a look at all of it, then closer looks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class PartMaps:
 
 @dataclass(frozen=True)
 class _Look:
-    """What one look saw."""
+    """Output of the localiser for one frame of a photograph."""
 
     maps: Tensor  # (P, s, s)
     present: float  # probability that the frame shows a subject
@@ -89,7 +89,7 @@ def _without_specks(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 @torch.no_grad()
 def find_parts(model: Localising, photo: Tensor, *, box: Box | None = None) -> PartMaps | None:
-    """Look for a subject and its parts.
+    """Find a subject and its parts.
 
     Args:
         model: of the parts.
@@ -128,7 +128,7 @@ def find_parts(model: Localising, photo: Tensor, *, box: Box | None = None) -> P
 
 
 def _first_look(model: Localising, photo: Tensor) -> tuple[Extent | None, tuple[Box, ...]]:
-    """Where the largest subject of a photograph is, if there is one, and boxes of the others."""
+    """Find the largest subject of a photograph, if there is one, and boxes of the others."""
     height, width = photo.shape[-2:]
     seen = _look(model, photo, _square((0, 0, width, height), 1.0), twice=False)
     pieces = subjects(seen.foreground, together=model.together)
