@@ -2,8 +2,8 @@
 
 A model of 64 px knows roughly where a bird is; the photograph knows where the bird ends. The guess is weighed against
 the colours of this very photograph (colours that are common inside the guess and rare outside it belong to the subject:
-the colour term of GrabCut, with histograms for its mixtures), then drawn to its edges by the guided filter (He, Sun and
-Tang, TPAMI 2013; He and Sun, "Fast Guided Filter", 2015). The filter is written out here for one mask and three
+the colour term of GrabCut, with histograms for its mixtures), then aligned with its edges by the guided filter (He, Sun
+and Tang, TPAMI 2013; He and Sun, "Fast Guided Filter", 2015). The filter is written out here for one mask and three
 colours: a library's solves the equations of each pixel one by one, and filters more than is needed.
 """
 
@@ -39,18 +39,18 @@ def subject_mask(photo: Tensor, probability: Tensor) -> Tensor:
     small = resize(photo, size)
     guess = F.interpolate(probability, size, mode="bilinear", align_corners=False)
     likely = weigh_colours(small, guess)
-    firm = ((likely - CERTAIN_OUT) / (CERTAIN_IN - CERTAIN_OUT)).clamp(0, 1)
+    mask = ((likely - CERTAIN_OUT) / (CERTAIN_IN - CERTAIN_OUT)).clamp(0, 1)
     window = 2 * (max(size) // 64) + 1
     if window > 1 and min(size) > window:
-        slopes = guided_fit(small, firm, window=window, eps=3e-3)
-        firm = follow(small, slopes)
+        slopes = guided_fit(small, mask, window=window, eps=3e-3)
+        mask = follow(small, slopes)
     if shrink == 1:
-        return cut(firm)
+        return cut(mask)
     coarser = max(1, min(height // size[0], width // size[1]))
     if coarser == 1 or min(size) < 8:
-        return cut(F.interpolate(firm, (height, width), mode="bilinear", align_corners=False))
+        return cut(F.interpolate(mask, (height, width), mode="bilinear", align_corners=False))
     rows, columns = (every(length, coarser).to(photo.device) for length in (height, width))
-    known = enlarged(enlarged(firm, 2, rows, height), 3, columns, width)
+    known = enlarged(enlarged(mask, 2, rows, height), 3, columns, width)
     slopes = guided_fit(photo[:, :, rows][..., columns], known, window=5, eps=1e-3)
     return cut(follow(photo, F.interpolate(slopes, (height, width), mode="bilinear", align_corners=False)))
 

@@ -1,12 +1,12 @@
-"""Editor: what people hold. A picture and a caption go in, the edited picture comes out, at the picture's own size."""
+"""Editor: edits a picture by a caption of the wanted result, at the picture's own size."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -74,17 +74,42 @@ class Editor:
         """An editor from an embedded checkpoint's name or a checkpoint file; raises CheckpointError."""
         return cls(checkpoint.load(name_or_path, device=device), device=device)
 
-    def __call__(self, image: Source, text: str, **options: Any) -> Image.Image:
-        """Edit one picture: a path, bytes, PIL image, array or `Photo`; options as in `edit_photo`.
+    def __call__(
+        self,
+        image: Source,
+        text: str,
+        *,
+        strength: float = 1.0,
+        box: str | Box | None = None,
+        focus: bool = True,
+        size: Size = "photo",
+        seed: int | None = None,
+    ) -> Image.Image:
+        """Edit one picture: a path, bytes, PIL image, array or `Photo`; other arguments as of `edit_photo`.
 
         Returns:
             A PIL image of the same size, RGB, or RGBA where the input had an alpha.
-        """
-        return self.edit_photo(open_image(image), text, **options).to_pil()
 
-    def edit_many(self, images: Iterable[Source], text: str, **options: Any) -> Iterable[Image.Image]:
-        """Edit pictures one after the other, lazily; any sizes."""
-        return (self(image, text, **options) for image in images)
+        Raises:
+            ImageError: the picture cannot be read; else as `edit_photo`.
+        """
+        photo = open_image(image)
+        return self.edit_photo(photo, text, strength=strength, box=box, focus=focus, size=size, seed=seed).to_pil()
+
+    def edit_many(
+        self,
+        images: Iterable[Source],
+        text: str,
+        *,
+        strength: float = 1.0,
+        box: str | Box | None = None,
+        focus: bool = True,
+        size: Size = "photo",
+        seed: int | None = None,
+    ) -> Iterator[Image.Image]:
+        """Edit pictures of any sizes one after the other, lazily; arguments as of `edit_photo`."""
+        for image in images:
+            yield self(image, text, strength=strength, box=box, focus=focus, size=size, seed=seed)
 
     @torch.no_grad()
     def edit_photo(
@@ -107,7 +132,7 @@ class Editor:
             box: ``(x, y, width, height)`` in pixels: edit this region alone, with a soft edge inside it.
             focus: without a box, look closer at a subject that fills little of the photograph (`find_subject`).
             size: ``"photo"`` for the photograph's own size, ``"model"`` for the model's raw output.
-            seed: of models that draw noise; without one they use its mean. Equal calls give equal pictures.
+            seed: of models with noise; without one they use its mean. Equal calls give equal pictures.
 
         Returns:
             The edited photograph; format, alpha and colour profile are the photograph's.

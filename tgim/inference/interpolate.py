@@ -78,13 +78,13 @@ def between_captions(
     """Interpolate two captions, on one photograph (`maker` an `Editor`) or on one noise (a `Generator`).
 
     Args:
-        maker: what edits or draws.
+        maker: editor or generator.
         first: caption or phrase of the first picture.
         second: of the last.
         image: the photograph, for an editor.
         steps: pictures, the two ends among them.
         seed: of a generator's noise.
-        side: longest side in pixels that the photograph is reduced to; generators draw at their own size.
+        side: longest side in pixels that the photograph is reduced to; generators have their own size.
 
     Raises:
         UserError: fewer than 2 steps; an editor without a photograph, or a generator with one.
@@ -98,9 +98,9 @@ def between_captions(
         maker.check(n=1, seed=seed, vary="noise")
         noise = sample_noise(maker.model, 1, seed=seed)[0].expand(steps, -1)
         codes = lerp(maker.condition([first, second]), at)
-        return Frames(_draw(maker, codes, noise), "the codes of the captions, on one noise")
+        return Frames(_generate(maker, codes, noise), "the codes of the captions, on one noise")
     if image is None:
-        raise UserError("two captions are interpolated on a photograph; give one, or a model that draws")
+        raise UserError("two captions are interpolated on a photograph; give one, or a generator")
     photo = _reduced(open_image(image), side).to(maker.device)
     tokens = maker.vocabulary.encode([maker.caption(text) for text in (first, second)]).to(maker.device)
     model, own = maker.model, maker.model.image_size
@@ -108,7 +108,9 @@ def between_captions(
     if (inverter := _inverter(maker)) is not None:
         codes = inverter.generator.condition(tokens)
         noise = inverter.invert(small, tuple(code[:1] for code in codes)).noise.expand(steps, -1)
-        return Frames(_draw(inverter, lerp(codes, at), noise), "the codes of the captions, on the photograph's noise")
+        return Frames(
+            _generate(inverter, lerp(codes, at), noise), "the codes of the captions, on the photograph's noise"
+        )
     if isinstance(model, TAGrid):
         codes = lerp(model.condition(tokens), at)
         frames = [model.recolour(photo, model.plan_from(small, _row(codes, i))) for i in range(steps)]
@@ -130,7 +132,7 @@ def between_pictures(
     """Interpolate two photographs, both edited by one caption; of each the central square is taken.
 
     Args:
-        editor: edits, or inverts and draws.
+        editor: edits, or inverts and generates.
         first: photograph of the first picture.
         second: of the last.
         text: caption or phrase.
@@ -150,7 +152,7 @@ def between_pictures(
     if (inverter := _inverter(editor)) is not None:
         condition = inverter.generator.condition(tokens)
         noise = inverter.invert(small, condition).noise
-        pictures = _draw(inverter, lerp(condition, at), slerp(noise[0], noise[1], at))
+        pictures = _generate(inverter, lerp(condition, at), slerp(noise[0], noise[1], at))
         return Frames(pictures, "the noise of the photographs, on the great circle")
     if isinstance(model, InTwoSteps):
         seen, condition = lerp(model.see(small), at), _row(model.condition(tokens), 0)
@@ -166,7 +168,7 @@ def between_noises(generator: Generator, text: str, *, steps: int = 8, seed: int
     """Interpolate two noises under one caption, along the great circle.
 
     Args:
-        generator: draws.
+        generator: of the pictures.
         text: caption or phrase.
         steps: pictures, the two ends among them: the first two of `Generator.generate` with this seed.
         seed: of the two noises.
@@ -179,7 +181,7 @@ def between_noises(generator: Generator, text: str, *, steps: int = 8, seed: int
     generator.check(n=2, seed=seed, vary="noise")
     first, second = sample_noise(generator.model, 2, seed=seed)[0]
     codes = tuple(code.expand(steps, *code.shape[1:]) for code in generator.condition([text]))
-    return Frames(_draw(generator, codes, slerp(first, second, at)), "the noise, on the great circle")
+    return Frames(_generate(generator, codes, slerp(first, second, at)), "the noise, on the great circle")
 
 
 def lerp(codes: Codes, at: Tensor) -> Codes:
@@ -267,8 +269,8 @@ def _inverter(editor: Editor) -> Inverter | None:
     return editor.model if isinstance(editor.model, Inverter) else Inverter.of(editor.model)
 
 
-def _draw(maker: Generator | Inverter, codes: Codes, noise: Tensor) -> Tensor:
-    """Pictures (N, 3, S, S) of codes (N, ...) and noise (N, Z), a few at a time, on the CPU."""
+def _generate(maker: Generator | Inverter, codes: Codes, noise: Tensor) -> Tensor:
+    """Generate pictures (N, 3, S, S) from codes (N, ...) and noise (N, Z), a few at a time, on the CPU."""
     model = maker.model if isinstance(maker, Generator) else maker.generator
     noise = noise.to(codes[0].device)
     batches = [slice(start, start + BATCH) for start in range(0, len(noise), BATCH)]

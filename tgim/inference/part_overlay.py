@@ -18,7 +18,7 @@ from tgim.models.base import Localising
 from tgim.models.parsing.part_maps import PartMaps
 
 SUBJECT = "subject"  # all parts together
-SAID = {  # other words for parts
+SYNONYMS = {  # other words for parts
     "bill": "beak", "wing": "wings", "leg": "legs", "foot": "legs", "feet": "legs", "chest": "breast", "crown": "head",
     "face": "head", "nape": "head", "forehead": "head", "petal": "petals", "centre": "center", "middle": "center",
     "bird": SUBJECT, "flower": SUBJECT, "body": SUBJECT,
@@ -51,7 +51,7 @@ def part_named(word: str, names: tuple[str, ...]) -> str:
     'beak'
     """
     told = word.strip().lower()
-    part = told if told in names else SAID.get(told, told)
+    part = told if told in names else SYNONYMS.get(told, told)
     if part not in (*names, SUBJECT):
         known = [*names, SUBJECT]
         raise UserError(f"part {word!r} is unknown{nearest(told, known)} (there are: {', '.join(known)})")

@@ -1,7 +1,7 @@
 """Ranking of pictures for a caption, and of captions for a picture, by the score of a matching model.
 
 Pictures are read as data sets are (large JPEGs at a reduced scale) and scaled to the model's square, so that a picture
-gets the score here that it gets where the model was trained and where it judges. They are read and scored a few at a
+gets the score here that it gets in training and in evaluation. They are read and scored a few at a
 time: a folder costs the memory of its scores, not of its pictures.
 """
 
@@ -128,7 +128,7 @@ def rank(
     sentences = check_captions(source, texts)
     names, failed, parts = [], [], []
     with torch.inference_mode():
-        said = [
+        encoded = [
             matching.read_captions(source.vocabulary.encode(sentences[first : first + CHUNK]).to(device))
             for first in range(0, len(sentences), CHUNK)
         ]
@@ -137,8 +137,8 @@ def rank(
             failed += [pixels for _, pixels in read if isinstance(pixels, str)]
             if good:
                 pixels = torch.from_numpy(np.stack([pixels for _, pixels in good])).permute(0, 3, 1, 2)
-                seen = matching.read_images(from_uint8(pixels).to(device))
-                parts.append(torch.cat([matching.scores(seen, captions).float() for captions in said], 1).cpu())
+                codes = matching.read_images(from_uint8(pixels).to(device))
+                parts.append(torch.cat([matching.scores(codes, captions).float() for captions in encoded], 1).cpu())
                 names += [name for name, _ in good]
             if progress is not None:
                 progress(len(names) + len(failed), len(images))

@@ -124,8 +124,8 @@ def query(system: Composing | Matching, image: torch.Tensor, text: Tokens) -> to
     """Unit embeddings (B, D) of what pictures (B, 3, S, S) and texts mean together: composed, or else added."""
     if isinstance(system, Composing):
         return system.compose(image, text)
-    seen, said = system.embed_images(image).float(), system.embed_captions(text).float()
-    return F.normalize(F.normalize(seen, dim=1) + F.normalize(said, dim=1), dim=1)
+    picture, caption = system.embed_images(image).float(), system.embed_captions(text).float()
+    return F.normalize(F.normalize(picture, dim=1) + F.normalize(caption, dim=1), dim=1)
 
 
 def open_searching(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:

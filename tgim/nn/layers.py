@@ -104,14 +104,14 @@ class Residual(nn.Module):
     def __init__(self, channels: int, *, rectified: bool = False) -> None:
         super().__init__()
         self.rectified = rectified
-        self.body = nn.Sequential(*mix(channels, channels), *mix(channels, channels)[:2])
+        self.body = nn.Sequential(*conv_block(channels, channels), *conv_block(channels, channels)[:2])
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.body(x)
         return F.relu(x) if self.rectified else x
 
 
-def mix(inputs: int, outputs: int, *, kernel: int = 3, activation: nn.Module | None = None) -> nn.Sequential:
+def conv_block(inputs: int, outputs: int, *, kernel: int = 3, activation: nn.Module | None = None) -> nn.Sequential:
     """3x3 (or 1x1) convolution, batch normalisation, activation (ReLU): (B, inputs, H, W) -> (B, outputs, H, W)."""
     convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), activation or nn.ReLU(inplace=True))
@@ -124,9 +124,9 @@ def bottleneck(channels: int, *, activation: nn.Module) -> nn.Sequential:
     """
     narrow = max(1, channels // 4)
     return nn.Sequential(
-        mix(channels, narrow, kernel=1, activation=activation),
-        mix(narrow, narrow, activation=activation),
-        mix(narrow, channels, activation=nn.Identity()),
+        conv_block(channels, narrow, kernel=1, activation=activation),
+        conv_block(narrow, narrow, activation=activation),
+        conv_block(narrow, channels, activation=nn.Identity()),
     )
 
 
@@ -137,13 +137,13 @@ def down(inputs: int, outputs: int, *, activation: nn.Module | None = None) -> n
 
 
 def up(inputs: int, outputs: int) -> nn.Sequential:
-    """Nearest upsampling and `mix`: H x W -> 2H x 2W."""
-    return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), *mix(inputs, outputs))
+    """Nearest upsampling and `conv_block`: H x W -> 2H x 2W."""
+    return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), *conv_block(inputs, outputs))
 
 
 def gated(inputs: int, outputs: int) -> nn.Sequential:
     """3x3 convolution to twice the width, batch normalisation, GLU: (B, inputs, H, W) -> (B, outputs, H, W)."""
-    return mix(inputs, 2 * outputs, activation=nn.GLU(1))
+    return conv_block(inputs, 2 * outputs, activation=nn.GLU(1))
 
 
 def gated_up(inputs: int, outputs: int) -> nn.Sequential:
@@ -156,7 +156,7 @@ class GatedResidual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(*gated(channels, channels), *mix(channels, channels)[:2])
+        self.body = nn.Sequential(*gated(channels, channels), *conv_block(channels, channels)[:2])
 
     def forward(self, x: Tensor) -> Tensor:
         refined: Tensor = x + self.body(x)
@@ -226,9 +226,9 @@ class JointDiscriminator(nn.Module):
         self.encoder = nn.Sequential(
             from_image(width, halve=True, bias=False),
             *(down(a, b, activation=leaky) for a, b in pairwise(widths)),
-            *(mix(a, b, activation=leaky) for a, b in pairwise(narrowing)),
+            *(conv_block(a, b, activation=leaky) for a, b in pairwise(narrowing)),
         )
-        self.join = mix(deep + condition_size, deep, activation=leaky) if condition_size else None
+        self.join = conv_block(deep + condition_size, deep, activation=leaky) if condition_size else None
         self.joint = nn.Conv2d(deep, 1, 4) if condition_size else None
         self.single = nn.Conv2d(deep, 1, 4) if alone else None
         self.apply(init_adversarial)

@@ -40,11 +40,11 @@ from tgim.nn.layers import (
     SLOPE,
     ConditioningAugmentation,
     Residual,
+    conv_block,
     down,
     from_image,
     frozen,
     init_adversarial,
-    mix,
     to_image,
     up,
 )
@@ -96,7 +96,7 @@ class Generator(Repainter):
         self.augment = ConditioningAugmentation(config.text_size, config.condition_size)
         self.encoder = nn.Sequential(from_image(widths[0]), *(down(a, b) for a, b in pairwise(widths)))
         self.residual = nn.Sequential(
-            mix(deep + config.condition_size, deep), *(Residual(deep) for _ in range(config.residual_blocks))
+            conv_block(deep + config.condition_size, deep), *(Residual(deep) for _ in range(config.residual_blocks))
         )
         self.decoder = nn.Sequential(*(up(a, b) for a, b in pairwise(widths[::-1])), to_image(widths[0]))
         self.apply(init_adversarial)
@@ -121,7 +121,7 @@ class Discriminator(nn.Module):
         self.read = CaptionEncoder(config, vocabulary_size)
         first = nn.Sequential(from_image(widths[0], halve=True), *halvings[:2])
         self.encoder = nn.ModuleList([first, *halvings[2:]])
-        self.pool = nn.ModuleList(mix(n, n, activation=leaky) for n in scales)
+        self.pool = nn.ModuleList(conv_block(n, n, activation=leaky) for n in scales)
         self.word_filter = nn.ModuleList(nn.Linear(config.text_size, n + 1) for n in scales)  # W and b
         self.scale_weight = nn.Linear(config.text_size, len(scales))
         self.classify = nn.Conv2d(scales[-1], 1, min(4, config.image_size // 32))

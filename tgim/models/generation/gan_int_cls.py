@@ -45,7 +45,7 @@ from tgim.models.generation.sentences import (
     frozen_encoder,
     vocabulary_of,
 )
-from tgim.nn.layers import SLOPE, bottleneck, down, frozen, init_adversarial, mix, tile
+from tgim.nn.layers import SLOPE, bottleneck, conv_block, down, frozen, init_adversarial, tile
 from tgim.nn.losses import fake_where, real_fake
 from tgim.text.vocabulary import Tokens, Vocabulary
 
@@ -135,7 +135,7 @@ class Discriminator(nn.Module):
         )
         self.compress = nn.Sequential(nn.Linear(config.sentence_size, config.condition_size), leaky)
         self.classify = nn.Sequential(
-            mix(deep + config.condition_size, deep, kernel=1, activation=leaky),
+            conv_block(deep + config.condition_size, deep, kernel=1, activation=leaky),
             nn.Conv2d(deep, 1, START, bias=False),
         )
         self.apply(init_dcgan)

@@ -42,10 +42,10 @@ from tgim.nn.layers import (
     ConditioningAugmentation,
     JointDiscriminator,
     Residual,
+    conv_block,
     down,
     from_image,
     init_adversarial,
-    mix,
     start_map,
     tile,
     to_image,
@@ -133,7 +133,7 @@ class Generator2(nn.Module):
         self.augment = augmentation(text_size, config.condition_size)
         self.encoder = nn.Sequential(from_image(config.width, bias=False), *(down(a, b) for a, b in pairwise(halved)))
         self.residual = nn.Sequential(
-            mix(deep + config.condition_size, deep),
+            conv_block(deep + config.condition_size, deep),
             *(Residual(deep, rectified=True) for _ in range(config.residual_blocks)),
         )
         self.decoder = nn.Sequential(*(up(a, b) for a, b in pairwise(widths)), to_image(widths[-1], bias=False))

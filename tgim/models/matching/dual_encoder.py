@@ -24,6 +24,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from tgim.data.batch import Batch
 from tgim.models.base import Config, Matching, Terms
 from tgim.nn.encoders import run_in_fp32
+from tgim.nn.layers import Residual
 from tgim.nn.losses import contrastive
 from tgim.text.vocabulary import UNKNOWN, TextCode, Tokens
 
@@ -50,21 +51,9 @@ class ImageCode(NamedTuple):
     embedding: Tensor  # (B, D), unit length
 
 
-class Residual(nn.Module):
-    """Two 3x3 convolutions with batch normalisation around a skip: (B, C, H, W) -> the same."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.body(x))
+def residual(channels: int) -> Residual:
+    """Residual block with a ReLU after the sum: (B, C, H, W) -> the same."""
+    return Residual(channels, rectified=True)
 
 
 def halve(inputs: int, outputs: int) -> nn.Sequential:
@@ -81,9 +70,12 @@ class ImageEncoder(nn.Module):
         super().__init__()
         half, quarter, eighth = config.width, 2 * config.width, 4 * config.width
         self.fine = nn.Sequential(
-            halve(3, half), Residual(half), halve(half, quarter), *(Residual(quarter) for _ in range(config.blocks))
+            halve(3, half),
+            residual(half),
+            halve(half, quarter),
+            *(residual(quarter) for _ in range(config.blocks)),
         )
-        self.coarse = nn.Sequential(halve(quarter, eighth), *(Residual(eighth) for _ in range(config.blocks)))
+        self.coarse = nn.Sequential(halve(quarter, eighth), *(residual(eighth) for _ in range(config.blocks)))
         self.saliency = nn.Conv2d(eighth, 1, 1) if config.pooling == "attention" else None
         self.project = nn.Linear(2 * eighth, config.embedding_size)
 

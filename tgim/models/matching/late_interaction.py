@@ -33,7 +33,7 @@ from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError
 from tgim.models.base import Codes, Config, Matching, Terms
-from tgim.models.matching.dual_encoder import DualEncoderConfig, Residual, TextEncoder, halve
+from tgim.models.matching.dual_encoder import DualEncoderConfig, TextEncoder, halve, residual
 from tgim.nn.losses import contrastive
 from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
 
@@ -82,11 +82,11 @@ class Member(nn.Module):
         self.quarter = 3 + config.blocks  # how many layers lead to a quarter of the resolution
         self.trunk = nn.Sequential(
             halve(3, half),
-            Residual(half),
+            residual(half),
             halve(half, quarter),
-            *(Residual(quarter) for _ in range(config.blocks)),
+            *(residual(quarter) for _ in range(config.blocks)),
             halve(quarter, eighth),
-            *(Residual(eighth) for _ in range(config.blocks)),
+            *(residual(eighth) for _ in range(config.blocks)),
         )
         self.glance = nn.Conv2d(eighth, config.glances, 1, bias=False)
         self.project = nn.Linear((config.glances + 1) * eighth, config.embedding_size)

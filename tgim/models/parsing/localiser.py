@@ -1,7 +1,7 @@
 """Part localiser: a small decoder on the maps of a frozen ImageNet network finds the parts of a subject.
 
-`recipes/parts_birds.yaml` and `recipes/parts_flowers.yaml` train it on points that people clicked, on drawn pictures
-whose parts are known, and on guesses of where the subject is.
+`recipes/parts_birds.yaml` and `recipes/parts_flowers.yaml` train it on points that people clicked, on synthetic
+pictures whose parts are known, and on guesses of where the subject is.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class PartLocaliserConfig(Config):
     subject_classes: tuple[tuple[int, int], ...] = ()  # ImageNet classes [first, last] that are a subject
     together: bool = False  # all subjects of a photograph count as one, blossoms of a plant say
     teacher: str | None = None  # a trained localiser of the same parts, whose guesses are learned, too; path or name
-    guess_weight: float = Field(0.5, ge=0)  # of guesses, where what a person said, and drawn truth, weigh 1
+    guess_weight: float = Field(0.5, ge=0)  # of guesses, where labels by a person, and synthetic truth, weigh 1
     dropout: float = Field(0.0, ge=0, lt=1)  # share of the backbone's channels that is left out in training
     lean: dict[str, float] = Field(
         default_factory=dict
