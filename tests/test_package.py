@@ -107,6 +107,20 @@ def test_imports_run_one_way(file):
             assert top(name) == own or rank[top(name)] < rank[own], f"{name_of(file)} imports {name}"
 
 
+def test_training_does_without_what_people_hold():
+    for file in FILES:
+        if file.parent == PACKAGE / "training":
+            assert not [name for name in imports_of(file) if top(name) == "inference"], file
+
+
+@pytest.mark.parametrize("room", ["evaluation", "inference", "models"])
+def test_what_a_model_can_do_is_declared_not_looked_up(room):
+    for file in (PACKAGE / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
+                assert not isinstance(node.args[1], ast.Constant), f"{file}:{node.lineno}"
+
+
 def test_each_module_can_be_imported_first():
     names = [name_of(file) for file in FILES if file.stem != "__main__"]
     script = (

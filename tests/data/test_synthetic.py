@@ -20,8 +20,9 @@ from tgim.data.synthetic.pairs import (
     render_pairs,
     sample_picture,
 )
-from tgim.data.synthetic.scenes import COLOURS, MODIFIED, PALETTES, PARTS, PATTERNS, shade, split_colour
+from tgim.data.synthetic.scenes import COLOURS, PALETTES, shade, split_colour
 from tgim.errors import DataError
+from tgim.text.lexicon.synthetic import MODIFIED, PARTS, PATTERNS
 from tgim.text.vocabulary import tokenize
 
 kinds = pytest.mark.parametrize("kind", PARTS)

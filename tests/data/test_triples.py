@@ -9,10 +9,9 @@ from tgim.data.config import DataConfig
 from tgim.data.differences import Differences, attributes
 from tgim.data.loader import Batches, open_pool, vocabulary_of
 from tgim.data.synthetic import triples
-from tgim.data.synthetic.captions import WORDS
-from tgim.data.synthetic.pairs import KINDS, UNDER, albedos, expose, render
+from tgim.data.synthetic.pairs import KINDS, albedos, expose, render
 from tgim.data.synthetic.pool import PoolSpec
-from tgim.data.synthetic.scenes import COLOURS, PATTERNS, random_scene, split_colour
+from tgim.data.synthetic.scenes import COLOURS, random_scene, split_colour
 from tgim.data.synthetic.triples import (
     CHANGES,
     GROUP,
@@ -24,6 +23,7 @@ from tgim.data.synthetic.triples import (
     triples_of,
 )
 from tgim.errors import DataError
+from tgim.text.lexicon.synthetic import PATTERNS, UNDER, WORDS
 from tgim.text.phrases import phrases
 from tgim.text.vocabulary import tokenize
 

@@ -107,7 +107,7 @@ def test_without_a_seed_an_edit_is_the_mean_and_with_one_a_draw(name):
     assert torch.equal(one, again)
     assert not torch.equal(one, two)
     assert not torch.equal(one, plain)
-    assert torch.equal(model.edit_from(model.see(batch.image), model.condition(batch.text)), plain)
+    assert torch.equal(model.edit_from(model.encode(batch.image), model.condition(batch.text)), plain)
 
 
 @repainting

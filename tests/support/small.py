@@ -6,13 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-import tgim.models
+from tgim.checkpoints import registry
 from tgim.data.batch import Batch, LabelledViews, SyntheticPairs
 from tgim.environment import pick_precision
 from tgim.models.base import Model
-from tgim.models.matching import MATCHERS
-from tgim.models.parsing import PARSERS
-from tgim.models.retrieval import COMPOSERS
 from tgim.text.vocabulary import Tokens, Vocabulary
 
 CAPTIONS = [
@@ -72,10 +69,7 @@ SIZES = {  # a system that is not named here is tried at its defaults
     "compose_concat": COMPOSED,
 }
 SYSTEMS: dict[str, type[Model]] = {  # those of the library: tests register some of their own
-    name: system
-    for registry in (tgim.models.MODELS, MATCHERS, COMPOSERS, PARSERS)
-    for name, system in registry.items()
-    if system.__module__.startswith("tgim.")
+    name: system for name, system in registry.systems().items() if system.__module__.startswith("tgim.")
 }
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {  # what else a system can be: its name, and what differs
     "stackgan_v2, one branch": ("stackgan_v2", {"branches": 1, "base_size": 16}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -97,3 +97,17 @@ def mismatching_rows(labels: Tensor) -> Tensor:
     before = (rows[:, None] - rows[None]) % len(labels)  # B, B: itself, the row before, the one before that, ...
     first = (labels[before] != labels[:, None]).long().argmax(1, keepdim=True)
     return before.gather(1, first)[:, 0]
+
+
+class BatchSource(Protocol):
+    """Where a training run takes its batches from: `tgim.data.loader.Batches`, or what takes its place for a model."""
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Batches in which each picture is seen once."""
+
+    def batch(self, step: int) -> Batch:
+        """The batch of `step` (0, 1, ...), on the CPU; equal steps give equal batches."""
+
+    def mapped(self, pictures: int, drawn: int) -> int:
+        """Bytes of the cache that a run over so many pictures and drawn pairs has mapped in the end."""

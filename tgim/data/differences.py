@@ -20,36 +20,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tgim.data.alterations import FAMILIES
-from tgim.text.phrases import PARTS, SUBJECTS, phrases, sentence
+from tgim.text.lexicon.colours import CAPTION_COLOURS, FAMILIES
+from tgim.text.lexicon.parts import ALIKE, CAPTION_PARTS, CAPTION_SUBJECTS
+from tgim.text.phrases import phrases, sentence
 
 SHARE = 16  # one picture in so many is a candidate: as many of the target's class, however many classes there are
 FEWEST = 16  # candidates, sampled with replacement
-SAME = """
-    body plumage feathers bird birds
-    head crown cap crest
-    beak bill
-    breast chest
-    belly abdomen stomach underbelly
-    wing wings coverts primaries secondaries
-    tail rump rectrices retrices
-    side sides flank flanks
-    face cheek cheeks
-    eyebrow eyebrows superciliary
-    nape neck
-    eye eyes
-    feet foot leg legs tarsus
-    petal petals flower flowers blossom
-    stamen stamens anther anthers filament filaments
-    pistil pistils stigma ovary
-    center centre
-    leaf leaves
-"""  # what people do not tell apart: a line for each
-_PART = {word: line.split()[0] for line in SAME.strip().splitlines() for word in line.split()}
-_FAMILIES = {
-    word: [name for name, words in FAMILIES.items() if word in words.split()]
-    for word in {word for words in FAMILIES.values() for word in words.split()}
-}
+_FAMILIES = {word: [name for name, words in FAMILIES.items() if word in words] for word in CAPTION_COLOURS}
 _OF_PARTS = ("but with {}", "with {}", "the same but with {}", "{} instead", "{}")
 _OF_ALL = ("but {}", "{} instead", "{}")  # of the subject itself: "a red bird with black wings"
 WORDING = "but with the same instead and a an"  # the words that stand around phrases
@@ -119,7 +96,7 @@ def attributes(phrase: str) -> set[tuple[str, str]]:
     """
     words = phrase.split()
     families = {family for word in words for family in _FAMILIES.get(word, ())}
-    return {(_PART.get(word, word), family) for word in words if word in PARTS for family in families}
+    return {(ALIKE.get(word, word), family) for word in words if word in CAPTION_PARTS for family in families}
 
 
 def with_article(phrase: str) -> str:
@@ -137,7 +114,7 @@ def _read(caption: str, columns: dict[tuple[str, str], int]) -> list[Phrase]:
     for phrase in phrases(caption):
         pairs = sorted(attributes(phrase))
         if pairs:
-            whole = phrase.split()[-1] in SUBJECTS
+            whole = phrase.split()[-1] in CAPTION_SUBJECTS
             found.append(
                 Phrase(with_article(phrase), whole, [columns.setdefault(pair, len(columns)) for pair in pairs])
             )

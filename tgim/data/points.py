@@ -23,12 +23,9 @@ from PIL import Image
 from tgim.data import cub
 from tgim.data.base import BoundingBox, CaptionedImages, read_lines
 from tgim.errors import DataError
+from tgim.text.lexicon.parts import CUB_PARTS
 
 BACKGROUND = "background"
-CUB_PARTS = {  # CUB's own part names, without "left" and "right", by the names used here
-    "back": "back", "beak": "beak", "belly": "belly", "breast": "breast", "crown": "head", "eye": "head",
-    "forehead": "head", "leg": "legs", "nape": "head", "tail": "tail", "throat": "throat", "wing": "wings",
-}  # fmt: skip
 OXFORD_PARTS = {"center": "center", "petals": "petals", "background": BACKGROUND, "other": BACKGROUND}
 LOOKED_AT = 50  # pictures by whose sizes one sees whether a copy of CUB is cropped
 

@@ -23,6 +23,7 @@ from tgim.data.points import BACKGROUND, Points
 from tgim.data.synthetic import pairs as synthetic
 from tgim.data.synthetic.scenes import random_scene
 from tgim.errors import DataError
+from tgim.text.lexicon.synthetic import LOCALISED
 
 VERSION = 1  # part of the cache's key: raise it when equal settings would give other views
 STREAM = 5  # of `random_source`
@@ -43,14 +44,6 @@ SURE, CUT = (
     0.75,
 )  # probabilities: of a guess that is learned, and of the subject where it is cut out of its picture
 TRIES = 8  # squares looked at for one without a subject
-PARTS_OF = {
-    "birds": {
-        "crown": "head", "face": "head", "nape": "head", "eyes": "head", "throat": "throat", "breast": "breast",
-        "belly": "belly", "back": "back", "wings": "wings", "wingbars": "wings", "tail": "tail", "beak": "beak",
-        "feet": "legs",
-    },
-    "flowers": {"petals": "petals", "edges": "petals", "center": "center", "stamen": "center", "leaves": BACKGROUND},
-}  # fmt: skip
 Pixels = NDArray[np.uint8]
 Guess = Callable[[Pixels, Points | None], "Guessed | None"]
 
@@ -207,7 +200,7 @@ class Views:
 
     def _synthetic(self, source: np.random.Generator) -> View:
         """Render a synthetic subject; its parts are known everywhere but where two of them share a cell."""
-        names = PARTS_OF[self.config.synthetic_kind]
+        names = LOCALISED[self.config.synthetic_kind]
         rendering = synthetic.render(random_scene(self.config.synthetic_kind[:-1], source), self.size)
         shares = np.zeros((*self._cells, len(self.parts)), np.float32)
         for part, mask in rendering.parts.items():

@@ -34,7 +34,6 @@ from torch import Tensor
 
 from tgim.data.base import random_source
 from tgim.data.synthetic.canvas import Exposed
-from tgim.data.synthetic.captions import WORDS
 from tgim.data.synthetic.pairs import KINDS, albedos, expose, random_pair, render_pair, swap_scene
 from tgim.data.synthetic.pool import Kind, renderer_hash
 from tgim.data.synthetic.scenes import Scene, random_scene
@@ -44,6 +43,7 @@ from tgim.evaluation.contenders import Contender
 from tgim.evaluation.part_colours import FEWEST, GROUPS, LEAST, PURE, Question, questions
 from tgim.evaluation.records import Measured, Options, percentiles, resampled_means
 from tgim.images.photo import from_uint8, to_uint8
+from tgim.text.lexicon.synthetic import WORDS
 
 PAIRS = 500  # drawn pictures, and half as many for the swaps
 STREAM = 901  # of `random_source`: training draws from others

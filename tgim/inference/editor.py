@@ -27,6 +27,7 @@ from tgim.models.editing.painting import Painter
 from tgim.text.understand import UnknownWordWarning, used_caption
 from tgim.text.vocabulary import complete, tokenize
 
+EDITING = ("editor", "generator", "parsing")  # roles of models that an Editor can be made of
 Size = Literal["photo", "model"]
 _Extent = tuple[float, float, float, float]  # left, top, right, bottom
 CLOSE_UP = 0.9  # share of the frame above which a subject needs no closer look
@@ -63,7 +64,7 @@ class Editor:
             model = Painter(model)
             source = replace(source, vocabulary=model.vocabulary, template="{}")
         if not isinstance(model, Editing):
-            editors = [name for name in list_models() if checkpoint.read_header(name)["kind"] in ("editor", "parser")]
+            editors = [name for name in list_models() if checkpoint.read_header(name)["role"] in EDITING]
             raise CheckpointError(f"{source.model.name} does not edit pictures; choose one of: {', '.join(editors)}")
         self.device = torch.device(device)
         self.model: Editing = model.to(self.device).eval()
@@ -203,19 +204,19 @@ class Editor:
     def find_subject(self, photo: Photo) -> Box | None:
         """Find the subject, with some room around it: ``(x, y, width, height)`` in pixels.
 
-        None when it fills most of the photograph, when there is none, or when the model has no `subject` (pictures
-        (B, 3, S, S) -> probabilities (B, 1, S, S)). Several subjects of like size share one box. The model looks twice,
-        at the photograph and at what it found there, each time at the mirrored picture, too.
+        None when it fills most of the photograph, when there is none, or when the model cannot tell
+        (`Editing.subject`). Several subjects of like size share one box. The model looks twice, at the photograph and
+        at what it found there, each time at the mirrored picture, too.
         """
-        subject = getattr(self.model, "subject", None)
-        if subject is None:
-            return None
         whole, side = photo.pixels[None].to(self.device), self.model.image_size
 
         def look(frame: Box) -> _Extent | None:
             x, y, w, h = frame
             small = resize(whole[..., y : y + h, x : x + w], (side, side))
-            straight, mirrored = subject(torch.cat([small, small.flip(-1)]))[:, 0]
+            seen = self.model.subject(torch.cat([small, small.flip(-1)]))
+            if seen is None:
+                return None
+            straight, mirrored = seen[:, 0]
             return _extent(((straight + mirrored.flip(-1)) / 2).cpu().numpy(), frame)
 
         first = look((0, 0, photo.width, photo.height))

@@ -18,7 +18,7 @@ from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.errors import CheckpointError, UserError
 from tgim.images.photo import Photo
-from tgim.models.base import Attentive, Codes, Editing, Generating, sample_noise
+from tgim.models.base import Codes, Editing, Generating, sample_noise
 from tgim.text.understand import used_caption
 from tgim.text.vocabulary import Tokens, tokenize
 
@@ -135,9 +135,9 @@ class Generator:
             raise UserError(f"this {self.model.name} has one stage, which attends to no words; it takes two scales")
         return tokenize(caption), torch.cat([maps[-1] for maps in stages]).float().cpu()
 
-    def attentive(self) -> Attentive:
-        """The model, as one that attends to words; UserError when it does not."""
-        if not isinstance(self.model, Attentive):
+    def attentive(self) -> Generating:
+        """The model, if it attends to words; UserError when it does not."""
+        if not self.model.attends_to_words:
             raise UserError(f"{self.model.name} reads captions as a whole and attends to no words; attngan does")
         return self.model
 

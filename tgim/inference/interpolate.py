@@ -18,7 +18,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -34,27 +34,11 @@ from tgim.inference.editor import Editor
 from tgim.inference.generator import BATCH, Generator
 from tgim.inference.inversion import Inverter
 from tgim.models.base import Codes, sample_noise
-from tgim.models.editing.tagrid import TAGrid
-from tgim.text.vocabulary import Tokens
 
 SIDE = 384  # pixels, the longest side of a photograph in frames
 GAP = 2  # pixels between the pictures of a strip
 FRAME = 0.15  # seconds
 MOVING = {"GIF", "WEBP"}  # formats that hold several pictures
-
-
-@runtime_checkable
-class InTwoSteps(Protocol):
-    """An editor between whose two steps codes can be interpolated: `edit` is `edit_from` of `see` and `condition`."""
-
-    def see(self, image: Tensor) -> Codes:
-        """What the model keeps of pictures (B, 3, S, S)."""
-
-    def condition(self, text: Tokens) -> Codes:
-        """What the model keeps of captions, at the mean of the conditioning augmentation."""
-
-    def edit_from(self, seen: Codes, condition: Codes) -> Tensor:
-        """Edited pictures (B, 3, S, S) in [-1, 1]."""
 
 
 class Frames(NamedTuple):
@@ -108,19 +92,12 @@ def between_captions(
     if (inverter := _inverter(maker)) is not None:
         codes = inverter.generator.condition(tokens)
         noise = inverter.invert(small, tuple(code[:1] for code in codes)).noise.expand(steps, -1)
-        return Frames(
-            _generate(inverter, lerp(codes, at), noise), "the codes of the captions, on the photograph's noise"
-        )
-    if isinstance(model, TAGrid):
-        codes = lerp(model.condition(tokens), at)
-        frames = [model.recolour(photo, model.plan_from(small, _row(codes, i))) for i in range(steps)]
-        return Frames(torch.cat(frames).cpu(), "the codes of the captions")
-    if isinstance(model, InTwoSteps):
-        seen, codes = model.see(small), lerp(model.condition(tokens), at)
-        frames = [carry_change(photo, small, model.edit_from(seen, _row(codes, i)).float()) for i in range(steps)]
-        return Frames(torch.cat(frames).cpu(), "the codes of the captions")
-    ends = model.edit(small.expand(2, -1, -1, -1), tokens).float()
-    between = lerp((ends,), at)[0]
+        pictures = _generate(inverter, lerp(codes, at), noise)
+        return Frames(pictures, "the codes of the captions, on the photograph's noise")
+    if (ends := model.condition(tokens)) is not None:
+        return Frames(model.edit_photo_from(photo, lerp(ends, at)).cpu(), "the codes of the captions")
+    edits = model.edit(small.expand(2, -1, -1, -1), tokens).float()
+    between = lerp((edits,), at)[0]
     frames = [carry_change(photo, small, edited[None]) for edited in between]
     return Frames(torch.cat(frames).cpu(), f"the two edits, as {model.name} has no codes of captions to interpolate")
 
@@ -154,9 +131,10 @@ def between_pictures(
         noise = inverter.invert(small, condition).noise
         pictures = _generate(inverter, lerp(condition, at), slerp(noise[0], noise[1], at))
         return Frames(pictures, "the noise of the photographs, on the great circle")
-    if isinstance(model, InTwoSteps):
-        seen, condition = lerp(model.see(small), at), _row(model.condition(tokens), 0)
-        frames = [model.edit_from(_row(seen, i), condition).float().clamp(-1, 1) for i in range(steps)]
+    encoded, codes = model.encode(small), model.condition(tokens)
+    if encoded is not None and codes is not None:
+        between, caption_code = lerp(encoded, at), _row(codes, 0)
+        frames = [model.edit_from(_row(between, i), caption_code).float().clamp(-1, 1) for i in range(steps)]
         return Frames(torch.cat(frames).cpu(), "what the model sees of the photographs")
     ends = torch.cat([resize(square, (side, side)) for square in squares])
     frames = [editor.edit_batch(blend[None], [caption]) for blend in lerp((ends,), at)[0]]
@@ -266,7 +244,7 @@ def _places(steps: int) -> Tensor:
 
 def _inverter(editor: Editor) -> Inverter | None:
     """Make the inverter of a generator or a style encoder that edits; None for other editors."""
-    return editor.model if isinstance(editor.model, Inverter) else Inverter.of(editor.model)
+    return Inverter.of(editor.model)
 
 
 def _generate(maker: Generator | Inverter, codes: Codes, noise: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from tgim.errors import UserError
 from tgim.images.resample import resize
-from tgim.models.base import Codes, Editing, Generating, Matching
+from tgim.models.base import Codes, Editing, Generating, Matching, Model
 from tgim.nn.layers import frozen
 from tgim.text.vocabulary import Tokens
 
@@ -98,17 +98,30 @@ class Inverter(Editing):
         self.training = generator.training  # modules begin in training mode, and would put the generator into it
 
     @classmethod
-    def of(cls, model: nn.Module, *, steps: int | None = None, **options: Any) -> Inverter | None:
+    def of(cls, model: Model, *, steps: int | None = None, **options: Any) -> Inverter | None:
         """The inverter of a generator, or of a style encoder with its generator; None of any other model.
 
-        `steps` are 0 for a style encoder, which needs none, and `STEPS` for a generator, unless given.
+        `steps` are 0 where there is an encoder, which needs none, and `STEPS` for a generator alone, unless given. An
+        inverter is its own.
         """
-        if isinstance(model, Generating):
-            return cls(model, steps=STEPS if steps is None else steps, **options)
-        generator, encoder = (getattr(model, name, None) for name in ("generator", "encoder"))
-        if isinstance(generator, Generating) and isinstance(encoder, nn.Module):
-            return cls(generator, encoder=encoder, steps=steps or 0, **options)
-        return None
+        if isinstance(model, cls):
+            return model
+        generator, encoder = model.text_to_image, model.noise_encoder
+        if generator is None:
+            return None
+        if steps is None:
+            steps = STEPS if encoder is None else 0
+        return cls(generator, encoder=encoder, steps=steps, **options)
+
+    @property
+    def text_to_image(self) -> Generating:
+        """The generator that draws the edits."""
+        return self.generator
+
+    @property
+    def noise_encoder(self) -> nn.Module | None:
+        """The encoder that it starts from, if it has one."""
+        return self.encoder
 
     @property
     def image_size(self) -> int:

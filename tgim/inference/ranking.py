@@ -154,7 +154,7 @@ def open_matching(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoin
         CheckpointError: as `tgim.checkpoints.checkpoint.load`, or no matching model.
     """
     header = checkpoint.read_header(name_or_path)
-    if header["kind"] != "matcher":
+    if header["role"] != "matching":
         _refuse(str(name_or_path), header["name"])
     source = checkpoint.load(name_or_path, device=device)
     _matching(source, str(name_or_path))
@@ -234,6 +234,6 @@ def _matching(source: Checkpoint, name: str) -> Matching:
 
 def _refuse(name: str, system: str) -> NoReturn:
     headers = {embedded: checkpoint.read_header(embedded) for embedded in checkpoint.list_embedded()}
-    there = [embedded for embedded, header in headers.items() if header["kind"] == "matcher"]
+    there = [embedded for embedded, header in headers.items() if header["role"] == "matching"]
     known = f"one of: {', '.join(there)}" if there else "the file of one that you trained (recipes/matching_*.yaml)"
     raise CheckpointError(f"{name} is a {system}, which does not match pictures with captions; choose {known}")

@@ -135,7 +135,7 @@ def open_searching(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoi
         CheckpointError: as `tgim.checkpoints.checkpoint.load`, or a model of another kind.
     """
     header = checkpoint.read_header(name_or_path)
-    if header["kind"] not in ("composer", "matcher"):
+    if header["role"] not in ("retrieval", "matching"):
         raise CheckpointError(
             f"{name_or_path} is a {header['name']}, which neither composes nor matches; train a composing system "
             "(recipes/compose_*.yaml), or name a matching model such as judge-birds"

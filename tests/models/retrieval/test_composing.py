@@ -12,12 +12,11 @@ from torch.nn import functional as F
 
 from support import ROOT, small
 from support.halves import WORDS, Halves, HalvesConfig, batch_of_triples, composer, pictures, triples
-from tgim.checkpoints import checkpoint
+from tgim.checkpoints import checkpoint, registry
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError, RecipeError
 from tgim.inference.search import query
 from tgim.models.base import Composing
-from tgim.models.retrieval import COMPOSERS
 from tgim.models.retrieval.base import ComposerConfig
 from tgim.models.retrieval.memory import Memory
 from tgim.nn.losses import target_softmax
@@ -25,6 +24,7 @@ from tgim.training import recipe
 
 RECIPES = ROOT / "recipes"
 
+COMPOSERS = registry.systems("retrieval")
 every = pytest.mark.parametrize("name", COMPOSERS)
 
 

@@ -7,47 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tgim.data.synthetic.scenes import (
-    BIRD_PARTS,
-    COLOURS,
-    MODIFIERS,
-    PARTS,
-    SYNONYMS,
-    Rng,
-    Scene,
-    palette,
-    pick_colour,
-    split_colour,
-)
+from tgim.data.synthetic.scenes import MODIFIERS, Rng, Scene, palette, pick_colour, split_colour
+from tgim.text.lexicon.synthetic import COLOURS, FEATHERED, HEAD, INNER, PLURAL, SYNONYMS, WHOLE, WORDS
 from tgim.text.vocabulary import tokenize
 
-_HEAD = ("crown", "face", "nape", "throat")
-_PLUMAGE = (*_HEAD, "breast", "belly", "back", "wings", "wingbars", "tail")
-# What a word of a caption names. A whole-body word also wipes the patterns, unless the caption names them itself.
-WORDS: dict[str, dict[str, tuple[str, ...]]] = {
-    "bird": {
-        **dict.fromkeys(("bird", "body", "feathers", "plumage"), _PLUMAGE),
-        "head": _HEAD,
-        **dict.fromkeys(("wings", "wing"), ("wings",)),
-        **dict.fromkeys(("chest", "breast"), ("breast",)),
-        **dict.fromkeys(("belly", "abdomen", "stomach"), ("belly",)),
-        **dict.fromkeys(("cheeks", "face"), ("face",)),
-        **dict.fromkeys(("bill", "beak"), ("beak",)),
-        **dict.fromkeys(("eyes", "eye"), ("eyes",)),
-        **dict.fromkeys(("feet", "legs"), ("feet",)),
-        **{part: (part,) for part in ("crown", "nape", "throat", "back", "tail", "wingbars")},
-    },
-    "flower": {
-        **dict.fromkeys(("flower", "petals", "petal"), ("petals",)),
-        **dict.fromkeys(("edges", "tips"), ("edges",)),
-        **dict.fromkeys(("center", "middle"), ("center",)),
-        **dict.fromkeys(("stamen", "stamens", "anthers"), ("stamen",)),
-        "leaves": ("leaves",),
-    },
-}
-_WHOLE = {"bird": ("bird", "body", "feathers", "plumage"), "flower": ("flower",)}
-_PLURAL = {"wings", "cheeks", "eyes", "feet", "legs", "wingbars", "petals", "edges", "tips", "anthers", "leaves"}
-_PLURAL |= {"stamens", "feathers"}
 _BIRD_GROUPS = {
     "head": 10, "wings": 12, "breast": 8, "chest": 4, "belly": 10, "back": 5, "tail": 6, "crown": 7, "throat": 5,
     "nape": 2, "cheeks": 2, "beak": 5, "bill": 4, "feet": 2, "eyes": 1, "wingbars": 2, "abdomen": 1,
@@ -85,7 +48,7 @@ def read_caption(caption: str, kind: str) -> dict[str, str]:
             elif colour:
                 stated.append((word, colour))
             else:
-                waiting = [word] if word in _WHOLE[kind] else [*waiting, word]
+                waiting = [word] if word in WHOLE[kind] else [*waiting, word]
         elif word in ("is", "are"):
             verb, colour = bool(waiting), ""
         elif word in ("with", "has", "its", "that", "a", "an", "the", "this", "of"):
@@ -95,7 +58,7 @@ def read_caption(caption: str, kind: str) -> dict[str, str]:
                 waiting, verb = [], False
     found: dict[str, str] = {}
     for word, colour in sorted(stated, key=lambda item: -len(names[item[0]])):
-        whole = word in _WHOLE[kind]
+        whole = word in WHOLE[kind]
         found |= {part: "" if part == "wingbars" and whole else colour for part in names[word]}
         if kind == "flower" and whole:
             found = {"edges": ""} | found
@@ -172,7 +135,7 @@ def swap_scene(scene: Scene, rng: Rng, words: Sequence[str]) -> tuple[tuple[str,
     for colours in ((one, other), (other, one)):
         named = [f"{colour} {word}" for colour, word in zip(colours, chosen, strict=True)]
         if start:
-            named = [text if word in _PLURAL else _article(text) for text, word in zip(named, chosen, strict=True)]
+            named = [text if word in PLURAL else _article(text) for text, word in zip(named, chosen, strict=True)]
         caption = start + " and ".join(named)
         targets.append((caption, apply_caption(scene, caption)))
     return targets[0], targets[1]
@@ -206,15 +169,15 @@ def _true_whole(scene: Scene, rng: Rng) -> tuple[str, list[Mention]] | None:
     """Find the main colour and its exceptions; None where there are more than three."""
     if scene.kind == "flower":
         rest = [("edges", scene.colour("edges"))] if scene.colour("edges") else []
-        rest += [item for item in _true_mentions(scene, rng, 2) if item[0] in ("center", "middle", "stamen", "anthers")]
+        rest += [item for item in _true_mentions(scene, rng, 2) if item[0] in INNER]
         return _loosely(scene.colour("petals"), rng), rest
-    paint = {part: scene.colour(part) for part in _PLUMAGE if part != "wingbars"}
+    paint = {part: scene.colour(part) for part in FEATHERED}
     main = max(sorted(set(paint.values())), key=list(paint.values()).count)
     odd = [part for part, colour in paint.items() if colour != main]
     exceptions: list[Mention] = []
-    if set(_HEAD) <= set(odd) and len({paint[part] for part in _HEAD}) == 1:
+    if set(HEAD) <= set(odd) and len({paint[part] for part in HEAD}) == 1:
         exceptions.append(("head", paint["crown"]))
-        odd = [part for part in odd if part not in _HEAD]
+        odd = [part for part in odd if part not in HEAD]
     exceptions += [("cheeks" if part == "face" else part, paint[part]) for part in odd]
     if scene.colour("wingbars"):
         exceptions.append(("wingbars", scene.colour("wingbars")))
@@ -234,7 +197,7 @@ def _phrase(word: str, colour: str, scene: Scene, rng: Rng, *, article: bool = T
     if word == "petals" and rng.random() < 0.3:
         shape = scene.shape + " "
     text = f"{shape}{_spell(colour, rng)} {word}"
-    return text if word in _PLURAL or not article else _article(text)
+    return text if word in PLURAL or not article else _article(text)
 
 
 def _article(text: str) -> str:
@@ -297,7 +260,7 @@ def _write_bird(scene: Scene, rng: Rng, whole: str, mentions: list[Mention]) -> 
             f"this bird has {_article(f'{colour} body')} with {parts}", f"{colour} body with {parts}",
         )  # fmt: skip
     first, rest = mentions[0], mentions[1:]
-    verb = "are" if first[0] in _PLURAL else "is"
+    verb = "are" if first[0] in PLURAL else "is"
     tail = f" with {_join(rest, scene, rng)}" if rest else ""
     return _one(
         rng, f"this bird has {parts}", f"this {size}bird has {parts}", f"a {size}bird with {parts}",
@@ -327,6 +290,3 @@ def _write_flower(scene: Scene, rng: Rng, whole: str, mentions: list[Mention]) -
             f"the petals are {petals}{rest}", f"this flower has {parts}", f"{petals} petals{rest}",
         )  # fmt: skip
     return _one(rng, f"this flower has {parts}", f"a {size}flower with {parts}", parts, f"the flower has {parts}")
-
-
-__all__ = ["BIRD_PARTS", "PARTS", "WORDS", "apply_caption", "caption_of", "edit_scene", "read_caption", "swap_scene"]

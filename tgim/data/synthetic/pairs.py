@@ -22,8 +22,9 @@ from tgim.data.synthetic.birds import bird
 from tgim.data.synthetic.canvas import Canvas, Exposed, Field, Layers, Light, Rgb
 from tgim.data.synthetic.captions import apply_caption, caption_of, edit_scene, read_caption, swap_scene
 from tgim.data.synthetic.flowers import flower
-from tgim.data.synthetic.scenes import COLOURS, PARTS, Rng, Scene, random_scene, shade
+from tgim.data.synthetic.scenes import COLOURS, Rng, Scene, random_scene, shade
 from tgim.errors import DataError, nearest
+from tgim.text.lexicon.synthetic import PARTS, UNDER
 
 __all__ = [
     "COLOURS",
@@ -51,7 +52,6 @@ __all__ = [
 ]  # fmt: skip
 
 KINDS = {"birds": "bird", "flowers": "flower"}
-UNDER = {"wingbars": "wings", "edges": "petals", "stamen": "center"}  # whose colour an absent pattern shows
 # Plumages as nature has them, for `sample_picture`.
 _SAMPLES = (
     "a blue bird with an orange throat and breast and a white belly and a black beak and black eyes and gray feet",

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgim.errors import DataError, nearest
+from tgim.text.lexicon.synthetic import BIRD_PARTS, FEATHERED, MODIFIED, ODD, PARTS, PATTERNS, ZONES
 
 Rng = np.random.Generator
 Span = tuple[float, float]
@@ -43,20 +44,6 @@ MODIFIERS: dict[str, tuple[float, float, float, float]] = {
     "dark": (1.0, 0.05, 0.62, 0.0),
     "light": (0.6, 0.0, 0.6, 0.38),
 }
-MODIFIED: dict[str, tuple[str, ...]] = {
-    "bright": ("red", "orange", "yellow", "green", "blue", "pink", "purple"),
-    "dark": ("red", "green", "blue", "brown", "gray", "purple"),
-    "light": ("blue", "brown", "gray", "green", "purple", "yellow"),
-}
-SYNONYMS = {"grey": "gray", "violet": "purple", "gold": "golden"}
-
-BIRD_PARTS = (
-    "crown", "face", "nape", "throat", "breast", "belly", "back", "wings", "wingbars", "tail", "beak", "eyes", "feet",
-)  # fmt: skip
-FLOWER_PARTS = ("petals", "edges", "center", "stamen", "leaves")
-PARTS: dict[str, tuple[str, ...]] = {"bird": BIRD_PARTS, "flower": FLOWER_PARTS}
-PATTERNS = ("wingbars", "edges", "stamen")  # these may be absent: their colour is then ''
-
 # How often nature paints a part so, roughly; other parts of birds take `_PLUMAGE`.
 _PLUMAGE = {
     "black": 14, "white": 12, "brown": 10, "gray": 10, "yellow": 11, "red": 9, "orange": 6, "blue": 9, "green": 6,
@@ -194,18 +181,13 @@ def random_scene(kind: str, rng: Rng) -> Scene:
 def _bird_colours(rng: Rng) -> dict[str, str]:
     paint = {part: pick_colour(part, rng) for part in ("beak", "eyes", "feet")}
     upper, lower, other = (pick_colour("back", rng) for _ in range(3))
-    paint |= dict.fromkeys(("crown", "face", "nape", "throat", "breast", "belly", "back", "wings", "tail"), upper)
+    paint |= dict.fromkeys(FEATHERED, upper)
     scheme = rng.random()
     if scheme > 0.18:  # else one colour all over
-        groups = (
-            ("belly",), ("breast", "belly"), ("throat", "breast", "belly"), ("wings",), ("wings", "tail"), ("tail",),
-            ("crown", "face", "nape", "throat"), ("crown",), ("throat",), ("wings", "back", "tail"), ("breast",),
-            ("crown", "face", "nape", "throat", "breast"), ("crown", "nape"),
-        )  # fmt: skip
         for colour in (lower, other)[: 1 + (scheme > 0.5)]:
-            paint |= dict.fromkeys(groups[rng.integers(len(groups))], colour)
+            paint |= dict.fromkeys(ZONES[rng.integers(len(ZONES))], colour)
     if scheme > 0.9:
-        paint |= {part: pick_colour(part, rng) for part in ("crown", "throat", "belly", "wings") if rng.random() < 0.5}
+        paint |= {part: pick_colour(part, rng) for part in ODD if rng.random() < 0.5}
     paint["wingbars"] = pick_colour("wingbars", rng) if rng.random() < 0.3 else ""
     return paint
 

@@ -35,11 +35,12 @@ from tgim.data.base import Split, random_source
 from tgim.data.cache import Progress
 from tgim.data.differences import with_article
 from tgim.data.synthetic.canvas import Exposed
-from tgim.data.synthetic.captions import WORDS, apply_caption, caption_of
+from tgim.data.synthetic.captions import apply_caption, caption_of
 from tgim.data.synthetic.pairs import KINDS, albedos, expose
 from tgim.data.synthetic.pool import CHUNK, Kind, PoolSpec, SyntheticPool
-from tgim.data.synthetic.scenes import PATTERNS, Rng, Scene, pick_colour, random_scene
+from tgim.data.synthetic.scenes import Rng, Scene, pick_colour, random_scene
 from tgim.errors import DataError
+from tgim.text.lexicon.synthetic import PATTERN_WORDS, PATTERNS, WHOLE, WORDS
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -53,8 +54,6 @@ SMALL = 0.7  # scale of a smaller subject
 PLAIN = 24  # of 255: pixels that differ by so much in a channel differ plainly
 LEAST = 0.003  # share of the pixels by which two pictures of a group must differ plainly
 TRIES = 100  # scenes that may be passed over for one group
-_WHOLE = {"bird", "body", "feathers", "plumage", "flower"}  # words that would wipe patterns, too
-_SPOKEN = {"wingbars": ("wingbars",), "edges": ("edges", "tips"), "stamen": ("stamens", "anthers")}
 _COLOUR = (
     "make the {word} {colour}", "change the {word} to {colour}", "but with {thing}", "the same {kind} with {thing}",
     "with {thing}", "now it has {thing}", "{colour} {word} instead", "give it {thing}",
@@ -166,7 +165,7 @@ def triples_of(view: View, rng: Rng) -> Iterator[Triple]:
     yield Triple("size", _one(rng, _SIZE[larger]).format(kind=scene.kind), view, View(scene, 1.0 if larger else SMALL))
     toggles = [part for part, _ in scene.colours if part in PATTERNS]
     for part in (toggles[i] for i in rng.choice(len(toggles), 2, replace=len(toggles) < 2)):
-        word = _one(rng, _SPOKEN[part])
+        word = _one(rng, PATTERN_WORDS[part])
         if scene.colour(part):
             text = _one(rng, _REMOVE).format(word=word)
             yield Triple("remove", text, view, replace(view, scene=scene.repaint({part: ""})))
@@ -177,7 +176,7 @@ def triples_of(view: View, rng: Rng) -> Iterator[Triple]:
     words = [
         word
         for word, parts in WORDS[scene.kind].items()
-        if word not in _WHOLE and all(scene.colour(part) for part in parts)
+        if word not in WHOLE[scene.kind] and all(scene.colour(part) for part in parts)
     ]
     while True:
         word = _one(rng, words)

@@ -33,6 +33,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.models.base import Config, Terms
 from tgim.models.editing.repainting import Repainter, Repainting
@@ -144,10 +145,10 @@ class Discriminator(nn.Module):
         return logits.float().mean((1, 2, 3))
 
 
+@register("sisgan")
 class SISGAN(Repainting):
     """Dong et al. 2017: a repainting editor for small pictures."""
 
-    name: ClassVar[str] = "sisgan"
     Config: ClassVar[type[Config]] = SISGANConfig
     networks: ClassVar[tuple[str, ...]] = ("text", "discriminator", "generator")
     step_count: Tensor

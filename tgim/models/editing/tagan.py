@@ -32,6 +32,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.models.base import Config, Terms
 from tgim.models.editing.repainting import Repainter, Repainting
@@ -149,10 +150,10 @@ class Discriminator(nn.Module):
         return (alpha * log_words).sum(1)
 
 
+@register("tagan")
 class TAGAN(Repainting):
     """Nam et al. 2018: a repainting editor for small pictures."""
 
-    name: ClassVar[str] = "tagan"
     Config: ClassVar[type[Config]] = TAGANConfig
 
     def __init__(self, config: TAGANConfig, *, vocabulary_size: int) -> None:

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.checkpoints import checkpoint
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch, SyntheticPairs
 from tgim.images.matting import subject_mask
 from tgim.images.resample import resize
@@ -113,10 +114,10 @@ class Generator(nn.Module):
         self.references = References(config.references, encoder)
 
 
+@register("tagrid")
 class TAGrid(Editing):
     """The editor: a frozen matching model, the head on its first member, a patch discriminator for training."""
 
-    name: ClassVar[str] = "tagrid"
     Config: ClassVar[type[Config]] = TAGridConfig
     networks: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
@@ -218,6 +219,12 @@ class TAGrid(Editing):
     def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
         """Edit pictures (B, 3, S, S) in [-1, 1] at the model's resolution; `seed` changes nothing."""
         return self.recolour(image, self.plan(image, text))
+
+    def edit_photo_from(self, photo: Tensor, condition: Codes) -> Tensor:
+        """Edits (N, 3, H, W) of one photograph (1, 3, H, W), by a plan for each of N codes of captions."""
+        small = resize(photo, (self.image_size, self.image_size))
+        rows = [tuple(code[i : i + 1] for code in condition) for i in range(len(condition[0]))]
+        return torch.cat([self.recolour(photo, self.plan_from(small, row)) for row in rows])
 
     def edit_photo(self, photo: Tensor, request: Request) -> Tensor:
         """Edit photographs (B, 3, H, W) in [-1, 1] at their own resolution, by a plan made of small copies."""

@@ -32,6 +32,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.images.resample import resize
 from tgim.models.base import Codes, Config, Terms
@@ -80,11 +81,13 @@ class AttnGANConfig(Config):
         return [self.image_size >> i for i in range(self.scales - 1, -1, -1)]
 
 
+@register("attngan")
 class AttnGAN(AdversarialGenerator):
     """Xu et al. 2018: pictures from captions, coarse to fine, each place by the words that matter there."""
 
-    name: ClassVar[str] = "attngan"
     Config: ClassVar[type[Config]] = AttnGANConfig
+
+    attends_to_words: ClassVar[bool] = True
 
     def __init__(self, config: AttnGANConfig, *, vocabulary_size: int) -> None:
         super().__init__()

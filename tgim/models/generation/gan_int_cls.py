@@ -34,6 +34,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch, mismatching_rows
 from tgim.models.base import Codes, Config, Terms
 from tgim.models.generation.adversarial import AdversarialGenerator
@@ -154,10 +155,10 @@ class Discriminator(nn.Module):
         return self.match(self.encode(image), sentence)
 
 
+@register("gan_int_cls")
 class GanIntCls(AdversarialGenerator):
     """Reed et al. 2016: the first generator of small pictures from captions."""
 
-    name: ClassVar[str] = "gan_int_cls"
     Config: ClassVar[type[Config]] = GanIntClsConfig
 
     def __init__(self, config: GanIntClsConfig, *, vocabulary_size: int) -> None:

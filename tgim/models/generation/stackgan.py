@@ -31,6 +31,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError
 from tgim.models.base import Codes, Config, Terms
@@ -150,10 +151,10 @@ class Generator2(nn.Module):
         return large.float()
 
 
+@register("stackgan1")
 class StackGAN1(SentenceGenerator):
     """Zhang et al. 2017, stage I: small pictures from captions."""
 
-    name: ClassVar[str] = "stackgan1"
     Config: ClassVar[type[Config]] = StackGAN1Config
 
     def __init__(self, config: StackGAN1Config, *, vocabulary_size: int) -> None:
@@ -179,10 +180,10 @@ class StackGAN1(SentenceGenerator):
 STAGE1 = Part("stage1", "first", StackGAN1)
 
 
+@register("stackgan2")
 class StackGAN2(AdversarialGenerator):
     """Zhang et al. 2017, stage II: large pictures from captions, by way of a frozen stage I."""
 
-    name: ClassVar[str] = "stackgan2"
     Config: ClassVar[type[Config]] = StackGAN2Config
 
     def __init__(self, config: StackGAN2Config, *, vocabulary_size: int) -> None:

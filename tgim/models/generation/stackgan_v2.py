@@ -36,6 +36,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch, mismatching_rows
 from tgim.images.resample import resize
 from tgim.models.base import Codes, Config, Terms
@@ -178,10 +179,10 @@ class Generator(nn.Module):
         return images
 
 
+@register("stackgan_v2")
 class StackGANv2(SentenceGenerator):
     """Zhang et al. 2018: pictures of several sizes from captions, made by one tree."""
 
-    name: ClassVar[str] = "stackgan_v2"
     Config: ClassVar[type[Config]] = StackGANv2Config
 
     def __init__(self, config: StackGANv2Config, *, vocabulary_size: int) -> None:

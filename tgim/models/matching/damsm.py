@@ -22,6 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.models.base import Codes, Config, Matching, Terms
 from tgim.models.matching.backbone import PictureCode, PictureConfig, load_weights, make_backbone
@@ -56,10 +57,10 @@ class Encoders(nn.Module):
         nn.init.zeros_(self.table.embed.weight[0].data)
 
 
+@register("damsm")
 class DAMSM(Matching):
     """Xu et al. 2018: words find their regions, sentences their pictures."""
 
-    name: ClassVar[str] = "damsm"
     Config: ClassVar[type[Config]] = DAMSMConfig
     networks: ClassVar[tuple[str, ...]] = ("encoders",)
     averaged: ClassVar[tuple[str, ...]] = ("encoders",)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.models.base import Config, Matching, Terms
 from tgim.nn.encoders import run_in_fp32
@@ -135,10 +136,10 @@ class Encoders(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))  # inverse temperature of the softmax
 
 
+@register("dual_encoder")
 class DualEncoder(Matching):
     """Image-text matching by cosine similarity in one space."""
 
-    name: ClassVar[str] = "dual_encoder"
     Config: ClassVar[type[Config]] = DualEncoderConfig
     networks: ClassVar[tuple[str, ...]] = ("encoders",)
     averaged: ClassVar[tuple[str, ...]] = ("encoders",)

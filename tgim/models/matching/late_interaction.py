@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.checkpoints import checkpoint
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError
 from tgim.models.base import Codes, Config, Matching, Terms
@@ -151,10 +152,10 @@ class Members(nn.ModuleList):
     """List of members, trained as one network."""
 
 
+@register("late_interaction")
 class LateInteraction(Matching):
     """Image-text matching by words and regions, averaged over members."""
 
-    name: ClassVar[str] = "late_interaction"
     Config: ClassVar[type[Config]] = LateInteractionConfig
     networks: ClassVar[tuple[str, ...]] = ("members",)
     averaged: ClassVar[tuple[str, ...]] = ("members",)

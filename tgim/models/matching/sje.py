@@ -22,6 +22,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.models.base import Config, Matching, Terms
 from tgim.models.matching.backbone import PictureCode, PictureConfig, load_weights, make_backbone
@@ -61,10 +62,10 @@ class Encoders(nn.Module):
         self.caption = caption_encoder(config, vocabulary_size)
 
 
+@register("sje")
 class SJE(Matching):
     """Reed et al. 2016: captions read character by character, matched by class."""
 
-    name: ClassVar[str] = "sje"
     Config: ClassVar[type[Config]] = SJEConfig
     networks: ClassVar[tuple[str, ...]] = ("encoders",)
     averaged: ClassVar[tuple[str, ...]] = ("encoders",)

@@ -23,6 +23,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.models.base import Config, Matching, Terms
 from tgim.models.matching.backbone import PictureCode, PictureConfig, load_weights, make_backbone
@@ -53,10 +54,10 @@ class Encoders(nn.Module):
         self.caption = Gru(config.word_size, config.embedding_size)
 
 
+@register("vse")
 class VSE(Matching):
     """Kiros et al. 2014: cosines of sentences and pictures, by a ranking loss."""
 
-    name: ClassVar[str] = "vse"
     Config: ClassVar[type[Config]] = VSEConfig
     networks: ClassVar[tuple[str, ...]] = ("encoders",)
     averaged: ClassVar[tuple[str, ...]] = ("encoders",)

@@ -7,14 +7,16 @@ pictures whose parts are known, and on guesses of where the subject is.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
+from tgim.checkpoints.registry import register
 from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch
+from tgim.data.cache import Progress
 from tgim.data.config import DataConfig
 from tgim.data.points import BACKGROUND
 from tgim.data.views import GUESSED, SUBJECT
@@ -22,9 +24,8 @@ from tgim.models.base import Config, Localising, Terms
 from tgim.models.parsing.backbone import EfficientNetLite, Variant, load_pretrained, widths
 from tgim.models.parsing.batches import ViewBatches
 from tgim.models.parsing.decoder import Decoder
+from tgim.text.lexicon.parts import BIRD_PARTS
 from tgim.text.vocabulary import Vocabulary
-
-BIRD_PARTS = ("back", "beak", "belly", "breast", "head", "legs", "wings", "tail", "throat")
 
 
 class PartLocaliserConfig(Config):
@@ -62,10 +63,10 @@ class PartLocaliserConfig(Config):
         return value
 
 
+@register("part_localiser")
 class PartLocaliser(Localising):
     """Localiser of parts: a frozen backbone and a trained decoder."""
 
-    name = "part_localiser"
     Config = PartLocaliserConfig
     networks = ("decoder",)
     averaged = ("decoder",)
@@ -117,14 +118,35 @@ class PartLocaliser(Localising):
         lean = logits.new_tensor([self.config.lean.get(part, 0.0) for part in self.parts])
         return (logits + lean[:, None, None]).softmax(1), present
 
-    @staticmethod
-    def vocabulary_for(config: PartLocaliserConfig) -> Vocabulary:
+    @classmethod
+    def vocabulary_for(cls, config: PartLocaliserConfig) -> Vocabulary:
         """Vocabulary of the names of the parts: a localiser takes no captions."""
         return Vocabulary.build([BACKGROUND, *config.part_names])
 
-    def open_batches(self, dataset: CaptionedImages, config: DataConfig, **options: Any) -> ViewBatches:
-        """Open the batches of views to train on; arguments as of `tgim.data.loader.Batches`."""
-        return ViewBatches(self, dataset, config, **options)
+    def open_batches(
+        self,
+        dataset: CaptionedImages,
+        config: DataConfig,
+        *,
+        batch_size: int,
+        vocabulary: Vocabulary,
+        seed: int = 0,
+        cache: str | Path | None = None,
+        progress: Progress | None = None,
+        limit: int | None = None,
+    ) -> ViewBatches:
+        """Open batches of labelled views; arguments as of `tgim.data.loader.Batches`."""
+        return ViewBatches(
+            self,
+            dataset,
+            config,
+            batch_size=batch_size,
+            vocabulary=vocabulary,
+            seed=seed,
+            cache=cache,
+            progress=progress,
+            limit=limit,
+        )
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the losses of the known cells; half of the batches are mirrored."""

@@ -28,12 +28,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.checkpoints import checkpoint
+from tgim.checkpoints.registry import find_model, reference
 from tgim.data import differences
 from tgim.data.batch import Batch
 from tgim.data.synthetic import triples
 from tgim.errors import CheckpointError, RecipeError, nearest
 from tgim.models.base import Composing, Config, Matching, Terms
-from tgim.models.matching import MATCHERS
 from tgim.models.retrieval.memory import Memory
 from tgim.nn.losses import target_softmax
 from tgim.text.vocabulary import Alphabet, Tokens, Vocabulary, tokenize
@@ -56,14 +56,19 @@ class ComposerConfig(Config):
 
     @model_validator(mode="after")
     def _checks(self) -> ComposerConfig:
-        if self.system not in MATCHERS:
-            hint = nearest(self.system, MATCHERS)
-            raise ValueError(f"system {self.system!r} is no matching model{hint} (there are: {', '.join(MATCHERS)})")
+        try:
+            system = matching_class(self.system)
+        except KeyError as error:
+            (known,) = error.args
+            hint = nearest(self.system, known)
+            raise ValueError(
+                f"system {self.system!r} is no matching model{hint} (there are: {', '.join(known)})"
+            ) from None
         if self.frozen != "nothing" and not self.matching:
             raise ValueError(f"frozen is {self.frozen!r}, which needs matching: the checkpoint of what is to stay")
         if self.encoder is not None:
             try:
-                MATCHERS[self.system].Config(**self.encoder)
+                system.Config(**self.encoder)
             except ValidationError as error:
                 fault = error.errors(include_url=False)[0]
                 place = ".".join(map(str, ("encoder", *fault["loc"])))
@@ -92,7 +97,7 @@ class Composer(Composing):
     def __init__(self, config: ComposerConfig, *, vocabulary_size: int) -> None:
         super().__init__()
         system, encoder = matching_config(config)
-        filled = {"system": system.name, "encoder": encoder.model_dump(mode="json")}
+        filled = {"system": reference(system), "encoder": encoder.model_dump(mode="json")}
         self.config = config.model_copy(update=filled)
         matching = system(encoder, vocabulary_size=vocabulary_size)
         self.composer = Parts(matching, self.join(embedding_size(matching)), config.scale)
@@ -112,9 +117,7 @@ class Composer(Composing):
                 return known
             return Vocabulary([*known.words, *dict.fromkeys(word for word in tokenize(WORDING) if word not in known)])
         system, encoder = matching_config(config)
-        own = getattr(system, "vocabulary_for", None)
-        found: Vocabulary | None = own(encoder) if own else None
-        return found
+        return system.vocabulary_for(encoder)
 
     def load_parts(self) -> None:
         """Take the weights of the trained matching model, or what a new one starts from; before training only."""
@@ -126,8 +129,8 @@ class Composer(Composing):
                 if name in tensors and own.ndim == 2 and len(tensors[name]) == words < len(own):
                     tensors[name] = torch.cat([tensors[name], own[words:]])  # vectors of the words that are new
             checkpoint.fill(self.matching, tensors, path=path)
-        elif load_parts := getattr(self.matching, "load_parts", None):
-            load_parts()
+        else:
+            self.matching.load_parts()
 
     @property
     def matching(self) -> Matching:
@@ -208,12 +211,20 @@ def matching_config(config: ComposerConfig) -> tuple[type[Matching], Config]:
     """
     if config.encoder is None and config.matching:
         header = checkpoint.read_header(config.matching)
-        if header["kind"] != "matcher":
+        if header["role"] != "matching":
             raise CheckpointError(f"{config.matching} is a {header['name']}; name a matching model to compose on")
-        system = MATCHERS[header["name"]]
+        system = matching_class(header["address"])
         return system, system.Config(**header["config"])
-    system = MATCHERS[config.system]
+    system = matching_class(config.system)
     return system, system.Config(**(config.encoder or {}))
+
+
+def matching_class(name: str) -> type[Matching]:
+    """The class of a matching model by its name or address; KeyError with the known ones where there is none."""
+    system = find_model(name, role="matching")
+    if not issubclass(system, Matching):
+        raise TypeError(f"{name} has the role of a matching model, but is none; derive its class from Matching")
+    return system
 
 
 def embedding_size(matching: Matching) -> int:
