@@ -29,6 +29,29 @@ LAYERS = (  # a room imports itself and rooms of earlier layers
     {"__main__"},
 )
 
+PLAIN = {"conversion", "data", "images", "inference", "metrics", "models", "nn", "reporting"}
+NO_NAMES = set(
+    [
+        "What",
+        "How",
+        "Whether",
+        "Where",
+        "When",
+        "Why",
+        "Which",
+        "Who",
+        "Whose",
+        "Is",
+        "Are",
+        "As",
+        "All",
+        "Those",
+        "That",
+        "Of",
+        "From",
+    ]
+)
+
 
 def name_of(file: Path) -> str:
     parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
@@ -147,6 +170,14 @@ def test_the_library_neither_prints_nor_asserts_nor_unpickles(file):
                 assert all(k.arg != "allow_pickle" or ast.unparse(k.value) == "False" for k in node.keywords), where
             if called == "torch.load":
                 assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords), where
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if top(name_of(file)) in PLAIN], ids=name_of)
+def test_docstrings_begin_with_what_they_name(file):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    nodes = [node for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))]
+    texts = {ast.get_docstring(node) or "": getattr(node, "name", "the module") for node in nodes}
+    assert not {text: name for text, name in texts.items() if text.partition(" ")[0] in NO_NAMES}
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)

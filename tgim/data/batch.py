@@ -100,7 +100,7 @@ def mismatching_rows(labels: Tensor) -> Tensor:
 
 
 class BatchSource(Protocol):
-    """Where a training run takes its batches from: `tgim.data.loader.Batches`, or what takes its place for a model."""
+    """Source of the batches of a training run: `tgim.data.loader.Batches`, or a model's own."""
 
     @property
     def steps_per_epoch(self) -> float:

@@ -79,7 +79,7 @@ class StyleEncoder(Editing):
         if config.sizes is None and config.generator is not None:
             header = GENERATOR.header(config.generator)
             system, sizes = header["address"], header["config"]
-        kind = GENERATOR.kind(system, said=f"model.system is {system!r}")
+        kind = GENERATOR.kind(system, origin=f"model.system is {system!r}")
         self.generator = without_discriminators(kind(kind.Config(**sizes), vocabulary_size=vocabulary_size))
         sizes = self.generator.config.model_dump(mode="json")
         self.config = config.model_copy(update={"system": system, "sizes": sizes})

@@ -1,4 +1,4 @@
-"""What all systems of composed retrieval share: a matching model that sees and reads, the loss, and the triples.
+"""Base of the systems of composed retrieval: a matching model as encoder, the loss, and the triples.
 
 Training pulls the composition of source picture and text to the target picture, with the other targets of the batch as
 negatives (Vo et al., "Composing Text and Image for Image Retrieval", CVPR 2019, eq. 4-5 with K = B: softmax over
@@ -79,7 +79,7 @@ class ComposerConfig(Config):
 
 
 class Parts(nn.Module):
-    """All that is trained: one network for the loop. A frozen matching model is part of it, too, and learns nothing."""
+    """Networks that are trained, and the matching model, even where it is frozen."""
 
     def __init__(self, matching: Matching, join: nn.Module, scale: float) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class Composer(Composing):
 
     @property
     def matching(self) -> Matching:
-        """The model that sees and reads."""
+        """The matching model, which encodes pictures and texts."""
         return self.composer.matching
 
     @property
@@ -172,12 +172,12 @@ class Composer(Composing):
         return self.compose_embeddings(self.embed_images(image), self.embed_captions(text))
 
     def compose_embeddings(self, image: Tensor, text: Tensor) -> Tensor:
-        """The same from the unit embeddings (B, D) of both."""
+        """Compose unit embeddings (B, D) of pictures and texts."""
         entries = image.shape[1] ** 0.5  # a unit vector times this has entries of about one
         return F.normalize(self.composer.join(entries * image, entries * text).float(), dim=1)
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One phase: the softmax over targets, of synthetic triples and of captioned pictures."""
+        """Yield the softmax losses over targets, of synthetic triples and of captioned pictures."""
         terms = Terms()
         if batch.synthetic is not None:
             pairs = batch.synthetic
