@@ -108,8 +108,8 @@ def search(
             good = [(name, pixels) for name, pixels in read if not isinstance(pixels, str)]
             failed += [pixels for _, pixels in read if isinstance(pixels, str)]
             if good:
-                seen = F.normalize(system.embed_images(_pixels([pixels for _, pixels in good], device)).float(), dim=1)
-                scores.append((seen @ meant[0]).cpu())
+                codes = F.normalize(system.embed_images(_pixels([pixels for _, pixels in good], device)).float(), dim=1)
+                scores.append((codes @ meant[0]).cpu())
                 names += [name for name, _ in good]
             if progress is not None:
                 progress(len(names) + len(failed), len(images))
