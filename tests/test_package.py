@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import time
@@ -28,6 +29,9 @@ LAYERS = (  # a room imports itself and rooms of earlier layers
     {"cli"},
     {"__main__"},
 )
+
+PLAIN = {"conversion", "data", "images", "inference", "metrics", "models", "nn", "reporting"}
+NO_NAME = re.compile(r"(What|How|Whether|Where|When|Why|Which|Whose?|Is|Are|As|All|Those|That|Of|From)\b")
 
 
 def name_of(file: Path) -> str:
@@ -147,6 +151,14 @@ def test_the_library_neither_prints_nor_asserts_nor_unpickles(file):
                 assert all(k.arg != "allow_pickle" or ast.unparse(k.value) == "False" for k in node.keywords), where
             if called == "torch.load":
                 assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords), where
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if top(name_of(file)) in PLAIN], ids=name_of)
+def test_docstrings_begin_with_what_they_name(file):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    nodes = [node for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))]
+    texts = {ast.get_docstring(node) or "": getattr(node, "name", "the module") for node in nodes}
+    assert not {text: name for text, name in texts.items() if NO_NAME.match(text)}
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)

@@ -1,7 +1,7 @@
-"""Which pictures fit a caption best, and which captions a picture, by the score of a matching model.
+"""Ranking of pictures for a caption, and of captions for a picture, by the score of a matching model.
 
 Pictures are read as data sets are (large JPEGs at a reduced scale) and scaled to the model's square, so that a picture
-gets the score here that it gets where the model was trained and where it judges. They are read and scored a few at a
+gets the score here that it gets in training and in evaluation. They are read and scored a few at a
 time: a folder costs the memory of its scores, not of its pictures.
 """
 
@@ -35,7 +35,7 @@ READ_ERRORS = (OSError, ValueError, SyntaxError, MemoryError, Image.Decompressio
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """How well N pictures and T captions fit.
+    """Scores of N pictures with T captions.
 
     Scores are the model's own, of most models a cosine, -1 to 1. They order what was compared in one call; they are no
     probabilities, and say nothing between models.
@@ -57,7 +57,7 @@ class Ranking:
         return np.argsort(-self.scores, axis=1, kind="stable")
 
     def pairs(self, *, top: int | None = None) -> Iterator[dict[str, Any]]:
-        """Every pair as JSON values, best first: of each caption its pictures; of a single picture its captions.
+        """Yield every pair as JSON values, best first: pictures of each caption; captions of a single picture.
 
         The keys are text, image, score, picture_rank (the picture's place for the text, from 1) and text_rank (the
         text's place for the picture). `top` keeps so many of each list.
@@ -87,7 +87,7 @@ class Ranking:
         return "\n\n".join(blocks)
 
     def _lists(self) -> Iterator[tuple[str, list[tuple[int, int]]]]:
-        """What is listed: a heading, and below it (row, column) of scores, best first."""
+        """Make the lists: a heading, and below it (row, column) of scores, best first."""
         if len(self.images) == 1:
             yield self.images[0], [(0, column) for column in self.captions[0].tolist()]
             return
@@ -128,7 +128,7 @@ def rank(
     sentences = check_captions(source, texts)
     names, failed, parts = [], [], []
     with torch.inference_mode():
-        said = [
+        encoded = [
             matching.read_captions(source.vocabulary.encode(sentences[first : first + CHUNK]).to(device))
             for first in range(0, len(sentences), CHUNK)
         ]
@@ -137,8 +137,8 @@ def rank(
             failed += [pixels for _, pixels in read if isinstance(pixels, str)]
             if good:
                 pixels = torch.from_numpy(np.stack([pixels for _, pixels in good])).permute(0, 3, 1, 2)
-                seen = matching.read_images(from_uint8(pixels).to(device))
-                parts.append(torch.cat([matching.scores(seen, captions).float() for captions in said], 1).cpu())
+                codes = matching.read_images(from_uint8(pixels).to(device))
+                parts.append(torch.cat([matching.scores(codes, captions).float() for captions in encoded], 1).cpu())
                 names += [name for name, _ in good]
             if progress is not None:
                 progress(len(names) + len(failed), len(images))

@@ -43,7 +43,7 @@ class DAMSMConfig(PictureConfig):
 
 
 class Encoders(nn.Module):
-    """Both sides: one network for the loop. The table and the LSTM are the release's text encoder."""
+    """Encoders of pictures and captions; the table and the LSTM are the release's text encoder."""
 
     def __init__(self, config: DAMSMConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class DAMSM(Matching):
         return self.scores(self.read_images(image), self.read_captions(text))
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One phase: words and sentence, picture to caption and caption to picture."""
+        """Yield the losses of words and of sentences, from picture to caption and back."""
         c, picture, caption = self.config, self.encode_image(batch.image), self.encode_text(batch.text)
         gammas = {"gamma1": c.gamma1, "gamma2": c.gamma2, "gamma3": c.gamma3}
         words = damsm_words(picture.regions, caption.words, caption.mask, batch.labels, **gammas)

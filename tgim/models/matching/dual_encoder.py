@@ -25,6 +25,7 @@ from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.models.base import Config, Matching, Terms
 from tgim.nn.encoders import run_in_fp32
+from tgim.nn.layers import Residual
 from tgim.nn.losses import contrastive
 from tgim.text.vocabulary import UNKNOWN, TextCode, Tokens
 
@@ -43,7 +44,7 @@ class DualEncoderConfig(Config):
 
 
 class ImageCode(NamedTuple):
-    """What the image encoder returns for pictures of side S."""
+    """Code of pictures of side S by the image encoder."""
 
     fine: Tensor  # (B, 2 width, S/4, S/4)
     coarse: Tensor  # (B, 4 width, S/8, S/8)
@@ -51,21 +52,9 @@ class ImageCode(NamedTuple):
     embedding: Tensor  # (B, D), unit length
 
 
-class Residual(nn.Module):
-    """Two 3x3 convolutions with batch normalisation around a skip: (B, C, H, W) -> the same."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.body(x))
+def residual(channels: int) -> Residual:
+    """Residual block with a ReLU after the sum: (B, C, H, W) -> the same."""
+    return Residual(channels, rectified=True)
 
 
 def halve(inputs: int, outputs: int) -> nn.Sequential:
@@ -82,9 +71,12 @@ class ImageEncoder(nn.Module):
         super().__init__()
         half, quarter, eighth = config.width, 2 * config.width, 4 * config.width
         self.fine = nn.Sequential(
-            halve(3, half), Residual(half), halve(half, quarter), *(Residual(quarter) for _ in range(config.blocks))
+            halve(3, half),
+            residual(half),
+            halve(half, quarter),
+            *(residual(quarter) for _ in range(config.blocks)),
         )
-        self.coarse = nn.Sequential(halve(quarter, eighth), *(Residual(eighth) for _ in range(config.blocks)))
+        self.coarse = nn.Sequential(halve(quarter, eighth), *(residual(eighth) for _ in range(config.blocks)))
         self.saliency = nn.Conv2d(eighth, 1, 1) if config.pooling == "attention" else None
         self.project = nn.Linear(2 * eighth, config.embedding_size)
 
@@ -135,7 +127,7 @@ class TextEncoder(nn.Module):
 
 
 class Encoders(nn.Module):
-    """Both encoders and the temperature: one network for the loop."""
+    """Encoders of pictures and captions, and the temperature."""
 
     def __init__(self, config: DualEncoderConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -176,7 +168,7 @@ class DualEncoder(Matching):
         return self.encode_text(text).sentence
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One phase: the symmetric cross-entropy, same-class pairs left out of the negatives."""
+        """Yield the symmetric cross-entropy; same-class pairs are left out of the negatives."""
         images = self.encode_image(batch.image).embedding
         captions = self.encode_text(batch.text).sentence
         scale = self.encoders.log_scale.exp().clamp(max=100)

@@ -42,7 +42,7 @@ class SJEConfig(PictureConfig):
 
 
 def caption_encoder(config: SJEConfig, vocabulary_size: int) -> CharCnnRnn:
-    """phi, untrained."""
+    """Build phi, the text encoder, untrained."""
     return CharCnnRnn(
         vocabulary_size,
         widths=config.text_widths,
@@ -53,7 +53,7 @@ def caption_encoder(config: SJEConfig, vocabulary_size: int) -> CharCnnRnn:
 
 
 class Encoders(nn.Module):
-    """Both sides: one network for the loop."""
+    """Encoders of pictures and captions."""
 
     def __init__(self, config: SJEConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class SJE(Matching):
         return self.encode_text(text).sentence
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One phase: the two hinges."""
+        """Yield the two hinge losses."""
         images, captions = self.embed_images(batch.image), self.embed_captions(batch.text)
         with torch.autocast(images.device.type, enabled=False):  # 16 bits would blur the margin
             scores = images @ captions.T

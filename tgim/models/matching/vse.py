@@ -44,7 +44,7 @@ class VSEConfig(PictureConfig):
 
 
 class Encoders(nn.Module):
-    """Both sides: one network for the loop."""
+    """Encoders of pictures and captions."""
 
     def __init__(self, config: VSEConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class VSE(Matching):
         return self.encode_text(text).sentence
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One phase: the ranking loss."""
+        """Yield the ranking loss."""
         c = self.config
         scores = cosines(self.embed_images(batch.image), self.embed_captions(batch.text))
         labels = None if c.same_class_negatives else batch.labels
