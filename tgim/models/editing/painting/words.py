@@ -143,7 +143,7 @@ def mixed(colour: Colour, other: Colour) -> Colour:
 
 
 def vocabulary_words() -> tuple[str, ...]:
-    """All words that mean something to a painter, and ordinary words of captions about which nothing is to be said."""
+    """List all words that a painter knows: colours, parts, patterns, and words of captions that need no remark."""
     found = [*NAMED, *_ISH, *_OTHER, *EVERYDAY, *MISSPELT, *SHADES, *PATTERNS, *PARTS, *SEVERAL, *WHOLE, *UNPAINTED]
     found += [*PART_WORDS, *SHADE_WORDS, *STOPS, *FLOWER, *ADVERBS, *_ORDINARY]
     return tuple(dict.fromkeys(found))
