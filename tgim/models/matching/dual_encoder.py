@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tgim.data.batch import Batch
 from tgim.models.base import Config, Matching, Terms
+from tgim.models.matching.trunk import residual_trunk, trunk_to_quarter
 from tgim.nn.encoders import run_in_fp32
 from tgim.nn.losses import contrastive
 from tgim.text.vocabulary import UNKNOWN, TextCode, Tokens
@@ -50,40 +51,14 @@ class ImageCode(NamedTuple):
     embedding: Tensor  # (B, D), unit length
 
 
-class Residual(nn.Module):
-    """Two 3x3 convolutions with batch normalisation around a skip: (B, C, H, W) -> the same."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.body(x))
-
-
-def halve(inputs: int, outputs: int) -> nn.Sequential:
-    """A 4x4 convolution of stride 2: (B, inputs, H, W) -> (B, outputs, H/2, W/2)."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
-    )
-
-
 class ImageEncoder(nn.Module):
     """Pictures (B, 3, S, S) in [-1, 1] to an `ImageCode`."""
 
     def __init__(self, config: DualEncoderConfig) -> None:
         super().__init__()
-        half, quarter, eighth = config.width, 2 * config.width, 4 * config.width
-        self.fine = nn.Sequential(
-            halve(3, half), Residual(half), halve(half, quarter), *(Residual(quarter) for _ in range(config.blocks))
-        )
-        self.coarse = nn.Sequential(halve(quarter, eighth), *(Residual(eighth) for _ in range(config.blocks)))
+        eighth, quarter = 4 * config.width, trunk_to_quarter(config.blocks)
+        layers = residual_trunk(config.width, config.blocks)
+        self.fine, self.coarse = nn.Sequential(*layers[:quarter]), nn.Sequential(*layers[quarter:])
         self.saliency = nn.Conv2d(eighth, 1, 1) if config.pooling == "attention" else None
         self.project = nn.Linear(2 * eighth, config.embedding_size)
 
