@@ -111,6 +111,30 @@ class Residual(nn.Module):
         return F.relu(x) if self.rectified else x
 
 
+class PreActivationResidual(nn.Module):
+    """Two 3x3 convolutions around a skip, normalised and activated before each: (B, C, H, W) -> the same.
+
+    After He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016, with group normalisation and SiLU.
+
+    Args:
+        channels: C.
+        groups: of the normalisations; one for each 8 channels unless given.
+        depthwise: whether the second convolution has one filter for each channel.
+    """
+
+    def __init__(self, channels: int, *, groups: int | None = None, depthwise: bool = False) -> None:
+        super().__init__()
+        groups = channels // 8 if groups is None else groups
+        first = nn.Conv2d(channels, channels, 3, padding=1)
+        second = DepthwiseConv2d(channels, 3, padding=1) if depthwise else nn.Conv2d(channels, channels, 3, padding=1)
+        norms = (nn.GroupNorm(groups, channels), nn.GroupNorm(groups, channels))
+        self.body = nn.Sequential(norms[0], nn.SiLU(), first, norms[1], nn.SiLU(), second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        refined: Tensor = x + self.body(x)
+        return refined
+
+
 def mix(inputs: int, outputs: int, *, kernel: int = 3, activation: nn.Module | None = None) -> nn.Sequential:
     """3x3 (or 1x1) convolution, batch normalisation, activation (ReLU): (B, inputs, H, W) -> (B, outputs, H, W)."""
     convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
