@@ -22,8 +22,9 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tgim.data.batch import Batch
-from tgim.models.base import Config, Matching, Terms
+from tgim.models.base import Config, Terms
 from tgim.models.matching.trunk import residual_trunk, trunk_to_quarter
+from tgim.models.matching.two_tower import TwoTower
 from tgim.nn.encoders import run_in_fp32
 from tgim.nn.losses import contrastive
 from tgim.text.vocabulary import UNKNOWN, TextCode, Tokens
@@ -118,13 +119,11 @@ class Encoders(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))  # inverse temperature of the softmax
 
 
-class DualEncoder(Matching):
+class DualEncoder(TwoTower):
     """Image-text matching by cosine similarity in one space."""
 
     name: ClassVar[str] = "dual_encoder"
     Config: ClassVar[type[Config]] = DualEncoderConfig
-    networks: ClassVar[tuple[str, ...]] = ("encoders",)
-    averaged: ClassVar[tuple[str, ...]] = ("encoders",)
 
     def __init__(self, config: DualEncoderConfig, *, vocabulary_size: int) -> None:
         super().__init__()
@@ -140,14 +139,6 @@ class DualEncoder(Matching):
         """Code of captions."""
         code: TextCode = self.encoders.text(tokens)
         return code
-
-    def embed_images(self, image: Tensor) -> Tensor:
-        """Unit embeddings (B, D) of pictures (B, 3, S, S) in [-1, 1]."""
-        return self.encode_image(image).embedding
-
-    def embed_captions(self, text: Tokens) -> Tensor:
-        """Unit embeddings (B, D) of captions."""
-        return self.encode_text(text).sentence
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """One phase: the symmetric cross-entropy, same-class pairs left out of the negatives."""

@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.data.batch import Batch
-from tgim.models.base import Config, Matching, Terms
+from tgim.models.base import Config, Terms
 from tgim.models.matching.backbone import PictureCode, PictureConfig, load_weights, make_backbone
+from tgim.models.matching.two_tower import TwoTower
 from tgim.nn.encoders import Gru, WordTable, read_word_vectors
 from tgim.nn.losses import cosines, ranking
 from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
@@ -53,13 +54,11 @@ class Encoders(nn.Module):
         self.caption = Gru(config.word_size, config.embedding_size)
 
 
-class VSE(Matching):
+class VSE(TwoTower):
     """Kiros et al. 2014: cosines of sentences and pictures, by a ranking loss."""
 
     name: ClassVar[str] = "vse"
     Config: ClassVar[type[Config]] = VSEConfig
-    networks: ClassVar[tuple[str, ...]] = ("encoders",)
-    averaged: ClassVar[tuple[str, ...]] = ("encoders",)
 
     def __init__(self, config: VSEConfig, *, vocabulary_size: int) -> None:
         super().__init__()
@@ -86,14 +85,6 @@ class VSE(Matching):
         """Code of captions; its `sentence` is of unit length."""
         code = self.encoders.caption(self.encoders.table(tokens), tokens.mask)
         return TextCode(code.words, F.normalize(code.sentence.float(), dim=1), code.mask)
-
-    def embed_images(self, image: Tensor) -> Tensor:
-        """Unit embeddings (B, D) of pictures (B, 3, S, S) in [-1, 1]."""
-        return self.encode_image(image).embedding
-
-    def embed_captions(self, text: Tokens) -> Tensor:
-        """Unit embeddings (B, D) of captions."""
-        return self.encode_text(text).sentence
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """One phase: the ranking loss."""
