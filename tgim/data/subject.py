@@ -60,7 +60,7 @@ def guess_subjects(
     Raises:
         DataError: OpenCV is missing, or the folder cannot be written.
     """
-    folder = Path(folder) if folder is not None else cache_folder()
+    folder = cache_folder(folder)
     digest = hashlib.blake2b(np.ascontiguousarray(pixels.pixels).data, digest_size=10).hexdigest()
     name = f"subject-{VERSION}-{pixels.size}-{digest}"
 

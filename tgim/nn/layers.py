@@ -25,9 +25,9 @@ class DepthwiseConv2d(nn.Conv2d):
     A CPU's bf16 instructions multiply matrices; convolutions of one channel are about ten times slower in bf16.
     """
 
-    def __init__(self, channels: int, size: int, *, stride: int = 1, padding: int = 0, bias: bool = True) -> None:
+    def __init__(self, channels: int, size: int, *, padding: int = 0) -> None:
         """`channels` is C, `size` the side of the square filters in pixels."""
-        super().__init__(channels, channels, size, stride=stride, padding=padding, groups=channels, bias=bias)
+        super().__init__(channels, channels, size, padding=padding, groups=channels)
 
     def forward(self, input: Tensor) -> Tensor:
         """Filter `input` (B, C, H, W)."""
