@@ -40,7 +40,7 @@ def main(
     out: Path | None,
 ) -> None:
     """Print recall@1, 5, 10 and 50, and recall@10 by kind of change."""
-    config = DataConfig.model_validate({"name": data, "root": root, "split": split, "drawn_kind": kind})
+    config = DataConfig.model_validate({"name": data, "root": root, "split": split, "synthetic": {"kind": kind}})
     try:
         lines = evaluate_composing(models, data=config, count=count, seed=seed, out=out)
     except UserError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+collect_ignore_glob = ["*conftest.py", "support/*", "golden/*"]  # no tests, no doctests
 NEEDS = {"data": "TGIM_DATA", "golden": "TGIM_GOLDEN"}  # marker -> environment variable
 
 
@@ -114,6 +115,15 @@ def tagan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     model = MODELS["tagan"](MODELS["tagan"].Config(image_size=32, width=8), vocabulary_size=len(vocabulary))
     return checkpoint.save(tmp_path_factory.mktemp("models") / "tagan.safetensors", model, vocabulary=vocabulary)
+
+
+@pytest.fixture
+def halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The matching model `halves` of tests/support/halves.py can be named."""
+    from support.halves import Halves
+    from tgim.models.matching import MATCHERS
+
+    monkeypatch.setitem(MATCHERS, "halves", Halves)
 
 
 @pytest.fixture(scope="session")

@@ -6,14 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from support import ROOT
 from tgim import runtime
 from tgim.cli.main import main
 
-ROOT = Path(__file__).parents[1]
 TRAPS = ("random", "queue", "secrets", "typing", "json", "click", "yaml", "torch", "numpy", "PIL")
 RECIPE = "{model: {name: tagan, width: 4}, data: {name: synthetic, drawn_pool: 20}, train: {steps: 1, batch_size: 2}}"
 COMMANDS = {

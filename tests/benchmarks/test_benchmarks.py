@@ -1,14 +1,14 @@
 """What the documents say is what was measured; the scripts print what the library says."""
 
-import importlib.util
 import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from results_toy import asked_parts, drawings, results
 
-ROOT = Path(__file__).resolve().parents[2]
+from support import ROOT
+from support.results_toy import asked_parts, drawings, results
+from support.scripts import run, script
+
 DATA = {  # embedded checkpoint -> its results file, and the data set in it
     "attngan-birds": ("birds", "cub"),
     "birds": ("birds", "cub"),
@@ -16,13 +16,6 @@ DATA = {  # embedded checkpoint -> its results file, and the data set in it
     "judge-birds": ("birds", "cub"),
     "judge-flowers": ("flowers", "oxford102"),
 }
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -38,12 +31,6 @@ def results_file(tmp_path):
     path = tmp_path / "results.jsonl"
     path.write_text("".join(line.model_dump_json() + "\n" for line in results() + results("oxford102")), "utf-8")
     return path
-
-
-def run(main, *arguments):
-    answer = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert answer.exception is None or isinstance(answer.exception, SystemExit), answer.exception
-    return answer
 
 
 def test_the_readme_shows_the_committed_results():
@@ -169,9 +156,8 @@ def test_a_page_without_pictures(results_file, tmp_path):
 
 @pytest.mark.parametrize("kind", ["editor", "matcher"])
 def test_embedding_writes_a_card_with_figures(kind, tmp_path, tagrid_file, results_file, monkeypatch):
-    from small import VOCABULARY, model_of
-
     import tgim
+    from support.small import VOCABULARY, model_of
     from tgim.checkpoints import checkpoint
 
     name = {"editor": "birds", "matcher": "judge-birds"}[kind]

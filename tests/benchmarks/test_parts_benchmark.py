@@ -6,9 +6,9 @@ import json
 
 import pytest
 from PIL import Image, ImageDraw
-from test_benchmarks import run, script
-from test_part_localiser import HEAD, TAIL, ByColour, folder_with_points, saved
 
+from support.by_colour import HEAD, TAIL, ByColour, folder_with_points, saved
+from support.scripts import run, script
 from tgim.data.points import Points, Spot
 from tgim.evaluation.localisation import false_alarms, measure
 

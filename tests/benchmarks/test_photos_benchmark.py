@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_benchmarks import run, script
 
+from support.scripts import run, script
 from tgim.data.synthetic.pairs import sample_picture
 
 

@@ -12,7 +12,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+from support import ROOT
+
+BENCHMARKS = ROOT / "benchmarks"
 NARROW = {"width": 4, "condition_size": 5, "word_size": 6, "text_size": 8}
 TINY = {"tagan": {"image_size": 64, **NARROW}, "sisgan": {**NARROW, "text_steps": 1}}
 

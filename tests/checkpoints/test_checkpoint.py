@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import toy
 from safetensors.torch import save_file
 
+from support import toy
 from tgim.checkpoints import checkpoint
 from tgim.errors import CheckpointError
 from tgim.text.vocabulary import Vocabulary

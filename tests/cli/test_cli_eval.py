@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small
 from click.testing import CliRunner
 from PIL import Image
 
+from support import small
+from support.commands import environment
 from tgim.checkpoints import checkpoint
 from tgim.cli import evaluate as cli_eval
 from tgim.cli.main import main
@@ -251,7 +251,7 @@ def test_an_editor_is_no_judge_and_a_judge_no_editor(here, matcher, measure, tag
 
 
 def test_an_editor_draws_nothing_and_a_text_to_image_model_edits_if_that_is_named(here, matcher, measure):
-    import toy_generator
+    from support import toy_generator
 
     said = is_refused(measure("--protocol", "generation", "--judge", matcher))
     assert "tagrid edits pictures and draws none" in said
@@ -264,7 +264,7 @@ def test_an_editor_draws_nothing_and_a_text_to_image_model_edits_if_that_is_name
 
 
 def test_what_is_printed_of_drawings_is_one_table():
-    from results_toy import drawings, results
+    from support.results_toy import drawings, results
 
     text = cli_eval.tables([*drawings(), *results()])
     assert text.count("diversity, RMSE") == 1
@@ -274,14 +274,13 @@ def test_what_is_printed_of_drawings_is_one_table():
 
 
 def test_ctrl_c_keeps_what_was_measured(here, matcher, tagrid_file):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     names = "l2-edit,l2-own-caption,retrieval,tradeoff,mp,directional"
     args = ["--data", "my_birds", "--split", "all", "--judge", matcher, "--protocol", names, "--out", "results.jsonl"]
     models = [part for i in range(3) for part in ("--model", _copy(tagrid_file, f"model{i}.safetensors"))]
     command = [sys.executable, "-m", "tgim", "eval", *map(str, args + models)]
     listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores ctrl-C
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes, env=environment, preexec_fn=listening) as run:
+    with subprocess.Popen(command, **pipes, env=environment(), preexec_fn=listening) as run:
         out, deadline = Path("results.jsonl"), time.monotonic() + 300
         while not (out.exists() and out.stat().st_size) and run.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import commands
 import numpy as np
 import pytest
 import torch
-from commands import tgim
 from PIL import Image
-from small import VOCABULARY as WORDS
-from small import model_of
-from toy_generator import save_toy
 
+from support import commands
+from support.commands import tgim
+from support.small import VOCABULARY as WORDS
+from support.small import model_of
+from support.toy_generator import save_toy
 from tgim.checkpoints import checkpoint
 from tgim.data.synthetic.pairs import sample_picture
 from tgim.images.photo import open_image

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small
 import torch
-from commands import is_refused, tgim
 from PIL import Image
 
+from support import small
+from support.commands import is_refused, tgim
 from tgim.checkpoints import checkpoint
 from tgim.data.cache import decode
 from tgim.errors import CheckpointError, ImageError, UserError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import OrderedDict
 from pathlib import Path
 
@@ -13,10 +12,7 @@ from PIL import Image
 from torch import nn
 from torch.testing import assert_close
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "golden"))
-import make
-import release
-
+from golden import make, release
 from tgim.checkpoints import checkpoint
 from tgim.conversion.convert import convert
 from tgim.conversion.files import read_state

@@ -7,8 +7,8 @@ import re
 from dataclasses import replace
 
 import pytest
-from test_data_check import make
 
+from support.datasets import make
 from tgim.data import check, cub, folder, oxford102
 from tgim.data.points import Points, Spot, faults_of, read_points
 from tgim.errors import DataError

@@ -247,7 +247,7 @@ def test_batches_lead_from_other_pictures_to_their_own(tmp_path):
     assert (batch.source == again.source).all()
     assert (batch.change.ids == again.change.ids).all()
     plain = Batches(
-        dataset, config.model_copy(update={"changes": False}), batch_size=6, vocabulary=vocabulary, cache=tmp_path
+        dataset, config.with_section("captions", changes=False), batch_size=6, vocabulary=vocabulary, cache=tmp_path
     )
     assert (plain.batch(1).image == batch.image).all()
     assert plain.batch(1).source is None

@@ -6,13 +6,13 @@ import json
 import random
 from dataclasses import replace
 
-import colour_world
 import numpy as np
 import pytest
 import torch
-from colour_world import WORDS, Eyes, EyesConfig, Honest
-from small import SIZES
 
+from support import colour_world
+from support.colour_world import WORDS, Eyes, EyesConfig, Honest
+from support.small import SIZES
 from tgim.checkpoints import checkpoint
 from tgim.data import open_dataset
 from tgim.data.config import DataConfig

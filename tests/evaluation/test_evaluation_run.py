@@ -6,10 +6,10 @@ import os
 import signal
 import warnings
 
-import colour_world
 import pytest
-from colour_world import Eyes, EyesConfig
 
+from support import colour_world
+from support.colour_world import Eyes, EyesConfig
 from tgim.checkpoints import checkpoint
 from tgim.data.config import DataConfig
 from tgim.errors import UserError

@@ -6,13 +6,13 @@ import hashlib
 from pathlib import Path
 
 import pytest
-import small
 import torch
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from support import small
 from tgim import metrics
 from tgim.checkpoints import checkpoint
 from tgim.errors import CheckpointError, UserError

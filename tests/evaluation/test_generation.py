@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import colour_world
 import numpy as np
 import pytest
 import torch
-from colour_world import COLOURS, SIDE, SQUARE, WORDS, Eyes, EyesConfig
-from toy_generator import ToyGenerator, ToyGeneratorConfig
 
+from support import colour_world
+from support.colour_world import COLOURS, SIDE, SQUARE, WORDS, Eyes, EyesConfig
+from support.toy_generator import ToyGenerator, ToyGeneratorConfig
 from tgim.checkpoints import checkpoint
 from tgim.data.config import DataConfig
 from tgim.errors import UserError

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 import numpy as np
-import parts_world as world
 import pytest
 import torch
-from commands import is_refused, tgim
 
+from support import parts_world as world
+from support.commands import is_refused, tgim
 from tgim.data.config import DataConfig
 from tgim.errors import DataError
 from tgim.evaluation import Bench, evaluate

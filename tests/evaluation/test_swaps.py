@@ -6,11 +6,11 @@ import hashlib
 from itertools import pairwise
 from typing import ClassVar
 
-import colour_world
 import pytest
 import torch
 from click.testing import CliRunner
 
+from support import colour_world
 from tgim.checkpoints import checkpoint
 from tgim.cli.main import main
 from tgim.data.config import DataConfig

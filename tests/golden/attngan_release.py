@@ -5,15 +5,11 @@ Names are held against the full list by a test marked `golden`; weights follow f
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-sys.path.insert(0, str(Path(__file__).parent))
-from release import Shapes, block, layer
+from golden.release import Shapes, block, layer
 
 State = dict[str, Tensor]
 

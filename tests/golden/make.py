@@ -1,21 +1,18 @@
 """Record what TAGAN and SISGAN compute at tiny widths, for machines without the golden data of the releases.
 
-Run `python tests/golden/make.py` after agreement with the releases was shown (pytest -m golden); it rewrites
+Run `cd tests; python -m golden.make` after agreement with the releases was shown (pytest -m golden); it rewrites
 tagan_small.safetensors and sisgan_small.safetensors. Weights follow from the authors' names, see release.py.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).parent))
-import release
-
+from golden import release
 from tgim.conversion.editors import config_of, discriminator_names, generator_names, untrained
 from tgim.conversion.files import load_part
 from tgim.conversion.plan import seeded

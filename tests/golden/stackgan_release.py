@@ -7,9 +7,10 @@ functions over named tensors, after the papers, and knows nothing of the library
 from __future__ import annotations
 
 import torch
-from release import Shapes, block, layer
 from torch import Tensor
 from torch.nn import functional as F
+
+from golden.release import Shapes, block, layer
 
 State = dict[str, Tensor]
 

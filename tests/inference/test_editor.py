@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms
-from small import VOCABULARY, model_of
 
 import tgim
+from support.small import VOCABULARY, model_of
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data.synthetic.pairs import sample_picture

@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from toy_generator import VOCABULARY, save_toy, toy_generator
 
+from support.toy_generator import VOCABULARY, save_toy, toy_generator
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.card import list_all, model_card, render
 from tgim.errors import CheckpointError, TextError, UserError
@@ -161,8 +161,7 @@ def test_a_sheet_has_a_row_for_each_caption_and_the_same_noises_always(tmp_path,
 
 
 def test_training_a_generator_leaves_sample_sheets(tmp_path, monkeypatch):
-    import toy
-
+    from support import toy
     from tgim.training import recipe
     from tgim.training import run as train
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small import VOCABULARY as WORDS
-from small import model_of
-from toy_generator import VOCABULARY, toy_generator
 
+from support.small import VOCABULARY as WORDS
+from support.small import model_of
+from support.toy_generator import VOCABULARY, toy_generator
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data.synthetic.pairs import sample_picture
 from tgim.errors import ImageError, UserError

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small import model_of
 from torch import nn
-from toy_generator import VOCABULARY, toy_generator
 
+from support.small import model_of
+from support.toy_generator import VOCABULARY, toy_generator
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data.synthetic.pairs import sample_picture
 from tgim.errors import UserError

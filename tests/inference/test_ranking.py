@@ -7,10 +7,10 @@ import warnings
 
 import numpy as np
 import pytest
-import small
 import torch
 from PIL import Image
 
+from support import small
 from tgim.checkpoints import checkpoint
 from tgim.data.cache import decode
 from tgim.errors import CheckpointError, ImageError, TextError, UserError

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small import CASES, NEEDS_BF16, SYSTEMS, VOCABULARY, batch_of, model_of, settings_of, train, trainable
 from torch import nn
 
+from support.small import CASES, NEEDS_BF16, SYSTEMS, VOCABULARY, batch_of, model_of, settings_of, train, trainable
 from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch
 from tgim.models.base import Composing, Config, Editing, Generating, Localising, Matching, Model

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import CAPTIONS, SIZES, SYSTEMS, VOCABULARY, batch_of, model_of, train, trainable
 from torch.testing import assert_close
 
+from support.small import CAPTIONS, SIZES, SYSTEMS, VOCABULARY, batch_of, model_of, train, trainable
 from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError

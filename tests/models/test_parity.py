@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "golden"))
-import attngan_release as attngan
-import release
-import stackgan_release as stackgan
-
+from golden import attngan_release as attngan
+from golden import release
+from golden import stackgan_release as stackgan
 from tgim.checkpoints import checkpoint
 from tgim.conversion.convert import convert
 from tgim.models.base import Model

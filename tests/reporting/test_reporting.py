@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from results_toy import asked_parts, curve, drawings, generation, l2, line, parts, results, retrieval
 
+from support.results_toy import asked_parts, curve, drawings, generation, l2, line, parts, results, retrieval
 from tgim.errors import UserError
 from tgim.reporting import (
     generation_tables,
@@ -309,8 +309,8 @@ def small_gallery(tmp_path_factory, tagrid_file):
     import json
 
     from PIL import Image
-    from small import CAPTIONS, VOCABULARY, model_of
 
+    from support.small import CAPTIONS, VOCABULARY, model_of
     from tgim.checkpoints import checkpoint
     from tgim.data.config import DataConfig
     from tgim.data.synthetic.pairs import sample_picture
@@ -358,8 +358,7 @@ def test_the_gallery_needs_a_judge(small_gallery, tagrid_file):
 
 
 def test_the_gallery_of_a_text_to_image_model_is_captions_by_noises(tmp_path, small_gallery):
-    from toy_generator import save_toy
-
+    from support.toy_generator import save_toy
     from tgim.checkpoints import checkpoint
     from tgim.reporting import gallery_of
 

@@ -16,15 +16,17 @@ train: {steps: 6, batch_size: 8, device: cpu, threads: 1, log_every: 1, checkpoi
 DRY = """
 import sys
 from tgim.training import recipe
-from tgim.training import run as train
-train.keep_memory()
-print(train.dry_run(recipe.load(sys.argv[1])).memory)
+from tgim.training.dry_run import dry_run
+from tgim.training.process import keep_memory
+keep_memory()
+print(dry_run(recipe.load(sys.argv[1])).memory)
 """
 REAL = """
 import resource, sys
 from tgim.training import recipe
 from tgim.training import run as train
-train.keep_memory()
+from tgim.training.process import keep_memory
+keep_memory()
 train.fit(recipe.load(sys.argv[1]), out=sys.argv[2], progress=False)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 """

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import toy
 import yaml
 
+from support import toy
 from tgim.errors import RecipeError
 from tgim.training import recipe
 

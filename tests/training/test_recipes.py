@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import yaml
 
+from support import ROOT
 from tgim.training import recipe
 
-FOLDER = Path(__file__).parents[2] / "recipes"
+FOLDER = ROOT / "recipes"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 PLAIN = [name for name in NAMES if "stages" not in yaml.safe_load((FOLDER / f"{name}.yaml").read_text())]
 PUBLISHED = ["gan_int_cls", "style_encoder", "stackgan1", "stackgan2", "stackgan_v2", "attngan", "tagan", "sisgan"]

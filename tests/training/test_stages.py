@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-import toy
 import yaml
-from commands import is_refused, tgim
-from small import SIZES
 
+from support import ROOT, toy
+from support.commands import is_refused, tgim
+from support.small import SIZES
 from tgim.checkpoints import checkpoint
 from tgim.errors import DataError, RecipeError
 from tgim.evaluation import read_lines
@@ -24,7 +24,7 @@ from tgim.training import recipe as recipes
 from tgim.training import stages
 from tgim.training.loop import Interrupted, TrainingError
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "tagrid.yaml"
+RECIPE = ROOT / "recipes" / "tagrid.yaml"
 GUIDE = {"name": "late_interaction", **SIZES["late_interaction"]}
 JUDGE = {"name": "late_interaction", **SIZES["late_interaction"], "members": 1}
 EDITOR = {"name": "tagrid", "matching": "stage:guide", "width": 16, "bins": 2}
@@ -240,7 +240,7 @@ def test_overrides_go_to_the_stages_that_they_are_for() -> None:
     of = found.trainings
     assert {name: each.train.lr for name, each in of.items()} == {"guide": 5e-4, "editor": 2e-3, "judge": 5e-4}
     assert {name: each.data.root for name, each in of.items()} == dict.fromkeys(of, "here")
-    assert [each.data.flip for each in of.values()] == [True, True, False]
+    assert [each.data.augment.flip for each in of.values()] == [True, True, False]
     assert [each.train.steps for each in of.values()] == [2, 7, 2]
     assert [each.train.batch_size for each in of.values()] == [9, 9, 9]
     assert found.report

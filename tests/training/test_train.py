@@ -1,10 +1,9 @@
-"""Laws of the loop: what a step updates, that a stopped run goes on exactly, that it stops early and clearly."""
+"""Laws of a run: that a stopped one goes on exactly, that it stops early and clearly."""
 
 from __future__ import annotations
 
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -16,62 +15,21 @@ from typing import Any
 
 import pytest
 import torch
-import toy
-from small import NEEDS_BF16
 from torch import nn
 
+from support import toy
+from support.small import NEEDS_BF16
+from support.toy_runs import a_recipe, losses, same_tensors, values
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import read_header
 from tgim.errors import CheckpointError, DataError, RecipeError
 from tgim.text.vocabulary import Vocabulary
 from tgim.training import recipe, state
 from tgim.training import run as train
-from tgim.training.loop import Trainer
-from tgim.training.recipe import OptimizerConfig, Recipe
+from tgim.training.build import build_trainer
+from tgim.training.dry_run import dry_run
+from tgim.training.loop import Interrupted, TrainingError
 from tgim.training.runlog import read_log
-from tgim.training.running import schedule, seed_step
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy.write_dataset(tmp_path_factory.mktemp("squares") / "data")
-
-
-@pytest.fixture(autouse=True)
-def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    monkeypatch.setenv("TGIM_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
-def values(data: Path, *, model: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
-    always = {"steps": 10, "batch_size": 4, "precision": "fp32", "log_every": 1, "checkpoint_every": 4}
-    settings = {**always, "sample_every": 0, **settings}
-    return {
-        "model": {"name": "toy", **(model or {})},
-        "data": {"name": "folder", "root": str(data), "split": "all", "margin": 2, "flip": True},
-        "train": {"device": "cpu", "ema": 0.9, **settings},
-    }
-
-
-def a_recipe(data: Path, **settings: Any) -> Recipe:
-    return recipe.parse(values(data, **settings))
-
-
-def losses(out: Path) -> dict[int, Any]:
-    return {line["step"]: (line["losses"], line["grad_norm"]) for line in read_log(out / "log.jsonl")}
-
-
-def same_tensors(a: Path, b: Path) -> bool:
-    first, second = checkpoint.read_tensors(a), checkpoint.read_tensors(b)
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
-@pytest.fixture(scope="module")
-def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An uninterrupted run of ten steps."""
-    out = tmp_path_factory.mktemp("whole") / "run"
-    os.environ["TGIM_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
-    train.fit(a_recipe(data, clip=1.0), out=out, progress=False)
-    return out
 
 
 def test_a_run_leaves_a_checkpoint_that_loads_alone(whole: Path, data: Path) -> None:
@@ -167,7 +125,7 @@ def test_a_stopped_run_saves_its_last_step(data: Path, tmp_path: Path, number: s
         os.kill(os.getpid(), number)
 
     threading.Thread(target=stop, daemon=True).start()
-    with pytest.raises(train.Interrupted, match=r"stopped after step \d+ of 100000; .*--resume"):
+    with pytest.raises(Interrupted, match=r"stopped after step \d+ of 100000; .*--resume"):
         train.fit(a_recipe(data, steps=100_000, checkpoint_every=50_000), out=out, progress=False)
     assert signal.getsignal(number) == before
     done = max(losses(out))
@@ -191,12 +149,12 @@ def test_the_log_is_cut_where_the_run_goes_on(data: Path, tmp_path: Path) -> Non
 
 
 def test_where_a_run_may_not_go(data: Path, whole: Path, tmp_path: Path) -> None:
-    with pytest.raises(train.TrainingError, match=r"not empty.*--resume"):
+    with pytest.raises(TrainingError, match=r"not empty.*--resume"):
         train.fit(a_recipe(data), out=whole)
     (tmp_path / "file").touch()
-    with pytest.raises(train.TrainingError, match="is a file"):
+    with pytest.raises(TrainingError, match="is a file"):
         train.fit(a_recipe(data), out=tmp_path / "file")
-    with pytest.raises(train.TrainingError, match="no run to resume"):
+    with pytest.raises(TrainingError, match="no run to resume"):
         train.fit(a_recipe(data), out=tmp_path, resume=True)
     with pytest.raises(DataError):
         train.fit(a_recipe(tmp_path / "absent"), out=tmp_path / "run")
@@ -206,7 +164,7 @@ def test_where_a_run_may_not_go(data: Path, whole: Path, tmp_path: Path) -> None
 def test_a_changed_recipe_is_told_key_by_key(data: Path, whole: Path) -> None:
     changed = values(data, clip=1.0, lr=1e-3, log_every=2, model={"width": 5})
     with pytest.raises(
-        train.TrainingError, match=r"model\.width \(was 4, is 5\), train\.lr \(was 0\.0002, is 0\.001\)"
+        TrainingError, match=r"model\.width \(was 4, is 5\), train\.lr \(was 0\.0002, is 0\.001\)"
     ) as told:
         train.fit(recipe.parse(changed), out=whole, resume=True)
     assert "log_every" not in str(told.value)
@@ -228,82 +186,11 @@ def test_a_broken_state_is_refused(data: Path, whole: Path, tmp_path: Path, leng
 
 def test_a_loss_that_is_not_finite_stops_the_run(data: Path, tmp_path: Path) -> None:
     broken = recipe.parse(values(data, model={"fail_at": 6}))
-    with pytest.raises(train.TrainingError, match=r"step 6: generator .*'keep' is inf") as told:
+    with pytest.raises(TrainingError, match=r"step 6: generator .*'keep' is inf") as told:
         train.fit(broken, out=tmp_path / "run", progress=False)
     assert "\n" not in str(told.value)
     assert state.read_notes(tmp_path / "run" / "state.safetensors")["step"] == 4
     assert all(v.isfinite().all() for v in checkpoint.read_tensors(tmp_path / "run" / "model.safetensors").values())
-
-
-def test_a_step_updates_each_network_by_its_own_loss_alone(data: Path, tmp_path: Path) -> None:
-    """One step of the loop is one step written out by hand, with plain torch."""
-    chosen = a_recipe(
-        data, steps=1, kind="adam", lr=1e-2, clip=0.01, optimizers={"discriminator": {"lr": 1e-3, "clip": 0}}
-    )
-    ours, by_hand = Trainer.build(chosen, cache=tmp_path), Trainer.build(chosen, cache=tmp_path)
-    batch = ours.batches.batch(0)
-    ours.train_step(batch)
-    seed_step(0, 0)
-    model = by_hand.model
-    nets = {name: getattr(model, name) for name in model.networks}
-    plain = {
-        "generator": torch.optim.Adam(nets["generator"].parameters(), lr=1e-2, betas=(0.5, 0.999)),
-        "discriminator": torch.optim.Adam(nets["discriminator"].parameters(), lr=1e-3, betas=(0.5, 0.999)),
-    }
-    for name, terms in model.steps(batch):
-        model.zero_grad()
-        sum(terms.values()).backward()
-        if name == "generator":
-            nn.utils.clip_grad_norm_(nets[name].parameters(), 0.01)
-        plain[name].step()
-    for key, value in model.state_dict().items():
-        torch.testing.assert_close(ours.model.state_dict()[key], value, rtol=1e-5, atol=1e-7, msg=key)
-    assert torch.equal(ours.model.generator.unused, torch.ones(2))
-
-
-def test_averages_follow_the_formula_buffers_included(data: Path, tmp_path: Path) -> None:
-    trainer = Trainer.build(a_recipe(data), cache=tmp_path)
-    names = ["generator.out.weight", "generator.body.1.running_mean"]
-    counter = "generator.body.1.num_batches_tracked"
-    expected = {name: trainer.model.state_dict()[name].clone() for name in names}
-    for step in range(1, 4):
-        trainer.train_step(trainer.batches.batch(step - 1))
-        decay = min(0.9, (1 + step) / (10 + step))
-        for name in names:
-            expected[name] = decay * expected[name] + (1 - decay) * trainer.model.state_dict()[name]
-    for name in names:
-        torch.testing.assert_close(trainer.averages.tensors[name], expected[name])
-    assert trainer.averages.tensors[counter] == 3
-    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    with trainer.averages.in_place():
-        torch.testing.assert_close(trainer.model.generator.out.weight.detach(), expected[names[0]])
-    assert all(torch.equal(before[name], value) for name, value in trainer.model.state_dict().items())
-    assert not any(name.startswith("discriminator") for name in trainer.averages.tensors)
-
-
-def test_one_cycle_is_that_of_torch() -> None:
-    settings = OptimizerConfig(schedule="one_cycle", lr=0.5, warm_up=12)
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.5)
-    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=40, pct_start=0.3, cycle_momentum=False)
-    for step in range(40):
-        assert 0.5 * schedule(settings, step, 40) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-6)
-        assert schedule(settings, step, 40) == schedule(OptimizerConfig(schedule="one_cycle"), step, 40)
-        optimizer.step()
-        theirs.step() if step < 39 else None
-
-
-def test_schedules_by_hand() -> None:
-    cosine = OptimizerConfig(schedule="cosine", warm_up=2)
-    assert [round(schedule(cosine, step, 6), 4) for step in (0, 1, 2, 4)] == [0.5, 1.0, 1.0, 0.5]
-    halve = OptimizerConfig(schedule="halve", halve_every=3, warm_up=2)
-    assert [schedule(halve, step, 9) for step in (0, 2, 3, 6)] == [0.5, 1.0, 0.5, 0.25]
-
-
-def test_epochs_are_counted_in_pictures(data: Path, tmp_path: Path) -> None:
-    settings = {"steps": None, "epochs": 4, "schedule": "halve", "halve_every_epochs": 2}
-    trainer = Trainer.build(a_recipe(data, **settings), cache=tmp_path)
-    assert trainer.total == 12  # four times twelve pictures, four at a time
-    assert trainer.settings["generator"].halve_every == 6
 
 
 def test_sample_sheets_change_nothing(whole: Path, data: Path, tmp_path: Path) -> None:
@@ -321,7 +208,7 @@ def test_a_dry_run_says_what_would_be_and_leaves_nothing(
 ) -> None:
     monkeypatch.setenv("TGIM_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    dry = train.dry_run(a_recipe(data, steps=500))
+    dry = dry_run(a_recipe(data, steps=500))
     assert dry.pictures == 12
     assert dry.steps == 500
     assert dry.parameters["discriminator"] == (49, 0)
@@ -357,7 +244,7 @@ def test_a_model_may_bring_parts_of_its_own(data: Path, tmp_path: Path, monkeypa
         recipe.parse(values(data, steps=2, lr=1e-9, model=own)), out=tmp_path / "run", resume=True, progress=False
     )
     assert Hooked.loaded == 1
-    plain = Trainer.build(recipe.parse(values(data, model={"name": "hooked"})), cache=tmp_path)
+    plain = build_trainer(recipe.parse(values(data, model={"name": "hooked"})), cache=tmp_path)
     assert "square" in plain.vocabulary
 
 
@@ -367,34 +254,16 @@ def test_what_the_model_cannot_do_is_said_before_training(data: Path, tmp_path: 
     with pytest.raises(RecipeError, match=r"data\.image_size is 32.* 16"):
         train.fit(recipe.parse(odd), out=tmp_path / "run", progress=False)
     if not torch.cuda.is_available():
-        with pytest.raises(train.TrainingError, match="no GPU"):
+        with pytest.raises(TrainingError, match="no GPU"):
             train.fit(a_recipe(data, device="cuda"), out=tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
-def test_the_allocator_keeps_memory_once_told() -> None:
-    code = """
-import resource, torch
-from tgim.training import run as train
-train.keep_memory()
-faults = []
-for _ in range(24):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(16_000_000)
-    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-print(faults[0], sorted(faults[-9:])[4])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    first, last = map(int, done.stdout.split())
-    assert last < 0.02 * first  # pages are not faulted in again, once the heap has found its size
 
 
 def test_a_run_says_its_precision_and_may_go_on_in_another(data: Path, tmp_path: Path, caplog: Any) -> None:
     train.fit(a_recipe(data, steps=1, precision="fp32"), out=tmp_path / "run", progress=False)
     assert read_log(tmp_path / "run" / "log.jsonl")[-1]["precision"] == "fp32"
     assert read_header(tmp_path / "run" / "model.safetensors")["history"]["precision"] == "fp32"
-    assert "fp32" in str(train.dry_run(a_recipe(data, precision="fp32")))
+    assert "fp32" in str(dry_run(a_recipe(data, precision="fp32")))
     caplog.clear()
     train.fit(a_recipe(data, steps=2, precision="bf16"), out=tmp_path / "run", resume=True, progress=False)
     assert any("was computed in fp32 and goes on in bf16" in message for message in caplog.messages)
@@ -403,8 +272,8 @@ def test_a_run_says_its_precision_and_may_go_on_in_another(data: Path, tmp_path:
 
 def test_bf16_where_it_is_emulated_is_a_warning(data: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    told = str(train.dry_run(a_recipe(data, precision="auto")))
+    told = str(dry_run(a_recipe(data, precision="auto")))
     assert "precision   fp32 (ONEDNN_MAX_CPU_ISA=AVX2 leaves no bf16" in told
     assert not caplog.messages
-    train.dry_run(a_recipe(data, precision="bf16"))
+    dry_run(a_recipe(data, precision="bf16"))
     assert sum("use auto" in message for message in caplog.messages) == 1

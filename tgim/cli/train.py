@@ -37,10 +37,14 @@ def train(
     Ctrl-C saves and stops; the same command with --resume goes on.
     """
     from tgim.environment import pick_device
+    from tgim.training import dry_run as dry
     from tgim.training import recipe as recipes
     from tgim.training import run as training
+    from tgim.training.loop import Interrupted
+    from tgim.training.process import keep_memory
+    from tgim.training.values import read
 
-    values = recipes.read(recipe)
+    values = read(recipe)
     if isinstance(values, dict) and "stages" in values:
         from tgim.training import stages
 
@@ -52,9 +56,9 @@ def train(
     if out is None and not dry_run:
         raise click.UsageError("give --out FOLDER for the run, or --dry-run")
     if context.find_root().obj["own_process"] and pick_device(device) == "cpu":  # also an estimate of memory needs it
-        training.keep_memory()
+        keep_memory()
     if dry_run or out is None:
-        click.echo(str(training.dry_run(chosen) if several is None else stages.dry_run(several)))
+        click.echo(str(dry.dry_run(chosen) if several is None else stages.dry_run(several)))
         return
     progress = sys.stderr.isatty()
     try:
@@ -70,7 +74,7 @@ def train(
             click.echo(f"{summary}\n")
         for path in filter(None, (outcome.model, outcome.page)):
             click.echo(path)
-    except training.Interrupted as error:
+    except Interrupted as error:
         fail(str(error), code=130, kind="")
 
 

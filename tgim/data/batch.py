@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
@@ -65,10 +66,25 @@ class Batch:
     def to(self, device: Any) -> Batch:
         return _to(self, device)
 
+    def first(self, count: int) -> Batch:
+        """A batch of the first `count` of these images, with as large a share of the drawn pairs, two at least."""
+        pairs = len(self.drawn.image) if self.drawn is not None else 0
+        return _first(self, count, {"drawn": max(2, round(pairs * count / len(self.image)))})
+
 
 def _to(item: _T, device: Any) -> _T:
     moved = {f.name: getattr(item, f.name).to(device) for f in fields(item) if getattr(item, f.name) is not None}
     return replace(item, **moved)
+
+
+def _first(item: _T, count: int, counts: Mapping[str, int]) -> _T:
+    """The first `count` rows of each field; `counts` says how many of fields that have another number of them."""
+    taken: dict[str, Any] = {}
+    for name, value in ((f.name, getattr(item, f.name)) for f in fields(item)):
+        if value is not None:
+            rows = counts.get(name, count)
+            taken[name] = value[:rows] if isinstance(value, Tensor | Tokens) else _first(value, rows, {})
+    return replace(item, **taken)
 
 
 def mismatching_rows(labels: Tensor) -> Tensor:

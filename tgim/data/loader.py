@@ -42,7 +42,7 @@ class Batches:
         seed: of order, captions and augmentation.
         cache: where decoded pictures are kept; see `PixelCache.open`.
         progress: called with (done, total) while pictures are decoded for the first time.
-        limit: show only the first so many pictures; captions are kept of all. For an estimate.
+        limit: show only the first so many pictures, and read their captions alone. For an estimate.
 
     Raises:
         DataError: not one picture can be read, or the cache cannot be written.
@@ -61,7 +61,9 @@ class Batches:
         limit: int | None = None,
     ) -> None:
         if config.captions.pick == "none":
-            raise DataError("data.captions.pick is none, which only a part localiser can learn from; take random or first")
+            raise DataError(
+                "data.captions.pick is none, which only a part localiser can learn from; take random or first"
+            )
         if batch_size < 1:
             raise DataError(f"batch_size must be at least 1, got {batch_size}")
         self.dataset, self.config, self.batch_size, self.seed = dataset, config, batch_size, seed
@@ -72,13 +74,16 @@ class Batches:
         if not len(self.pixels.rows):
             raise DataError(f"{dataset.root}: none of {len(dataset)} pictures can be read; run tgim data check on it")
         self.subjects = guess_subjects(self.pixels, folder=cache, progress=progress) if config.subject else None
+        self.shown = len(shown)
         class_ids = {label: i for i, label in enumerate(dataset.classes)}
         labels = [class_ids.get(item.label or "", -1 - row) for row, item in enumerate(dataset.items)]
         self.labels = np.asarray(labels, dtype=np.int64)
-        captions, longest = [item.captions for item in dataset.items], config.captions.max_tokens or vocabulary.longest
+        captions, longest = [item.captions for item in shown.items], config.captions.max_tokens or vocabulary.longest
         self.captions = CaptionTable(captions, vocabulary, max_tokens=longest)
         self.cuts = PhraseTable(captions, vocabulary, max_tokens=longest) if config.captions.phrases else None
-        self.drawn = DrawnTable(open_pool(config, cache, progress), vocabulary, config) if config.synthetic.pairs else None
+        self.drawn = (
+            DrawnTable(open_pool(config, cache, progress), vocabulary, config) if config.synthetic.pairs else None
+        )
         self.alterations = Alterations(vocabulary) if config.captions.altered else None
         self.vocabulary = vocabulary
         self.differences = Differences(captions, rows=self.pixels.rows) if config.captions.changes else None
@@ -90,10 +95,14 @@ class Batches:
         return len(self.pixels.rows) / self.batch_size
 
     def mapped(self, pictures: int, drawn: int) -> int:
-        """Bytes of the cache that a run over so many pictures and drawn pairs has mapped in the end."""
+        """Bytes that a run over so many pictures and drawn pairs has in the end: mapped from the cache, and captions
+        of pictures that are not shown here.
+        """
         kept = [(self.pixels.pixels, pictures), (self.subjects, pictures)]
         kept += [(self.drawn.pool.pixels, drawn)] if self.drawn is not None else []
-        return sum(array.nbytes // len(array) * count for array, count in kept if array is not None)
+        mapped = sum(array.nbytes // len(array) * count for array, count in kept if array is not None)
+        tables = [self.captions.ids, *([self.cuts.table.ids] if self.cuts is not None else [])]
+        return mapped + sum(table.nbytes * max(0, pictures - self.shown) // self.shown for table in tables)
 
     def rows(self, step: int) -> NDArray[np.int64]:
         """Rows of the data set that batch `step` shows, (B,)."""
@@ -230,9 +239,9 @@ def open_pool(
     margin: int = 0,
 ) -> DrawnPool:
     """The drawn pairs of `config`; those that it adds to batches are always of the pool's training part."""
-    of, size = config.synthetic, config.image_size + margin
-    spec = PoolSpec(kind=of.kind, count=of.pool, size=size, seed=of.seed, split=split)
-    pool = TriplePool if of.task == "changes" else DrawnPool
+    settings, size = config.synthetic, config.image_size + margin
+    spec = PoolSpec(kind=settings.kind, count=settings.pool, size=size, seed=settings.seed, split=split)
+    pool = TriplePool if settings.task == "changes" else DrawnPool
     return pool.open(spec, folder=cache, progress=progress)
 
 
@@ -297,7 +306,9 @@ def augment(image: Tensor, config: DataConfig, source: np.random.Generator) -> T
         gain, lift = torch.from_numpy(colour.astype(np.float32)).reshape(2, count, 1, 1, 1)
         colours, rest = image[:, :3], image[:, 3:]
         mean = colours.mean((1, 2, 3), keepdim=True)
-        colours = ((colours - mean) * (1 + settings.contrast * gain) + mean + 2 * settings.brightness * lift).clamp(-1, 1)
+        colours = ((colours - mean) * (1 + settings.contrast * gain) + mean + 2 * settings.brightness * lift).clamp(
+            -1, 1
+        )
         image = torch.cat([colours, rest], 1)
     return image
 

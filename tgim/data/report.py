@@ -214,7 +214,9 @@ def _points(root: Path, kind: Kind, notes: list[str]) -> dict[str, int]:
         return {}
     captioned = {item.path for item in data.items if item.captions}
     if bare := sum(path not in captioned for path in found):
-        notes.append(f"{bare} pictures have points but no caption; a part localiser takes them by data.captions.pick=none")
+        notes.append(
+            f"{bare} pictures have points but no caption; a part localiser takes them by data.captions.pick=none"
+        )
     return dict(Counter(part for points in found.values() for part in points.spots).most_common())
 
 

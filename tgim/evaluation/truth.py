@@ -1,8 +1,8 @@
 """`truth@1`: edits of drawn pictures, where the true edited picture is known, and what colour each part must have.
 
 The pictures are drawn for the occasion, from a stream of random numbers that no training draws from, at the bench's
-size; birds for CUB, flowers for Oxford-102, what `synthetic.kind` says for the synthetic set, else birds. All figures are
-of the full edit (strength 1).
+size; birds for CUB, flowers for Oxford-102, what `synthetic.kind` says for the synthetic set, else birds. All figures
+are of the full edit (strength 1).
 
 - `rmse_inside`: RMSE in [-1, 1] against the true picture, weighted by the share of each pixel that was to change; and
   `rmse_inside_ratio`, its mean over that of the unedited pictures (0 is the true picture, 1 changes nothing).

@@ -1,80 +1,49 @@
 """Instructions ("make its head red and the belly white") as captions ("this bird has a red head and a white belly").
 
-A text is cut into clauses, a clause into runs of words between small words; a run is modifiers, a part, colours. Which
-colour goes with which part is decided by their order: "a red head", "the head red", "the red wings black".
+A text is cut into clauses, a clause into phrases between small words; a phrase is modifiers, a part, colours:
+
+    clause  = [verb] (small word* phrase)*
+    phrase  = modifier* noun* colour*
+
+Which colour goes with which part is decided by their order and by the small words between them: "a red head", "the head
+red", "the red wings to black", "red on the wings". What is recognised of the words around
+them is in `tgim.text.rules`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from tgim.text.lexicon import BIRD, COLOUR_WORDS, FLOWER, MISSPELT, PART_WORDS, SHADE_WORDS, each_of
+from tgim.text.rules import KEEPING, MARKS, RULES, TAKING, VERBS
 
-_VERBS = each_of(
-    """make makes making change changing turn turning give giving paint painting color colour coloring colouring
-    recolor recolour dye tint shade set let add put replace swap exchange switch transform convert edit adjust modify
-    alter draw show apply fill have want render create generate use"""
-)
-_KEEP = each_of("keep leave preserve retain maintain")
-_TAKE = each_of("remove delete erase hide drop lose")
-_VERB = rf"(?:{'|'.join(_VERBS + _KEEP + _TAKE)}|get rid of|take away)"
-_FIRST = rf"(?:{'|'.join(sorted({*_VERBS} - {'want', 'makes', 'shade'}) + _KEEP + _TAKE)}|get rid of|take away)"
-_NEVER = r"(?:do not|never|without|not|avoid)"
-_THANKS = "thank you(?: very much| so much)?|thanks(?: a lot)?|thx"
-_POLITE = re.compile(rf"\b(?:please|pls|plz|kindly|{_THANKS}|if you can|if possible|for me)\b")
-_HELLO = r"(?:(?:hey|hi|hello|ok|okay|so|just|now|well|and|then|maybe|also|first|finally|next) |[,!.] ?)"
-_JUST = "(?:really |just |also )?"
-_CAN_YOU = r"(?:can|could|would|will|may) (?:you|we|i)\b(?: (?:just|maybe|possibly|try to|help me(?: to)?|get|see))*"
-_I_WANT = (
-    rf"i (?:(?:would|will) {_JUST}(?:like|love|prefer)|(?:would |will )?{_JUST}(?:want|need|wish))\b"
-    r"(?: you)?(?: to(?: see| get| have)?\b(?! be))?(?: for)?"
-)
-_HELP = r"let us(?: have)?|(?:show|give|get) me|help me(?: to)?|try to|(?:is it|would it be) possible to"
-_ASKED = re.compile(rf"^{_HELLO}*(?P<asked>(?:(?:{_CAN_YOU}|{_I_WANT}|{_HELP}) ?)*)")
-_MODAL = re.compile(
-    r"\b(?:should|must|shall|ought to|(?:need|needs|has|have|had|got) to|to|can|could|may)"
-    r"(?: (?:now|all|also|both))? (?P<verb>be|become|turn|look|get|have|has|show)\b"
-)
-_SHOULD = re.compile(
-    r"\b(?:should|must|shall|ought to|(?:needs?|has|have) to) (?:(?:now|all|also|both) )?"
-    r"(?:be|become|turn|look|get|have|show)\b"
-)
-_NEGATIONS = {"cannot": "can not", "can't": "can not", "won't": "will not", "dont": "do not", "doesnt": "does not"}
-_NEGATIONS |= {"isnt": "is not", "arent": "are not", "shouldnt": "should not", "hasnt": "has not", "let's": "let us"}
-_SHORT = {"'d": " would", "'ll": " will", "'m": " am", "'ve": " have", "'re": " are"}
-_LINKS = set(each_of("to into be is are become becomes look looks appear as being get gets from by for than"))
-_JOINTS = set(each_of("and or plus also"))
-_BREAKS = set(each_of("with has have having but while whose"))
-_PLACES = set(each_of("of on at around near under over above below along across in"))
-_DEFINITE = set(each_of("the its his her their this that these those my your it's"))
-_ENDS = (_LINKS | _JOINTS | _BREAKS | _PLACES | _DEFINITE | {"a", "an"}) - {"her", "him"}  # of a run of words
-_WHOLE = set(each_of("it him them me everything all whole thing entire picture photo image something"))
-_EMPTY = set(
+ACTING = frozenset((*VERBS, *KEEPING, *TAKING))
+ADDING = frozenset(each_of("add put apply draw"))
+FILLING = frozenset(each_of("replace swap exchange paint fill dye color colour"))
+LINKS = frozenset(each_of("to into be is are become becomes look looks appear as being get gets from by for than"))
+JOINTS = frozenset(each_of("and or plus also"))
+BREAKS = frozenset(each_of("with has have having but while whose"))
+PLACES = frozenset(each_of("of on at around near under over above below along across in"))
+DEFINITE = frozenset(each_of("the its his her their this that these those my your it's"))
+FILLERS = frozenset(
     each_of(
-        """all both whole entire every each some bit really colour color colours colors colored coloured coloration hue
-        tone shade shades one ones just now too instead again then there out completely totally also so more very much
-        of i you we which who please us"""
+        """a an all both whole entire every each some bit really colour color colours colors colored coloured coloration
+        hue tone shade shades one ones just now too instead again then there out completely totally also so more very
+        much of i you we which who please us"""
     )
 )
-_EXCEPT = "except|excluding|apart from|aside from|other than"
-_SOME = rf"(?:(?:the|its|his|her) )?(?:{'|'.join(sorted(PART_WORDS, key=len, reverse=True))})"
-_LEAVE = "models cannot be told what to leave alone, name what is to change"
+SMALL = LINKS | JOINTS | BREAKS | DEFINITE | FILLERS
+ENDS = (LINKS | JOINTS | BREAKS | PLACES | DEFINITE | {"a", "an"}) - {"her"}  # of a phrase
+WHOLE = frozenset(each_of("it him them me everything all whole thing entire picture photo image something"))
+NOUNS = PART_WORDS | BIRD | FLOWER | {"it", "him", "them", "everything"}
+CONTRACTIONS = {"cannot": "can not", "can't": "can not", "won't": "will not", "dont": "do not", "doesnt": "does not"}
+CONTRACTIONS |= {"isnt": "is not", "arent": "are not", "shouldnt": "should not", "hasnt": "has not", "let's": "let us"}
+ENDINGS = {"n't": "not", "'d": "would", "'ll": "will", "'m": "am", "'ve": "have", "'re": "are"}
+SPARING = "models cannot be told what to leave alone, name what is to change"
 NO_NEGATION = "models know no negation, name what is to be seen"
-_NOUNS = PART_WORDS | BIRD | FLOWER | frozenset(("it", "him", "them", "everything"))
-_SPARING = r"(?:touch|chang|alter|edit|modif|affect|recolou?r|repaint|lo[os])\w*"
-_PROTECT = re.compile(
-    rf"\b{_NEVER} (?:ever )?(?!lo[os]){_SPARING}\b"
-    rf"|\b(?:and|but|,|;|\.) (?:{'|'.join(_KEEP)}) (?:the|its|it|his|her|everything|all)\b"
-)
-_DEED = rf"(?:{_VERB}|{_NEVER} (?:{_VERB}|{_SPARING}))"
-_CUTS = re.compile(
-    r"\s*[,;:.!?]+\s*(?:(?:and|but|then|also) )*"
-    rf"|\s+(?:and|but|then|while|so)(?: then| also)? (?={_DEED}\b)"
-    rf"|(?<!do)(?<!not)\s+(?={_NEVER} (?:{_SPARING}|(?:mak|turn|paint)\w*)\b)"
-    rf"|\s+(?:but )?(?=(?:{_EXCEPT}|but not|and not|not the|instead of|rather than)\b)"
-    r"|\s+but\s+"
-)
 
 
 def normal(text: str) -> str:
@@ -84,27 +53,54 @@ def normal(text: str) -> str:
     "do not , it's the bird's"
     """
     words = re.findall(r"\w+(?:'\w+)*|[,;:.!?]", text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
-    spelt = (_NEGATIONS.get(word) or re.sub(r"n't$", " not", word) for word in words)
-    return " ".join(re.sub(r"'(?:d|ll|m|ve|re)$", lambda end: _SHORT[end.group()], word) for word in spelt)
+    return " ".join(CONTRACTIONS.get(word) or _written_out(word) for word in words)
+
+
+def _written_out(word: str) -> str:
+    """ "do not" for "don't"."""
+    ending = next((each for each in ENDINGS if word.endswith(each)), "")
+    return f"{word.removesuffix(ending)} {ENDINGS[ending]}" if ending else word
 
 
 def is_instruction(text: str) -> bool:
     """Whether a text tells what to do ("make it red", "the head should be red") rather than what is to be seen."""
-    words = normal(text)
-    asked, rest = _asked(words)
-    if asked or _SHOULD.search(words):
-        return True
-    told = re.match(rf"{_NEVER} (?:{_VERB}|touch|touching)\b", rest) or re.match(rf"{_FIRST}\b(?! ?[,.]?$)", rest)
-    return bool(told or _PROTECT.search(words))
+    words = normal(text).split()
+    asked, rest = _without_request(words)
+    return (
+        asked
+        or RULES.find("SHOULD", words) is not None
+        or RULES.match("ORDER", rest) is not None
+        or RULES.find("PROTECT", words) is not None
+    )
 
 
-def _asked(words: str) -> tuple[bool, str]:
+def _without_request(words: Sequence[str]) -> tuple[bool, list[str]]:
     """Whether politeness or a request stands around the words, and the words without it."""
-    plain = re.sub(r"\s+", " ", _POLITE.sub(" ", words)).strip(" ,")
-    found = _ASKED.match(plain)
-    start = found.end() if found and found.group("asked") else 0
-    rest = re.sub(rf"^{_HELLO}+", "", plain[start:])
-    return start > 0 or plain != words.strip(" ,"), rest.strip(" ,.!?")
+    plain = _stripped(RULES.rewrite("POLITE", words, lambda _: ()), ",")
+    start = RULES.match("GREETING", plain) or 0
+    end = RULES.match("REQUEST", plain, start) or 0
+    rest = plain[end:]
+    asked = end > start or RULES.find("POLITE", words) is not None
+    return asked, _stripped(rest[RULES.match("GREETING", rest) :], ",.!?")
+
+
+def _stripped(words: Sequence[str], marks: str) -> list[str]:
+    """Words without the marks at both ends."""
+    first = len(list(takewhile(marks.__contains__, words)))
+    last = len(list(takewhile(marks.__contains__, reversed(words[first:]))))
+    return list(words[first : len(words) - last])
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A run of words of a clause between small words: modifiers, a noun, and what is said after it."""
+
+    before: list[str]
+    noun: str  # "tail feathers"; empty where only colours are named
+    after: list[str]
+    linked: bool = False  # "to", "into", "is" stand before it
+    joined: bool = False  # "and" stands before it
+    place: str = ""  # "on the", "of": what is said lies there
 
 
 @dataclass
@@ -114,7 +110,6 @@ class Group:
     parts: list[str]  # "head", "breast"; empty while the noun is still to come
     before: list[str] = field(default_factory=list)  # modifiers that stand before the noun
     after: list[str] = field(default_factory=list)  # what is said after it
-    definite: bool = False
     place: str = ""  # "on the head"
 
     @property
@@ -123,7 +118,7 @@ class Group:
 
     def whole(self, subject: str) -> bool:
         """Whether this is the subject itself rather than a part of it."""
-        return bool(self.parts) and all(part in _WHOLE | BIRD | FLOWER | {subject} for part in self.parts)
+        return bool(self.parts) and all(part in WHOLE | BIRD | FLOWER | {subject} for part in self.parts)
 
 
 def caption_of(text: str, subject: str, notes: list[str]) -> str:
@@ -134,167 +129,200 @@ def caption_of(text: str, subject: str, notes: list[str]) -> str:
         subject: "bird", "flower" or another noun; empty for a phrase without a subject.
         notes: gets a line for each clause that cannot be followed.
     """
-    _, words = _asked(normal(text))
-    words = " ".join(MISSPELT.get(word, (word,))[0] for word in words.split())
+    _, words = _without_request(normal(text).split())
+    opening = ""  # a caption or phrase: "a red bird with black wings" of "I want a red bird with black wings"
     groups: list[Group] = []
-    for clause in _clauses(words, notes):
-        if groups or not _is_plain(clause):
-            _read(clause, groups)
+    for clause in _clauses([MISSPELT.get(word, (word,))[0] for word in words], notes):
+        if opening or groups or RULES.match("PLAIN", clause) is None:
+            groups += _groups(_phrases(_rewritten(clause)))
         else:
-            groups.append(Group([], [clause]))
-    return _caption(groups, subject)
+            opening = " ".join(clause)
+    return _caption(opening, groups, subject)
 
 
-def _is_plain(clause: str) -> bool:
-    """A caption or phrase: "a red bird with black wings" of "I want a red bird with black wings"."""
-    told = re.search(rf"\b(?:{_VERB}|to|should|must)\b", clause)
-    return bool(re.match(r"(?:this|an?|these|there)\b", clause) and not told and set(clause.split()) & (BIRD | FLOWER))
-
-
-def _clauses(words: str, notes: list[str]) -> list[str]:
+def _clauses(words: Sequence[str], notes: list[str]) -> list[list[str]]:
     """Clauses to follow; those that say what to leave alone, or what not to do, become notes."""
-    spared = re.compile(rf"\b(everything|anything|all) ((?:but|{_EXCEPT})(?: for)? {_SOME}(?: (?:and|or) {_SOME})*)\b")
-    notes += [f"{found.group(2)!r} is left out: {_LEAVE}" for found in spared.finditer(words)]
-    followed: list[str] = []
+    for start, end in RULES.find_all("ALL-BUT", words):
+        notes.append(f"{' '.join(words[start + 1 : end])!r} is left out: {SPARING}")
+    followed: list[list[str]] = []
     reason = ""
-    for clause in filter(None, (each.strip() for each in _CUTS.split(spared.sub(r"\1", words)))):
+    for clause in _cut(RULES.rewrite("ALL-BUT", words, lambda found: found[:1])):
         reason = _reason(clause, reason)
         if reason:
-            notes.append(f"{clause!r} is left out: {reason}")
+            notes.append(f"{' '.join(clause)!r} is left out: {reason}")
         else:
-            followed.append(re.sub(rf"^(?:{_EXCEPT})(?: for)?\b", "with", clause))
+            left_out = RULES.match("BUT-FOR", clause)
+            followed.append(clause if left_out is None else ["with", *clause[left_out:]])
     return followed
 
 
-def _reason(clause: str, before: str) -> str:
-    """Why a clause is not followed, `before` being that of the clause before it; empty for one that is."""
-    coloured = bool(set(clause.split()) & COLOUR_WORDS)
-    if re.match(rf"(?:(?:{'|'.join(_KEEP)})|{_EXCEPT})\b", clause):
-        return "" if coloured else _LEAVE
-    if re.match(rf"{_NEVER} {_SPARING}\b", clause):
-        return _LEAVE
-    if re.match(rf"(?:(?:but|and) )?{_NEVER}\b", clause):
-        return NO_NEGATION if coloured or re.match(rf"{_NEVER} {_VERB}", clause) else _LEAVE
-    taken = re.match(rf"(?:instead of|rather than|{'|'.join(_TAKE)}|get rid of|take away)\b", clause)
-    if taken or re.search(r"\b(?:less|fewer|no) (?:\w+ ){0,2}\w+$", clause):
-        return NO_NEGATION
-    return before if not coloured and not re.match(rf"{_DEED}\b", clause) else ""
-
-
-def _read(clause: str, groups: list[Group]) -> None:
-    """Add the groups of one clause."""
-    clause = _MODAL.sub(lambda found: "have" if found.group("verb") in ("have", "has", "show") else "be", clause)
-    clause = re.sub(r"\b(?:the )?(?:colou?r|hue|tone|shade|tint)s? of\b", " ", clause)
-    clause = re.sub(r"\b(?:of|in) (?:the |this |my )?(?:whole )?(?:bird|flower|picture|photo|image)\b", " ", clause)
-    clause = re.sub(r"\bas (\w+) as .*|\blike (?:an?|the) .*", r"\1", clause)
-    clause = re.sub(r"\b\w+'s\b", lambda found: found.group() if found.group() == "it's" else "the", clause)
-    clause = re.sub(r"\bfrom (?:\w+ ){1,4}?(?=to\b|into\b)", "", clause)
-    clause = re.sub(
-        r"^(?:give|giving) (?:(?:it|him|them)\b|her(?= an?\b)|(?:the|this|that|my) (?:bird|flower)\b)", "give", clause
-    )
-    words = clause.split()
-    adding = bool(re.match(r"(?:add|put|apply|draw)\b", clause))
-    filling = bool(re.match(r"(?:replace|swap|exchange|paint|fill|dye|colou?r)\b", clause))
-    start, placed, linked, joined, definite = len(groups), "", False, False, False
+def _cut(words: Sequence[str]) -> list[list[str]]:
+    """Words as clauses, none of them empty."""
+    clauses: list[list[str]] = [[]]
     i = 0
     while i < len(words):
-        word = words[i]
-        acting = re.fullmatch(_VERB, word) and (i == 0 or words[i - 1] in _JOINTS or word in ("make", "give", "have"))
-        if groups[start:] and (word in _PLACES or (adding and word in ("to", "into"))):
-            placed = word
-        elif word in _LINKS:
-            linked = True
-        elif word in _JOINTS:
-            joined = True
-        elif word in _BREAKS:
-            linked, joined = linked or (filling and word == "with"), False
-        elif word in _DEFINITE:
-            definite = True
-        elif not acting and word not in _EMPTY | {"a", "an"}:
-            end = next((j for j in range(i, len(words)) if words[j] in _ENDS), len(words))
-            run = [each for each in words[i:end] if each not in _EMPTY]
-            _add(run, groups, start, linked=linked, joined=joined, definite=definite, placed=placed)
-            placed, linked, joined, definite, i = "", False, False, False, end - 1
-        i += 1
+        end = RULES.match("STOP", words, i)
+        if end is None and clauses[-1]:
+            end = RULES.match("CUT", words, i)
+            if end is None and words[i - 1] not in ("do", "not") and RULES.match("FORBIDDEN", words, i):
+                end = i
+        if end is not None:
+            clauses.append([])
+            i = end
+        if end is None or (i < len(words) and words[i] not in MARKS):
+            clauses[-1].append(words[i])
+            i += 1
+    return [clause for clause in clauses if clause]
 
 
-def _add(
-    run: list[str], groups: list[Group], start: int, *, linked: bool, joined: bool, definite: bool, placed: str
-) -> None:
-    """One run of words, after what stands before it."""
-    last = groups[-1] if groups[start:] else None
-    nouns = [i for i, word in enumerate(run) if word in _NOUNS and word not in COLOUR_WORDS]
-    colour = [i for i, word in enumerate(run) if word in COLOUR_WORDS | SHADE_WORDS]
-    if not nouns and (last is None or not linked):  # "the dog brown": a noun that no list has
-        nouns = [i for i in range(len(run)) if i not in colour][-1:]
-    if not nouns:
-        if last is None:
-            groups.append(Group([], run, definite=definite))
-        elif linked and not last.parts:
-            last.before = run  # "red to blue"
-        elif placed:
-            last.after += run
-        elif last.parts and (last.after or linked or not last.before):
-            last.after += (["and"] if joined and last.after else []) + run
-        elif last.parts:
-            groups.append(Group([], run, definite=definite))
-        else:
-            last.before += (["and"] if joined else []) + run
-        return
-    first, end = nouns[0], nouns[-1] + 1
-    before, after = run[:first], run[end:]
-    if placed and last is not None:
-        if not last.parts:  # "more red on the wings"
-            last.parts, last.after = [" ".join(run[first:end])], []
-            return
-        last.place += f" {placed} {'the ' if definite else ''}{' '.join(run[:end])}"
-        last.after += after
-        return
-    part = " ".join(run[first:end])
-    if last is not None and linked and not last.after and last.parts:
-        groups.pop()  # "change the red wings to blue wings"
-        last = groups[-1] if groups[start:] else None
-    if last is not None and not last.parts and joined:  # "black and white wings"
-        last.parts, last.before, last.after = [part], [*last.before, "and", *before], after
-        return
-    if joined and last is not None and not before and last.parts and not last.whole(""):
-        if not last.colours:  # "the head and breast red"
-            last.parts.append(part)
-            last.after = after
-            return
-        if not after and last.before and not last.after:  # "a red head and breast"
-            last.parts.append(part)
-            return
-    groups.append(Group([part], before, after, definite))
+def _reason(clause: Sequence[str], before: str) -> str:
+    """Why a clause is not followed, `before` being that of the clause before it; empty for one that is."""
+    coloured = not COLOUR_WORDS.isdisjoint(clause)
+    if RULES.match("KEPT", clause):
+        return "" if coloured else SPARING
+    if RULES.match("UNTOUCHED", clause):
+        return SPARING
+    if RULES.match("UNWANTED", clause):
+        return NO_NEGATION if coloured or RULES.match("UNDONE", clause) else SPARING
+    if RULES.match("TAKEN", clause) or RULES.find("LESS", clause):
+        return NO_NEGATION
+    return before if not coloured and not RULES.match("DEED", clause) else ""
 
 
-def _caption(groups: list[Group], subject: str) -> str:
-    """Groups as one caption, or as one phrase without a subject."""
-    opening, told, phrases = "", [], []
-    said = [group for group in groups if group.colours or (group.parts and not group.whole(subject))]
-    if not any(group.colours for group in said):
-        return ""
-    waiting: list[Group] = []
-    for group in said:
-        if not group.colours and not group.whole(subject):
-            waiting.append(group)
+def _rewritten(clause: Sequence[str]) -> list[str]:
+    """A clause in fewer and plainer words: "give a red head" for "give the bird a head as red as a rose"."""
+    words = RULES.rewrite("MODAL", clause, lambda found: ["have" if found[-1] in ("have", "has", "show") else "be"])
+    for rule in ("COLOUR-OF", "OF-IT"):
+        words = RULES.rewrite(rule, words, lambda _: ())
+    words = RULES.rewrite("AS-AS", words, lambda found: found[1:2])
+    words = RULES.rewrite("LIKE", words, lambda _: ())
+    words = RULES.rewrite("BIRDS", words, lambda _: ["the"])
+    words = RULES.rewrite("FROM", words, lambda _: ())
+    end = RULES.match("GIVE-IT", words)
+    return words if end is None else ["give", *words[end:]]
+
+
+def _phrases(clause: Sequence[str]) -> list[Phrase]:
+    """The phrases of a clause; one that begins with a place ("on the wings ...") has a first phrase without words."""
+    phrases: list[Phrase] = []
+    small: list[str] = []  # since the last phrase
+    i = 0
+    while i < len(clause):
+        word = clause[i]
+        acting = word in ACTING and (i == 0 or clause[i - 1] in JOINTS or word in ("make", "give", "have"))
+        if word in SMALL or acting or (phrases and word in PLACES):
+            small.append(word)
+            i += 1
             continue
-        if not group.parts and group.before and len(group.before) == 1 and " " in group.before[0]:
-            opening = group.before[0]
-        elif not group.parts or group.whole(subject):
-            told.append(" ".join(group.colours))
+        end = next((j for j in range(i, len(clause)) if clause[j] in ENDS), len(clause))
+        words = [each for each in clause[i:end] if each not in FILLERS]
+        phrases.append(_phrase(words, small, first=not phrases, verb=clause[0]))
+        small, i = [], end
+    return phrases
+
+
+def _phrase(words: list[str], small: Iterable[str], *, first: bool, verb: str) -> Phrase:
+    """A phrase after small words, in a clause that begins with `verb`."""
+    places = PLACES | ({"to", "into"} if verb in ADDING else set())
+    links = LINKS | ({"with"} if verb in FILLING else set())
+    place, linked, joined, definite = "", False, False, False
+    for word in small:
+        if word in places and not first:
+            place = word
         else:
-            shared = (
-                [Group(each.parts, each.before, [*group.after], True) for each in waiting] if group.after else waiting
-            )
-            for each in (*shared, group):
-                phrases.append(_noun_phrase(each))
+            linked = linked or word in links
+            joined = word in JOINTS or (joined and word not in BREAKS)
+            definite = definite or word in DEFINITE
+    nouns = [i for i, word in enumerate(words) if word in NOUNS and word not in COLOUR_WORDS]
+    if not nouns and (first or not linked):  # "the dog brown": a noun that no list has
+        nouns = [i for i, word in enumerate(words) if word not in COLOUR_WORDS | SHADE_WORDS][-1:]
+    begin, end = (nouns[0], nouns[-1] + 1) if nouns else (len(words), len(words))
+    place = f"{place} the" if place and definite else place
+    return Phrase(words[:begin], " ".join(words[begin:end]), words[end:], linked, joined, place)
+
+
+def _groups(phrases: Sequence[Phrase]) -> list[Group]:
+    """Which part gets what is said, by the phrases of one clause."""
+    groups: list[Group] = []
+    for phrase in phrases:
+        if not groups:
+            groups.append(Group([phrase.noun] if phrase.noun else [], phrase.before, phrase.after))
+        elif not phrase.noun:
+            _say(phrase, groups)
+        elif phrase.place:
+            _place(phrase, groups[-1])
+        else:
+            _name(phrase, groups)
+    return groups
+
+
+def _say(phrase: Phrase, groups: list[Group]) -> None:
+    """Colours without a noun: of the part before them, of one to come, or of the subject."""
+    last, said = groups[-1], phrase.before
+    if phrase.linked and not last.parts:
+        last.before = said  # "red to blue"
+    elif phrase.place:
+        last.after += said
+    elif not last.parts:
+        last.before += ["and", *said] if phrase.joined else said
+    elif last.after or phrase.linked or not last.before:
+        last.after += ["and", *said] if phrase.joined and last.after else said
+    else:
+        groups.append(Group([], said))
+
+
+def _place(phrase: Phrase, last: Group) -> None:
+    """Where what was said lies: "more red on the wings", "spots on the wings"."""
+    if last.parts:
+        last.place += " " + " ".join([phrase.place, *phrase.before, phrase.noun])
+        last.after += phrase.after
+    else:
+        last.parts, last.after = [phrase.noun], []
+
+
+def _name(phrase: Phrase, groups: list[Group]) -> None:
+    """A part: a new one, one that shares the colours of the part before it, or one that takes its place."""
+    last: Group | None = groups[-1]
+    if phrase.linked and groups[-1].parts and not groups[-1].after:  # "change the red wings to blue wings"
+        groups.pop()
+        last = groups[-1] if groups else None
+    if last is not None and phrase.joined:
+        if not last.parts:  # "black and white wings"
+            last.parts, last.before, last.after = [phrase.noun], [*last.before, "and", *phrase.before], phrase.after
+            return
+        shares = not phrase.before and not last.whole("")
+        if shares and not last.colours:  # "the head and breast red"
+            last.parts.append(phrase.noun)
+            last.after = phrase.after
+            return
+        if shares and not phrase.after and not last.after:  # "a red head and breast"
+            last.parts.append(phrase.noun)
+            return
+    groups.append(Group([phrase.noun], phrase.before, phrase.after))
+
+
+def _caption(opening: str, groups: Sequence[Group], subject: str) -> str:
+    """Groups as one caption, or as one phrase without a subject."""
+    said = [group for group in groups if group.colours or (group.parts and not group.whole(subject))]
+    if not opening and not any(group.colours for group in said):
+        return ""
+    told: list[str] = []  # of the subject
+    phrases: list[str] = []
+    waiting: list[Group] = []  # parts whose colours are still to come: "make the head and make the belly red"
+    for group in said:
+        if not group.parts or group.whole(subject):
+            if group.colours:
+                told.append(" ".join(group.colours))
+        elif not group.colours:
+            waiting.append(group)
+        else:
+            shared = [Group(each.parts, each.before, [*group.after]) for each in waiting] if group.after else waiting
+            phrases += [_noun_phrase(each) for each in (*shared, group)]
             waiting = []
     phrases += [_noun_phrase(each) for each in waiting]
     has = _listed(phrases)
     if not subject:
-        every = [*([opening] if opening else []), *told, *([has] if has else [])]
-        return re.sub(r"^an? ", "", " and ".join(every))
+        return " and ".join(filter(None, (opening, *told, has))).removeprefix("an ").removeprefix("a ")
     start = opening or (f"this {subject} is {' and '.join(told)}" if told else "")
     if not start:
         return f"this {subject} has {has}" if has else ""
@@ -308,13 +336,13 @@ def _noun_phrase(group: Group) -> str:
     before = group.before
     if group.after:  # the colours before were those to be changed
         before = [*group.after, *(word for word in before if word not in COLOUR_WORDS | SHADE_WORDS | {"and"})]
-    many = re.sub(r".* ", "", group.parts[0])
+    many = group.parts[0].split()[-1]
     plural = many == "feet" or (many.endswith("s") and not many.endswith(("ss", "us", "is")))
     words = " ".join([*before, " and ".join(group.parts)]) + group.place
     bare = plural or many in ("plumage", "foliage", "pollen", "feathering")
     return words if bare else f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
-def _listed(phrases: list[str]) -> str:
+def _listed(phrases: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return " and ".join(filter(None, (", ".join(phrases[:-1]), *phrases[-1:])))

@@ -9,29 +9,14 @@ from __future__ import annotations
 
 import re
 import warnings
+from itertools import dropwhile
 from typing import NamedTuple
 
 from tgim.errors import TextError
 from tgim.text.instructions import NO_NEGATION, caption_of, is_instruction, normal
-from tgim.text.lexicon import BIRD, COLOUR_WORDS, FLOWER, PART_WORDS, SHADE_WORDS, each_of, knows, neighbour
+from tgim.text.lexicon import BIRD, COLOUR_WORDS, FLOWER, knows, neighbour
+from tgim.text.rules import RULES
 from tgim.text.vocabulary import MAX_WORDS, Alphabet, Vocabulary, complete, tokenize
-
-_NUMBERS = each_of("two three four five six seven eight nine ten eleven twelve dozen")
-_COUNT = rf"(?:{'|'.join(_NUMBERS)}|(?!1\b)[1-9]\d?)"
-_COLOUR = rf"(?:{'|'.join(sorted(COLOUR_WORDS, key=len, reverse=True))})"
-_SHADE = rf"(?:{'|'.join(sorted(SHADE_WORDS))}|any|a|an|the|its|so|very|all|bit|of|longer|more)"
-_NOUN = rf"(?:{'|'.join(sorted(PART_WORDS | BIRD | FLOWER, key=len, reverse=True))}|ones?)"
-_COLOURS = rf"(?:{_SHADE} )*{_COLOUR}(?:(?: (?:and|or|nor|,))?(?: {_SHADE})* {_COLOUR}(?! (?:{_NOUN}) (?:is|are)))*"
-_NOUNS = rf"(?:{_NOUN}|colou?r(?:ed)?)(?: {_NOUN})*"
-_PLACE = rf"(?: (?:on|in|at|around|of)(?: (?:its|the|his|her|their))? {_NOUNS})"
-_THING = rf"{_COLOURS}(?: {_NOUNS})?(?: (?:and|or|nor) {_NOUNS})*{_PLACE}*"
-_NOT = r"(?:no|not|never|without|lacks|lacking|lack|nor|(?:does|do|has|have|had) not (?:have|show|has)|free of)"
-_LEAD = r"(?:,|and|but|or|with|has|have|having|it|which|that|who|is|are|was|should|must|shall|will|would|does|do)"
-_NEGATED = re.compile(
-    rf"(?: ?\b{_LEAD})*(?:^| )\b{_NOT}\b(?: (?:have|having|has|with|be))? {_THING}(?: (?:or|nor) {_THING})*\b"
-)
-_BARE = re.compile(rf"\b{_NOT}(?: \w+){{0,3}}? {_NOUNS}\b")
-_STATED = re.compile(r"(?:^|[,.;] |\b(?:and|but|while) )(?:(?:the|its|his|her|this|these|a|an) )?(?:\w+ ){1,2}$")
 
 
 class Understood(NamedTuple):
@@ -117,53 +102,60 @@ def _subject(vocabulary: Vocabulary, template: str) -> str:
 
 def _without_negation(caption: str, notes: list[str]) -> str:
     """Leave out colours that are not wanted, and say what else was negated."""
-    words = normal(caption)
-    if not re.search(rf"\b{_NOT}\b", words):
+    words = kept = normal(caption).split()
+    if RULES.find("NO", words) is None:
         return caption
-    kept = words
-    while found := _NEGATED.search(kept):
-        before, gone, after = kept[: found.start()], found.group().strip(), kept[found.end() :]
-        if re.match(r" but \S", after):  # "is not red but blue"
-            lead = re.match(rf"(?:{_LEAD} )*", gone)
-            kept = f"{before} {lead.group() if lead else ''}{after.removeprefix(' but ')}"
-        else:
-            said_of = re.match(r"(?:is|are|was|should|must|shall|will|would|does|do)\b", gone)
-            stated = _STATED.search(f"{before.strip()} ") if said_of else None
-            if stated and not re.search(rf"\b{_COLOUR}\b", stated.group()):
-                gone, before = f"{stated.group().strip()} {gone}", before[: stated.start()]
-            kept = f"{before} {after}"
-        plain = re.sub(r"^(?:(?:,|and|but|or) )+", "", gone).strip()
-        notes.append(f"{plain!r} is left out: {NO_NEGATION}")
-        kept = re.sub(r"^[ ,.;]*(?:(?:and|but|or|with)\b[ ,]*)?|[ ,;]*(?:\b(?:and|but|or|with))?[ ,;]*$", "", kept)
-        kept = re.sub(r"\s+", " ", kept)
+    while found := RULES.find("NEGATED", kept):
+        before, gone, after = kept[: found[0]], kept[slice(*found)], kept[found[1] :]
+        if after[:1] == ["but"] and len(after) > 1:  # "is not red but blue"
+            before, after = before + gone[: RULES.match("LEADS", gone)], after[1:]
+        elif RULES.match("BEING", gone):
+            start = _stated(before)
+            before, gone = before[:start], before[start:] + gone
+        named = list(dropwhile((",", "and", "but", "or").__contains__, gone))
+        notes.append(f"{' '.join(named)!r} is left out: {NO_NEGATION}")
+        kept = _trimmed(before + after)
     if kept != words:
-        return _tidy(kept)
-    for found in _BARE.finditer(words):
-        notes.append(f"{found.group()!r} changes nothing: models know no negation")
+        return re.sub(r" ([,.;:!?])", r"\1", " ".join(kept))
+    for start, end in RULES.find_all("MISSING", words):
+        notes.append(f"{' '.join(words[start:end])!r} changes nothing: models know no negation")
     return caption
 
 
-def _tidy(words: str) -> str:
-    """Spaces where they belong."""
-    return re.sub(r" ([,.;:!?])", r"\1", words).strip()
+def _stated(before: list[str]) -> int:
+    """Where the statement begins that ends in "is not red": at "the head"; at the end where colours are named there."""
+    found = (0, 0) if RULES.match("STATED", before) else RULES.find("STATING", before)
+    start = found[0] if found else len(before)
+    return start if COLOUR_WORDS.isdisjoint(before[start:]) else len(before)
+
+
+def _trimmed(words: list[str]) -> list[str]:
+    """Words without a joint and marks at either end, which what was left out leaves behind."""
+    joints = ("and", "but", "or", "with")
+    words = list(dropwhile(",.;".__contains__, words))
+    if words and words[0] in joints:
+        words = list(dropwhile(",".__contains__, words[1:]))
+    words = list(dropwhile(",;".__contains__, reversed(words)))
+    if words and words[0] in joints:
+        words = list(dropwhile(",;".__contains__, words[1:]))
+    return words[::-1]
 
 
 def _without_counts(caption: str, vocabulary: Vocabulary, notes: list[str], *, instructed: bool) -> str:
     """Leave out counts of subjects and parts; those of a whole caption stay where the model has read such captions."""
-    phrase = re.fullmatch(rf"{_COUNT}(?: (?:{_SHADE}|{_COLOUR}|and))* {_NOUN}", caption.lower())
-    subjects = BIRD | FLOWER
-    pattern = re.compile(rf"\b({_COUNT})((?: \w+){{0,3}}? ({_NOUN}))\b", re.IGNORECASE)
-
-    def drop(found: re.Match[str]) -> str:
-        count, rest, noun = found.groups()
-        notes.append(f"{found.group()!r} changes no number: models do not count")
-        plain = re.fullmatch(rf"(?: (?:{_SHADE}|{_COLOUR}|and))* {_NOUN}", rest.lower())
-        first = plain and not caption[: found.start()].strip()
-        if instructed or phrase or not knows(vocabulary, count.lower()) or (first and noun.lower() in subjects):
-            return str(rest.strip())
-        return found.group()
-
-    return pattern.sub(drop, caption)
+    pieces = re.findall(r"\w+|\W", caption)
+    words = [each.lower() for each in pieces]
+    phrase = RULES.match("SOME-ONLY", words) is not None
+    kept: list[str] = []
+    done = 0
+    for start, end in RULES.find_all("COUNTED", words):
+        notes.append(f"{''.join(pieces[start:end])!r} changes no number: models do not count")
+        plain = RULES.match("THINGS", words[start + 1 : end]) is not None
+        first = plain and not "".join(pieces[:start]).strip() and words[end - 1] in BIRD | FLOWER
+        if instructed or phrase or first or not knows(vocabulary, words[start]):
+            kept += pieces[done:start]
+            done = start + 2  # the count and the blank after it
+    return "".join(kept + pieces[done:])
 
 
 def _known_words(caption: str, vocabulary: Vocabulary, notes: list[str], unknown: dict[str, tuple[str, ...]]) -> str:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from pydantic import ValidationError
-from small import batch_of, model_of
 from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "golden"))
-import make
-import release
-
+from golden import make, release
+from support.small import batch_of, model_of
 from tgim.data.batch import Batch
 from tgim.models.editing.sisgan import SISGAN, SISGANConfig, relevant_rows
 

@@ -8,10 +8,10 @@ from typing import ClassVar
 import pytest
 import torch
 from PIL import Image
-from small import SYSTEMS, VOCABULARY, batch_of, model_of, train
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from support.small import SYSTEMS, VOCABULARY, batch_of, model_of, train
 from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from small import batch_of, model_of
 from torch.testing import assert_close
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "golden"))
-import make
-import release
-
+from golden import make, release
+from support.small import batch_of, model_of
 from tgim.conversion.editors import discriminator_names, generator_names
 from tgim.conversion.files import load_part
 from tgim.data.batch import Batch

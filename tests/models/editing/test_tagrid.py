@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small import VOCABULARY, batch_of, model_of, train
 from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from support.small import VOCABULARY, batch_of, model_of, train
 from tgim.checkpoints import checkpoint
 from tgim.errors import UserError
 from tgim.images.matting import subject_mask

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from pydantic import ValidationError
-from small import batch_of, model_of, trainable
 from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from support.small import batch_of, model_of, trainable
 from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch, mismatching_rows
 from tgim.models.generation.gan_int_cls import GanIntCls, GanIntClsConfig, between_pairs

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from small import CAPTIONS, SIZES, VOCABULARY, batch_of, model_of, train
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "golden"))
-import release
-import stackgan_release as facts
-
+from golden import release
+from golden import stackgan_release as facts
+from support.small import CAPTIONS, SIZES, VOCABULARY, batch_of, model_of, train
 from tgim.checkpoints import checkpoint
 from tgim.conversion.convert import convert
 from tgim.conversion.files import load_part

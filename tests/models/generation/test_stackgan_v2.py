@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from pydantic import ValidationError
-from small import CAPTIONS, VOCABULARY, batch_of, model_of
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "golden"))
-import release
-import stackgan_release as facts
-
+from golden import release
+from golden import stackgan_release as facts
+from support.small import CAPTIONS, VOCABULARY, batch_of, model_of
 from tgim.checkpoints import checkpoint
 from tgim.conversion.convert import convert
 from tgim.conversion.files import load_part

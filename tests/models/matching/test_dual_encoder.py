@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 from pydantic import ValidationError
-from small import batch_of, model_of, train
 from torch.testing import assert_close
 
+from support.small import batch_of, model_of, train
 from tgim.models.matching.dual_encoder import DualEncoder, DualEncoderConfig
 from tgim.nn.losses import contrastive
 from tgim.text.vocabulary import UNKNOWN, Tokens, pad

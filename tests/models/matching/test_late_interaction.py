@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from small import CAPTIONS, VOCABULARY, batch_of, model_of
 from torch.nn import functional as F
 
+from support.small import CAPTIONS, VOCABULARY, batch_of, model_of
 from tgim.checkpoints import checkpoint
 from tgim.errors import CheckpointError
 from tgim.models.matching.late_interaction import LateInteraction

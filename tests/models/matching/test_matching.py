@@ -8,9 +8,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
-from small import CAPTIONS, VOCABULARY, batch_of, model_of, train
 from torch.testing import assert_close
 
+from support.small import CAPTIONS, VOCABULARY, batch_of, model_of, train
 from tgim.checkpoints import checkpoint
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError

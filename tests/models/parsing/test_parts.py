@@ -6,10 +6,10 @@ import json
 import math
 
 import numpy as np
-import parts_world as world
 import pytest
 from PIL import Image
 
+from support import parts_world as world
 from tgim.errors import DataError
 from tgim.evaluation.baselines import ColourShift, Identity, Unrelated
 from tgim.evaluation.part_points import WHOLE, Pointed, cub_points, has_points, read_points

@@ -4,10 +4,10 @@ Training pulls the composition of source picture and text to the target picture,
 negatives (Vo et al., "Composing Text and Image for Image Retrieval", CVPR 2019, eq. 4-5 with K = B: softmax over
 cosines times a learned scale). There are two kinds of triples, and a batch may have both:
 
-- drawn ones (`data.synthetic.pairs`): with `synthetic.task: changes` the texts say what is to change and siblings share the
-  source (`tgim.data.synthetic.triples`); with `edits` they are target captions;
-- of captioned pictures (`data.captions.changes`): the text says what the source lacks (`tgim.data.differences`). Targets of the
-  target's own class are no negatives, since the text may well fit them.
+- drawn ones (`data.synthetic.pairs`): with `synthetic.task: changes` the texts say what is to change and siblings share
+  the source (`tgim.data.synthetic.triples`); with `edits` they are target captions;
+- of captioned pictures (`data.captions.changes`): the text says what the source lacks (`tgim.data.differences`).
+  Targets of the target's own class are no negatives, since the text may well fit them.
 
 The source itself is one more negative (`own_negatives`): it is so near to the target that the text would else hardly be
 needed. The paper's batches have no such negative.
@@ -181,7 +181,9 @@ class Composer(Composing):
         if batch.source is not None and batch.change is not None:
             terms["captioned"] = self._loss(batch.source, batch.change, batch.image, labels=batch.labels)
         if not terms:
-            raise RecipeError("there are no triples to learn from; set data.synthetic.pairs, or data.captions.changes to true")
+            raise RecipeError(
+                "there are no triples to learn from; set data.synthetic.pairs, or data.captions.changes to true"
+            )
         yield "composer", terms
 
     def _loss(self, source: Tensor, text: Tokens, target: Tensor, *, labels: Tensor | None = None) -> Tensor:

@@ -104,7 +104,8 @@ def model_of(case: str, *, stirred: bool = True, **options: object) -> Model:
     size = sum(parameter.numel() for parameter in model.parameters())
     if size > MOST and not settings_of(case):
         pytest.fail(
-            f"{case} has {size:,} parameters at its defaults; name a smaller size for it in tests/small.py", False
+            f"{case} has {size:,} parameters at its defaults; name a smaller size for it in tests/support/small.py",
+            False,
         )
     if stirred:
         with torch.no_grad():
@@ -129,6 +130,11 @@ def batch_of(side: int = 32, count: int = 4) -> Batch:
     cells = cells[torch.randint(8, (count, side // 4, side // 4), generator=source)]
     labels = torch.arange(count)
     return Batch(image, text, labels, subject=subject, drawn=drawn, altered=altered, views=LabelledViews(cells))
+
+
+def noise_for(model: Model, count: int = 4) -> torch.Tensor:
+    """The same noise at every call."""
+    return torch.randn(count, model.noise_size, generator=torch.Generator().manual_seed(3))
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
