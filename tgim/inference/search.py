@@ -104,7 +104,7 @@ def search(
         raise ImageError("there is no picture to search among, the one that is given aside; name a folder with others")
     with torch.inference_mode():
         start = as_batch([read_square(image, size=system.image_size)]).to(device)
-        (meant,) = query(system, start, source.vocabulary.encode([sentence]).to(device))
+        meant = query(system, start, source.vocabulary.encode([sentence]).to(device))[0]
 
     def score(pixels: Tensor) -> Tensor:
         return F.normalize(system.embed_images(pixels).float(), dim=1) @ meant
