@@ -28,11 +28,12 @@ from tgim.data import cub, oxford102
 from tgim.data.cub import read_boxes, read_table
 from tgim.images.photo import open_image
 from tgim.models.editing.painting.already import EVERYWHERE, KNOWN, Surroundings, features
-from tgim.models.editing.painting.captions import BIRD_PARTS, FLOWER_PARTS, ColourTarget, parse_caption
+from tgim.models.editing.painting.captions import ColourTarget, parse_caption
 from tgim.models.editing.painting.lab import to_lab
 from tgim.models.editing.painting.palette import nearest
-from tgim.models.editing.painting.words import NAMED
 from tgim.models.parsing import find_parts, lift
+from tgim.text.lexicon.colours import PLAIN as NAMED
+from tgim.text.lexicon.parts import BIRD_PARTS, FLOWER_PARTS
 
 POINTS = {1: "back", 3: "belly", 4: "breast", 5: "head", 6: "head", 10: "head", 9: "wings", 13: "wings", 14: "tail"}
 POINTS[15] = "throat"

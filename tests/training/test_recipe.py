@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from support import toy
+from tgim.checkpoints import registry
 from tgim.errors import RecipeError
 from tgim.training import recipe
 
-assert toy.MODELS["toy"] is toy.Toy
+assert registry.find_model("toy") is toy.Toy
 
 
 def values(**train: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from torch import nn
 from support import toy
 from support.small import NEEDS_BF16
 from support.toy_runs import a_recipe, losses, same_tensors, values
-from tgim.checkpoints import checkpoint
+from tgim.checkpoints import checkpoint, registry
 from tgim.checkpoints.checkpoint import read_header
 from tgim.errors import CheckpointError, DataError, RecipeError
 from tgim.text.vocabulary import Vocabulary
@@ -234,7 +234,7 @@ class Hooked(toy.Toy):
 
 
 def test_a_model_may_bring_parts_of_its_own(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(toy.MODELS, "hooked", Hooked)
+    monkeypatch.setitem(registry.SYSTEMS, "hooked", Hooked)
     own = {"name": "hooked", "weight": 2}
     train.fit(recipe.parse(values(data, steps=1, lr=1e-9, model=own)), out=tmp_path / "run", progress=False)
     loaded = checkpoint.load(tmp_path / "run" / "model.safetensors")

@@ -87,8 +87,8 @@ def convert(
         if value is not None and name not in takes:
             raise UserError(f"files of {system} need no {name.replace('_', ' ')}; leave that out")
     files = {name: None if value is None else Path(value) for name, value in beside.items()}
-    judge = None if discriminator is None else Path(discriminator)
-    given = Given(system, Path(source), **files, discriminator=judge, image_size=image_size, config=config)
+    own = None if discriminator is None else Path(discriminator)
+    given = Given(system, Path(source), **files, discriminator=own, image_size=image_size, config=config)
     plan: Plan = importlib.import_module(module).plan(given)
 
     shapes = shapes_of(plan.build)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from tgim.data.base import Box, Item, Problem
+from tgim.data.base import BoundingBox, Item, Problem
 from tgim.errors import DataError
 from tgim.files import replacing, write_file
 from tgim.runtime import usable_cores
@@ -89,7 +89,7 @@ class PixelCache:
         return from_uint8(torch.from_numpy(np.array(self.pixels[rows])).permute(0, 3, 1, 2))
 
 
-def decode(path: Path, *, size: int, fit: Fit = "squash", box: Box | None = None) -> NDArray[np.uint8]:
+def decode(path: Path, *, size: int, fit: Fit = "squash", box: BoundingBox | None = None) -> NDArray[np.uint8]:
     """Read one picture as (S, S, 3) uint8; large JPEGs are decoded at a reduced scale.
 
     Raises:
@@ -127,7 +127,7 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def crop_region(box: Box, size: tuple[int, int]) -> tuple[float, float, float, float]:
+def crop_region(box: BoundingBox, size: tuple[int, int]) -> tuple[float, float, float, float]:
     """(left, top, right, bottom) of the square of `CONTEXT` times the longer side of `box`, clipped to the picture.
 
     A box that misses the picture altogether gives the whole picture.

@@ -1,4 +1,4 @@
-"""From the model's resolution to the photograph's: resizing, soft boxes, and carrying a change over.
+"""Transfer of an edit from the model's resolution to the photograph's, and soft boxes.
 
 The change that a repainting model made is carried by the fast guided filter (He, Sun and Tang, "Guided Image
 Filtering", TPAMI 2013; He and Sun, "Fast Guided Filter", 2015): around each model pixel the change is fitted as an
@@ -79,7 +79,7 @@ def soft_box(h: int, w: int, box: str | Sequence[int], *, feather: float) -> Ten
 
 
 def _ramp(size: int, start: int, length: int, feather: float) -> Tensor:
-    """One axis of `soft_box`; (size,)."""
+    """Weights (size,) of `soft_box` along one axis."""
     weight = torch.zeros(size)
     inside = torch.ones(length)
     width = min(feather, length / 2)

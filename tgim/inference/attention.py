@@ -1,4 +1,4 @@
-"""What a generator looked at: each word's attention laid over the picture that it helped to draw."""
+"""Attention of a generator: for each word of a caption, its map laid over the generated picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DARK = 0.15  # brightness that is left where a word is not attended to at all
 
 
 def lay_over(image: Tensor, weights: Tensor) -> Tensor:
-    """Pictures (N, 3, H, W) in [-1, 1], each as bright as its map of weights (N, h, w), not negative; the same shape.
+    """Darken pictures (N, 3, H, W) in [-1, 1] by maps of weights (N, h, w), not negative; the same shape.
 
     Maps are enlarged smoothly and divided by their own maximum: where a word's attention is highest, the picture is as
     it was. One that is even everywhere leaves the whole picture so.
@@ -40,7 +40,7 @@ def attention_sheet(
     most: int | None = None,
     cell: int = 128,
 ) -> Image.Image:
-    """A contact sheet: a row a picture, in it the picture and then each word of its caption with the word's map.
+    """Make a contact sheet: a row a picture, then each word of its caption with the word's map.
 
     Args:
         images: (B, 3, S, S) in [-1, 1].

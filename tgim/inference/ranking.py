@@ -1,4 +1,4 @@
-"""Which pictures fit a caption best, and which captions a picture, by the score of a matching model."""
+"""Ranking of pictures for a caption, and of captions for a picture, by the score of a matching model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tgim.text.vocabulary import complete
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """How well N pictures and T captions fit.
+    """Scores of N pictures with T captions.
 
     Scores are the model's own, of most models a cosine, -1 to 1. They order what was compared in one call; they are no
     probabilities, and say nothing between models.
@@ -49,7 +49,7 @@ class Ranking:
         return np.argsort(-self.scores, axis=1, kind="stable")
 
     def pairs(self, *, top: int | None = None) -> Iterator[dict[str, Any]]:
-        """Every pair as JSON values, best first: of each caption its pictures; of a single picture its captions.
+        """Yield every pair as JSON values, best first: pictures of each caption; captions of a single picture.
 
         The keys are text, image, score, picture_rank (the picture's place for the text, from 1) and text_rank (the
         text's place for the picture). `top` keeps so many of each list.
@@ -79,7 +79,7 @@ class Ranking:
         return "\n\n".join(blocks)
 
     def _lists(self) -> Iterator[tuple[str, list[tuple[int, int]]]]:
-        """What is listed: a heading, and below it (row, column) of scores, best first."""
+        """Make the lists: a heading, and below it (row, column) of scores, best first."""
         if len(self.images) == 1:
             yield self.images[0], [(0, column) for column in self.captions[0].tolist()]
             return
@@ -119,14 +119,14 @@ def rank(
     matching = _matching(source, "the checkpoint").to(torch.device(device)).eval()
     sentences = check_captions(source, texts)
     with torch.inference_mode():
-        said = [
+        encoded = [
             matching.read_captions(source.vocabulary.encode(sentences[first : first + scoring.CHUNK]).to(device))
             for first in range(0, len(sentences), scoring.CHUNK)
         ]
 
     def score(pixels: Tensor) -> Tensor:
-        seen = matching.read_images(pixels)
-        return torch.cat([matching.scores(seen, captions).float() for captions in said], 1)
+        codes = matching.read_images(pixels)
+        return torch.cat([matching.scores(codes, captions).float() for captions in encoded], 1)
 
     found = scoring.score_pictures(images, score, size=matching.image_size, device=device, progress=progress)
     return Ranking(found.names, tuple(texts), found.scores, found.failed)
@@ -139,7 +139,7 @@ def open_matching(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoin
         CheckpointError: as `tgim.checkpoints.checkpoint.load`, or no matching model.
     """
     header = checkpoint.read_header(name_or_path)
-    if header["kind"] != "matcher":
+    if header["role"] != "matching":
         _refuse(str(name_or_path), header["name"])
     source = checkpoint.load(name_or_path, device=device)
     _matching(source, str(name_or_path))
@@ -178,6 +178,6 @@ def _matching(source: Checkpoint, name: str) -> Matching:
 
 def _refuse(name: str, system: str) -> NoReturn:
     headers = {embedded: checkpoint.read_header(embedded) for embedded in checkpoint.list_embedded()}
-    there = [embedded for embedded, header in headers.items() if header["kind"] == "matcher"]
+    there = [embedded for embedded, header in headers.items() if header["role"] == "matching"]
     known = f"one of: {', '.join(there)}" if there else "the file of one that you trained (recipes/matching_*.yaml)"
     raise CheckpointError(f"{name} is a {system}, which does not match pictures with captions; choose {known}")

@@ -1,4 +1,4 @@
-"""Which pictures of a folder are meant by a picture and a text that says what is to be different.
+"""Search in a folder of pictures by a picture and a text that says what is to be different.
 
 A trained system of `tgim.models.retrieval` composes both. A matching model can do without training: the embeddings of
 picture and text are added, the plainest of the baselines of Vo et al. (CVPR 2019); the text is then read as a caption.
@@ -119,8 +119,8 @@ def query(system: Composing | Matching, image: Tensor, text: Tokens) -> Tensor:
     """Unit embeddings (B, D) of what pictures (B, 3, S, S) and texts mean together: composed, or else added."""
     if isinstance(system, Composing):
         return system.compose(image, text)
-    seen, said = system.embed_images(image).float(), system.embed_captions(text).float()
-    return F.normalize(F.normalize(seen, dim=1) + F.normalize(said, dim=1), dim=1)
+    picture, caption = system.embed_images(image).float(), system.embed_captions(text).float()
+    return F.normalize(F.normalize(picture, dim=1) + F.normalize(caption, dim=1), dim=1)
 
 
 def open_searching(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
@@ -130,7 +130,7 @@ def open_searching(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoi
         CheckpointError: as `tgim.checkpoints.checkpoint.load`, or a model of another kind.
     """
     header = checkpoint.read_header(name_or_path)
-    if header["kind"] not in ("composer", "matcher"):
+    if header["role"] not in ("retrieval", "matching"):
         raise CheckpointError(
             f"{name_or_path} is a {header['name']}, which neither composes nor matches; train a composing system "
             "(recipes/compose_*.yaml), or name a matching model such as judge-birds"
@@ -139,7 +139,7 @@ def open_searching(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoi
 
 
 def as_caption(text: str) -> str:
-    """What a text says is to be different, as a bare phrase that a caption's template completes.
+    """Reduce a text of a change to a bare phrase that a caption's template completes.
 
     >>> as_caption("but with a red head"), as_caption("a red bird"), as_caption("the same bird")
     ('red head', 'red bird', 'bird')
@@ -148,7 +148,7 @@ def as_caption(text: str) -> str:
 
 
 def _same(one: Source, other: Source) -> bool:
-    """Whether both are paths of one file."""
+    """Test whether both are paths of one file."""
     if not (isinstance(one, str | os.PathLike) and isinstance(other, str | os.PathLike)):
         return False
     try:

@@ -151,7 +151,7 @@ def inception_scores(probabilities: Numbers, *, splits: int = 10, seed: int = 0)
 
 
 def _pair(real: Numbers, fake: Numbers) -> tuple[Floats, Floats]:
-    """Both sets in 64 bits."""
+    """Convert both sets to 64 bits."""
     found = []
     for name, value in (("real", real), ("fake", fake)):
         rows = array(name, value, shape="(N, D)").astype(np.float64)

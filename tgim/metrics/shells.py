@@ -160,7 +160,7 @@ class FeatureDistance(Metric):
 
 
 def _joined(parts: list[Tensor] | Tensor) -> Tensor:
-    """What was kept in pieces, or what torchmetrics has joined already; empty where there was nothing."""
+    """Join kept pieces, or take what torchmetrics joined; empty where there was nothing."""
     if isinstance(parts, Tensor):
         return parts
     return torch.cat(parts) if parts else torch.zeros(0)

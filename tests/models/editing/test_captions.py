@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tgim.models.editing.painting.captions import BIRD_PARTS, FLOWER_PARTS, parse_caption
+from tgim.models.editing.painting.captions import parse_caption
 from tgim.models.editing.painting.words import NAMED, colour_of, vocabulary_words
+from tgim.text.lexicon.parts import BIRD_PARTS, FLOWER_PARTS
 
 BIRDS = {
     "this bird has a red head and breast": ["head: red", "breast: red"],

@@ -7,7 +7,7 @@ import pytest
 import torch
 from skimage.color import rgb2lab
 
-from tgim.data.synthetic.pairs import draw, random_scene
+from tgim.data.synthetic.pairs import random_scene, render
 from tgim.images.photo import from_uint8
 from tgim.models.editing.painting.already import Surroundings, evidence, names, to_change
 from tgim.models.editing.painting.brush import Tones, paint, tone_curve
@@ -107,10 +107,10 @@ def test_nothing_changes_at_strength_0_nor_outside_the_mask():
 def test_parts_of_drawn_birds_become_what_is_asked():
     shares = []
     for seed in range(4):
-        drawing = draw(random_scene("bird", np.random.default_rng(seed)), 96)
-        photo = from_uint8(torch.from_numpy(drawing.image).permute(2, 0, 1))
+        rendering = render(random_scene("bird", np.random.default_rng(seed)), 96)
+        photo = from_uint8(torch.from_numpy(rendering.image).permute(2, 0, 1))
         for parts, name in ((("crown", "face", "nape"), "red"), (("belly",), "yellow"), (("wings",), "blue")):
-            mask = torch.from_numpy(np.clip(sum(drawing.parts[part] for part in parts), 0, 1)).float()
+            mask = torch.from_numpy(np.clip(sum(rendering.parts[part] for part in parts), 0, 1)).float()
             if (mask > 0.9).sum() < 30:
                 continue
             after = to_lab(paint(photo, mask, ramp(Colour(name)), radius=2))[:, mask > 0.9]

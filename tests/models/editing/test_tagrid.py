@@ -263,7 +263,7 @@ def test_the_mask_is_taught_by_its_labels_alone():
     for name, term in terms.items():
         grads = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
         taught = any(g is not None and g.any() for g in grads)
-        assert taught is (name in ("subject", "drawn_subject")), name
+        assert taught is (name in ("subject", "synthetic_subject")), name
 
 
 def test_terms_come_with_their_data():
@@ -274,12 +274,12 @@ def test_terms_come_with_their_data():
     *_, (_, terms) = model.steps(batch)
     assert terms.keys() == always | {
         "subject",
-        "drawn",
-        "drawn_rest",
-        "drawn_gate",
-        "drawn_own",
-        "drawn_own_gate",
-        "drawn_subject",
+        "synthetic",
+        "synthetic_rest",
+        "synthetic_gate",
+        "synthetic_own",
+        "synthetic_own_gate",
+        "synthetic_subject",
     }
 
 

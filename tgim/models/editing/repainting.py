@@ -80,7 +80,7 @@ class Repainting(Editing):
         edited: Tensor = self.generator(image, self.sentence(text), eps)[0]
         return edited.float()
 
-    def see(self, image: Tensor) -> Codes:
+    def encode(self, image: Tensor) -> Codes:
         """Encode photographs (B, 3, S, S) in [-1, 1]: (B, C, h, w)."""
         return (self.generator.encoder(image),)
 
@@ -88,9 +88,9 @@ class Repainting(Editing):
         """Means of the conditioning augmentation of captions: (B, C)."""
         return (self.generator.augment(self.sentence(text)).mean,)
 
-    def edit_from(self, seen: Codes, condition: Codes) -> Tensor:
-        """Decode what `see` and `condition` gave to edited pictures; codes of both can be interpolated."""
-        edited: Tensor = self.generator.decode(seen[0], condition[0])
+    def edit_from(self, encoded: Codes, condition: Codes) -> Tensor:
+        """Decode what `encode` and `condition` gave to edited pictures; codes of both can be interpolated."""
+        edited: Tensor = self.generator.decode(encoded[0], condition[0])
         return edited.float()
 
     def noise(self, count: int) -> Tensor:

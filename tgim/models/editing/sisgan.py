@@ -33,6 +33,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.models.base import Config, Terms
 from tgim.models.editing.repainting import Repainter, Repainting
@@ -42,11 +43,11 @@ from tgim.nn.layers import (
     ConditioningAugmentation,
     Residual,
     bottleneck,
+    conv_block,
     down,
     from_image,
     frozen,
     init_adversarial,
-    mix,
     tile,
     to_image,
     up,
@@ -109,7 +110,7 @@ class Generator(Repainter):
         self.augment = ConditioningAugmentation(config.text_size, config.condition_size, bias=False)
         self.encoder = nn.Sequential(from_image(widths[0]), *(down(a, b) for a, b in pairwise(widths)))
         self.residual = nn.Sequential(
-            mix(deep + config.condition_size, deep, activation=nn.Identity()),
+            conv_block(deep + config.condition_size, deep, activation=nn.Identity()),
             *(Residual(deep, rectified=True) for _ in range(config.residual_blocks)),
         )
         self.decoder = nn.Sequential(*(up(a, b) for a, b in pairwise(widths[::-1])), to_image(widths[0]))
@@ -132,7 +133,7 @@ class Discriminator(nn.Module):
         self.residual = bottleneck(deep, activation=leaky)
         self.compress = nn.Sequential(nn.Linear(config.text_size, config.condition_size), leaky)
         self.classify = nn.Sequential(
-            mix(deep + config.condition_size, deep, kernel=1, activation=leaky),
+            conv_block(deep + config.condition_size, deep, kernel=1, activation=leaky),
             nn.Conv2d(deep, 1, min(4, config.image_size // 16)),
         )
         self.apply(init_adversarial)
@@ -144,10 +145,10 @@ class Discriminator(nn.Module):
         return logits.float().mean((1, 2, 3))
 
 
+@register("sisgan")
 class SISGAN(Repainting):
     """Dong et al. 2017: a repainting editor for small pictures."""
 
-    name: ClassVar[str] = "sisgan"
     Config: ClassVar[type[Config]] = SISGANConfig
     networks: ClassVar[tuple[str, ...]] = ("text", "discriminator", "generator")
     step_count: Tensor

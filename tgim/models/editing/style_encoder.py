@@ -25,6 +25,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.models.base import Config, Editing, Generating, Terms
 from tgim.models.parts import Part
@@ -64,10 +65,10 @@ class Encoder(nn.Module):
         return noise.float()
 
 
+@register("style_encoder")
 class StyleEncoder(Editing):
     """Reed et al. 2016, section 4.4: an editor that encodes photographs to the noise of a text-to-image generator."""
 
-    name: ClassVar[str] = "style_encoder"
     Config: ClassVar[type[Config]] = StyleEncoderConfig
     networks: ClassVar[tuple[str, ...]] = ("encoder",)
     averaged: ClassVar[tuple[str, ...]] = ("encoder",)
@@ -77,8 +78,8 @@ class StyleEncoder(Editing):
         system, sizes = config.system, config.sizes or {}
         if config.sizes is None and config.generator is not None:
             header = GENERATOR.header(config.generator)
-            system, sizes = header["name"], header["config"]
-        kind = GENERATOR.kind(system, said=f"model.system is {system!r}")
+            system, sizes = header["address"], header["config"]
+        kind = GENERATOR.kind(system, origin=f"model.system is {system!r}")
         self.generator = without_discriminators(kind(kind.Config(**sizes), vocabulary_size=vocabulary_size))
         sizes = self.generator.config.model_dump(mode="json")
         self.config = config.model_copy(update={"system": system, "sizes": sizes})
@@ -97,6 +98,16 @@ class StyleEncoder(Editing):
     @property
     def image_size(self) -> int:
         return self.generator.image_size
+
+    @property
+    def text_to_image(self) -> Generating:
+        """The generator that it edits by."""
+        return self.generator
+
+    @property
+    def noise_encoder(self) -> nn.Module:
+        """S, from pictures to noise."""
+        return self.encoder
 
     def train(self, mode: bool = True) -> StyleEncoder:
         """Switch to training mode, the frozen generator excepted."""

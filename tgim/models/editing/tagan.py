@@ -32,6 +32,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.models.base import Config, Terms
 from tgim.models.editing.repainting import Repainter, Repainting
@@ -40,11 +41,11 @@ from tgim.nn.layers import (
     SLOPE,
     ConditioningAugmentation,
     Residual,
+    conv_block,
     down,
     from_image,
     frozen,
     init_adversarial,
-    mix,
     to_image,
     up,
 )
@@ -70,7 +71,7 @@ class TAGANConfig(Config):
     kl_weight: float = Field(0.5, ge=0)  # of each of two captions
 
 
-class CaptionReader(nn.Module):
+class CaptionEncoder(nn.Module):
     """Captions to a `TextCode` by a word table and a `BiGru`; generator and discriminator have one each."""
 
     def __init__(self, config: TAGANConfig, vocabulary_size: int) -> None:
@@ -92,11 +93,11 @@ class Generator(Repainter):
         super().__init__()
         widths = [config.width * 2**i for i in range(4)]  # 64, 128, 256, 512
         deep = widths[-1]
-        self.read = CaptionReader(config, vocabulary_size)
+        self.read = CaptionEncoder(config, vocabulary_size)
         self.augment = ConditioningAugmentation(config.text_size, config.condition_size)
         self.encoder = nn.Sequential(from_image(widths[0]), *(down(a, b) for a, b in pairwise(widths)))
         self.residual = nn.Sequential(
-            mix(deep + config.condition_size, deep), *(Residual(deep) for _ in range(config.residual_blocks))
+            conv_block(deep + config.condition_size, deep), *(Residual(deep) for _ in range(config.residual_blocks))
         )
         self.decoder = nn.Sequential(*(up(a, b) for a, b in pairwise(widths[::-1])), to_image(widths[0]))
         self.apply(init_adversarial)
@@ -118,10 +119,10 @@ class Discriminator(nn.Module):
         widths = [config.width * m for m in (1, 2, 4, 8, 8)]  # 64, 128, 256, 512, 512
         scales = widths[2:]
         halvings = [down(a, b, activation=leaky) for a, b in pairwise(widths)]
-        self.read = CaptionReader(config, vocabulary_size)
+        self.read = CaptionEncoder(config, vocabulary_size)
         first = nn.Sequential(from_image(widths[0], halve=True), *halvings[:2])
         self.encoder = nn.ModuleList([first, *halvings[2:]])
-        self.pool = nn.ModuleList(mix(n, n, activation=leaky) for n in scales)
+        self.pool = nn.ModuleList(conv_block(n, n, activation=leaky) for n in scales)
         self.word_filter = nn.ModuleList(nn.Linear(config.text_size, n + 1) for n in scales)  # W and b
         self.scale_weight = nn.Linear(config.text_size, len(scales))
         self.classify = nn.Conv2d(scales[-1], 1, min(4, config.image_size // 32))
@@ -149,10 +150,10 @@ class Discriminator(nn.Module):
         return (alpha * log_words).sum(1)
 
 
+@register("tagan")
 class TAGAN(Repainting):
     """Nam et al. 2018: a repainting editor for small pictures."""
 
-    name: ClassVar[str] = "tagan"
     Config: ClassVar[type[Config]] = TAGANConfig
 
     def __init__(self, config: TAGANConfig, *, vocabulary_size: int) -> None:

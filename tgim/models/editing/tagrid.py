@@ -28,12 +28,13 @@ from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.checkpoints import checkpoint
-from tgim.data.batch import Batch, DrawnPairs
+from tgim.checkpoints.registry import register
+from tgim.data.batch import Batch, SyntheticPairs
 from tgim.images.matting import subject_mask
 from tgim.images.resample import resize
 from tgim.models.base import Codes, Config, Editing, Request, Terms
@@ -78,10 +79,14 @@ class TAGridConfig(Config):
     smooth_weight: float = 0.1  # of the difference of neighbouring cells
     adversarial_weight: float = 0.5
     subject_weight: float = 2.0  # of the mask's cross-entropy
-    gate_weight: float = 2.0  # of the cross-entropy of which cells change: known of drawn pairs and own captions
-    drawn_weight: float = 10.0  # of the mean squared error on drawn pairs, where they change
+    gate_weight: float = 2.0  # of the cross-entropy of which cells change: known of synthetic pairs and own captions
+    synthetic_weight: float = Field(  # of the mean squared error on synthetic pairs, where they change
+        10.0, validation_alias=AliasChoices("synthetic_weight", "drawn_weight")
+    )
     references: int = Field(64, ge=1)  # pictures of the training data that tell how well a caption usually fits
-    drawn_rest_weight: float = 12.0  # of the mean absolute error elsewhere, a share of the whole picture
+    synthetic_rest_weight: float = Field(  # of the mean absolute error elsewhere, a share of the whole picture
+        12.0, validation_alias=AliasChoices("synthetic_rest_weight", "drawn_rest_weight")
+    )
 
 
 class Plan(NamedTuple):
@@ -109,10 +114,10 @@ class Generator(nn.Module):
         self.references = References(config.references, encoder)
 
 
+@register("tagrid")
 class TAGrid(Editing):
     """The editor: a frozen matching model, the head on its first member, a patch discriminator for training."""
 
-    name: ClassVar[str] = "tagrid"
     Config: ClassVar[type[Config]] = TAGridConfig
     networks: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
@@ -215,6 +220,12 @@ class TAGrid(Editing):
         """Edit pictures (B, 3, S, S) in [-1, 1] at the model's resolution; `seed` changes nothing."""
         return self.recolour(image, self.plan(image, text))
 
+    def edit_photo_from(self, photo: Tensor, condition: Codes) -> Tensor:
+        """Edits (N, 3, H, W) of one photograph (1, 3, H, W), by a plan for each of N codes of captions."""
+        small = resize(photo, (self.image_size, self.image_size))
+        rows = [tuple(code[i : i + 1] for code in condition) for i in range(len(condition[0]))]
+        return torch.cat([self.recolour(photo, self.plan_from(small, row)) for row in rows])
+
     def edit_photo(self, photo: Tensor, request: Request) -> Tensor:
         """Edit photographs (B, 3, H, W) in [-1, 1] at their own resolution, by a plan made of small copies."""
         small = resize(photo, (self.image_size, self.image_size))
@@ -258,8 +269,8 @@ class TAGrid(Editing):
         }
         if batch.subject is not None:
             terms["subject"] = c.subject_weight * known_cross_entropy(mask_logits, batch.subject)
-        if batch.drawn is not None:
-            terms |= self._drawn_terms(batch.drawn)
+        if batch.synthetic is not None:
+            terms |= self._synthetic_terms(batch.synthetic)
         yield "generator", terms
 
     def _render(self, image: Tensor, grid: Tensor, mask_logits: Tensor) -> Tensor:
@@ -297,29 +308,29 @@ class TAGrid(Editing):
             target = torch.where(targets.local, len(labels), target)
         return F.cross_entropy(self.config.match_scale * logits, target)
 
-    def _drawn_terms(self, drawn: DrawnPairs) -> Terms:
-        c, half = self.config, slice(0, max(1, len(drawn.image) // 2))
+    def _synthetic_terms(self, pairs: SyntheticPairs) -> Terms:
+        c, half = self.config, slice(0, max(1, len(pairs.image) // 2))
         with torch.no_grad():
-            text, own = self._first.text(drawn.target_text), self._first.text(drawn.text[half])
-        features = self.features(drawn.image)
+            text, own = self._first.text(pairs.target_text), self._first.text(pairs.text[half])
+        features = self.features(pairs.image)
         logits = self.generator.subject(features)
-        strength = self._strengths(drawn.image)
+        strength = self._strengths(pairs.image)
         grid, gate = self.generator.head(features, text, strength)
-        edited = self._render(drawn.image, grid, logits)
-        error = edited - torch.lerp(drawn.image, drawn.target, strength.view(-1, 1, 1, 1))
-        inside = (error.square().mean(1, keepdim=True) * drawn.change).sum((1, 2, 3))
-        inside = inside / drawn.change.sum((1, 2, 3)).clamp(min=10)
+        edited = self._render(pairs.image, grid, logits)
+        error = edited - torch.lerp(pairs.image, pairs.target, strength.view(-1, 1, 1, 1))
+        inside = (error.square().mean(1, keepdim=True) * pairs.change).sum((1, 2, 3))
+        inside = inside / pairs.change.sum((1, 2, 3)).clamp(min=10)
         own_grid, own_gate = self.generator.head(features[half], own, strength[half])
-        kept = self._render(drawn.image[half], own_grid, logits[half])
-        change = F.adaptive_avg_pool2d(drawn.change, (gate.shape[-2], gate.shape[-1]))
+        kept = self._render(pairs.image[half], own_grid, logits[half])
+        change = F.adaptive_avg_pool2d(pairs.change, (gate.shape[-2], gate.shape[-1]))
         return {
-            "drawn": c.drawn_weight * inside.mean(),
-            "drawn_rest": c.drawn_rest_weight * (error.abs() * (1 - drawn.change)).mean(),
-            "drawn_own": c.own_weight * (kept - drawn.image[half]).abs().mean(),
-            "drawn_gate": c.gate_weight
+            "synthetic": c.synthetic_weight * inside.mean(),
+            "synthetic_rest": c.synthetic_rest_weight * (error.abs() * (1 - pairs.change)).mean(),
+            "synthetic_own": c.own_weight * (kept - pairs.image[half]).abs().mean(),
+            "synthetic_gate": c.gate_weight
             * F.binary_cross_entropy_with_logits(gate, change, pos_weight=gate.new_tensor(3.0)),
-            "drawn_own_gate": c.gate_weight * F.softplus(own_gate).mean(),
-            "drawn_subject": c.subject_weight * known_cross_entropy(logits, drawn.subject),
+            "synthetic_own_gate": c.gate_weight * F.softplus(own_gate).mean(),
+            "synthetic_subject": c.subject_weight * known_cross_entropy(logits, pairs.subject),
         }
 
     @property

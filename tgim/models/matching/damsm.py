@@ -22,6 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.models.base import Codes, Config, Terms
 from tgim.models.matching.backbone import PictureCode, PictureConfig, load_weights, make_backbone
@@ -43,7 +44,7 @@ class DAMSMConfig(PictureConfig):
 
 
 class Encoders(nn.Module):
-    """Both sides: one network for the loop. The table and the LSTM are the release's text encoder."""
+    """Encoders of pictures and captions; the table and the LSTM are the release's text encoder."""
 
     def __init__(self, config: DAMSMConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -57,10 +58,10 @@ class Encoders(nn.Module):
         nn.init.zeros_(self.table.embed.weight[0].data)
 
 
+@register("damsm")
 class DAMSM(TwoTower):
     """Xu et al. 2018: words find their regions, sentences their pictures."""
 
-    name: ClassVar[str] = "damsm"
     Config: ClassVar[type[Config]] = DAMSMConfig
 
     def __init__(self, config: DAMSMConfig, *, vocabulary_size: int) -> None:
@@ -102,7 +103,7 @@ class DAMSM(TwoTower):
         return self.scores(self.read_images(image), self.read_captions(text))
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One phase: words and sentence, picture to caption and caption to picture."""
+        """Yield the losses of words and of sentences, from picture to caption and back."""
         c, picture, caption = self.config, self.encode_image(batch.image), self.encode_text(batch.text)
         gammas = {"gamma1": c.gamma1, "gamma2": c.gamma2, "gamma3": c.gamma3}
         words = damsm_words(picture.regions, caption.words, caption.mask, batch.labels, **gammas)

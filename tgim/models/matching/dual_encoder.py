@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.models.base import Config, Terms
 from tgim.models.matching.trunk import residual_trunk, trunk_to_quarter
@@ -44,7 +45,7 @@ class DualEncoderConfig(Config):
 
 
 class ImageCode(NamedTuple):
-    """What the image encoder returns for pictures of side S."""
+    """Code of pictures of side S by the image encoder."""
 
     fine: Tensor  # (B, 2 width, S/4, S/4)
     coarse: Tensor  # (B, 4 width, S/8, S/8)
@@ -110,7 +111,7 @@ class TextEncoder(nn.Module):
 
 
 class Encoders(nn.Module):
-    """Both encoders and the temperature: one network for the loop."""
+    """Encoders of pictures and captions, and the temperature."""
 
     def __init__(self, config: DualEncoderConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -119,10 +120,10 @@ class Encoders(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))  # inverse temperature of the softmax
 
 
+@register("dual_encoder")
 class DualEncoder(TwoTower):
     """Image-text matching by cosine similarity in one space."""
 
-    name: ClassVar[str] = "dual_encoder"
     Config: ClassVar[type[Config]] = DualEncoderConfig
 
     def __init__(self, config: DualEncoderConfig, *, vocabulary_size: int) -> None:
@@ -141,7 +142,7 @@ class DualEncoder(TwoTower):
         return code
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One phase: the symmetric cross-entropy, same-class pairs left out of the negatives."""
+        """Yield the symmetric cross-entropy; same-class pairs are left out of the negatives."""
         images = self.encode_image(batch.image).embedding
         captions = self.encode_text(batch.text).sentence
         scale = self.encoders.log_scale.exp().clamp(max=100)

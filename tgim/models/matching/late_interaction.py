@@ -25,11 +25,12 @@ from collections.abc import Iterator
 from typing import ClassVar, NamedTuple, cast
 
 import torch
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.checkpoints import checkpoint
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError
 from tgim.models.base import Codes, Config, Matching, Terms
@@ -53,7 +54,9 @@ class LateInteractionConfig(Config):
     match_size: int = Field(96, ge=8)  # K, of words and regions
     word_dropout: float = Field(0.1, ge=0, lt=1)  # probability that a training word is replaced by "unknown"
     sentence_weight: float = Field(0.3, ge=0)  # of a second loss on the embeddings alone
-    drawn_weight: float = Field(0.5, ge=0)  # of the losses among drawn pictures
+    synthetic_weight: float = Field(  # of the losses among synthetic pictures
+        0.5, ge=0, validation_alias=AliasChoices("synthetic_weight", "drawn_weight")
+    )
     altered_weight: float = Field(0.5, ge=0)  # of captions made false by one attribute, where the batch has them
 
 
@@ -142,10 +145,10 @@ class Members(nn.ModuleList):
     """List of members, trained as one network."""
 
 
+@register("late_interaction")
 class LateInteraction(Matching):
     """Image-text matching by words and regions, averaged over members."""
 
-    name: ClassVar[str] = "late_interaction"
     Config: ClassVar[type[Config]] = LateInteractionConfig
     networks: ClassVar[tuple[str, ...]] = ("members",)
     averaged: ClassVar[tuple[str, ...]] = ("members",)
@@ -201,12 +204,12 @@ class LateInteraction(Matching):
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the members' losses: symmetric cross-entropy among photographs, and among synthetic pictures."""
         terms = self._contrast(batch.image, batch.text, batch.labels, batch.altered)
-        if batch.drawn is not None and self.config.drawn_weight:
-            drawn = batch.drawn
-            labels = torch.arange(2 * len(drawn.image), device=drawn.image.device)
-            images = torch.cat([drawn.image, drawn.target])
-            found = self._contrast(images, joined(drawn.text, drawn.target_text), labels)
-            terms |= {f"drawn_{name}": self.config.drawn_weight * term for name, term in found.items()}
+        if batch.synthetic is not None and self.config.synthetic_weight:
+            pairs = batch.synthetic
+            labels = torch.arange(2 * len(pairs.image), device=pairs.image.device)
+            images = torch.cat([pairs.image, pairs.target])
+            found = self._contrast(images, joined(pairs.text, pairs.target_text), labels)
+            terms |= {f"synthetic_{name}": self.config.synthetic_weight * term for name, term in found.items()}
         yield "members", terms
 
     def _contrast(self, image: Tensor, text: Tokens, labels: Tensor, altered: Tokens | None = None) -> Terms:

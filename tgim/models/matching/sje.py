@@ -22,6 +22,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.models.base import Config, Terms
 from tgim.models.matching.backbone import PictureCode, PictureConfig, load_weights, make_backbone
@@ -42,7 +43,7 @@ class SJEConfig(PictureConfig):
 
 
 def caption_encoder(config: SJEConfig, vocabulary_size: int) -> CharCnnRnn:
-    """phi, untrained."""
+    """Build phi, the text encoder, untrained."""
     return CharCnnRnn(
         vocabulary_size,
         widths=config.text_widths,
@@ -53,7 +54,7 @@ def caption_encoder(config: SJEConfig, vocabulary_size: int) -> CharCnnRnn:
 
 
 class Encoders(nn.Module):
-    """Both sides: one network for the loop."""
+    """Encoders of pictures and captions."""
 
     def __init__(self, config: SJEConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -62,10 +63,10 @@ class Encoders(nn.Module):
         self.caption = caption_encoder(config, vocabulary_size)
 
 
+@register("sje")
 class SJE(TwoTower):
     """Reed et al. 2016: captions read character by character, matched by class."""
 
-    name: ClassVar[str] = "sje"
     Config: ClassVar[type[Config]] = SJEConfig
 
     def __init__(self, config: SJEConfig, *, vocabulary_size: int) -> None:
@@ -93,7 +94,7 @@ class SJE(TwoTower):
         return code
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One phase: the two hinges."""
+        """Yield the two hinge losses."""
         images, captions = self.embed_images(batch.image), self.embed_captions(batch.text)
         with torch.autocast(images.device.type, enabled=False):  # 16 bits would blur the margin
             scores = images @ captions.T

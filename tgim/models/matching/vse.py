@@ -23,6 +23,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.models.base import Config, Terms
 from tgim.models.matching.backbone import PictureCode, PictureConfig, load_weights, make_backbone
@@ -44,7 +45,7 @@ class VSEConfig(PictureConfig):
 
 
 class Encoders(nn.Module):
-    """Both sides: one network for the loop."""
+    """Encoders of pictures and captions."""
 
     def __init__(self, config: VSEConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -54,10 +55,10 @@ class Encoders(nn.Module):
         self.caption = Gru(config.word_size, config.embedding_size)
 
 
+@register("vse")
 class VSE(TwoTower):
     """Kiros et al. 2014: cosines of sentences and pictures, by a ranking loss."""
 
-    name: ClassVar[str] = "vse"
     Config: ClassVar[type[Config]] = VSEConfig
 
     def __init__(self, config: VSEConfig, *, vocabulary_size: int) -> None:
@@ -87,7 +88,7 @@ class VSE(TwoTower):
         return TextCode(code.words, F.normalize(code.sentence.float(), dim=1), code.mask)
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One phase: the ranking loss."""
+        """Yield the ranking loss."""
         c = self.config
         scores = cosines(self.embed_images(batch.image), self.embed_captions(batch.text))
         labels = None if c.same_class_negatives else batch.labels

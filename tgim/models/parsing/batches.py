@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tgim.data import cub, oxford102
 from tgim.data import folder as own_folder
-from tgim.data.base import Box, CaptionedImages, Split, existing, random_source, split_classes
+from tgim.data.base import BoundingBox, CaptionedImages, Split, existing, random_source, split_classes
 from tgim.data.batch import Batch, LabelledViews
 from tgim.data.cache import Progress, cache_folder, kept_array
 from tgim.data.guesses import grabcut
@@ -103,15 +103,15 @@ def open_views(
     Raises:
         DataError: no picture has points, a part is none of the model's, or a folder is not there.
     """
-    size, settings, drawn = model.config.image_size, config.views, config.synthetic
+    size, settings, own = model.config.image_size, config.views, config.synthetic
     if config.name == "synthetic":
         settings = settings.model_copy(
-            update={"drawn": 1.0, "drawn_kind": drawn.kind, "count": max(1, round(0.8 * drawn.pool))}
+            update={"synthetic": 1.0, "synthetic_kind": own.kind, "count": max(1, round(0.8 * own.pool))}
         )
         return Views((), (), settings, model.parts, size, seed=seed)
     points = read_points(dataset)
     pictures = [(item.path, points[item.path]) for item in dataset.items if item.path in points]
-    scenes: list[tuple[Path, Box | None]] = []
+    scenes: list[tuple[Path, BoundingBox | None]] = []
     if settings.elsewhere is not None:
         scenes += [(path, None) for path in scenes_of(config.folder.parent / settings.elsewhere)]
     if settings.photographs is not None:

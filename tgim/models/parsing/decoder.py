@@ -1,4 +1,4 @@
-"""From feature maps of several strides to one fine map: a small network that works from coarse to fine.
+"""Decoder from feature maps of several strides to one fine map, from coarse to fine.
 
 After Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017, section 3: each map goes through a
 1x1 convolution and is added to the enlarged coarser one. Differs from the paper: the width falls from coarse to fine,

@@ -20,7 +20,10 @@ from torch import Tensor
 from tgim.images.matting import window_mean
 from tgim.models.editing.painting.captions import ColourTarget
 from tgim.models.editing.painting.palette import RAMPS, nearest
-from tgim.models.editing.painting.words import NAMED, Colour
+from tgim.models.editing.painting.words import Colour
+from tgim.text.lexicon.colours import HUELESS
+from tgim.text.lexicon.colours import PLAIN as NAMED
+from tgim.text.lexicon.parts import BIRD_PARTS, FLOWER_PARTS, NO_PLUMAGE
 
 MAJORITY = 0.7  # share of a part's pixels that are nearest to a colour by eye: then it has that colour
 PART, WHOLE = 2.5, 1.5  # mean evidence above which a part, or a whole subject, is called by a name already ...
@@ -34,8 +37,8 @@ MOST = 4.0  # evidence of a pixel, either way
 DARK, LIGHT = 38.0, 60.0  # lightness: what is to be "light" is not darker, what is to be "dark" not lighter
 TONES = {"white": (45.0, 100.0), "black": (0.0, 45.0), "gray": (20.0, 85.0)}  # usual lightness of what is called so
 KNOWN = {  # parts that tell of the light, and whose names were learned
-    "bird": ("back", "belly", "breast", "head", "wings", "tail", "throat"),
-    "flower": ("petals", "center"),
+    "bird": tuple(part for part in BIRD_PARTS if part not in NO_PLUMAGE),
+    "flower": FLOWER_PARTS,
 }
 EVERYWHERE = "whole"  # as a part: the whole subject
 
@@ -156,7 +159,7 @@ def tinted(lab: Tensor, target: ColourTarget) -> Tensor:
     hue, chroma = torch.rad2deg(torch.atan2(lab[2], lab[1])), torch.hypot(lab[1], lab[2])
     found = torch.zeros_like(hue, dtype=torch.bool)
     for colour in target.colours:
-        if colour.name in ("black", "white", "gray", "brown"):
+        if colour.name in HUELESS:
             return torch.ones_like(hue)
         own = RAMPS[colour.name][2][2]
         found = found | (((hue - own + 180) % 360 - 180).abs() < HUE) & (chroma > CHROMA)

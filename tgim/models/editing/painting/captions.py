@@ -17,12 +17,19 @@ from typing import NamedTuple
 
 from tgim.models.editing.painting import words as known
 from tgim.models.editing.painting.words import Colour
-from tgim.text.lexicon import BIRD, FLOWER, each_of
+from tgim.text.lexicon import each_of
+from tgim.text.lexicon.parts import (
+    BIRD,
+    FLOWER,
+    NO_PLUMAGE,
+    PAINTED,
+    PAINTED_TOGETHER,
+    PAINTED_WHOLE,
+    PATTERNS,
+    UNPAINTED,
+)
 from tgim.text.phrases import STOPS
 
-BIRD_PARTS = ("back", "beak", "belly", "breast", "head", "legs", "wings", "tail", "throat")
-FLOWER_PARTS = ("petals", "center")
-NO_PLUMAGE = frozenset(("beak", "legs"))  # keep their colour when the whole bird changes
 _LINKS = frozenset(each_of("is are was were being be looks look appears appear remains has'"))
 _PLACES = frozenset(each_of("on in around along over under near at across throughout towards upon of to"))
 _DETERMINERS = frozenset(each_of("the its it's his her their a an this that these both each some of entire whole"))
@@ -83,7 +90,7 @@ class _Parser:
             word = self.words[i]
             if self._begins_colour(i):
                 i = self._coloured(i)
-            elif word in known.PATTERNS:
+            elif word in PATTERNS:
                 self._pattern(word)
                 i = self._after_pattern(i + 1)
             elif self._is_noun(word):
@@ -154,7 +161,7 @@ class _Parser:
         while j < len(self.words) and skipped <= _MOST and not self._is_noun(self.words[j]):
             if self.words[j] in STOPS | _LINKS or self.words[j] in ",;.&" or self._begins_colour(j):
                 break
-            if self.words[j] in known.PATTERNS:
+            if self.words[j] in PATTERNS:
                 self._pattern(" ".join(self.words[i : j + 1]))
                 return self._after_pattern(j + 1)
             j, skipped = j + 1, skipped + 1
@@ -166,7 +173,7 @@ class _Parser:
         return end
 
     def _pattern_at(self, j: int, start: int, end: int) -> bool:
-        if j < len(self.words) and self.words[j] in known.PATTERNS:
+        if j < len(self.words) and self.words[j] in PATTERNS:
             self._pattern(" ".join([*self.words[start:end], self.words[j]]))
             return True
         return False
@@ -174,7 +181,7 @@ class _Parser:
     def _of(self, colours: list[Colour], j: int, *, joined: bool = False) -> int:
         """Colours before a noun at `j` (and those joined to it)."""
         nouns, end = self._run(j)
-        if not joined and end < len(self.words) and self.words[end] in known.PATTERNS:
+        if not joined and end < len(self.words) and self.words[end] in PATTERNS:
             if nouns[:-1]:
                 self._target(nouns[:-1], colours)
                 j = self._last_start(j, end) + 1
@@ -184,7 +191,7 @@ class _Parser:
         if len(nouns) > 1 and after and after[0] in _LINKS and known.colour_of(after[-1]):
             end = self._last_start(j, end)  # "a red head and wings are black"
             nouns = nouns[:-1]
-        feathers = nouns[-1] in known.WHOLE - BIRD and (place := self._place(end))
+        feathers = nouns[-1] in PAINTED_WHOLE - BIRD and (place := self._place(end))
         if not joined and feathers:  # "red feathers on its head"
             return self._of(colours, place, joined=True)
         self._target(nouns, colours)
@@ -209,7 +216,7 @@ class _Parser:
             self.words[j] in _PLACES | _DETERMINERS | {"color", "colour", "coloring", "all"}
         ):
             j += 1
-        found = j < len(self.words) and self._is_noun(self.words[j]) and self.words[j] not in known.UNPAINTED
+        found = j < len(self.words) and self._is_noun(self.words[j]) and self.words[j] not in UNPAINTED
         return j if found and self.words[j - 1] not in ("to",) else 0
 
     # Nouns
@@ -217,7 +224,7 @@ class _Parser:
     def _is_noun(self, word: str) -> bool:
         if word in FLOWER:
             return self.flower
-        return word in known.PARTS or word in known.SEVERAL or word in known.UNPAINTED or word in known.WHOLE
+        return word in PAINTED or word in PAINTED_TOGETHER or word in UNPAINTED or word in PAINTED_WHOLE
 
     def _run(self, i: int) -> tuple[list[str], int]:
         """Nouns joined from word `i` on, and where they end: "head, breast and the belly"."""
@@ -266,15 +273,15 @@ class _Parser:
         return end
 
     def _whole(self, word: str) -> bool:
-        return word in known.WHOLE or (self.flower and word in FLOWER)
+        return word in PAINTED_WHOLE or (self.flower and word in FLOWER)
 
     def _target(self, nouns: Sequence[str], colours: Sequence[Colour]) -> None:
         for word in nouns:
-            if word in known.UNPAINTED or not colours:
-                if word in known.UNPAINTED:
+            if word in UNPAINTED or not colours:
+                if word in UNPAINTED:
                     self.notes.setdefault(f"{word!r} keeps its colour: it is too small to be painted")
                 continue
-            if self.flower and known.PARTS.get(word) == "leaves" and colours[0].name != "green":
+            if self.flower and PAINTED.get(word) == "leaves" and colours[0].name != "green":
                 word = "petals"
             whole = self._whole(word) and not self.flower
             parts = self._parts(word, whole)
@@ -292,7 +299,7 @@ class _Parser:
     def _parts(self, word: str, whole: bool) -> tuple[str, ...]:
         if whole:
             return tuple(part for part in self.parts if part not in NO_PLUMAGE | {"stem", "leaves", "other"})
-        wanted = known.SEVERAL.get(word) or (known.PARTS.get(word, word),)
+        wanted = PAINTED_TOGETHER.get(word) or (PAINTED.get(word, word),)
         return tuple(part for part in wanted if part in self.parts)
 
     # What is not painted
@@ -306,9 +313,7 @@ class _Parser:
         j = i
         if j + 1 < len(self.words) and self.words[j] == "of" and self._begins_colour(j + 1):  # "patches of brown"
             j = self._colours(j + 1)[1]
-        while j < len(self.words) and (
-            self.words[j] in _PLACES | _DETERMINERS | known.PATTERNS or self.words[j] == "and"
-        ):
+        while j < len(self.words) and (self.words[j] in _PLACES | _DETERMINERS | PATTERNS or self.words[j] == "and"):
             j += 1
         if j < len(self.words) and self._is_noun(self.words[j]) and "and" not in self.words[i:j]:
             nouns, end = self._run(j)
@@ -329,7 +334,7 @@ class _Parser:
             )
         painted = {part for target in self.found.values() for part in target.parts if not target.whole}
         for word in self.bare:
-            parts = self._parts(word, False) if word not in known.UNPAINTED and not self._whole(word) else ()
+            parts = self._parts(word, False) if word not in UNPAINTED and not self._whole(word) else ()
             if parts and not painted & set(parts):
                 notes.append(f"{word!r} stays as it is: no colour is said of it")
         return tuple(notes)

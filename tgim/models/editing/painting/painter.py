@@ -23,13 +23,14 @@ from tgim.images.resample import resize
 from tgim.models.base import Editing, Localising, Request
 from tgim.models.editing.painting.already import to_change, true_already
 from tgim.models.editing.painting.brush import fine_detail, painted
-from tgim.models.editing.painting.captions import FLOWER_PARTS, ColourTarget, parse_caption
+from tgim.models.editing.painting.captions import ColourTarget, parse_caption
 from tgim.models.editing.painting.lab import to_lab, to_rgb
 from tgim.models.editing.painting.masks import BLOSSOM, CENTRE, CUT, NAMED, WHOLE, main_pieces, outline_mask, part_mask
 from tgim.models.editing.painting.outline import refined
 from tgim.models.editing.painting.palette import ramp
 from tgim.models.editing.painting.words import vocabulary_words
 from tgim.models.parsing import PartMaps, find_parts
+from tgim.text.lexicon.parts import FLOWER_PARTS, SEVERAL
 from tgim.text.vocabulary import Tokens, Vocabulary
 
 SMALLEST = 0.004  # of the subject's pixels: less of a part is not in view ...
@@ -39,7 +40,6 @@ AROUND = 0.1  # of the subject's longer side: how much of its surroundings is lo
 MAYBE = 0.25  # probability of the subject from which on a cell is looked at, too
 WORKING = 224  # pixels of the longer side of that region, at which masks are made
 WINDOW, SMOOTHNESS = 5, 1e-3  # of the guided filter that enlarges them
-PAIRS = frozenset(("wings", "legs", "petals", "center", "leaves"))  # parts of which there may be several
 BETWEEN = (("head", "breast", "throat"), ("breast", "head", "throat"))
 CENTER = "center"  # of a blossom: small, and soon taken for its petals
 EDGE = 0.02  # of a box's shorter side: how far an edit fades in inside it
@@ -60,6 +60,11 @@ class Painter(Editing):
     @property
     def image_size(self) -> int:
         return self.localiser.image_size
+
+    @property
+    def part_localiser(self) -> Localising:
+        """The model that finds the parts to paint."""
+        return self.localiser
 
     @property
     def what(self) -> str:
@@ -210,10 +215,9 @@ def target_masks(maps: Tensor, subject: Tensor, targets: Sequence[ColourTarget],
             continue
         boost = BLOSSOM if set(target.parts) & set(FLOWER_PARTS) else NAMED
         mask = part_mask(maps, subject, own, rivals=[i for i in named if i not in own], boost=boost)
-        masks.append(mask if set(target.parts) & PAIRS else main_pieces(mask))
-    room = 1 - sum((mask for mask, target in zip(masks, targets, strict=True) if not target.whole), 0 * subject).clamp(
-        max=1
-    )
+        masks.append(mask if set(target.parts) & SEVERAL else main_pieces(mask))
+    named_masks = (mask for mask, target in zip(masks, targets, strict=True) if not target.whole)
+    room = 1 - sum(named_masks, 0 * subject).clamp(max=1)
     masks = [mask * room if target.whole else mask for mask, target in zip(masks, targets, strict=True)]
     stack = torch.stack(masks)
     return stack / stack.sum(0).clamp(min=1)

@@ -14,7 +14,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from tgim.models.editing.painting.words import NAMED, Colour
+from tgim.models.editing.painting.words import Colour
+from tgim.text.lexicon.colours import PLAIN as NAMED
 
 STEPS = 101  # lightness 0, 1, ..., 100
 RAMPS = {  # (lightness, chroma, hue in degrees) from dark to light
