@@ -116,11 +116,12 @@ def steps(names: tuple[str, ...], overrides: tuple[str, ...]) -> Iterator[dict[s
 
     from tgim.checkpoints import checkpoint
     from tgim.training import recipe
-    from tgim.training import run as train
-    from tgim.training.loop import Trainer
+    from tgim.training.build import build_trainer
+    from tgim.training.dry_run import dry_run
+    from tgim.training.process import keep_memory
 
     torch.set_num_threads(1)
-    train.keep_memory()
+    keep_memory()
     files: dict[str, Path] = {}
     with tempfile.TemporaryDirectory() as folder, checkpoint.naming(files):
 
@@ -129,7 +130,7 @@ def steps(names: tuple[str, ...], overrides: tuple[str, ...]) -> Iterator[dict[s
             made = Path(folder) / name
             chosen = prepared(name)
             made.mkdir()
-            train.dry_run(chosen, keep=made)
+            dry_run(chosen, keep=made)
             return made / "model.safetensors"
 
         def prepared(name: str) -> recipe.Recipe:
@@ -137,11 +138,11 @@ def steps(names: tuple[str, ...], overrides: tuple[str, ...]) -> Iterator[dict[s
             for part in {word.strip() for word in text.split() if word.startswith("runs/") and "model" in word}:
                 if part not in files:
                     files[part] = first(part.split("/")[1])
-            return recipe.load(RECIPES / f"{name}.yaml", ["data.drawn_pool=400", "train.device=cpu", *overrides])
+            return recipe.load(RECIPES / f"{name}.yaml", ["data.synthetic.pool=400", "train.device=cpu", *overrides])
 
         for name in names:
             chosen = prepared(name)
-            trainer = Trainer.build(chosen, cache=Path(folder) / "cache", limit=chosen.train.batch_size)
+            trainer = build_trainer(chosen, cache=Path(folder) / "cache", limit=chosen.train.batch_size)
             seconds = []
             for step in range(STEPS):
                 batch = trainer.batches.batch(step)

@@ -37,8 +37,9 @@ from tgim.models.matching.sje import SJE, SJEConfig
 from tgim.nn.losses import damsm_sentence, damsm_words
 from tgim.text.vocabulary import Alphabet, Tokens
 from tgim.training import recipe
+from tgim.training.build import build_trainer
 from tgim.training.loop import Trainer
-from tgim.training.running import keep_memory
+from tgim.training.process import keep_memory
 
 RESULTS = Path(__file__).resolve().parent / "results" / "steps.jsonl"
 SEED, BATCH = 0, 16
@@ -60,7 +61,7 @@ Step = Callable[[], object]
 
 
 def trainer_of(system: str, sizes: dict[str, Any], *, batch: int, text: dict[str, Any], folder: Path) -> Trainer:
-    """The loop around a new model, as `tgim train` builds it, on drawn pictures."""
+    """The loop around a new model, as `tgim train` builds it, on synthetic pictures."""
     model = {"name": system, **sizes}
     if system in READS_CHARACTERS:
         sje = SJE(SJEConfig(**text), vocabulary_size=len(Alphabet()))
@@ -70,9 +71,9 @@ def trainer_of(system: str, sizes: dict[str, Any], *, batch: int, text: dict[str
             model["stage1"] = str(checkpoint.save(folder / "first.safetensors", first, vocabulary=Alphabet()))
         else:
             model["text"] = reader
-    data = {"name": "synthetic", "drawn_pool": 2 * batch}
+    data = {"name": "synthetic", "synthetic": {"pool": 2 * batch}}
     train = {"steps": 1000, "batch_size": batch, "device": "cpu", "seed": SEED, "threads": 1, "precision": "fp32"}
-    return Trainer.build(recipe.parse({"model": model, "data": data, "train": train}), cache=folder)
+    return build_trainer(recipe.parse({"model": model, "data": data, "train": train}), cache=folder)
 
 
 def of_system(system: str, sizes: dict[str, Any], *, batch: int, text: dict[str, Any]) -> tuple[Step, Step, int]:

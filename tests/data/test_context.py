@@ -103,7 +103,7 @@ def test_no_share_is_what_it_was_and_a_share_is_that_share():
     before = augment(image, plain, random_source(3))
     assert torch.equal(varied(image, plain, random_source(3), random_source(4)), before)
     for share in (0.3, 1.0):
-        config = plain.model_copy(update={"context": share})
+        config = plain.with_section("augment", context=share)
         after = varied(image, config, random_source(3), random_source(4))
         other = (after != before).flatten(1).any(1)
         assert abs(other.float().mean() - share) < 0.1

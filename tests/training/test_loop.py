@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from support.toy_runs import a_recipe
-from tgim.training.loop import Trainer
-from tgim.training.recipe import OptimizerConfig
-from tgim.training.running import schedule, seed_step
+from tgim.training.build import build_trainer
+from tgim.training.config import OptimizerConfig
+from tgim.training.process import seed_step
+from tgim.training.schedule import schedule
 
 
 def test_a_step_updates_each_network_by_its_own_loss_alone(data: Path, tmp_path: Path) -> None:
@@ -22,7 +23,7 @@ def test_a_step_updates_each_network_by_its_own_loss_alone(data: Path, tmp_path:
     chosen = a_recipe(
         data, steps=1, kind="adam", lr=1e-2, clip=0.01, optimizers={"discriminator": {"lr": 1e-3, "clip": 0}}
     )
-    ours, by_hand = Trainer.build(chosen, cache=tmp_path), Trainer.build(chosen, cache=tmp_path)
+    ours, by_hand = build_trainer(chosen, cache=tmp_path), build_trainer(chosen, cache=tmp_path)
     batch = ours.batches.batch(0)
     ours.train_step(batch)
     seed_step(0, 0)
@@ -44,7 +45,7 @@ def test_a_step_updates_each_network_by_its_own_loss_alone(data: Path, tmp_path:
 
 
 def test_averages_follow_the_formula_buffers_included(data: Path, tmp_path: Path) -> None:
-    trainer = Trainer.build(a_recipe(data), cache=tmp_path)
+    trainer = build_trainer(a_recipe(data), cache=tmp_path)
     names = ["generator.out.weight", "generator.body.1.running_mean"]
     counter = "generator.body.1.num_batches_tracked"
     expected = {name: trainer.model.state_dict()[name].clone() for name in names}
@@ -83,17 +84,17 @@ def test_schedules_by_hand() -> None:
 
 def test_epochs_are_counted_in_pictures(data: Path, tmp_path: Path) -> None:
     settings = {"steps": None, "epochs": 4, "schedule": "halve", "halve_every_epochs": 2}
-    trainer = Trainer.build(a_recipe(data, **settings), cache=tmp_path)
+    trainer = build_trainer(a_recipe(data, **settings), cache=tmp_path)
     assert trainer.total == 12  # four times twelve pictures, four at a time
-    assert trainer.settings["generator"].halve_every == 6
+    assert trainer.optimized["generator"].settings.halve_every == 6
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
 def test_the_allocator_keeps_memory_once_told() -> None:
     code = """
 import resource, torch
-from tgim.training import run as train
-train.keep_memory()
+from tgim.training.process import keep_memory
+keep_memory()
 faults = []
 for _ in range(24):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

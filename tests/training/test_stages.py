@@ -240,7 +240,7 @@ def test_overrides_go_to_the_stages_that_they_are_for() -> None:
     of = found.trainings
     assert {name: each.train.lr for name, each in of.items()} == {"guide": 5e-4, "editor": 2e-3, "judge": 5e-4}
     assert {name: each.data.root for name, each in of.items()} == dict.fromkeys(of, "here")
-    assert [each.data.flip for each in of.values()] == [True, True, False]
+    assert [each.data.augment.flip for each in of.values()] == [True, True, False]
     assert [each.train.steps for each in of.values()] == [2, 7, 2]
     assert [each.train.batch_size for each in of.values()] == [9, 9, 9]
     assert found.report
@@ -250,6 +250,14 @@ def test_overrides_go_to_the_stages_that_they_are_for() -> None:
         {"licence": "none"},
         {"licence": "none", "title": "Mine"},
         {"licence": "none", "title": "J"},
+    ]
+    recipe["stages"]["judge"]["data"] = {"augment": {"flip": False}}  # as in older and in newer recipes
+    again = stages.parse(recipe, ["data.augment.flip=true", "editor.data.margin=4", "data.drawn_pool=50"]).trainings
+    assert [each.data.augment.flip for each in again.values()] == [True, True, False]
+    assert [(each.data.augment.margin, each.data.synthetic.pool) for each in again.values()] == [
+        (0, 50),
+        (4, 50),
+        (0, 50),
     ]
     apart = stages.parse(recipe, ["judge.data.split=train", "data.split=trainval"]).trainings
     assert [each.data.split for each in apart.values()] == ["trainval", "trainval", "train"]

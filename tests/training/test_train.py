@@ -20,13 +20,15 @@ from torch import nn
 from support import toy
 from support.small import NEEDS_BF16
 from support.toy_runs import a_recipe, losses, same_tensors, values
-from tgim.checkpoints import checkpoint
+from tgim.checkpoints import checkpoint, registry
 from tgim.checkpoints.checkpoint import read_header
+from tgim.data.config import RENAMED
 from tgim.errors import CheckpointError, DataError, RecipeError
 from tgim.text.vocabulary import Vocabulary
 from tgim.training import recipe, state
 from tgim.training import run as train
-from tgim.training.loop import Trainer
+from tgim.training.build import build_trainer
+from tgim.training.loop import STATE, Interrupted, TrainingError
 from tgim.training.runlog import read_log
 
 
@@ -123,7 +125,7 @@ def test_a_stopped_run_saves_its_last_step(data: Path, tmp_path: Path, number: s
         os.kill(os.getpid(), number)
 
     threading.Thread(target=stop, daemon=True).start()
-    with pytest.raises(train.Interrupted, match=r"stopped after step \d+ of 100000; .*--resume"):
+    with pytest.raises(Interrupted, match=r"stopped after step \d+ of 100000; .*--resume"):
         train.fit(a_recipe(data, steps=100_000, checkpoint_every=50_000), out=out, progress=False)
     assert signal.getsignal(number) == before
     done = max(losses(out))
@@ -147,12 +149,12 @@ def test_the_log_is_cut_where_the_run_goes_on(data: Path, tmp_path: Path) -> Non
 
 
 def test_where_a_run_may_not_go(data: Path, whole: Path, tmp_path: Path) -> None:
-    with pytest.raises(train.TrainingError, match=r"not empty.*--resume"):
+    with pytest.raises(TrainingError, match=r"not empty.*--resume"):
         train.fit(a_recipe(data), out=whole)
     (tmp_path / "file").touch()
-    with pytest.raises(train.TrainingError, match="is a file"):
+    with pytest.raises(TrainingError, match="is a file"):
         train.fit(a_recipe(data), out=tmp_path / "file")
-    with pytest.raises(train.TrainingError, match="no run to resume"):
+    with pytest.raises(TrainingError, match="no run to resume"):
         train.fit(a_recipe(data), out=tmp_path, resume=True)
     with pytest.raises(DataError):
         train.fit(a_recipe(tmp_path / "absent"), out=tmp_path / "run")
@@ -162,10 +164,29 @@ def test_where_a_run_may_not_go(data: Path, whole: Path, tmp_path: Path) -> None
 def test_a_changed_recipe_is_told_key_by_key(data: Path, whole: Path) -> None:
     changed = values(data, clip=1.0, lr=1e-3, log_every=2, model={"width": 5})
     with pytest.raises(
-        train.TrainingError, match=r"model\.width \(was 4, is 5\), train\.lr \(was 0\.0002, is 0\.001\)"
+        TrainingError, match=r"model\.width \(was 4, is 5\), train\.lr \(was 0\.0002, is 0\.001\)"
     ) as told:
         train.fit(recipe.parse(changed), out=whole, resume=True)
     assert "log_every" not in str(told.value)
+
+
+def test_a_run_that_was_begun_with_flat_keys_goes_on(data: Path, tmp_path: Path) -> None:
+    """State files of older versions have no sections in `data`, and lack the keys that came later."""
+    out = tmp_path / "run"
+    train.fit(a_recipe(data, steps=2), out=out, progress=False)
+    tensors, (_, metadata) = checkpoint.read_tensors(out / STATE), checkpoint.read_metadata(out / STATE)
+    notes = json.loads(metadata[state.KEY])
+    for key in ("given", "recipe"):
+        sections = notes[key]["data"]
+        old = {k: sections[new.split(".")[0]][new.split(".")[1]] for k, new in RENAMED.items()}
+        kept = {k: v for k, v in sections.items() if k not in ("augment", "captions", "synthetic", "views")}
+        notes[key]["data"] = {**kept, **old}
+    checkpoint.write(out / STATE, tensors, {state.KEY: notes})
+    with pytest.raises(TrainingError, match=r"another recipe: data\.augment\.flip \(was True, is False\); "):
+        train.fit(recipe.parse(values(data), ["data.flip=false"]), out=out, resume=True, progress=False)
+    train.fit(a_recipe(data, steps=3), out=out, resume=True, progress=False)
+    assert max(losses(out)) == 3
+    assert state.read_notes(out / STATE)["given"]["data"]["augment"]["margin"] == 2
 
 
 def test_the_resolved_recipe_resumes_as_well(data: Path, tmp_path: Path) -> None:
@@ -184,7 +205,7 @@ def test_a_broken_state_is_refused(data: Path, whole: Path, tmp_path: Path, leng
 
 def test_a_loss_that_is_not_finite_stops_the_run(data: Path, tmp_path: Path) -> None:
     broken = recipe.parse(values(data, model={"fail_at": 6}))
-    with pytest.raises(train.TrainingError, match=r"step 6: generator .*'keep' is inf") as told:
+    with pytest.raises(TrainingError, match=r"step 6: generator .*'keep' is inf") as told:
         train.fit(broken, out=tmp_path / "run", progress=False)
     assert "\n" not in str(told.value)
     assert state.read_notes(tmp_path / "run" / "state.safetensors")["step"] == 4
@@ -199,21 +220,6 @@ def test_sample_sheets_change_nothing(whole: Path, data: Path, tmp_path: Path) -
     )
     assert sorted(p.name for p in (tmp_path / "run" / "samples").iterdir()) == ["step_000005.png", "step_000010.png"]
     assert same_tensors(whole / "state.safetensors", tmp_path / "run" / "state.safetensors")
-
-
-def test_a_dry_run_says_what_would_be_and_leaves_nothing(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TGIM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    dry = train.dry_run(a_recipe(data, steps=500))
-    assert dry.pictures == 12
-    assert dry.steps == 500
-    assert dry.parameters["discriminator"] == (49, 0)
-    assert dry.seconds_per_step > 0
-    for told in ("batch_size: 4", "discriminator", "12 pictures", "500 steps"):
-        assert told in str(dry)
-    assert not list(tmp_path.iterdir())
 
 
 class Hooked(toy.Toy):
@@ -232,7 +238,7 @@ class Hooked(toy.Toy):
 
 
 def test_a_model_may_bring_parts_of_its_own(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(toy.MODELS, "hooked", Hooked)
+    monkeypatch.setitem(registry.SYSTEMS, "hooked", Hooked)
     own = {"name": "hooked", "weight": 2}
     train.fit(recipe.parse(values(data, steps=1, lr=1e-9, model=own)), out=tmp_path / "run", progress=False)
     loaded = checkpoint.load(tmp_path / "run" / "model.safetensors")
@@ -242,7 +248,7 @@ def test_a_model_may_bring_parts_of_its_own(data: Path, tmp_path: Path, monkeypa
         recipe.parse(values(data, steps=2, lr=1e-9, model=own)), out=tmp_path / "run", resume=True, progress=False
     )
     assert Hooked.loaded == 1
-    plain = Trainer.build(recipe.parse(values(data, model={"name": "hooked"})), cache=tmp_path)
+    plain = build_trainer(recipe.parse(values(data, model={"name": "hooked"})), cache=tmp_path)
     assert "square" in plain.vocabulary
 
 
@@ -252,7 +258,7 @@ def test_what_the_model_cannot_do_is_said_before_training(data: Path, tmp_path: 
     with pytest.raises(RecipeError, match=r"data\.image_size is 32.* 16"):
         train.fit(recipe.parse(odd), out=tmp_path / "run", progress=False)
     if not torch.cuda.is_available():
-        with pytest.raises(train.TrainingError, match="no GPU"):
+        with pytest.raises(TrainingError, match="no GPU"):
             train.fit(a_recipe(data, device="cuda"), out=tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
 
@@ -261,17 +267,7 @@ def test_a_run_says_its_precision_and_may_go_on_in_another(data: Path, tmp_path:
     train.fit(a_recipe(data, steps=1, precision="fp32"), out=tmp_path / "run", progress=False)
     assert read_log(tmp_path / "run" / "log.jsonl")[-1]["precision"] == "fp32"
     assert read_header(tmp_path / "run" / "model.safetensors")["history"]["precision"] == "fp32"
-    assert "fp32" in str(train.dry_run(a_recipe(data, precision="fp32")))
     caplog.clear()
     train.fit(a_recipe(data, steps=2, precision="bf16"), out=tmp_path / "run", resume=True, progress=False)
     assert any("was computed in fp32 and goes on in bf16" in message for message in caplog.messages)
     assert read_log(tmp_path / "run" / "log.jsonl")[-1]["precision"] == "bf16"
-
-
-def test_bf16_where_it_is_emulated_is_a_warning(data: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    told = str(train.dry_run(a_recipe(data, precision="auto")))
-    assert "precision   fp32 (ONEDNN_MAX_CPU_ISA=AVX2 leaves no bf16" in told
-    assert not caplog.messages
-    train.dry_run(a_recipe(data, precision="bf16"))
-    assert sum("use auto" in message for message in caplog.messages) == 1

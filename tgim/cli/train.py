@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from tgim.cli.app import FILE, as_json, fail, main, say
+from tgim.cli.app import fail, main, progress_bar, say
+from tgim.cli.options import FILE, json_option, layout_option
 
 
 @main.command()
@@ -36,10 +37,14 @@ def train(
     Ctrl-C saves and stops; the same command with --resume goes on.
     """
     from tgim.environment import pick_device
+    from tgim.training import dry_run as dry
     from tgim.training import recipe as recipes
     from tgim.training import run as training
+    from tgim.training.loop import Interrupted
+    from tgim.training.process import keep_memory
+    from tgim.training.values import read
 
-    values = recipes.read(recipe)
+    values = read(recipe)
     if isinstance(values, dict) and "stages" in values:
         from tgim.training import stages
 
@@ -51,9 +56,9 @@ def train(
     if out is None and not dry_run:
         raise click.UsageError("give --out FOLDER for the run, or --dry-run")
     if context.find_root().obj["own_process"] and pick_device(device) == "cpu":  # also an estimate of memory needs it
-        training.keep_memory()
+        keep_memory()
     if dry_run or out is None:
-        click.echo(str(training.dry_run(chosen) if several is None else stages.dry_run(several)))
+        click.echo(str(dry.dry_run(chosen) if several is None else stages.dry_run(several)))
         return
     progress = sys.stderr.isatty()
     try:
@@ -69,7 +74,7 @@ def train(
             click.echo(f"{summary}\n")
         for path in filter(None, (outcome.model, outcome.page)):
             click.echo(path)
-    except training.Interrupted as error:
+    except Interrupted as error:
         fail(str(error), code=130, kind="")
 
 
@@ -80,8 +85,8 @@ def data() -> None:
 
 @data.command()
 @click.argument("path", type=FILE)
-@click.option("--kind", type=click.Choice(["cub", "oxford102", "folder"]), help="Layout.  [default: recognised]")
-@as_json
+@layout_option("Layout.  [default: recognised]")
+@json_option
 def check(path: Path, kind: Any, as_json: bool) -> None:
     """Say what a data set holds, and what is wrong with it.
 
@@ -89,16 +94,9 @@ def check(path: Path, kind: Any, as_json: bool) -> None:
 
     Exits with 1 when no model can be trained on it.
     """
-    from tqdm import tqdm
-
     from tgim.data.report import check as check_data
 
-    with tqdm(unit="picture", disable=None, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with progress_bar("picture") as progress:
         report = check_data(path, kind=kind, progress=progress)
     if as_json:
         say(report.as_dict())

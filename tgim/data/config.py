@@ -1,4 +1,4 @@
-"""What a model is trained on and how it is varied: the section `data` of a recipe, in sections of its own."""
+"""Config of training data and their augmentation: the section `data` of a recipe, in sections of its own."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ class _Section(BaseModel):
 
 
 class AugmentConfig(_Section):
-    """How pictures are varied from step to step; the defaults leave them as they are."""
+    """Augmentation of pictures; the defaults leave them as they are."""
 
-    margin: int = Field(0, ge=0)  # pixels: pictures are kept this much larger and cut out at a random place
+    margin: int = Field(default=0, ge=0)  # pixels: pictures are kept this much larger and cut out at a random place
     flip: bool = False  # mirror half of the pictures
-    rotate: float = Field(0.0, ge=0, le=180)  # degrees, up to this much either way
+    rotate: float = Field(default=0.0, ge=0, le=180)  # degrees, up to this much either way
     zoom: Range = (1.0, 1.0)  # below 1 shows the picture smaller, its border continued outwards
     aspect: Range = (1.0, 1.0)  # width over height, times this
-    brightness: float = Field(0.0, ge=0, le=1)  # added, up to this much either way, of a range of 2
-    contrast: float = Field(0.0, ge=0, lt=1)  # times 1 - c .. 1 + c about the picture's mean
-    context: float = Field(0.0, ge=0, le=1)  # share of pictures shown small within a scene; for tight cut-outs
+    brightness: float = Field(default=0.0, ge=0, le=1)  # added, up to this much either way, of a range of 2
+    contrast: float = Field(default=0.0, ge=0, lt=1)  # times 1 - c .. 1 + c about the picture's mean
+    context: float = Field(default=0.0, ge=0, le=1)  # share of pictures shown small within a scene; for tight cut-outs
 
     @model_validator(mode="after")
     def _ranges(self) -> AugmentConfig:
@@ -63,28 +63,30 @@ class AugmentConfig(_Section):
 
 
 class CaptionConfig(_Section):
-    """How captions are chosen and read."""
+    """Choice and encoding of captions."""
 
     pick: Literal["random", "first", "none"] = "random"  # none: a folder's pictures with points need no caption
-    phrases: float = Field(0.0, ge=0, le=1)  # how often a caption gives way to a phrase cut from it
+    phrases: float = Field(default=0.0, ge=0, le=1)  # how often a caption gives way to a phrase cut from it
     altered: bool = False  # add to each caption one that an attribute makes false
     changes: bool = False  # add to each picture another one, and a text that says what it has and the other lacks
-    min_word_count: int = Field(1, ge=1)  # rarer words of the training captions are unknown
-    max_tokens: int | None = Field(None, ge=1)  # longer captions are cut; by default at 60 words or 201 characters
+    min_word_count: int = Field(default=1, ge=1)  # rarer words of the training captions are unknown
+    max_tokens: int | None = Field(
+        default=None, ge=1
+    )  # longer captions are cut; by default at 60 words or 201 characters
 
 
 class SyntheticConfig(_Section):
     """Rendered pairs of pictures with a known edit: the data set `synthetic`, or an addition to photographs."""
 
-    pairs: int = Field(0, ge=0)  # added to each batch
+    pairs: int = Field(default=0, ge=0)  # added to each batch
     kind: Literal["birds", "flowers"] = "birds"
     task: Literal["edits", "changes"] = "edits"  # target captions, or what is to change (`tgim.data.synthetic.triples`)
-    pool: int = Field(4000, ge=1)  # how many different ones are rendered
-    seed: int = Field(0, ge=0)  # of what is rendered
+    pool: int = Field(default=4000, ge=1)  # how many different ones are rendered
+    seed: int = Field(default=0, ge=0)  # of what is rendered
 
 
 class DataConfig(_Section):
-    """What a model is trained on and how it is varied; the defaults vary nothing but the caption.
+    """Training data and their augmentation; the defaults vary nothing but the caption.
 
     Keys of `RENAMED` are taken, too: `DataConfig(flip=True)` is `DataConfig(augment={"flip": True})`.
     """
@@ -92,10 +94,10 @@ class DataConfig(_Section):
     name: Literal["cub", "oxford102", "folder", "synthetic"] = "cub"
     root: str | None = None  # the data set's folder; $TGIM_DATA/<name> when not given
     split: Split = "train"
-    split_seed: int = Field(0, ge=0)  # of the classes held out as "val"
+    split_seed: int = Field(default=0, ge=0)  # of the classes held out as "val"
     crop: Literal["none", "box"] = "none"  # cub: 1.5 times the bounding box, or the picture as it is
     fit: Fit = "squash"  # to a square: scale both sides, or cut the centre
-    image_size: int = Field(64, ge=16, le=1024)  # pixels, square
+    image_size: int = Field(default=64, ge=16, le=1024)  # pixels, square
     subject: bool = False  # add a guess at where the subject is (GrabCut) to each batch
     augment: AugmentConfig = AugmentConfig()
     captions: CaptionConfig = CaptionConfig()
@@ -168,6 +170,11 @@ def _is_old(key: Any, value: Any) -> bool:
 
 def key_hints() -> dict[str, str]:
     """Names that a mistyped key of `data` may stand for, with the dotted key of each."""
-    sections = {"augment": AugmentConfig, "captions": CaptionConfig, "synthetic": SyntheticConfig, "views": ViewConfig}
+    sections: dict[str, type[BaseModel]] = {
+        "augment": AugmentConfig,
+        "captions": CaptionConfig,
+        "synthetic": SyntheticConfig,
+        "views": ViewConfig,
+    }
     inner = {key: f"{name}.{key}" for name, model in reversed(sections.items()) for key in model.model_fields}
     return {**inner, **RENAMED, **{key: key for key in DataConfig.model_fields}}

@@ -93,8 +93,8 @@ TRUTH = Entry(
     "truth@1",
     "editor",
     "truth:TRUTH",
-    "drawn birds or flowers against their true edit, part by part",
-    "On drawn pictures the true edit is known: how far off the result is, and how many parts are right.",
+    "synthetic birds or flowers against their true edit, part by part",
+    "On synthetic pictures the true edit is known: how far off the result is, and how many parts are right.",
     own_counts=True,
 )
 PARTS = Entry(
@@ -113,7 +113,7 @@ SWAPS = Entry(
     "swaps:SWAPS",
     "whether the judge tells apart two captions that swap the colours of two parts",
     "Two captions swap the colours of two parts: the judge must prefer either edit's own. Doing nothing "
-    "scores 0. Read photographs against one colour for all, and drawings against their true edits.",
+    "scores 0. Read photographs against one colour for all, and synthetic pictures against their true edits.",
     own_counts=True,
 )
 REALISM = Entry(

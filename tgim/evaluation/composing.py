@@ -32,7 +32,7 @@ from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data.base import Stream, random_source
 from tgim.data.differences import Differences
 from tgim.data.synthetic.pool import PoolSpec
-from tgim.data.synthetic.triples import CHANGES, GROUP, TriplePool, renderer_hash
+from tgim.data.synthetic.triples import CHANGES, GROUP, TriplePool, triples_hash
 from tgim.errors import DataError
 from tgim.evaluation import catalogue
 from tgim.evaluation.bench import Bench
@@ -130,7 +130,7 @@ def drawn_task(bench: Bench) -> Task:
         aside=np.full(len(pool), -1),
         kinds=np.array(pool.changes),
         content=digest(*pool.captions, *pool.target_captions, *pool.changes)[:16],
-        options={"drawn": f"{kind}:{renderer_hash(kind)}", "candidates": len(pool), "siblings": GROUP - 1},
+        options={"drawn": f"{kind}:{triples_hash(kind)}", "candidates": len(pool), "siblings": GROUP - 1},
     )
 
 
@@ -139,7 +139,7 @@ def captioned_task(bench: Bench) -> Task:
     dataset = bench.dataset
     table, labels = Differences([item.captions for item in dataset.items]), class_numbers(dataset.items)
     rows = bench.rows.tolist()
-    drawn = {row: table.draw(row, random_source(bench.seed, Stream.COMPOSE, row)) for row in rows}
+    drawn = {row: table.sample(row, random_source(bench.seed, Stream.COMPOSE, row)) for row in rows}
     right = np.array([row for row, each in drawn.items() if each.source != row], np.int64)
     if not len(right):
         raise DataError(f"{dataset.root}: no caption tells of a colour that another picture lacks")

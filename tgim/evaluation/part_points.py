@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tgim.data.base import Box
+from tgim.data.base import BoundingBox
 from tgim.data.points import Points
 
 Point = tuple[float, float]  # x, y: fractions of the picture's width and height
-WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+WHOLE: BoundingBox = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Pointed:
 
     path: Path
     points: Mapping[str, tuple[Point, ...]]  # part -> points inside the picture; parts without one are left out
-    box: Box | None = None  # of the subject, as fractions; WHOLE where the picture is cropped to it, None if unknown
+    box: BoundingBox | None = None  # fractions; WHOLE where the picture is cropped to it, None if unknown
 
 
 def pointed(pictures: Iterable[tuple[Path, Points]]) -> tuple[Pointed, ...]:

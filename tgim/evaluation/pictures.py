@@ -15,7 +15,7 @@ from tgim.data import open_dataset
 from tgim.data.base import CaptionedImages
 from tgim.data.cache import PixelCache
 from tgim.data.config import DataConfig
-from tgim.data.synthetic.pool import DrawnPool, PoolSpec
+from tgim.data.synthetic.pool import PoolSpec, SyntheticPool
 from tgim.errors import DataError
 from tgim.evaluation.task import content_hash, in_order
 from tgim.images.photo import from_uint8, to_uint8
@@ -49,7 +49,7 @@ class Pictures:
         if data.name == "synthetic":
             d = data.synthetic
             spec = PoolSpec(kind=d.kind, count=d.pool, size=data.stored_size, seed=d.seed, split=data.split)
-            pool = DrawnPool.open(spec, folder=folder)
+            pool = SyntheticPool.open(spec, folder=folder)
             pixels = np.ascontiguousarray(pool.pixels[..., :3])
             found = hashlib.sha256(pixels.tobytes() + repr(pool.captions).encode())
             self._pixels, self._places = PixelCache(pixels), np.arange(len(pixels))

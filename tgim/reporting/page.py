@@ -1,4 +1,4 @@
-"""One HTML page of result lines, and of pictures where some are given: complete in itself, no other file is loaded.
+"""HTML page of result lines, and of pictures where some are given, in one file that loads no other.
 
 Everything that comes from a file (names, captions, hashes) is escaped.
 """
@@ -64,7 +64,7 @@ def page(lines: Iterable[Line], *, gallery: Gallery | None = None, title: str = 
     edits = [line for line in lines if line.protocol != GENERATION]
     links = [("ranking", "Ranking")] if edits else []
     links += [("pictures", "Pictures")] if gallery else []
-    links += [("worst", "The worst"), ("best", "The best")] if gallery and not gallery.drawn else []
+    links += [("worst", "The worst"), ("best", "The best")] if gallery and not gallery.generated else []
     links += [("tables", "Tables"), ("origin", "Where the figures come from")]
     body = [
         f"<header><h1>{escape(title)}</h1>",
@@ -196,20 +196,21 @@ def _gallery(gallery: Gallery) -> list[str]:
         cells.append(f"<p>{escape(caption)}</p>")
         cells += [f'<img src="{uri}" alt="{escape(caption, quote=True)}" loading="lazy">' for uri in row]
     about = (
-        f"Pictures that <code>{escape(gallery.model)}</code> drew of captions; those of one column share their noise."
-        if gallery.drawn
+        f"Pictures that <code>{escape(gallery.model)}</code> generated from captions; "
+        "those of one column share their noise."
+        if gallery.generated
         else f"Pictures of {escape(gallery.data)}, edited by <code>{escape(gallery.model)}</code> at full strength. "
         "They belong to their authors: this page is for your own disk."
     )
     order = (
-        "Sorted by the rank of the target caption among 100 in the judge's eyes, then by the change under the "
+        "Sorted by the rank of the target caption among 100 by the judge, then by the change under the "
         "picture's own caption (RMSE in [-1, 1]); photograph left, edit right."
     )
     sheet = [
         f'<section id="pictures"><h2>Pictures</h2><p class="small faint">{about}</p>',
         f'<div class="sheet" style="{style}">{"".join(cells)}</div></section>',
     ]
-    if gallery.drawn:
+    if gallery.generated:
         return sheet
     return [
         *sheet,

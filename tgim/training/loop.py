@@ -1,40 +1,43 @@
-"""The training loop itself; `tgim.training.run` is its front door."""
+"""The training loop: a model says what is optimised (`steps`), this file says how.
+
+Each step depends on nothing but the recipe, its number, and the state that the step before left: the batch is a
+function of (seed, step) and torch's random numbers are seeded by (seed, step). So a run that was stopped anywhere, even
+killed, goes on from its last checkpoint with the very losses of a run that was not.
+
+`tgim.training.build` makes a `Trainer` from a recipe, `tgim.training.run` gives it a folder.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
-from torch.optim import Adam, AdamW, Optimizer
+from torch.optim import Optimizer
 from tqdm import tqdm
 
 from tgim.checkpoints import checkpoint
-from tgim.data import open_dataset
 from tgim.data.base import CaptionedImages
-from tgim.data.batch import Batch
-from tgim.data.config import DataConfig
-from tgim.data.loader import Batches, vocabulary_of
-from tgim.environment import Precision, origin, pick_device, pick_precision
-from tgim.errors import RecipeError, UserError
+from tgim.data.batch import Batch, BatchSource
+from tgim.environment import Precision, origin
+from tgim.errors import UserError
 from tgim.models.base import Editing, Generating, Model, Terms
 from tgim.text.vocabulary import Vocabulary
 from tgim.training import state
-from tgim.training.recipe import OptimizerConfig, Recipe, TrainConfig
-from tgim.training.runlog import RunLog, drawn_sheet, read_log, sample_captions, sample_sheet, thin
-from tgim.training.running import Prefetch, decoding, schedule, seed_step, stop_signals
+from tgim.training.config import OptimizerConfig
+from tgim.training.process import seed_step, stop_signals
+from tgim.training.recipe import Recipe
+from tgim.training.runlog import RunLog, generated_sheet, read_log, sample_captions, sample_sheet, thin
+from tgim.training.schedule import schedule
 
 STATE, MODEL = "state.safetensors", "model.safetensors"
-logger = logging.getLogger(__name__)
 
 
 class TrainingError(UserError):
@@ -45,6 +48,14 @@ class Interrupted(TrainingError):
     """A run that was asked to stop, and has saved itself."""
 
 
+class Optimized(NamedTuple):
+    """A network's parameters and what moves them."""
+
+    parameters: list[nn.Parameter]
+    optimizer: Optimizer
+    settings: OptimizerConfig
+
+
 @dataclass
 class Trainer:
     """A model with everything that moves it."""
@@ -53,94 +64,22 @@ class Trainer:
     model: Model
     dataset: CaptionedImages
     vocabulary: Vocabulary
-    batches: Batches
+    batches: BatchSource
     accelerator: Any
     precision: Precision  # that is computed in
     total: int  # steps
     averages: state.Averages
     given: Mapping[str, Any]  # the recipe as it was given, before the model filled in sizes
     pictures: int  # in the data set
+    optimized: dict[str, Optimized]  # by network
     step: int = 0  # done
     seconds: float = 0.0  # spent before this process
-    optimizers: dict[str, Optimizer] = field(default_factory=dict)
-    settings: dict[str, OptimizerConfig] = field(default_factory=dict)
-    parameters: dict[str, list[nn.Parameter]] = field(default_factory=dict)
     last: dict[str, tuple[Terms, Tensor]] = field(default_factory=dict)  # terms and gradient norm by network
 
-    @classmethod
-    def build(
-        cls,
-        recipe: Recipe,
-        *,
-        notes: Mapping[str, Any] | None = None,
-        progress: bool = False,
-        cache: Path | None = None,
-        limit: int | None = None,
-    ) -> Trainer:
-        """Open the data and build the model, freshly or (with the `notes` of a state file) as it was built before.
-
-        Args:
-            recipe: what is trained on what.
-            notes: of the run that is resumed; its weights are restored by the caller.
-            progress: show how far decoding the pictures is.
-            cache: where decoded pictures go, the usual place unless given.
-            limit: show only so many pictures, for an estimate; captions are kept of all.
-        """
-        train = recipe.train
-        accelerator, precision = _accelerator(train)
-        if train.threads:
-            torch.set_num_threads(train.threads)
-        dataset = open_dataset(recipe.data, cache=cache)
-        model, vocabulary = _model(recipe, dataset, notes)
-        data = _sized(recipe.data, model)
-        pictures, steps_per_epoch = len(dataset), len(dataset) / train.batch_size
-        with decoding(progress) as tell:
-            open_batches = getattr(model, "open_batches", Batches)  # a part localiser has its own
-            batches = open_batches(
-                dataset,
-                data,
-                batch_size=train.batch_size,
-                vocabulary=vocabulary,
-                seed=train.seed,
-                cache=cache,
-                progress=tell,
-                limit=None if data.name == "synthetic" else limit,  # data.drawn_pool limits what is drawn
-            )
-        model.to(accelerator.device)
-        if train.channels_last:
-            model.to(memory_format=torch.channels_last)
-        trainer = cls(
-            recipe=recipe.model_copy(update={"data": data, "model": {"name": model.name, **_dump(model)}}),
-            model=model.train(),
-            dataset=dataset,
-            vocabulary=vocabulary,
-            batches=batches,
-            accelerator=accelerator,
-            precision=precision,
-            total=train.total_steps(steps_per_epoch),
-            averages=state.Averages(model, decay=train.ema),
-            given=recipe.values(),
-            pictures=pictures,
-        )
-        for network in model.networks:
-            trainer._add_optimizer(network, steps_per_epoch)
-        return trainer
-
-    def _add_optimizer(self, network: str, steps_per_epoch: float) -> None:
-        settings = self.recipe.train.optimizer(network)
-        if settings.halve_every_epochs:
-            steps = max(1, round(settings.halve_every_epochs * steps_per_epoch))
-            settings = settings.model_copy(update={"halve_every": steps})
-        parameters = [p for p in getattr(self.model, network).parameters() if p.requires_grad]
-        kind = {"adam": Adam, "adamw": AdamW}[settings.kind]
-        self.settings[network], self.parameters[network] = settings, parameters
-        self.optimizers[network] = kind(
-            parameters,
-            lr=settings.lr,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            fused=self.accelerator.device.type in ("cpu", "cuda"),
-        )
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        """The optimisers by network."""
+        return {network: each.optimizer for network, each in self.optimized.items()}
 
     def run(self, out: Path, log: RunLog, *, progress: bool) -> None:
         """Do the steps that are left, writing logs, samples and checkpoints to `out`."""
@@ -192,7 +131,7 @@ class Trainer:
         self.averages.update(self.step)
 
     def _update(self, network: str, terms: Terms) -> None:
-        optimizer, settings, parameters = self.optimizers[network], self.settings[network], self.parameters[network]
+        parameters, optimizer, settings = self.optimized[network]
         total = torch.stack([term.float() for term in terms.values()]).sum()
         optimizer.zero_grad(set_to_none=True)
         # gradients go to this network alone; the others are passed through, and cost nothing more
@@ -229,7 +168,7 @@ class Trainer:
             "losses": {
                 net: {name: float(term) for name, term in terms.items()} for net, (terms, _) in self.last.items()
             },
-            "lr": {network: optimizer.param_groups[0]["lr"] for network, optimizer in self.optimizers.items()},
+            "lr": {network: each.optimizer.param_groups[0]["lr"] for network, each in self.optimized.items()},
             "grad_norm": {network: float(norm) for network, (_, norm) in self.last.items()},
             "precision": self.precision.name,
             "seconds": round(self.seconds, 2),
@@ -244,7 +183,7 @@ class Trainer:
             "precision": self.precision.name,
             "given": self.given,
             "recipe": self.recipe.values(),
-            "config": _dump(self.model),
+            "config": config_of(self.model),
             "vocabulary": list(self.vocabulary.words),
         }
         state.save(out / STATE, self.model, averages=self.averages, optimizers=self.optimizers, notes=notes)
@@ -282,51 +221,36 @@ class Trainer:
         options: Any = {"captions": captions, "vocabulary": self.vocabulary, "device": self.accelerator.device}
         with self.averages.in_place():
             if isinstance(self.model, Generating):
-                drawn_sheet(path, self.model, **options)
+                generated_sheet(path, self.model, **options)
             else:
                 sample_sheet(path, self.model, self.batches.batch(0), **options)
 
 
-def _accelerator(train: TrainConfig) -> tuple[Any, Precision]:
-    if train.device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("train.device is cuda, but torch sees no GPU; use train.device=auto or cpu")
-    AcceleratorState._reset_state(True)  # one process may train several times, differently
-    precision = pick_precision(train.precision, pick_device(train.device))
-    if precision.emulated:
-        logger.warning("train.precision is bf16 on a %s: steps are many times slower; use auto", precision.reason)
-    mixed = "bf16" if precision.name == "bf16" else "no"
-    accelerator = Accelerator(cpu=train.device == "cpu", mixed_precision=mixed)
-    if accelerator.num_processes > 1:
-        raise TrainingError("tgim trains in one process; start it without a launcher for several")
-    torch.use_deterministic_algorithms(train.deterministic, warn_only=True)
-    return accelerator, precision
+class Prefetch:
+    """Batches, each made in a thread while the step before is computed."""
+
+    def __init__(self, batches: BatchSource, *, last: int) -> None:
+        self._batches, self._last = batches, last
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._next: tuple[int, Future[Batch]] | None = None
+
+    def __enter__(self) -> Prefetch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def take(self, step: int) -> Batch:
+        """The batch of `step`; the next one is begun."""
+        waiting = self._next
+        future = waiting[1] if waiting and waiting[0] == step else self._pool.submit(self._batches.batch, step)
+        batch = future.result()
+        self._next = (step + 1, self._pool.submit(self._batches.batch, step + 1)) if step + 1 < self._last else None
+        return batch
 
 
-def _model(recipe: Recipe, dataset: CaptionedImages, notes: Mapping[str, Any] | None) -> tuple[Model, Vocabulary]:
-    """The model and its vocabulary: of a new run, or as the notes of a run say."""
-    model_class, config = recipe.model_class, recipe.model_settings()
-    seed_step(recipe.train.seed, -1)
-    if notes is not None:
-        vocabulary = Vocabulary(notes["vocabulary"])
-        return model_class(model_class.Config(**notes["config"]), vocabulary_size=len(vocabulary)), vocabulary
-    vocabulary_for = getattr(model_class, "vocabulary_for", None)
-    vocabulary = (vocabulary_for(config) if vocabulary_for else None) or vocabulary_of(dataset, recipe.data)
-    model = model_class(config, vocabulary_size=len(vocabulary))
-    if load_parts := getattr(model, "load_parts", None):
-        load_parts()
-    return model, vocabulary
-
-
-def _sized(data: DataConfig, model: Model) -> DataConfig:
-    """`data` with the model's image size, if it was not given; RecipeError when it was, and differs."""
-    if "image_size" in data.model_fields_set and data.image_size != model.image_size:
-        raise RecipeError(
-            f"data.image_size is {data.image_size}, but the model works at {model.image_size}; leave it out"
-        )
-    return data.model_copy(update={"image_size": model.image_size})
-
-
-def _dump(model: Model) -> dict[str, Any]:
+def config_of(model: Model) -> dict[str, Any]:
+    """The config of a model as JSON values."""
     values: dict[str, Any] = model.config.model_dump(mode="json")
     return values
 

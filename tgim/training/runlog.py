@@ -98,7 +98,7 @@ def sample_sheet(
 ) -> Path:
     """Write a sheet of the first pictures of `batch`, each as it is and edited by each of `captions`.
 
-    The model is left in the mode that it was in; nothing random is drawn.
+    The model is left in the mode that it was in; no random number is used up.
     """
     image = batch.image[:PICTURES].to(device)
     was_training = model.training
@@ -114,10 +114,10 @@ def sample_sheet(
     return _write(contact_sheet(rows, row_labels=own, column_labels=["source", *captions]), path)
 
 
-def drawn_sheet(
+def generated_sheet(
     path: Path, model: Generating, *, captions: Sequence[str], vocabulary: Vocabulary, device: torch.device
 ) -> Path:
-    """Write a sheet of what `model` draws: a row for each of `captions`, a column for each of a few noises.
+    """Write a sheet of what `model` generates: a row for each of `captions`, a column for each of a few noises.
 
     The noises are those of all sheets. The model is left in the mode that it was in; no random number is used up.
     """

@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +35,7 @@ from tgim.models.base import Editing, Matching
 from tgim.training import recipe as recipes
 from tgim.training.loop import MODEL
 from tgim.training.recipe import Recipe
+from tgim.training.values import apply, check, copied, data_in_sections, fail, read
 
 COMMON = ("data", "train", "template", "card")  # keys beside `stages`, for all of them
 EVERYWHERE = ("name", "root", "split")  # keys of data whose common override no stage can escape
@@ -110,8 +112,9 @@ class Stages:
 
     def report_data(self) -> DataConfig:
         """What the report edits: the editor's data set, another split of it, nothing varied."""
-        kept = {"name", "root", "split_seed", "crop", "fit", "image_size", "drawn_kind", "drawn_pool", "seed"}
-        data = self.trainings[self.editor].data.model_dump(include=kept)
+        kept = dict.fromkeys(("name", "root", "split_seed", "crop", "fit", "image_size"), True)
+        pool = {"synthetic": {"kind", "pool", "seed"}}
+        data = self.trainings[self.editor].data.model_dump(include={**kept, **pool})
         return DataConfig(**data, split=self.report.split if self.report else "test")
 
 
@@ -134,7 +137,7 @@ def is_stage(name: str) -> bool:
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Stages:
     """Read a recipe file of stages; see `parse`."""
-    return parse(recipes.read(path), overrides, source=str(Path(path).expanduser()))
+    return parse(read(path), overrides, source=str(Path(path).expanduser()))
 
 
 def parse(values: Any, overrides: Sequence[str] = (), *, source: str = "recipe") -> Stages:
@@ -150,8 +153,8 @@ def parse(values: Any, overrides: Sequence[str] = (), *, source: str = "recipe")
     """
     if not isinstance(values, dict) or not isinstance(values.get("stages"), dict) or not values["stages"]:
         raise RecipeError(f"{source}: stages must be names and recipes, e.g. stages: {{editor: {{model: ...}}}}")
-    common = recipes.copied({key: value for key, value in values.items() if key != "stages"})
-    bodies = recipes.copied({name: {} if body is None else body for name, body in values["stages"].items()})
+    common = data_in_sections(copied({key: value for key, value in values.items() if key != "stages"}), source)
+    bodies = copied({name: {} if body is None else body for name, body in values["stages"].items()})
     for key in common:
         if key not in COMMON:
             hint = "; it belongs into a stage" if key == "model" else nearest(str(key), [*COMMON, "stages"])
@@ -162,6 +165,7 @@ def parse(values: Any, overrides: Sequence[str] = (), *, source: str = "recipe")
             raise RecipeError(f"{source}: stage {name!r} must be named by letters, digits, _ and -, as no other key is")
         if not isinstance(body, dict):
             raise RecipeError(f"{source}: stage {name} must be keys and values, got {body!r}")
+        bodies[name] = data_in_sections(body, f"{source}, stage {name}")
     order = list(bodies)
     if order == [REPORT]:
         raise RecipeError(f"{source} trains nothing; {REPORT} needs a stage before it")
@@ -192,7 +196,7 @@ def _override(common: dict[str, Any], bodies: dict[str, Any], overrides: Sequenc
         first, dot, rest = text.strip().partition(".")
         if first in bodies and dot:
             continue
-        key, _ = recipes.apply(common, text)
+        key, _ = apply(common, text)
         if (section := key.split(".")[0]) not in COMMON:
             hint = nearest(section, [*bodies, *COMMON]) or f" (there are: {', '.join([*bodies, *COMMON])})"
             raise RecipeError(f"override {text!r}: {section!r} is neither a stage nor a common key{hint}")
@@ -213,7 +217,7 @@ def _override(common: dict[str, Any], bodies: dict[str, Any], overrides: Sequenc
     for text in overrides:
         first, dot, rest = text.strip().partition(".")
         if first in bodies and dot:
-            given[first][recipes.apply(bodies[first], rest)[0]] = text
+            given[first][apply(bodies[first], rest)[0]] = text
     return given
 
 
@@ -231,10 +235,10 @@ def _says(body: Mapping[str, Any], key: str) -> bool:
 
 def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """`common` and over it `own`, key by key."""
-    found = recipes.copied(dict(common))
+    found = copied(dict(common))
     for key, value in own.items():
         both = isinstance(value, dict) and isinstance(found.get(key), dict)
-        found[key] = _merged(found[key], value) if both else recipes.copied(value)
+        found[key] = _merged(found[key], value) if both else copied(value)
     return dict(found)
 
 
@@ -250,9 +254,9 @@ def _with_report(stages: Stages, body: Mapping[str, Any], source: str, given: Ma
         RecipeError: it names the wrong models, or would be of pictures that were trained on.
     """
     problems: list[tuple[str, str]] = []
-    report = recipes.check(Report, dict(body), "", problems)
+    report = check(Report, dict(body), "", problems)
     if report is None:
-        recipes.fail(problems, source, given)
+        fail(problems, source, given)
         raise RecipeError(source)
     for key, name, kind in (("editor", report.editor, Editing), ("judge", report.judge, Matching)):
         if name is None or (key == "judge" and not is_stage(name)):
@@ -272,7 +276,7 @@ def _with_report(stages: Stages, body: Mapping[str, Any], source: str, given: Ma
     if report.judge is not None and report.judge.removeprefix(PREFIX) in stages.needs(stages.editor):
         raise RecipeError(f"{source}: {report.judge} guides the editor and cannot judge it, too; train another model")
     measured = stages.report_data()
-    split = ("split_seed", *(("drawn_kind", "drawn_pool", "seed") if measured.name == "synthetic" else ()))
+    pool = ("synthetic.kind", "synthetic.pool", "synthetic.seed") if measured.name == "synthetic" else ()
     for name, recipe in stages.trainings.items():
         if (recipe.data.name, recipe.data.root) != (measured.name, measured.root):
             continue
@@ -281,7 +285,7 @@ def _with_report(stages: Stages, body: Mapping[str, Any], source: str, given: Ma
                 f"{source}: split {report.split!r} holds pictures that {name} is trained on ({recipe.data.split!r}); "
                 "train on data.split=trainval and report on report.split=test"
             )
-        if other := [key for key in split if getattr(recipe.data, key) != getattr(measured, key)]:
+        if other := [k for k in ("split_seed", *pool) if attrgetter(k)(recipe.data) != attrgetter(k)(measured)]:
             raise RecipeError(
                 f"{source}: data.{other[0]} of {name} is not the editor's; what splits the data must be equal"
             )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import yaml
 
 from tgim.checkpoints import checkpoint
 from tgim.data import open_dataset
-from tgim.data.synthetic.pool import drawn_count
+from tgim.data.synthetic.pool import synthetic_count
 from tgim.evaluation import Line, counting, evaluate
 from tgim.evaluation.task import draw_task, in_order
 from tgim.files import replacing, write_file
@@ -141,7 +140,7 @@ def report_pictures(stages: Stages) -> int:
         return 0
     data, limit = stages.report_data(), stages.report.limit
     if data.name == "synthetic":
-        count = drawn_count(data.drawn_pool, data.split)
+        count = synthetic_count(data.synthetic.pool, data.split)
     else:
         task = draw_task(in_order(open_dataset(data)), split=data.split, seed=stages.report.seed, limit=2)
         count = len(task.captions)
@@ -177,36 +176,3 @@ def _report(stages: Stages, report: Report, out: Path, *, progress: bool) -> Out
     write_file(folder / "report.html", page(lines, gallery=gallery, title=report.title))
     write_file(folder / "summary.md", outcome.summary() + "\n")
     return outcome
-
-
-@dataclass(frozen=True)
-class DryRun:
-    """What a run of stages would be; as text, a page for each stage and the time of all."""
-
-    runs: Mapping[str, training.DryRun]
-    pictures: int  # of the report; 0 without one
-
-    @property
-    def seconds(self) -> float:
-        """Of all trainings; the report comes on top."""
-        return sum(run.steps * run.seconds_per_step for run in self.runs.values())
-
-    def __str__(self) -> str:
-        count = len(self.runs) + bool(self.pictures)
-        pages = [f"# stage {i} of {count}: {name}\n{run}" for i, (name, run) in enumerate(self.runs.items(), 1)]
-        if self.pictures:
-            pages.append(f"# stage {count} of {count}: {REPORT}\ndata        {self.pictures:,} pictures")
-        pages.append(f"total time  {training.duration(self.seconds)} of training")
-        return "\n\n".join(pages)
-
-
-def dry_run(stages: Stages) -> DryRun:
-    """What `fit` would do, from two steps of each stage; nothing is left on the disk.
-
-    Raises:
-        UserError: as `fit`.
-    """
-    pictures = report_pictures(stages)
-    with tempfile.TemporaryDirectory(prefix="tgim-") as folder, checkpoint.naming(stages.files(Path(folder))):
-        runs = {name: training.dry_run(recipe, keep=Path(folder) / name) for name, recipe in stages.trainings.items()}
-    return DryRun(runs, pictures)

@@ -1,0 +1,175 @@
+"""From a recipe to a `Trainer`: the device, the data, the model and its vocabulary, the optimisers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch.optim import Adam, AdamW
+from tqdm import tqdm
+
+from tgim.data import open_dataset
+from tgim.data.cache import Progress
+from tgim.data.config import DataConfig
+from tgim.data.loader import vocabulary_of
+from tgim.environment import Precision, pick_device, pick_precision
+from tgim.errors import RecipeError
+from tgim.models.base import Model
+from tgim.text.vocabulary import Vocabulary
+from tgim.training import state
+from tgim.training.config import TrainConfig
+from tgim.training.loop import Optimized, Trainer, TrainingError, config_of
+from tgim.training.process import seed_step
+from tgim.training.recipe import Recipe
+
+OPTIMIZERS = {"adam": Adam, "adamw": AdamW}
+logger = logging.getLogger(__name__)
+
+
+def build_trainer(
+    recipe: Recipe,
+    *,
+    notes: Mapping[str, Any] | None = None,
+    progress: bool = False,
+    cache: Path | None = None,
+    limit: int | None = None,
+) -> Trainer:
+    """Open the data and build the model, freshly or (with the `notes` of a state file) as it was built before.
+
+    Args:
+        recipe: what is trained on what.
+        notes: of the run that is resumed; its weights are restored by the caller.
+        progress: show how far decoding the pictures is.
+        cache: where decoded pictures go, the usual place unless given.
+        limit: show only so many pictures, for an estimate; the vocabulary is that of all.
+
+    Raises:
+        DataError, CheckpointError, RecipeError, TrainingError: what the recipe names cannot be used.
+    """
+    train = recipe.train
+    accelerator, precision = _accelerator(train)
+    if train.threads:
+        torch.set_num_threads(train.threads)
+    seed_step(train.seed, -1)  # what is random until the model is built
+    own_vocabulary = _vocabulary_of_model(recipe, notes)  # before the data, to fail at once where a file is missing
+    dataset = open_dataset(recipe.data, cache=cache)
+    vocabulary = own_vocabulary or vocabulary_of(dataset, recipe.data, cache=cache)
+    model = _model(recipe, vocabulary, notes)
+    data = _sized(recipe.data, model)
+    with decoding(progress) as tell:
+        batches = model.open_batches(
+            dataset,
+            data,
+            batch_size=train.batch_size,
+            vocabulary=vocabulary,
+            seed=train.seed,
+            cache=cache,
+            progress=tell,
+            limit=None if data.name == "synthetic" else limit,  # data.synthetic.pool limits what is rendered
+        )
+    model.to(accelerator.device)
+    if train.channels_last:
+        model.to(memory_format=torch.channels_last)
+    steps_per_epoch = len(dataset) / train.batch_size
+    return Trainer(
+        recipe=recipe.model_copy(update={"data": data, "model": {"name": recipe.model["name"], **config_of(model)}}),
+        model=model.train(),
+        dataset=dataset,
+        vocabulary=vocabulary,
+        batches=batches,
+        accelerator=accelerator,
+        precision=precision,
+        total=train.total_steps(steps_per_epoch),
+        averages=state.Averages(model, decay=train.ema),
+        given=recipe.values(),
+        pictures=len(dataset),
+        optimized={network: _optimized(network, model, train, steps_per_epoch) for network in model.networks},
+    )
+
+
+def precision_of(train: TrainConfig) -> Precision:
+    """What the device of a run computes in.
+
+    Raises:
+        TrainingError: there is no such device.
+    """
+    if train.device == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("train.device is cuda, but torch sees no GPU; use train.device=auto or cpu")
+    precision = pick_precision(train.precision, pick_device(train.device))
+    if precision.emulated:
+        logger.warning("train.precision is bf16 on a %s: steps are many times slower; use auto", precision.reason)
+    return precision
+
+
+def _accelerator(train: TrainConfig) -> tuple[Any, Precision]:
+    precision = precision_of(train)
+    AcceleratorState._reset_state(True)  # one process may train several times, differently
+    mixed = "bf16" if precision.name == "bf16" else "no"
+    accelerator = Accelerator(cpu=train.device == "cpu", mixed_precision=mixed)
+    if accelerator.num_processes > 1:
+        raise TrainingError("tgim trains in one process; start it without a launcher for several")
+    torch.use_deterministic_algorithms(train.deterministic, warn_only=True)
+    return accelerator, precision
+
+
+def _vocabulary_of_model(recipe: Recipe, notes: Mapping[str, Any] | None) -> Vocabulary | None:
+    """The vocabulary of the run that is resumed, or that the model brings; None where the data's is to be taken."""
+    if notes is not None:
+        return Vocabulary(notes["vocabulary"])
+    return recipe.model_class.vocabulary_for(recipe.model_settings())
+
+
+def _model(recipe: Recipe, vocabulary: Vocabulary, notes: Mapping[str, Any] | None) -> Model:
+    """The model of a new run, or as the notes of a run say."""
+    model_class = recipe.model_class
+    config = recipe.model_settings() if notes is None else model_class.Config(**notes["config"])
+    model = model_class(config, vocabulary_size=len(vocabulary))
+    if notes is None:
+        model.load_parts()
+    return model
+
+
+def _sized(data: DataConfig, model: Model) -> DataConfig:
+    """`data` with the model's image size, if it was not given; RecipeError when it was, and differs."""
+    if "image_size" in data.model_fields_set and data.image_size != model.image_size:
+        raise RecipeError(
+            f"data.image_size is {data.image_size}, but the model works at {model.image_size}; leave it out"
+        )
+    return data.model_copy(update={"image_size": model.image_size})
+
+
+def _optimized(network: str, model: Model, train: TrainConfig, steps_per_epoch: float) -> Optimized:
+    """A network of the model with its optimiser and the settings of that, epochs counted in steps."""
+    settings = train.optimizer(network)
+    if settings.halve_every_epochs:
+        steps = max(1, round(settings.halve_every_epochs * steps_per_epoch))
+        settings = settings.model_copy(update={"halve_every": steps})
+    parameters = [p for p in getattr(model, network).parameters() if p.requires_grad]
+    optimizer = OPTIMIZERS[settings.kind](
+        parameters,
+        lr=settings.lr,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        fused=next(model.parameters()).device.type in ("cpu", "cuda"),
+    )
+    return Optimized(parameters, optimizer, settings)
+
+
+@contextlib.contextmanager
+def decoding(show: bool) -> Iterator[Progress | None]:
+    """A progress callback that opens its bar when it is first called."""
+    with contextlib.ExitStack() as stack:
+        bars: list[Any] = []
+
+        def tell(done: int, total: int) -> None:
+            if not bars:
+                bars.append(stack.enter_context(tqdm(total=total, desc="decoding", unit="picture", dynamic_ncols=True)))
+            bars[0].update(done - bars[0].n)
+
+        yield tell if show else None

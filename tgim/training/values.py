@@ -1,0 +1,181 @@
+"""Unchecked values of a recipe: read from YAML, replaced by overrides, and checked so that each fault is one line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tgim.data.config import RENAMED, DataConfig, current_key, in_sections, key_hints
+from tgim.errors import RecipeError
+from tgim.training.config import TrainConfig
+
+
+def read(path: str | Path) -> Any:
+    """The unchecked values of a recipe file; RecipeError when it cannot be read or is no YAML."""
+    path = Path(path).expanduser()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise RecipeError(
+            f"recipe {path} cannot be read: {reason}; expected a YAML file with model, data and train"
+        ) from None
+    return _yaml(text, str(path))
+
+
+def data_in_sections(values: dict[str, Any], source: str) -> dict[str, Any]:
+    """`values` of a recipe or stage with the keys of `data` in their sections, those of older recipes, too.
+
+    Raises:
+        RecipeError: a value is given under its old and its new key.
+    """
+    if not isinstance(values.get("data"), dict):
+        return values
+    try:
+        return {**values, "data": in_sections(values["data"])}
+    except ValueError as error:
+        raise RecipeError(f"{source}: data: {error}") from None
+
+
+def copied(values: Any) -> Any:
+    """`values` with dictionaries of their own."""
+    return {key: copied(value) for key, value in values.items()} if isinstance(values, dict) else values
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key given twice, where plain YAML silently keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"key {twice[0]!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _yaml(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark else ""
+        raise RecipeError(
+            f"{source} is not YAML{line}: {getattr(error, 'problem', None) or 'cannot be parsed'}"
+        ) from None
+
+
+def apply(values: dict[str, Any], override: str) -> tuple[str, str]:
+    """Put "key=value" into `values`; the key (that of today, for an old one) and the whole text come back."""
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise RecipeError(f"override {override!r} is not key=value; write for example train.steps=100")
+    source = f"override {override!r}"
+    value = _yaml(text, source)
+    if parts[0] == "data" and len(parts) > 1:
+        parts = ["data", *current_key(".".join(parts[1:]), value).split(".")]
+    elif parts[0] == "data":
+        value = data_in_sections({"data": value}, source)["data"]
+    place = values
+    for i, part in enumerate(parts[:-1]):
+        inner = place.setdefault(part, {})
+        if inner is None:
+            inner = place[part] = {}
+        if not isinstance(inner, dict):
+            raise RecipeError(f"{source}: {'.'.join(parts[: i + 1])} is a value and has no keys")
+        place = inner
+    place[parts[-1]] = value
+    return ".".join(parts), override
+
+
+_M = typing.TypeVar("_M", bound=BaseModel)
+
+
+def check(model: type[_M], values: Any, where: str, problems: list[tuple[str, str]]) -> _M | None:
+    """Build `model`, or add (dotted key, what is wrong) for each fault to `problems`."""
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        problems.append((where, f"must be keys and values, got {values!r}"))
+        return None
+    try:
+        return model(**values) if all(isinstance(key, str) for key in values) else model.model_validate(values)
+    except ValidationError as error:
+        for fault in error.errors(include_url=False):
+            place = tuple(str(part) for part in (*([where] if where else []), *fault["loc"]))
+            if fault["type"] == "extra_forbidden":
+                problems.append(unknown(place, _keys_at(model, fault["loc"][:-1])))
+            else:
+                message = re.sub(r"^Value error, ", "", fault["msg"])
+                got = "" if fault["type"] in ("value_error", "missing") else f", got {fault['input']!r}"
+                problems.append((".".join(place), message[:1].lower() + message[1:] + got))
+    return None
+
+
+def unknown(place: tuple[str, ...], known: Sequence[str]) -> tuple[str, str]:
+    """The dotted key, and that it is none."""
+    return ".".join(place), f"is not a key of a recipe{_hint(place, known)}"
+
+
+def _hint(place: tuple[str, ...], known: Sequence[str]) -> str:
+    """The key that is nearest to an unknown one at a dotted place: of its section, or of another one."""
+    names = {key: key for key in known} | (key_hints() if len(place) == 2 and place[0] == "data" else {})
+    if close := difflib.get_close_matches(place[-1], names, n=1, cutoff=0.6):
+        return f"; did you mean {names[close[0]]!r}?"
+    elsewhere = [*_paths(TrainConfig, "train"), *_paths(DataConfig, "data")]
+    found = next((path for path in elsewhere if path.rpartition(".")[2] == place[-1]), None)
+    if found is None and place[-1] in RENAMED:
+        found = f"data.{RENAMED[place[-1]]}"
+    return f"; did you mean {found!r}?" if found else f"; keys here: {', '.join(known)}"
+
+
+def _paths(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    """The dotted keys of a model and of the sections in it."""
+    for name, field in model.model_fields.items():
+        yield f"{prefix}.{name}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _paths(field.annotation, f"{prefix}.{name}")
+
+
+def _keys_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """The valid keys at a place inside `model`."""
+    found: list[type[BaseModel]] = [model]
+    for part in location:
+        fields = [m.model_fields[str(part)].annotation for m in found if str(part) in m.model_fields]
+        if fields:  # otherwise `part` is an index or a key of a dictionary
+            found = [inner for annotation in fields for inner in _models_in(annotation)]
+    return [key for inner in found for key in inner.model_fields]
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if (
+        isinstance(annotation, type)
+        and not isinstance(annotation, types.GenericAlias)
+        and issubclass(annotation, BaseModel)
+    ):
+        yield annotation
+    for inner in typing.get_args(annotation):
+        yield from _models_in(inner)
+
+
+def fail(problems: Sequence[tuple[str, str]], source: str, given: Mapping[str, str]) -> None:
+    """Raise one line for all `problems`, each with the file or the override that it came from."""
+    lines = []
+    for key, message in problems:
+        override = next(
+            (
+                text
+                for name, text in given.items()
+                if f"{key}.".startswith(f"{name}.") or f"{name}.".startswith(f"{key}.")
+            ),
+            None,
+        )
+        lines.append(f"{f'override {override!r}' if override else source}: {key} {message}")
+    raise RecipeError("; ".join(lines))
