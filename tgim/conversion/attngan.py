@@ -32,7 +32,7 @@ from tgim.conversion.names import (
 from tgim.conversion.plan import (
     NO_TEXT_ENCODER,
     UNTRAINED_DISCRIMINATOR,
-    Given,
+    Inputs,
     Plan,
     check_size,
     checked_config,
@@ -49,7 +49,7 @@ GAMMAS: dict[str, Any] = {"gamma1": 4.0, "gamma2": 5.0, "gamma3": 10.0}  # the r
 PADDING_WORD = "<end>"  # number 0 of the release's words
 
 
-def plan(given: Given) -> Plan:
+def plan(given: Inputs) -> Plan:
     """Plan the conversion: all sizes are in the files; words are in the order of the text encoder's numbers."""
     if given.words is None:
         raise UserError(
@@ -91,7 +91,7 @@ def plan(given: Given) -> Plan:
     )
 
 
-def limits(given: Given, config: AttnGANConfig) -> list[str]:
+def limits(given: Inputs, config: AttnGANConfig) -> list[str]:
     """List the limits of a converted checkpoint for its model card."""
     found = [f"pictures of {config.image_size} px; unknown words are read as empty ones, the release drops them"]
     if given.text_encoder is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tgim.conversion.files import ReleaseFile, read_state
 from tgim.conversion.names import AFFINE, WEIGHT, Names, gru, joined, normalised, renamed, residual
-from tgim.conversion.plan import UNTRAINED_DISCRIMINATOR, Given, Plan, checked_config
+from tgim.conversion.plan import UNTRAINED_DISCRIMINATOR, Inputs, Plan, checked_config
 from tgim.errors import UserError
 from tgim.models.base import Model
 from tgim.models.editing.sisgan import SISGAN, SISGANConfig
@@ -23,7 +23,7 @@ EditorConfig = TAGANConfig | SISGANConfig
 MEAN_READER = "no text encoder given: sentences are mean word vectors, and edits will follow the text poorly"
 
 
-def plan(given: Given) -> Plan:
+def plan(given: Inputs) -> Plan:
     """Word vectors say how wide and how many words are; all other sizes are the paper's, or in `given.config`."""
     if given.word_vectors is None:
         raise UserError(f"the files of {given.system} hold no word vectors; give those that it was trained on, too")
@@ -65,7 +65,7 @@ def plan(given: Given) -> Plan:
     )
 
 
-def limits(given: Given, config: EditorConfig) -> list[str]:
+def limits(given: Inputs, config: EditorConfig) -> list[str]:
     """List the limits of a converted checkpoint for its model card."""
     found = [f"pictures of {config.image_size} px; words without a vector are ignored"]
     found += [UNTRAINED_DISCRIMINATOR] * (given.discriminator is None)

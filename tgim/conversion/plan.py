@@ -21,7 +21,7 @@ UNTRAINED_DISCRIMINATOR = "the discriminator is untrained; convert the authors' 
 
 
 @dataclass(frozen=True)
-class Given:
+class Inputs:
     """Files and settings of the caller; see `tgim.conversion.convert.convert`."""
 
     system: str
@@ -89,7 +89,7 @@ def discriminator_files(first: Path | None, count: int) -> list[tuple[Path, Stat
     return [(path, read_state(path, "discriminator")) for path in paths]
 
 
-def check_size(given: Given, size: int) -> None:
+def check_size(given: Inputs, size: int) -> None:
     """Raise UserError where the caller asks for another side in pixels than the file's pictures have."""
     if given.image_size not in (None, size):
         raise UserError(f"image_size is {given.image_size}, but {given.source} generates {size} px; leave it out")

@@ -27,7 +27,7 @@ from tgim.conversion.names import (
 from tgim.conversion.plan import (
     NO_TEXT_ENCODER,
     UNTRAINED_DISCRIMINATOR,
-    Given,
+    Inputs,
     Plan,
     check_size,
     checked_config,
@@ -46,7 +46,7 @@ StackGANConfig = StackGAN1Config | StackGAN2Config | StackGANv2Config
 WHAT = {"stackgan1": "StackGAN stage-I", "stackgan2": "StackGAN stage-II", "stackgan_v2": "StackGAN-v2"}
 
 
-def plan(given: Given) -> Plan:
+def plan(given: Inputs) -> Plan:
     """Plan the conversion: sizes but the discriminator's are in the generator's file; stage II holds stage I."""
     system, what = given.system, WHAT[given.system]
     state = read_state(given.source)
@@ -85,7 +85,7 @@ def plan(given: Given) -> Plan:
     )
 
 
-def trained_text_encoder(given: Given) -> SJE | None:
+def trained_text_encoder(given: Inputs) -> SJE | None:
     """The embedding that reads captions, if one is given; CheckpointError when it is none."""
     if given.text_encoder is None:
         return None

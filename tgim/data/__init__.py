@@ -50,7 +50,7 @@ def open_dataset(config: DataConfig, *, cache: Path | None = None) -> CaptionedI
 
     Args:
         config: data set and split.
-        cache: where drawn pictures are kept, the usual place unless given.
+        cache: where rendered pictures are kept, the usual place unless given.
 
     Raises:
         DataError: they are not there, or the split has none.

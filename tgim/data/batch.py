@@ -67,9 +67,9 @@ class Batch:
         return _to(self, device)
 
     def first(self, count: int) -> Batch:
-        """A batch of the first `count` of these images, with as large a share of the drawn pairs, two at least."""
+        """A batch of the first `count` of these images, with as large a share of the synthetic pairs, two at least."""
         pairs = len(self.synthetic.image) if self.synthetic is not None else 0
-        return _first(self, count, {"drawn": max(2, round(pairs * count / len(self.image)))})
+        return _first(self, count, {"synthetic": max(2, round(pairs * count / len(self.image)))})
 
 
 def _to(item: _T, device: Any) -> _T:
@@ -109,5 +109,5 @@ class BatchSource(Protocol):
     def batch(self, step: int) -> Batch:
         """The batch of `step` (0, 1, ...), on the CPU; equal steps give equal batches."""
 
-    def mapped(self, pictures: int, drawn: int) -> int:
-        """Bytes of the cache that a run over so many pictures and drawn pairs has mapped in the end."""
+    def mapped(self, pictures: int, pairs: int) -> int:
+        """Bytes of the cache that a run over so many pictures and synthetic pairs has mapped in the end."""

@@ -74,11 +74,11 @@ class Differences:
             source: of the caption, the candidates and the wording.
         """
         nothing = Difference(target, self.captions[target][0])
-        told = [caption for caption in self.phrases[target] if caption]
+        stated = [caption for caption in self.phrases[target] if caption]
         others = source.choice(self.rows, max(FEWEST, len(self.rows) // SHARE))
-        if not told:
+        if not stated:
             return nothing
-        caption = told[source.integers(len(told))]
+        caption = stated[source.integers(len(stated))]
         lacked = np.stack([~self._has[others][:, phrase.columns].any(1) for phrase in caption])  # P, candidates
         alike = np.where(lacked.any(0), self._table[others] @ self._table[target], -1)
         best = int(alike.argmax())

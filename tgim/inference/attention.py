@@ -59,12 +59,12 @@ def attention_sheet(
         raise ValueError("a caption has no words, so there is nothing that was attended to; leave its picture out")
     rows: list[list[Tensor]] = []
     for image, weights, caption in zip(images.detach().cpu(), maps, words, strict=True):
-        seen = weights.detach().cpu()
-        shown = list(range(min(len(caption), len(seen))))
+        own = weights.detach().cpu()  # T, h, w
+        shown = list(range(min(len(caption), len(own))))
         if most is not None:
-            shown = sorted(sorted(shown, key=lambda i: -float(seen[i].max()))[:most])
+            shown = sorted(sorted(shown, key=lambda i: -float(own[i].max()))[:most])
         small = resize(image[None].float(), (cell, cell))
-        laid = lay_over(small.expand(len(shown), -1, -1, -1), seen[shown])
+        laid = lay_over(small.expand(len(shown), -1, -1, -1), own[shown])
         rows.append([small[0], *(_named(cell_, caption[i]) for cell_, i in zip(laid, shown, strict=True))])
     return contact_sheet(rows, row_labels=[" ".join(caption) for caption in words], cell=cell)
 

@@ -213,10 +213,10 @@ class Editor:
         def look(frame: Box) -> _Extent | None:
             x, y, w, h = frame
             small = resize(whole[..., y : y + h, x : x + w], (side, side))
-            seen = self.model.subject(torch.cat([small, small.flip(-1)]))
-            if seen is None:
+            probability = self.model.subject(torch.cat([small, small.flip(-1)]))
+            if probability is None:
                 return None
-            straight, mirrored = seen[:, 0]
+            straight, mirrored = probability[:, 0]
             return _extent(((straight + mirrored.flip(-1)) / 2).cpu().numpy(), frame)
 
         first = look((0, 0, photo.width, photo.height))
@@ -241,15 +241,15 @@ class Editor:
         return Request(tuple(captions), tokens, strength=strength, seed=seed, raw=size == "model", skip=skip)
 
 
-def _extent(seen: NDArray[np.float32], frame: Box) -> _Extent | None:
-    """Left, top, right and bottom, in the photograph's pixels, of the subjects seen (S, S) in a frame of it."""
-    labels = measure.label(seen > MAYBE)  # type: ignore[no-untyped-call]
-    sure = np.bincount(labels[seen > SURE], minlength=labels.max() + 1)
+def _extent(probability: NDArray[np.float32], frame: Box) -> _Extent | None:
+    """Left, top, right and bottom, in the photograph's pixels, of subjects by probabilities (S, S) over a frame."""
+    labels = measure.label(probability > MAYBE)  # type: ignore[no-untyped-call]
+    sure = np.bincount(labels[probability > SURE], minlength=labels.max() + 1)
     found = measure.regionprops(labels)  # type: ignore[no-untyped-call]
     boxes = [region.bbox for region in found if sure[region.label] >= max(MINOR * sure.max(), 4)]
     if not boxes:
         return None
-    (x, y, w, h), side = frame, len(seen)
+    (x, y, w, h), side = frame, len(probability)
     top, left, bottom, right = np.array(boxes).T
     return x + left.min() * w / side, y + top.min() * h / side, x + right.max() * w / side, y + bottom.max() * h / side
 

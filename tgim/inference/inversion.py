@@ -19,7 +19,7 @@ Differs from the papers:
 - distances in features are relative to the photograph's features, 0 for equal and about 1 for unrelated pictures, and
   are those of any matching model, by default of the one that the generator carries; without one, pixels alone count;
 - pixels are compared by their mean over the picture, so that lambda means the same at all sizes;
-- it stops early; the best noise seen is kept, for each picture by itself.
+- it stops early; the best noise found is kept, for each picture by itself.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Inverter(Editing):
 
     @property
     def text_to_image(self) -> Generating:
-        """The generator that draws the edits."""
+        """Generator of the edits."""
         return self.generator
 
     @property

@@ -46,11 +46,11 @@ def part_named(word: str, names: tuple[str, ...]) -> str:
     >>> part_named("Bill", ("background", "beak"))
     'beak'
     """
-    told = word.strip().lower()
-    part = told if told in names else SYNONYMS.get(told, told)
+    name = word.strip().lower()
+    part = name if name in names else SYNONYMS.get(name, name)
     if part not in (*names, SUBJECT):
         known = [*names, SUBJECT]
-        raise UserError(f"part {word!r} is unknown{nearest(told, known)} (there are: {', '.join(known)})")
+        raise UserError(f"part {word!r} is unknown{nearest(name, known)} (there are: {', '.join(known)})")
     return part
 
 

@@ -69,8 +69,8 @@ def kid_subsets(
     Args:
         real: (N, D), N at least 2.
         fake: (M, D), M at least 2.
-        subsets: how many are drawn.
-        subset_size: rows of each set in one subset, drawn without replacement; by default 1000, or the smaller of the
+        subsets: how many are sampled.
+        subset_size: rows of each set in one subset, sampled without replacement; by default 1000, or the smaller of the
             two sets. Where both sets are taken whole all subsets are the same.
         seed: of the draw.
 

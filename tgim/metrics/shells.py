@@ -105,8 +105,8 @@ class Retrieval(Metric):
 class FeatureDistance(Metric):
     """`fid` or `kid` of all real and all fake features, which are kept until the end (4 N D bytes).
 
-    The subsets of `kid` are drawn by row, so that they depend on the order in which the rows came; where both sets are
-    taken whole they do not.
+    The subsets of `kid` are sampled by row, so that they depend on the order in which the rows came; where both sets
+    are taken whole they do not.
 
     Args:
         figure: "fid" or "kid".

@@ -90,7 +90,7 @@ class ConditioningAugmentation(nn.Module):
 def normal(count: int, size: int, *, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Standard normal noise (count, size) for the device of `like`.
 
-    It is drawn on the CPU, so that a seed means the same on every device.
+    It is sampled on the CPU, so that a seed means the same on every device.
     """
     return torch.randn(count, size, generator=generator).to(like.device)
 
@@ -235,8 +235,8 @@ class JointDiscriminator(nn.Module):
     Args:
         side: of the pictures in pixels, a power of two from 8 on.
         width: channels after the first convolution.
-        condition_size: C, of the condition; 0 where pictures are judged alone only.
-        alone: whether pictures are also judged without a condition.
+        condition_size: C, of the condition; 0 for a discriminator of pictures alone.
+        alone: whether there is a head for pictures without a condition.
         before: whether the condition's channels come before the map's.
     """
 

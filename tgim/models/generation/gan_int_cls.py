@@ -93,10 +93,10 @@ class Bottleneck(nn.Module):
 class Generator(nn.Module):
     """Generator of pictures (B, 3, S, S) in [-1, 1] from sentences (B, E) and noise (B, Z)."""
 
-    def __init__(self, config: GanIntClsConfig, reader: SentenceEncoder | None) -> None:
+    def __init__(self, config: GanIntClsConfig, encoder: SentenceEncoder | None) -> None:
         super().__init__()
         widths = doubled(config.width, config.image_size)[::-1]  # 1024, 512, 256, 128
-        self.read = reader
+        self.read = encoder
         self.compress = nn.Sequential(
             nn.Linear(config.sentence_size, config.condition_size), nn.LeakyReLU(SLOPE, inplace=True)
         )
@@ -121,12 +121,12 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Discriminator of pictures (B, 3, S, S) in [-1, 1] (`encode`) with sentences (B, E): logits (B,) (`match`)."""
 
-    def __init__(self, config: GanIntClsConfig, reader: SentenceEncoder | None) -> None:
+    def __init__(self, config: GanIntClsConfig, encoder: SentenceEncoder | None) -> None:
         super().__init__()
         leaky = nn.LeakyReLU(SLOPE, inplace=True)
         widths = doubled(config.discriminator_width, config.image_size)  # 64, 128, 256, 512
         deep = widths[-1]
-        self.read = reader
+        self.read = encoder
         self.see = nn.Sequential(  # `see` and `read` are in the keys of saved weights
             nn.Conv2d(3, widths[0], 4, stride=2, padding=1, bias=False),
             leaky,
@@ -165,9 +165,9 @@ class GanIntCls(AdversarialGenerator):
         super().__init__()
         self.config = config = config.filled()
         self.text = frozen_encoder(config, vocabulary_size)
-        readers = [SentenceEncoder(config, vocabulary_size) if self.text is None else None for _ in range(2)]
-        self.generator = Generator(config, readers[0])
-        self.discriminator = Discriminator(config, readers[1])
+        encoders = [SentenceEncoder(config, vocabulary_size) if self.text is None else None for _ in range(2)]
+        self.generator = Generator(config, encoders[0])
+        self.discriminator = Discriminator(config, encoders[1])
 
     @classmethod
     def vocabulary_for(cls, config: GanIntClsConfig) -> Vocabulary | None:
@@ -224,7 +224,7 @@ class GanIntCls(AdversarialGenerator):
         if self.generator.read is not None:
             learned: Tensor = self.generator.read(text)
             return learned
-        return encode_frozen(self.text, text)  # type: ignore[arg-type]  # there whenever readers are not
+        return encode_frozen(self.text, text)  # type: ignore[arg-type]  # there whenever those are not
 
 
 def doubled(width: int, side: int) -> list[int]:

@@ -68,7 +68,7 @@ class ViewBatches:
         """Batches in which each view is seen once."""
         return len(self.rows) / self.batch_size
 
-    def mapped(self, pictures: int, drawn: int) -> int:
+    def mapped(self, pictures: int, pairs: int) -> int:
         """Bytes of the cache that a run has mapped in the end: all views, of however many pictures they are."""
         return int(self.rows.dtype.itemsize) * self.total
 

@@ -151,20 +151,20 @@ class Composer(Composing):
     def embed_images(self, image: Tensor) -> Tensor:
         """Unit embeddings (B, D) of pictures (B, 3, S, S) in [-1, 1]; in training a frozen model looks at each once."""
         if self.config.frozen == "nothing":
-            return self._see(image)
+            return self._embed(image)
         reading = self.matching.training
         self.matching.eval()
         with torch.no_grad():
-            seen = self._memory.embedded(image, self._see) if self.training else self._see(image)
+            pictures = self._memory.embedded(image, self._embed) if self.training else self._embed(image)
         self.matching.train(reading)
-        return seen
+        return pictures
 
     def embed_captions(self, text: Tokens) -> Tensor:
         """Unit embeddings (B, D) of texts."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.frozen != "all"):
             return F.normalize(self.matching.embed_captions(text).float(), dim=1)
 
-    def _see(self, image: Tensor) -> Tensor:
+    def _embed(self, image: Tensor) -> Tensor:
         return F.normalize(self.matching.embed_images(image).float(), dim=1)
 
     def compose(self, image: Tensor, text: Tokens) -> Tensor:
@@ -193,9 +193,9 @@ class Composer(Composing):
 
     def _loss(self, source: Tensor, text: Tokens, target: Tensor, *, labels: Tensor | None = None) -> Tensor:
         """The softmax over targets, of triples."""
-        seen, wanted = self.embed_images(source), self.embed_images(target)
-        meant = self.compose_embeddings(seen, self.embed_captions(text))
-        own = (seen, (source != target).flatten(1).any(1)) if self.config.own_negatives else None
+        pictures, wanted = self.embed_images(source), self.embed_images(target)
+        meant = self.compose_embeddings(pictures, self.embed_captions(text))
+        own = (pictures, (source != target).flatten(1).any(1)) if self.config.own_negatives else None
         return target_softmax(meant, wanted, scale=self._scale, labels=labels, own=own)
 
     @property

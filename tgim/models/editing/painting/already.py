@@ -138,11 +138,11 @@ def true_already(
         usual = float(flat[0, own].median())
         if not any(fits_lightness(colour, usual) for colour in target.colours):
             found[-1], share[-1] = -MOST, 0.0
-    told = [i for i, target in enumerate(targets) if target.whole or target.parts[0] in KNOWN[kind]]
-    fits = [min(found[i], FOR) for i in told]
-    if len(told) > 1 and (min(fits) > TOGETHER or (len(told) > 2 and sum(fits) > 0)):
+    named = [i for i, target in enumerate(targets) if target.whole or target.parts[0] in KNOWN[kind]]
+    fits = [min(found[i], FOR) for i in named]
+    if len(named) > 1 and (min(fits) > TOGETHER or (len(named) > 2 and sum(fits) > 0)):
         return [True] * len(found)
-    alone = PART if len(told) < 2 else AMONG
+    alone = PART if len(named) < 2 else AMONG
     least = [(WHOLE if target.whole else alone) - MIXED * (len(target.colours) > 1) for target in targets]
     return [own > enough or most > MAJORITY for own, enough, most in zip(found, least, share, strict=True)]
 

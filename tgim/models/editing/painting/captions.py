@@ -304,8 +304,8 @@ class _Parser:
 
     # What is not painted
 
-    def _pattern(self, said: str) -> None:
-        self.notes.setdefault(f"{said!r} is left out: patterns are not painted")
+    def _pattern(self, phrase: str) -> None:
+        self.notes.setdefault(f"{phrase!r} is left out: patterns are not painted")
         self.topic, self.linked = [], False
 
     def _after_pattern(self, i: int) -> int:

@@ -141,9 +141,9 @@ class Painter(Editing):
         if box is not None:
             masks = masks * _within(box, top, bottom, left, right).to(masks)
         least = max(FEWEST, SMALLEST * float(subject.sum()) / scale**2)
-        seen = masks.flatten(1).sum(1) >= least
-        missing = [target.word for target, there in zip(targets, seen.tolist(), strict=True) if not there]
-        if not seen.any() and not request.skip:
+        visible = masks.flatten(1).sum(1) >= least
+        missing = [target.word for target, there in zip(targets, visible.tolist(), strict=True) if not there]
+        if not visible.any() and not request.skip:
             raise SubjectError(
                 f"{' and '.join(missing)} of the {self.what} cannot be seen in the picture; nothing is changed"
             )
@@ -151,7 +151,7 @@ class Painter(Editing):
             warnings.warn(f"{word!r} cannot be seen in the picture and is left out", MissingPartWarning, stacklevel=2)
         result = photo.clone()
         result[0, :, top:bottom, left:right] = paint_targets(
-            region[0], masks * seen[:, None, None], targets, strength=request.strength, longer=max(found.subject[2:])
+            region[0], masks * visible[:, None, None], targets, strength=request.strength, longer=max(found.subject[2:])
         )
         return result
 
