@@ -29,6 +29,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", TINY)
 def test_both_sides_are_timed_at_equal_sizes(steps: ModuleType, system: str) -> None:
     line = steps.measured(system, full=False, batch=4, pairs=2, sizes=TINY[system])

@@ -34,6 +34,7 @@ def test_an_edit_keeps_size_and_format_and_changes_the_picture(here, edit):
     assert np.abs(np.asarray(after, float) - np.asarray(before, float)).mean() > 1
 
 
+@pytest.mark.slow
 def test_equal_calls_give_equal_files(here, edit, tagan_file):
     for model in ((), ("--model", tagan_file, "--seed", 3)):
         for out in ("a.png", "b.png"):
@@ -106,6 +107,7 @@ def test_json_says_what_was_done(here, edit, tagrid_file):
     assert line["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_json_tells_the_box_that_was_edited(here, edit, monkeypatch):
     def boxes(*options):
         result = edit(

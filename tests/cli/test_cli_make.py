@@ -135,6 +135,7 @@ def test_what_cannot_be_generated_is_refused(here, drawer, tagrid_file):
         assert option[0] in is_refused(tgim(*ok, *option, "--out", "x.png"))
 
 
+@pytest.mark.slow
 def test_attention_is_written_word_by_word(here, attentive):
     ok = ("generate", "--model", attentive, "--text", "a small blue bird", "--n", 2, "--out")
     plain = tgim(*ok, "plain.png")
@@ -217,6 +218,7 @@ def test_a_generator_edits_a_photograph(here, drawer):
     assert Path("edited.png").read_bytes() != Path("a.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_style_encoder_edits_at_once_or_begins_a_search(here, tmp_path_factory, tagan_file):
     path = tmp_path_factory.mktemp("models") / "style.safetensors"
     style = checkpoint.save(path, model_of("style_encoder").eval(), vocabulary=WORDS)

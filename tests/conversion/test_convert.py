@@ -43,6 +43,7 @@ def run(folder: Path, system: str, source: str | None = None, **options):
     return convert(system, folder / (source or f"{system}_generator.pth"), folder / "out.safetensors", **arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_a_converted_generator_edits(folder, system):
     out = run(folder, system, discriminator=folder / f"{system}_discriminator.pth")
@@ -58,6 +59,7 @@ def test_a_converted_generator_edits(folder, system):
     assert (edit("red bird") != edit("blue white")).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_weights_arrive_unchanged(folder, system):
     out = run(folder, system, discriminator=folder / f"{system}_discriminator.pth")
@@ -68,6 +70,7 @@ def test_weights_arrive_unchanged(folder, system):
                 assert torch.equal(getattr(found, part).state_dict()[name], value), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrap",
     [
@@ -105,6 +108,7 @@ def test_a_file_of_an_old_torch_on_a_gpu_is_read(folder):
     assert {value.device.type for value in found.values()} == {"cpu"}
 
 
+@pytest.mark.slow
 def test_conversion_is_repeatable(folder):
     assert run(folder, "sisgan").read_bytes() == run(folder, "sisgan").read_bytes()
 
@@ -144,6 +148,7 @@ def everything(state):
     state |= {"extra": torch.zeros(1), "mu.0.weight": torch.zeros(5, 9)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

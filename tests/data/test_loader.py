@@ -292,6 +292,7 @@ def test_the_root_comes_from_the_environment(monkeypatch):
         _ = DataConfig(name="cub").folder
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.skipif("TGIM_DATA" not in os.environ, reason="TGIM_DATA is not set")
 def test_batches_of_real_birds_are_quick():

@@ -232,6 +232,7 @@ def test_where_no_caption_tells_of_a_difference_the_picture_leads_to_itself():
     assert Differences(alike).draw(1, np.random.default_rng(0)) == (1, "a red bird")
 
 
+@pytest.mark.slow
 def test_batches_lead_from_other_pictures_to_their_own(tmp_path):
     from tgim.data import open_dataset
 

@@ -225,6 +225,7 @@ def test_recall_of_a_matching_model_both_ways(world, tmp_path, name):
     assert evaluate_matching([file], data=world, limit=9, out=tmp_path / "found.jsonl") == lines
 
 
+@pytest.mark.slow
 def test_no_trick_beats_an_honest_edit(world, judge):
     bench = bench_of(world, judge=judge())
     contenders = {each.name: each for each in [Honest(), *baselines(bench)]}
@@ -298,6 +299,7 @@ def test_a_baseline_is_weakened_by_blending(world):
 # What is refused
 
 
+@pytest.mark.slow
 def test_what_cannot_be_measured_is_said_in_one_line(world, tagrid_file, tmp_path):
     with pytest.raises(UserError, match="which edits; name a matching model"):
         bench_of(world, judge=str(tagrid_file))
@@ -323,6 +325,7 @@ def test_an_unreadable_picture_is_left_out(tmp_path):
     assert (bench.pictures.std((1, 2, 3)) > 0.1).all()
 
 
+@pytest.mark.slow
 def test_drawn_pictures_are_a_data_set_too():
     data = DataConfig(name="synthetic", split="test", image_size=32, drawn_pool=100)
     bench = Bench(data, size=32, limit=4)

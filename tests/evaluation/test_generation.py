@@ -217,6 +217,7 @@ def test_a_generator_is_measured_by_what_it_draws_unless_edits_are_named(world, 
     assert entrants(PROTOCOLS["l2-edit@1"], [contender], named=True) == [contender]
 
 
+@pytest.mark.slow
 def test_a_second_run_draws_nothing(world, judge, generator_file, tmp_path, monkeypatch):
     options = {"data": world, "judge": judge, "size": SIDE, "limit": 18}
     first = evaluate([str(generator_file)], **options, out=tmp_path / "results.jsonl", cache=tmp_path / "cache")

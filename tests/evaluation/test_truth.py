@@ -30,6 +30,7 @@ def figures(drawn, edited):
     return {m.metric: m.figures(seed=0)[0] for m in truth.judge_edits(drawn, edited)}
 
 
+@pytest.mark.slow
 @kinds
 def test_the_true_pictures_are_the_ceiling(sets, kind):
     found = figures(sets[kind], sets[kind].true)
@@ -162,6 +163,7 @@ def contender(name, edit, kind="model"):
     return SimpleNamespace(name=name, kind=kind, checkpoint=None, has_strength=False, edit=edit)
 
 
+@pytest.mark.slow
 def test_the_protocol_yields_all_its_metrics_for_contenders_and_references(sets):
     bench = bench_of()
     rows = list(truth.measure(bench, contender("same", lambda pictures, *_: pictures)))
@@ -174,6 +176,7 @@ def test_the_protocol_yields_all_its_metrics_for_contenders_and_references(sets)
     assert same == [m.figures(seed=0) for row, m in rows if row == "unedited"]
 
 
+@pytest.mark.slow
 def test_what_is_drawn_follows_the_data_set(sets):
     assert truth.drawn_for(bench_of()).kind == "birds"
     assert truth.drawn_for(bench_of("oxford102")).kind == "flowers"

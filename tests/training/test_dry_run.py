@@ -38,6 +38,7 @@ def measured(program: str, *arguments: Path) -> int:
     return int(done.stdout.split()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the memory of a process is not known there")
 def test_the_memory_of_a_dry_run_is_that_of_a_run(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"

@@ -95,6 +95,7 @@ def whole(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 # What a run leaves
 
 
+@pytest.mark.slow
 def test_a_run_leaves_an_editor_and_a_report(whole: Path, pictures: Path) -> None:
     assert {path.name for path in whole.iterdir()} == {
         *("guide", "editor", "judge", "report"),
@@ -130,6 +131,7 @@ def test_the_written_recipe_says_the_same_again(whole: Path, pictures: Path) -> 
     assert (written.trainings, written.report) == (given.trainings, given.report)
 
 
+@pytest.mark.slow
 def test_drawn_pictures_need_no_files(tmp_path: Path) -> None:
     recipe = values(limit=4, baselines=False)
     del recipe["stages"]["judge"], recipe["stages"]["report"]["judge"]
@@ -140,6 +142,7 @@ def test_drawn_pictures_need_no_files(tmp_path: Path) -> None:
     assert "<table" in outcome.page.read_text()
 
 
+@pytest.mark.slow
 def test_without_a_report_the_last_editor_is_the_model(pictures: Path, tmp_path: Path) -> None:
     recipe = values(pictures)
     del recipe["stages"]["report"]
@@ -151,6 +154,7 @@ def test_without_a_report_the_last_editor_is_the_model(pictures: Path, tmp_path:
 # Stopping and going on
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_exactly(whole: Path, pictures: Path, tmp_path: Path) -> None:
     out, recipe = tmp_path / "mine", values(pictures)
     with warnings.catch_warnings():
@@ -182,6 +186,7 @@ def test_a_killed_run_goes_on_exactly(whole: Path, pictures: Path, tmp_path: Pat
     assert figures(out) == figures(whole)
 
 
+@pytest.mark.slow
 def test_a_finished_run_does_nothing_again(
     whole: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +327,7 @@ def test_the_recipe_in_the_repository_is_for_every_data_set(name: str) -> None:
 # The command
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drawn", [False, True])
 def test_a_dry_run_tells_of_all_stages_and_leaves_nothing(
     drawn: bool, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -337,6 +343,7 @@ def test_a_dry_run_tells_of_all_stages_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_summary_and_goes_on(whole: Path, pictures: Path, tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump(values(pictures), sort_keys=False))

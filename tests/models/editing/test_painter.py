@@ -177,6 +177,7 @@ def test_tokens_say_as_much_as_captions(painter):
     assert torch.equal(painter.edit(small, request.tokens), painter.edit_photo(small, request))
 
 
+@pytest.mark.slow
 def test_pairs_change_what_the_altered_caption_says(painter):
     vocabulary = Vocabulary.build(["this bird has a brown head and a gray belly red blue white"])
     caption = "this bird has a brown head and a gray belly"

@@ -129,6 +129,7 @@ def test_text_first_then_frozen_and_a_resumed_run_knows():
     assert [network for network, _ in resumed.steps(batch_of())] == ["discriminator", "generator"]
 
 
+@pytest.mark.slow
 def test_ranking_brings_captions_to_their_pictures():
     model = tiny().train()
     optimizer, losses = torch.optim.Adam(model.text.parameters(), 5e-3), []

@@ -74,6 +74,7 @@ def build(path, **options) -> StyleEncoder:
     return model.train()
 
 
+@pytest.mark.slow
 def test_noise_is_learned_from_drawn_pictures(drawer):
     text = batch_of(count=4).text
     batch = Batch(torch.zeros(32, 3, 32, 32), text[torch.arange(32) % 4], torch.arange(32))
@@ -129,6 +130,7 @@ def test_a_seed_draws_the_variation(drawer):
     assert not torch.equal(one, plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GENERATORS)
 def test_any_generator_is_taken_stays_as_it_is_and_travels(name, tmp_path):
     source = model_of(name).eval()

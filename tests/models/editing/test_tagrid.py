@@ -340,6 +340,7 @@ def test_a_random_view_shows_the_same_picture():
     assert False in mirrored
 
 
+@pytest.mark.slow
 def test_the_matching_model_neither_learns_nor_switches_to_training():
     model = model_of("tagrid").train()
     assert model.training
@@ -351,6 +352,7 @@ def test_the_matching_model_neither_learns_nor_switches_to_training():
     assert all(torch.equal(value, before[key]) for key, value in model.matching.state_dict().items())  # means too
 
 
+@pytest.mark.slow
 def test_the_matching_checkpoint_gives_words_sizes_and_weights_and_is_then_not_needed(tmp_path):
     matcher = model_of("late_interaction").eval()
     words = Vocabulary([f"w{i}" for i in range(len(VOCABULARY.words))])

@@ -143,6 +143,7 @@ def run(folder: Path, **options):
     return convert("attngan", given.pop("source", folder / "generator.pth"), folder / "out.safetensors", **given)
 
 
+@pytest.mark.slow
 def test_a_converted_release_draws_and_reads_as_it_did(folder):
     loaded = checkpoint.load(run(folder, discriminator=folder / "netD0.pth"))
     model = loaded.model
@@ -164,6 +165,7 @@ def test_a_converted_release_draws_and_reads_as_it_did(folder):
     assert torch.equal(model.discriminator[1].encoder[5][0].weight, first)
 
 
+@pytest.mark.slow
 def test_an_image_encoder_is_taken_along(tmp_path):
     encoder = {**ENCODER, "backbone": "inception_v3", "backbone_weights": "image_encoder.pth"}
     with torch.device("meta"):

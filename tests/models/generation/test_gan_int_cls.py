@@ -228,6 +228,7 @@ def build(path) -> GanIntCls:
     return model.train()
 
 
+@pytest.mark.slow
 def test_16_bits_and_channels_last_train_with_frozen_characters(embedding):
     model, batch, found = build(embedding[1]), spelled(batch_of()), []
     for low in (False, True):

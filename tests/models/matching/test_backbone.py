@@ -31,6 +31,7 @@ def independent(variant, size):
     return net.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "size"), [("lite0", 64), ("lite1", 96), ("lite2", 68)])
 @torch.no_grad()
 def test_it_computes_what_an_independent_implementation_does(variant, size):
@@ -68,6 +69,7 @@ def test_another_file_is_refused_before_it_is_read(monkeypatch, tmp_path):
         load_pretrained(EfficientNetLite(), "lite0")
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_real_weights_tell_a_bird_from_a_flower():
     try:

@@ -194,6 +194,7 @@ def test_the_list_is_seeded_and_depends_on_the_picture_alone(birds):
     assert asking(world.bench_of(birds)).content == few.content != asking(world.bench_of(birds, photos=False)).content
 
 
+@pytest.mark.slow
 def test_no_part_is_asked_for_a_colour_that_it_has(tmp_path):
     root = world.build(tmp_path / "red")
     for path in (root / "photos").iterdir():
@@ -209,6 +210,7 @@ def test_no_part_is_asked_for_a_colour_that_it_has(tmp_path):
     assert texts["head"] == "this bird has an orange head"
 
 
+@pytest.mark.slow
 def test_flowers_are_asked_in_words_of_flowers(tmp_path):
     root = world.folder_of_flowers(tmp_path / "mine", count=40)
     found = asking(world.bench_of(root, photos=False, split="all", name="folder"))

@@ -168,6 +168,7 @@ def test_without_triples_there_is_nothing_to_learn(name, halves):
 # Learning
 
 
+@pytest.mark.slow
 @every
 def test_a_world_is_learned_where_neither_side_alone_will_do(name, halves):
     model = composer(name)
