@@ -64,6 +64,7 @@ def loaded_by(code: str) -> set[str]:
     return set(run.stdout.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module",
     ["tgim", "tgim.cli.main", "tgim.errors", "tgim.text", "tgim.inference.batch_edit", "tgim.environment"],
@@ -77,6 +78,7 @@ def test_a_checkpoint_is_described_without_torch(tagrid_file):
     assert not loaded_by(code) & {"torch", "kornia", "numpy"}
 
 
+@pytest.mark.slow
 def test_help_answers_at_once():
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
     times = []
@@ -108,6 +110,7 @@ def test_imports_run_one_way(file):
             assert top(name) == own or rank[top(name)] < rank[own], f"{name_of(file)} imports {name}"
 
 
+@pytest.mark.slow
 def test_each_module_can_be_imported_first():
     names = [name_of(file) for file in FILES if file.stem != "__main__"]
     script = (

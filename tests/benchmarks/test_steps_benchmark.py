@@ -38,6 +38,7 @@ def test_both_sides_are_timed_at_equal_sizes(steps: ModuleType, system: str) -> 
     assert line["lowest"] <= line["ratio"] <= line["highest"]
 
 
+@pytest.mark.slow
 def test_networks_of_different_sizes_are_not_compared(steps: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     of_tagan = steps.RELEASES["tagan"]
 

@@ -45,6 +45,7 @@ def test_info_refuses_what_is_no_checkpoint(here):
     is_refused(tgim("info", "./bird.jpg"))
 
 
+@pytest.mark.slow
 def test_list_names_every_system():
     from tgim.models import MODELS
 

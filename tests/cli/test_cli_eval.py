@@ -241,6 +241,7 @@ def test_a_bad_measurement_is_refused_and_nothing_is_written(here, measure, case
     assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_an_editor_is_no_judge_and_a_judge_no_editor(here, matcher, measure, tagrid_file):
     assert "which edits" in is_refused(measure("--protocol", "retrieval", "--judge", tagrid_file))
     assert "does not edit" in is_refused(measure("--protocol", "l2-edit", "--model", matcher))

@@ -113,6 +113,7 @@ def test_conversion_is_repeatable(folder):
     assert run(folder, "sisgan").read_bytes() == run(folder, "sisgan").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_text_encoder_is_taken_along(folder, caplog):
     gru = nn.GRU(6, 6)
     vgg = {"img_encoder.features.0.weight": torch.zeros(1), "W.weight": torch.zeros(6, 1)}
@@ -124,6 +125,7 @@ def test_a_text_encoder_is_taken_along(folder, caplog):
     assert_close(found.model.text(tokens).sentence[0], gru(vectors[0])[1][0])
 
 
+@pytest.mark.slow
 def test_without_a_text_encoder_the_card_and_the_log_say_so(folder, caplog):
     found = checkpoint.load(run(folder, "sisgan"))
     assert "poorly" in caplog.text
@@ -168,6 +170,7 @@ def test_what_is_missing_surplus_or_misshapen_is_named(folder, change, message):
     assert not (folder / "out.safetensors").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("system", "source", "message"),
     [
@@ -220,6 +223,7 @@ def test_a_truncated_file_is_refused(folder):
         run(folder, "tagan", "cut.pth")
 
 
+@pytest.mark.slow
 def test_other_faults_of_the_caller(folder):
     with pytest.raises(CheckpointError, match="No such file"):
         run(folder, "tagan", "gone.pth")

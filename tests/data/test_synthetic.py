@@ -67,6 +67,7 @@ def test_target_equals_the_target_scene_drawn_alone(kind):
     assert (draw_pair(pair, 40)[1] == draw(pair.target, 40).image).all()
 
 
+@pytest.mark.slow
 @kinds
 def test_a_caption_is_true_of_its_picture(kind):
     rng = np.random.default_rng(3)

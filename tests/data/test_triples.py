@@ -103,6 +103,7 @@ def test_the_text_names_what_changes():
         assert {split_colour(colours(triple.target)[part])[1] for part in named} == said  # true of all that is named
 
 
+@pytest.mark.slow
 def test_pixels_change_where_the_text_says_alone(groups):
     for group in groups:
         for triple, target in zip(group.triples, group.targets, strict=True):

@@ -101,6 +101,7 @@ def test_pictures_without_a_class_count_as_one_each_and_one_class_is_too_few(wor
         draw_task(same, split="all", seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "count"), [("cub", 987), ("oxford102", 1065)])
 def test_the_kept_target_lists_are_what_the_rule_draws(name, count):
@@ -202,6 +203,7 @@ def test_a_picture_fits_by_the_judges_own_score(world, tmp_path, name):
             np.testing.assert_allclose(found[i], slow, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dual_encoder", "late_interaction"])
 def test_recall_of_a_matching_model_both_ways(world, tmp_path, name):
     torch.manual_seed(0)

@@ -108,6 +108,7 @@ def rows_of(bench):
 # What is measured
 
 
+@pytest.mark.slow
 def test_who_draws_what_is_said_is_like_the_photographs(bench):
     found, rows = figures(bench, honest), rows_of(bench)
     assert found["recall@1"] == found["recall@10"] == rows["real", "recall@1"] == 1
@@ -244,6 +245,7 @@ def test_an_editor_draws_nothing_and_is_told_so_before_anything_is_measured(worl
         assert asked == (["drawer"] if protocol.name == "generation@1" else ["tagrid"])
 
 
+@pytest.mark.slow
 def test_a_style_encoder_edits_in_batches_and_draws_if_it_is_named(world, judge, tmp_path, monkeypatch):
     model = StyleEncoder(
         StyleEncoderConfig(system="toy_generator", sizes={"image_size": SIDE}, width=4),

@@ -134,6 +134,7 @@ def test_the_answer_follows_the_paint_whatever_the_light(sets):
         assert question.answer(exposed.paint(albedos(pair.target.repaint({part: word})))) == word
 
 
+@pytest.mark.slow
 def test_equal_arguments_draw_equal_pictures_of_a_stream_of_their_own(sets):
     drawn = sets["birds"]
     again = truth.draw_truth.__wrapped__("birds", count=4, size=SIZE)

@@ -53,6 +53,7 @@ def test_an_edit_has_the_size_of_the_photograph(editors, kind, height, width):
         assert not np.array_equal(np.asarray(edited), source)
 
 
+@pytest.mark.slow
 @KINDS
 def test_no_strength_is_no_edit_and_less_is_less(editors, kind):
     source = picture(90, 60)
@@ -120,6 +121,7 @@ def test_the_caption_counts(edit):
     assert edit.caption("red head") == "this bird has a red head"
 
 
+@pytest.mark.slow
 def test_every_kind_of_source_gives_the_same(edit, tmp_path):
     source = picture(60, 50)
     image = Image.fromarray(source)

@@ -116,6 +116,7 @@ def test_a_run_leaves_an_editor_and_a_report(whole: Path, pictures: Path) -> Non
     assert header["card"] == {"licence": "none"}
 
 
+@pytest.mark.slow
 def test_the_editor_stands_on_the_guide_and_holds_no_path(whole: Path, pictures: Path) -> None:
     guide = checkpoint.read_tensors(whole / "guide" / "model.safetensors")
     editor = checkpoint.read_tensors(whole / "model.safetensors")
@@ -126,6 +127,7 @@ def test_the_editor_stands_on_the_guide_and_holds_no_path(whole: Path, pictures:
     assert header["card"] == {"licence": "none", "title": "Mine"}
 
 
+@pytest.mark.slow
 def test_the_written_recipe_says_the_same_again(whole: Path, pictures: Path) -> None:
     written, given = stages.load(whole / "recipe.yaml"), stages.parse(values(pictures))
     assert (written.trainings, written.report) == (given.trainings, given.report)
@@ -201,6 +203,7 @@ def test_a_finished_run_does_nothing_again(
     assert len(outcome.lines) == len(before)
 
 
+@pytest.mark.slow
 def test_another_recipe_is_not_gone_on_with(whole: Path, pictures: Path) -> None:
     with pytest.raises(TrainingError, match=r"judge.* has another recipe: train\.seed"):
         run(values(pictures), whole, "judge.train.seed=4", resume=True)
@@ -208,6 +211,7 @@ def test_another_recipe_is_not_gone_on_with(whole: Path, pictures: Path) -> None
         run(values(pictures), whole, "guide.train.steps=9", resume=True)
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_report_is_said(whole: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

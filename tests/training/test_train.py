@@ -32,6 +32,7 @@ from tgim.training.loop import Interrupted, TrainingError
 from tgim.training.runlog import read_log
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_checkpoint_that_loads_alone(whole: Path, data: Path) -> None:
     loaded = checkpoint.load(whole / "model.safetensors")
     assert loaded.name == "toy"

@@ -148,6 +148,7 @@ def test_nothing_changes_outside_a_box(painter):
     assert not torch.equal(edited, WHOLE)
 
 
+@pytest.mark.slow
 def test_an_editor_takes_any_localiser(editor):
     assert editor.model.name == "painter"
     photo = open_image(((WHOLE[0] + 1) / 2).permute(1, 2, 0).numpy())

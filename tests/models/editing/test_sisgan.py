@@ -68,6 +68,7 @@ class Written:
         return self.conv(x, "classifier.3", padding=0).reshape(-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [False, True])
 @torch.no_grad()
 def test_networks_are_the_releases_at_its_size(training):
@@ -85,6 +86,7 @@ def test_networks_are_the_releases_at_its_size(training):
     )
 
 
+@pytest.mark.slow
 def test_a_step_is_the_releases():
     """Losses from the written-out networks: eq. for L_D and L_G, relevant captions, weights 1/2."""
     shapes = release.sisgan(4, 6, 5)

@@ -169,6 +169,7 @@ def test_what_draws_nothing_is_refused():
             StyleEncoder(StyleEncoder.Config(system=system), vocabulary_size=9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [32, 64, 128])
 def test_any_size(side):
     model = model_of("style_encoder", sizes={"image_size": side, "width": 2, "noise_size": 5, "word_size": 3})

@@ -114,6 +114,7 @@ def test_before_training_an_edit_is_the_identity():
         assert_close(model.edit(image, batch.text), image, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_strength_is_asked_of_the_model_and_nought_changes_nothing(model):
     batch = batch_of()
@@ -201,6 +202,7 @@ def test_a_caption_that_fits_better_than_the_references_needs_no_edit(model, mon
     assert_close(references.need(member, None, None), torch.tensor([0.0, 4 / 64 / 0.1, 1.0]))
 
 
+@pytest.mark.slow
 def test_training_pictures_become_references():
     model, batch = model_of("tagrid", references=6), batch_of()
     list(model.steps(batch))

@@ -179,6 +179,7 @@ def test_an_image_encoder_is_taken_along(tmp_path):
     assert not filled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "change", "message"),
     [
@@ -200,6 +201,7 @@ def test_what_is_missing_surplus_or_misshapen_is_named(folder, part, change, mes
     assert not (folder / "out.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_other_faults_of_the_caller(folder):
     with pytest.raises(UserError, match="text_encoder and words"):
         run(folder, words=None)

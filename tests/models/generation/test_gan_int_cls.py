@@ -120,6 +120,7 @@ def test_pictures_of_any_size(side):
 # The switches
 
 
+@pytest.mark.slow
 def test_switches_move_their_own_terms_and_no_other():
     found = {
         switches: terms_of(tiny(cls=switches[0], interpolate=switches[1]), labelled(0, 0, 1, 2))

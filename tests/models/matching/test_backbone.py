@@ -46,6 +46,7 @@ def test_it_computes_what_an_independent_implementation_does(variant, size):
     assert [each.shape[-1] for each in maps] == [-(-size // stride) for stride in backbone.STRIDES]
 
 
+@pytest.mark.slow
 def test_sizes_are_the_published_ones():
     millions = [
         sum(p.numel() for p in EfficientNetLite(v, classifier=True).parameters()) / 1e6 for v in backbone.SCALES

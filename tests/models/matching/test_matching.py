@@ -142,6 +142,7 @@ def stand_in() -> TorchvisionNet:
     return TorchvisionNet("resnet18", frozen=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "side"), [("resnet18", 6), ("vgg16_bn", 6), ("inception_v3", 4)])
 @torch.no_grad()
 def test_torchvision_backbones_give_the_map_and_the_whole_that_they_promise(name, side):

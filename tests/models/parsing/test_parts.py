@@ -224,6 +224,7 @@ def test_flowers_are_asked_in_words_of_flowers(tmp_path):
 # what is measured, and what cheats get
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(WARNED)
 def test_painting_the_part_alone_hits_and_spills_nothing(bench):
     found = world.figures(bench, world.Known(world.paint_like_feathers, asking(bench)))
@@ -236,6 +237,7 @@ def test_painting_the_part_alone_hits_and_spills_nothing(bench):
     assert ("outside" in found) == (bench.photos is not None)  # of a cut-out nothing lies outside
 
 
+@pytest.mark.slow
 def test_flat_paint_and_fog_lose_the_texture(bench):
     flat = world.figures(bench, world.Known(world.flat_part, asking(bench)))
     assert (flat["hit"], flat["half_way"], flat["spilt"], flat["others_change"]) == (1, 1, 0, 0)
@@ -261,6 +263,7 @@ def test_doing_nothing_hits_nothing_and_spills_nothing(bench):
     assert "texture" not in found  # nothing changed
 
 
+@pytest.mark.slow
 def test_another_photograph_hits_by_chance_and_keeps_no_texture(tmp_path):
     root = world.build(tmp_path / "birds")
     for k, path in enumerate(sorted((root / "photos").iterdir())):
