@@ -64,7 +64,6 @@ def loaded_by(code: str) -> set[str]:
     return set(run.stdout.split())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "module",
     ["tgim", "tgim.cli.main", "tgim.errors", "tgim.text", "tgim.inference.batch_edit", "tgim.environment"],

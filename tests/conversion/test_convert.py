@@ -195,6 +195,7 @@ class Payload:
         return Path.touch, (self.path,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [b"", b"not a checkpoint", {"generator": 3}, [torch.zeros(2)], torch.zeros(2), {"epoch": 1}],

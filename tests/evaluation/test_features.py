@@ -93,6 +93,7 @@ def test_torchvisions_weights_run_as_in_torchvision(torchvision, stand_ins):
     assert torchvision.label == f"inception-torchvision/random-1000.safetensors:{digest(path)}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fid", "torchvision"])
 def test_what_an_extractor_takes_is_checked(name, request):
     extractor = request.getfixturevalue(name)

@@ -117,6 +117,7 @@ def test_who_draws_what_is_said_is_like_the_photographs(bench):
     assert found["diversity"] == pytest.approx(rows["real", "diversity"], rel=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cheat", ["one photograph for all", "mean colour", "random pixels", "photographs by lot"])
 def test_what_a_cheat_gets(bench, cheat):
     photographs = bench.pictures

@@ -183,6 +183,7 @@ def test_a_part_of_another_system_is_refused(name, key, sizes_key, system, tmp_p
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @parts
 def test_a_part_of_other_sizes_is_refused(name, key, sizes_key, system, tmp_path):
     path = saved(tmp_path, system)[1]

@@ -258,6 +258,7 @@ def test_an_editor_is_nothing_to_compose_on(tagrid_file):
         COMPOSERS["tirg"](ComposerConfig(matching=str(tagrid_file)), vocabulary_size=9)
 
 
+@pytest.mark.slow
 @every
 def test_the_recipes_resolve(name):
     stem = f"compose_{name.removeprefix('compose_')}"
