@@ -74,10 +74,10 @@ def main(source: Path, name: str, results: tuple[Path, ...], **said: str | None)
     names = {name, shown_name(source)}
     figures = [figure for path in results for figure in figures_of(found, names, path)]
     if results and not figures:
-        what = "judge" if found.kind == "matcher" else "editor"
+        what = "judge" if found.role == "matching" else "editor"
         raise UserError(f"{', '.join(map(str, results))}: nothing of {name!r} as {what}; measure {source} first")
     card = {**found.card, **{key: value for key, value in said.items() if value}, "figures": figures}
-    card["limits"] = {"matcher": LIMITS_OF_JUDGES, "parser": LIMITS_OF_PARTS}.get(found.kind, LIMITS)
+    card["limits"] = {"matching": LIMITS_OF_JUDGES, "parsing": LIMITS_OF_PARTS}.get(found.role, LIMITS)
     if isinstance(found.model, Generating):
         card["limits"] = LIMITS_OF_GENERATORS
     path = Path(tgim.__file__).parent / "weights" / f"{name}.safetensors"
@@ -97,14 +97,14 @@ def main(source: Path, name: str, results: tuple[Path, ...], **said: str | None)
 def figures_of(found: checkpoint.Checkpoint, names: set[str], path: Path) -> list[str]:
     """What a results file says of a checkpoint that goes by `names`."""
     lines = read_results([path])
-    if found.kind == "matcher":
+    if found.role == "matching":
         return judge_figures(lines, names)
     told = OF_GENERATORS if isinstance(found.model, Generating) else OF_EDITORS
     return editor_figures(lines, names, found.data["name"], told)
 
 
 def editor_figures(lines: Iterable[Line], names: set[str], data: str, told: Mapping[str, Sequence[str]]) -> list[str]:
-    """Lines at full strength, on the model's own data set and on drawn pictures, and the references'.
+    """Lines at full strength, on the model's own data set and on synthetic pictures, and the references'.
 
     `told` are the metrics that the card shows, by protocol.
     """

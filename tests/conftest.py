@@ -73,7 +73,7 @@ def tagrid_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from tgim.checkpoints import checkpoint
-    from tgim.models import MODELS
+    from tgim.models.editing.tagrid import TAGrid
 
     vocabulary = colour_vocabulary()
     torch.manual_seed(0)
@@ -86,9 +86,7 @@ def tagrid_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "match_size": 8,
         "members": 1,
     }
-    model = MODELS["tagrid"](
-        MODELS["tagrid"].Config(encoder=encoder, width=16, bins=3), vocabulary_size=len(vocabulary)
-    )
+    model = TAGrid(TAGrid.Config(encoder=encoder, width=16, bins=3), vocabulary_size=len(vocabulary))
     for parameter in model.generator.head.leave[-1].parameters():
         torch.nn.init.normal_(parameter, std=0.5)  # zeros, the identity, before training
     card = {"title": "A small editor for tests", "licence": "none", "figures": {"match": 0.5}, "limits": ["untrained"]}
@@ -109,11 +107,11 @@ def tagan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from tgim.checkpoints import checkpoint
-    from tgim.models import MODELS
+    from tgim.models.editing.tagan import TAGAN
 
     vocabulary = colour_vocabulary()
     torch.manual_seed(0)
-    model = MODELS["tagan"](MODELS["tagan"].Config(image_size=32, width=8), vocabulary_size=len(vocabulary))
+    model = TAGAN(TAGAN.Config(image_size=32, width=8), vocabulary_size=len(vocabulary))
     return checkpoint.save(tmp_path_factory.mktemp("models") / "tagan.safetensors", model, vocabulary=vocabulary)
 
 
@@ -121,9 +119,9 @@ def tagan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def halves(monkeypatch: pytest.MonkeyPatch) -> None:
     """The matching model `halves` of tests/support/halves.py can be named."""
     from support.halves import Halves
-    from tgim.models.matching import MATCHERS
+    from tgim.checkpoints import registry
 
-    monkeypatch.setitem(MATCHERS, "halves", Halves)
+    monkeypatch.setitem(registry.SYSTEMS, "halves", Halves)
 
 
 @pytest.fixture(scope="session")

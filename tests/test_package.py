@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from support import ROOT
 
 PACKAGE = Path(tgim.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-HEAVY = ("torch", "torchvision", "kornia", "numpy", "PIL", "pydantic", "skimage", "accelerate")
+HEAVY = ("torch", "torchvision", "numpy", "PIL", "pydantic", "skimage", "accelerate")
 LAYERS = (  # a room imports itself and rooms of earlier layers
     {"_version", "errors", "files", "runtime"},
     {"environment", "images", "text"},
@@ -29,6 +30,9 @@ LAYERS = (  # a room imports itself and rooms of earlier layers
     {"cli"},
     {"__main__"},
 )
+
+PLAIN = {"conversion", "data", "images", "inference", "metrics", "models", "nn", "reporting"}
+NO_NAME = re.compile(r"(What|How|Whether|Where|When|Why|Which|Whose?|Is|Are|As|All|Those|That|Of|From)\b")
 
 
 def name_of(file: Path) -> str:
@@ -74,7 +78,7 @@ def test_importing_is_cheap(module):
 
 def test_a_checkpoint_is_described_without_torch(tagrid_file):
     code = f"from tgim.checkpoints.card import model_card, render\nrender(model_card({str(tagrid_file)!r}))"
-    assert not loaded_by(code) & {"torch", "kornia", "numpy"}
+    assert not loaded_by(code) & {"torch", "numpy"}
 
 
 @pytest.mark.slow
@@ -109,6 +113,20 @@ def test_imports_run_one_way(file):
             assert top(name) == own or rank[top(name)] < rank[own], f"{name_of(file)} imports {name}"
 
 
+def test_training_does_without_what_people_hold():
+    for file in FILES:
+        if file.parent == PACKAGE / "training":
+            assert not [name for name in imports_of(file) if top(name) == "inference"], file
+
+
+@pytest.mark.parametrize("room", ["evaluation", "inference", "models"])
+def test_what_a_model_can_do_is_declared_not_looked_up(room):
+    for file in (PACKAGE / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
+                assert not isinstance(node.args[1], ast.Constant), f"{file}:{node.lineno}"
+
+
 @pytest.mark.slow
 def test_each_module_can_be_imported_first():
     names = [name_of(file) for file in FILES if file.stem != "__main__"]
@@ -136,6 +154,14 @@ def test_the_library_neither_prints_nor_asserts_nor_unpickles(file):
                 assert all(k.arg != "allow_pickle" or ast.unparse(k.value) == "False" for k in node.keywords), where
             if called == "torch.load":
                 assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords), where
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if top(name_of(file)) in PLAIN], ids=name_of)
+def test_docstrings_begin_with_what_they_name(file):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    nodes = [node for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))]
+    texts = {ast.get_docstring(node) or "": getattr(node, "name", "the module") for node in nodes}
+    assert not {text: name for text, name in texts.items() if NO_NAME.match(text)}
 
 
 @pytest.mark.parametrize("folder", ["benchmarks", "tests", "tgim"])

@@ -35,6 +35,10 @@ class CheckpointError(UserError):
     """A checkpoint that is missing, truncated, foreign or newer than this tgim."""
 
 
+class PluginError(UserError):
+    """A system from outside tgim that cannot be imported, or may not be."""
+
+
 class RecipeError(UserError):
     """A recipe, or a key=value of it, that does not fit."""
 

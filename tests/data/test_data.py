@@ -15,7 +15,9 @@ from tgim.data import cub, folder, oxford102
 from tgim.data.base import Problem, held_out, read_captions
 from tgim.data.cache import PixelCache, decode
 from tgim.errors import DataError
-from tgim.text.phrases import COLOURS, PARTS, phrases
+from tgim.text.lexicon.colours import CAPTION_COLOURS as COLOURS
+from tgim.text.lexicon.parts import CAPTION_PARTS as PARTS
+from tgim.text.phrases import phrases
 
 CLASSES = [f"{i:03d}.Bird_{i}" for i in range(1, 13)]
 

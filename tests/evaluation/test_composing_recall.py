@@ -46,7 +46,7 @@ def test_a_recipe_trains_and_its_checkpoint_composes_and_is_measured(tmp_path):
         recipe.load(RECIPES / "compose_tirg_synthetic.yaml", overrides), out=tmp_path / "run", progress=False
     )
     loaded = checkpoint.load(path)
-    assert (loaded.kind, loaded.name) == ("composer", "tirg")
+    assert (loaded.role, loaded.name) == ("retrieval", "tirg")
     assert {"make", "remove", "without"} & set(loaded.vocabulary.words)
     image = torch.zeros(1, 3, 48, 48)
     assert loaded.model.compose(image, loaded.vocabulary.encode(["make the petals red"])).shape == (1, 16)
@@ -69,7 +69,7 @@ def test_a_recipe_trains_and_its_checkpoint_composes_and_is_measured(tmp_path):
 
 def test_recall_counts_the_right_target_among_all(halves):
     model, task = composer("tirg"), task_of_triples()
-    source = checkpoint.Checkpoint(model.eval(), WORDS, "{}", name="tirg", kind="composer")
+    source = checkpoint.Checkpoint(model.eval(), WORDS, "{}", name="tirg", role="retrieval")
     found = ranks_of(source, task)
     assert set(found) == {"image only", "text only", SUM, "tirg"}
     with torch.no_grad():
@@ -89,7 +89,7 @@ def test_recall_counts_the_right_target_among_all(halves):
     assert (len(told["recall@5/colour"]), len(told["recall@5/size"])) == (20, 16)
     assert "recall@1/add" not in told
     np.testing.assert_array_equal(told["recall@10"], found["tirg"] <= 10)
-    matching_only = ranks_of(checkpoint.Checkpoint(model.matching, WORDS, "{}", name="halves", kind="matcher"), task)
+    matching_only = ranks_of(checkpoint.Checkpoint(model.matching, WORDS, "{}", name="halves", role="matching"), task)
     assert set(matching_only) == {"image only", "text only", SUM}
 
 

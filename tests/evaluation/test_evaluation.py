@@ -13,7 +13,7 @@ import torch
 from support import colour_world
 from support.colour_world import WORDS, Eyes, EyesConfig, Honest
 from support.small import SIZES
-from tgim.checkpoints import checkpoint
+from tgim.checkpoints import checkpoint, registry
 from tgim.data import open_dataset
 from tgim.data.config import DataConfig
 from tgim.errors import DataError, UserError
@@ -25,7 +25,6 @@ from tgim.evaluation.records import interval
 from tgim.evaluation.task import content_hash, draw_targets, draw_task, frozen_targets, in_order
 from tgim.evaluation.tradeoff import area
 from tgim.images.resample import resize
-from tgim.models.matching import MATCHERS
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +34,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture
 def judge(tmp_path, monkeypatch):
-    monkeypatch.setitem(MATCHERS, "eyes", Eyes)
+    monkeypatch.setitem(registry.SYSTEMS, "eyes", Eyes)
 
     def save(**config):
         model = Eyes(EyesConfig(**config), vocabulary_size=len(colour_world.VOCABULARY))
@@ -186,7 +185,7 @@ def test_who_ties_has_lost(world, judge):
 @pytest.mark.parametrize("name", ["dual_encoder", "late_interaction"])
 def test_a_picture_fits_by_the_judges_own_score(world, tmp_path, name):
     torch.manual_seed(0)
-    system = MATCHERS[name]
+    system = registry.find_model(name)
     model = system(system.Config(**SIZES[name]), vocabulary_size=len(colour_world.VOCABULARY))
     file = checkpoint.save(tmp_path / "judge.safetensors", model, vocabulary=colour_world.VOCABULARY)
     bench = bench_of(world, judge=str(file))
@@ -207,7 +206,7 @@ def test_a_picture_fits_by_the_judges_own_score(world, tmp_path, name):
 @pytest.mark.parametrize("name", ["dual_encoder", "late_interaction"])
 def test_recall_of_a_matching_model_both_ways(world, tmp_path, name):
     torch.manual_seed(0)
-    system = MATCHERS[name]
+    system = registry.find_model(name)
     model = system(system.Config(**SIZES[name]), vocabulary_size=len(colour_world.VOCABULARY)).eval()
     file = checkpoint.save(tmp_path / "matcher.safetensors", model, vocabulary=colour_world.VOCABULARY)
     lines = evaluate_matching([file], data=world, limit=9, out=tmp_path / "found.jsonl")

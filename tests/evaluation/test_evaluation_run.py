@@ -10,14 +10,13 @@ import pytest
 
 from support import colour_world
 from support.colour_world import Eyes, EyesConfig
-from tgim.checkpoints import checkpoint
+from tgim.checkpoints import checkpoint, registry
 from tgim.data.config import DataConfig
 from tgim.errors import UserError
 from tgim.evaluation import PROTOCOLS, evaluate, read_lines
 from tgim.evaluation.contenders import ModelContender
 from tgim.evaluation.records import VOLATILE, Results
 from tgim.inference.editor import Editor
-from tgim.models.matching import MATCHERS
 
 SOME = ["retrieval@1", "tradeoff@1", "l2-own-caption@1"]
 
@@ -29,7 +28,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture
 def judge(tmp_path, monkeypatch):
-    monkeypatch.setitem(MATCHERS, "eyes", Eyes)
+    monkeypatch.setitem(registry.SYSTEMS, "eyes", Eyes)
     model = Eyes(EyesConfig(), vocabulary_size=len(colour_world.VOCABULARY))
     return str(checkpoint.save(tmp_path / "eyes.safetensors", model, vocabulary=colour_world.VOCABULARY))
 
@@ -136,11 +135,11 @@ def test_what_cannot_be_measured_is_said(world, judge, tagrid_file, tagan_file, 
 def test_models_of_two_sizes_are_compared_at_a_size_that_is_given(world, tagrid_file, tmp_path):
     import torch
 
-    from tgim.models import MODELS
+    from tgim.models.editing.tagan import TAGAN
 
     vocabulary = Editor.from_pretrained(str(tagrid_file)).vocabulary
     torch.manual_seed(0)
-    model = MODELS["tagan"](MODELS["tagan"].Config(image_size=64, width=4), vocabulary_size=len(vocabulary))
+    model = TAGAN(TAGAN.Config(image_size=64, width=4), vocabulary_size=len(vocabulary))
     large = str(checkpoint.save(tmp_path / "large.safetensors", model, vocabulary=vocabulary))
     options = {"data": world, "protocols": ["l2-edit@1"], "limit": 3, "baselines": False}
     with pytest.raises(UserError, match=r"different sizes \(tagrid 32, large 64\)"):

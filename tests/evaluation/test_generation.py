@@ -9,7 +9,7 @@ import torch
 from support import colour_world
 from support.colour_world import COLOURS, SIDE, SQUARE, WORDS, Eyes, EyesConfig
 from support.toy_generator import ToyGenerator, ToyGeneratorConfig
-from tgim.checkpoints import checkpoint
+from tgim.checkpoints import checkpoint, registry
 from tgim.data.config import DataConfig
 from tgim.errors import UserError
 from tgim.evaluation import PROTOCOLS, Bench, ModelContender, evaluate, generation
@@ -18,7 +18,6 @@ from tgim.evaluation.run import entrants
 from tgim.inference.editor import Editor
 from tgim.models.base import sample_noise
 from tgim.models.editing.style_encoder import StyleEncoder, StyleEncoderConfig
-from tgim.models.matching import MATCHERS
 from tgim.text.vocabulary import tokenize
 
 
@@ -45,7 +44,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture
 def judge(tmp_path, monkeypatch):
-    monkeypatch.setitem(MATCHERS, "sharp_eyes", SharpEyes)
+    monkeypatch.setitem(registry.SYSTEMS, "sharp_eyes", SharpEyes)
     model = SharpEyes(EyesConfig(), vocabulary_size=len(colour_world.VOCABULARY))
     return str(checkpoint.save(tmp_path / "eyes.safetensors", model, vocabulary=colour_world.VOCABULARY))
 

@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner
 
 from support import colour_world
-from tgim.checkpoints import checkpoint
+from tgim.checkpoints import checkpoint, registry
 from tgim.cli.main import main
 from tgim.data.config import DataConfig
 from tgim.evaluation import PROTOCOLS, evaluate, swaps
@@ -20,7 +20,6 @@ from tgim.evaluation.bench import Bench
 from tgim.evaluation.contenders import quantised
 from tgim.evaluation.truth import Drawn
 from tgim.models.base import Config
-from tgim.models.matching import MATCHERS
 from tgim.reporting import section_tables
 from tgim.text.vocabulary import Vocabulary, tokenize
 
@@ -121,7 +120,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture
 def judge(tmp_path, monkeypatch):
-    monkeypatch.setitem(MATCHERS, "part_eyes", PartEyes)
+    monkeypatch.setitem(registry.SYSTEMS, "part_eyes", PartEyes)
     monkeypatch.setattr(swaps, "draw_truth", lambda kind, **options: drawn_squares())
 
     def save(**config):
@@ -264,7 +263,7 @@ def test_both_counts_stand_in_one_table_and_a_second_run_measures_nothing(world,
     (table,) = section_tables(lines)
     assert len(table.columns) == 4
     assert {column.split(", n ")[1] for column in table.columns} == {"18", "6"}
-    assert "true edit (drawn)" in table.markdown()
+    assert "true edit (synthetic)" in table.markdown()
 
     def never(*args, **kwargs):
         raise AssertionError("judged again")

@@ -11,11 +11,12 @@ from tgim.data.config import DataConfig
 from tgim.data.synthetic.captions import read_caption
 from tgim.data.synthetic.pairs import KINDS, albedos, expose, random_pair, swap_scene
 from tgim.data.synthetic.pool import STREAM as TRAINING
-from tgim.data.synthetic.scenes import PARTS, random_scene
+from tgim.data.synthetic.scenes import random_scene
 from tgim.errors import UserError
 from tgim.evaluation import truth
 from tgim.evaluation.part_colours import questions
 from tgim.images.photo import from_uint8, to_uint8
+from tgim.text.lexicon.synthetic import PARTS
 
 COUNT, SIZE = 16, 48
 kinds = pytest.mark.parametrize("kind", KINDS)

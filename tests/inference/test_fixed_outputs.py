@@ -26,9 +26,7 @@ def assert_same(found, recorded):
     assert apart.mean() <= MEAN
 
 
-@pytest.mark.parametrize(
-    "name", fixed.EDITORS
-)
+@pytest.mark.parametrize("name", fixed.EDITORS)
 def test_an_editor_edits_as_recorded(name, record):
     edited = fixed.edits(name)
     assert_same(edited, record[name])

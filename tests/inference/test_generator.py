@@ -135,14 +135,15 @@ def test_only_generators_draw(tagrid_file):
 
 def test_cards_and_lists_say_what_a_model_does(file, tagrid_file):
     assert "toy_generator (generator), 16 px" in render(model_card(file))
-    assert model_card(file)["kind"] == checkpoint.load(file).kind == "editor"  # the registry
+    assert model_card(file)["role"] == checkpoint.load(file).role == "generator"
     assert model_card(tagrid_file)["role"] == "editor"
     listed = list_all()
     assert listed["systems"]["toy_generator"].startswith("generator: ")
     assert listed["systems"]["tagan"].startswith("editor: TAGAN")
-    assert listed["matching"]["vse"].startswith("matching model: ")
+    assert listed["matching"]["vse"].startswith("matching: ")
+    assert listed["models"]["attngan-birds"].startswith("generator: ")
     assert listed["models"]["birds-1"].startswith("editor: ")  # a file of before roles were written
-    assert listed["models"]["judge-birds"].startswith("matching model: ")
+    assert listed["models"]["judge-birds"].startswith("matching: ")
 
 
 @pytest.mark.slow
@@ -151,12 +152,12 @@ def test_a_sheet_has_a_row_for_each_caption_and_the_same_noises_always(tmp_path,
     options = {"captions": TEXTS, "vocabulary": VOCABULARY, "device": torch.device("cpu")}
     torch.manual_seed(3)
     state = torch.get_rng_state()
-    first = logs.drawn_sheet(tmp_path / "a" / "1.png", model, **options)
+    first = logs.generated_sheet(tmp_path / "a" / "1.png", model, **options)
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
-    second = logs.drawn_sheet(tmp_path / "a" / "2.png", model, **options)
+    second = logs.generated_sheet(tmp_path / "a" / "2.png", model, **options)
     assert first.read_bytes() == second.read_bytes()
-    other = logs.drawn_sheet(tmp_path / "a" / "3.png", model, **{**options, "captions": TEXTS[::-1]})
+    other = logs.generated_sheet(tmp_path / "a" / "3.png", model, **{**options, "captions": TEXTS[::-1]})
     assert other.read_bytes() != first.read_bytes()
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["1.png", "2.png", "3.png"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from support.by_colour import ByColour, saved, scene
 from tgim.checkpoints import checkpoint
 from tgim.errors import UserError
 from tgim.inference.part_overlay import mask_of, open_localiser, part_named
+from tgim.models.base import Editing
 from tgim.models.parsing import find_parts, lift
 
 
@@ -37,9 +37,8 @@ def test_an_editor_with_a_localiser_is_opened_for_its_parts(tmp_path, monkeypatc
     path = saved(tmp_path)
     inside = checkpoint.load(path).model
 
-    class Editor(torch.nn.Module):
-        name = "editor"
-        localiser = inside
+    class Editor(Editing):
+        part_localiser = inside
 
     monkeypatch.setattr(
         "tgim.checkpoints.checkpoint.load", lambda *_, **__: checkpoint.Checkpoint(Editor(), None, "{}")

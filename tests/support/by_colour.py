@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from support.datasets import make
 from tgim.checkpoints import checkpoint
 from tgim.models.base import Localising
-from tgim.models.parsing import PARSERS
+from tgim.models.parsing import PartLocaliser
 from tgim.models.parsing.localiser import PartLocaliserConfig
 
 NAMES = ("background", "head", "tail")
@@ -65,9 +65,7 @@ def folder_with_points(root):
 def saved(folder: Path, **bias: float) -> Path:
     """An untrained localiser whose answer is the same everywhere."""
     torch.manual_seed(0)
-    model = PARSERS["part_localiser"](
-        PartLocaliserConfig(part_names=("head", "tail"), **SMALL), vocabulary_size=5
-    ).eval()
+    model = PartLocaliser(PartLocaliserConfig(part_names=("head", "tail"), **SMALL), vocabulary_size=5).eval()
     with torch.no_grad():
         last = model.decoder.output[-1]
         last.weight.zero_()

@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
-from tgim.models import MODELS
 from tgim.models.base import Config, Editing, Terms
 from tgim.text.vocabulary import Tokens
 
@@ -46,8 +46,8 @@ class Painter(nn.Module):
         return torch.tanh(image + self.out(self.body(seen)))
 
 
+@register("toy")
 class Toy(Editing):
-    name: ClassVar[str] = "toy"
     Config: ClassVar[type[Config]] = ToyConfig
     networks: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
@@ -81,9 +81,6 @@ class Toy(Editing):
         if int(self.calls) == self.config.fail_at:
             terms["keep"] = terms["keep"] / 0.0
         yield "generator", terms
-
-
-MODELS["toy"] = Toy
 
 
 def write_dataset(root: Path, *, count: int = 12, size: int = 20) -> Path:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.checkpoints import checkpoint
-from tgim.models import MODELS
+from tgim.checkpoints.registry import register
 from tgim.models.base import Codes, Config, Generating
 from tgim.text.vocabulary import Tokens, Vocabulary
 
@@ -26,8 +26,8 @@ class ToyGeneratorConfig(Config):
     variation_size: int = Field(4, ge=0)
 
 
+@register("toy_generator")
 class ToyGenerator(Generating):
-    name: ClassVar[str] = "toy_generator"
     Config: ClassVar[type[Config]] = ToyGeneratorConfig
     networks: ClassVar[tuple[str, ...]] = ("generator",)
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
@@ -63,9 +63,6 @@ class ToyGenerator(Generating):
     def steps(self, batch):
         noise = torch.randn(len(batch.image), self.noise_size, device=batch.image.device)
         yield "generator", {"copy": (self.generate(batch.text, noise) - batch.image).square().mean()}
-
-
-MODELS["toy_generator"] = ToyGenerator
 
 
 def toy_generator(**sizes: int) -> ToyGenerator:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tgim.checkpoints import checkpoint
 from tgim.data import cub, oxford102
 from tgim.errors import TextError
-from tgim.text.lexicon import EVERYDAY, neighbour
+from tgim.text.lexicon.colours import EVERYDAY
+from tgim.text.neighbours import neighbour
 from tgim.text.understand import understand
 from tgim.text.vocabulary import MAX_WORDS, Alphabet, Vocabulary, tokenize
 

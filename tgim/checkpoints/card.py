@@ -9,6 +9,13 @@ from typing import Any
 
 from tgim.checkpoints import checkpoint, registry
 
+SECTIONS: dict[str, tuple[registry.Role, ...]] = {  # of the list of systems, and the roles in each
+    "systems": ("editor", "generator"),
+    "matching": ("matching",),
+    "composing": ("retrieval",),
+    "parts": ("parsing",),
+}
+
 
 def model_card(name_or_path: str | Path) -> dict[str, Any]:
     """All that a checkpoint, embedded or a file, says of itself, as JSON values; its vocabulary is counted, not listed.
@@ -24,8 +31,8 @@ def model_card(name_or_path: str | Path) -> dict[str, Any]:
         "file": str(path),
         "megabytes": round(path.stat().st_size / 2**20, 2),
         "system": header["name"],
-        "kind": header["kind"],
         "role": header["role"],
+        "address": header["address"] if header["address"] != header["name"] else None,
         "card": header["card"],
         "data": header["data"],
         "image_size": header["preprocessing"].get("image_size"),
@@ -41,30 +48,28 @@ def model_card(name_or_path: str | Path) -> dict[str, Any]:
 
 
 def list_all() -> dict[str, dict[str, str]]:
-    """What there is to use: embedded checkpoints, systems that edit or draw, match, compose and find parts.
+    """List what there is to use: embedded checkpoints, and systems that edit or draw, match, compose and find parts.
 
-    Each name has a line that says what the model does and what it is.
+    Each name has a line with the model's role and what it is. Systems of the modules in TGIM_PLUGINS are among them.
     """
     embedded = {}
     for name in checkpoint.list_embedded():
         card = model_card(name)
         embedded[name] = f"{card['role']}: {card['card'].get('title', card['system'])} ({card['megabytes']} MiB)"
     systems = {
-        kind: {name: f"{registry.role(model)}: {_headline(model)}" for name, model in registry.systems(kind).items()}
-        for kind in registry.REGISTRIES
+        section: {
+            name: f"{system.role}: {_headline(system)}"
+            for role in roles
+            for name, system in registry.systems(role).items()
+        }
+        for section, roles in SECTIONS.items()
     }
-    return {
-        "models": embedded,
-        "systems": systems["editor"],
-        "matching": systems["matcher"],
-        "composing": systems["composer"],
-        "parts": systems["parser"],
-    }
+    return {"models": embedded, **systems}
 
 
 def _headline(model: type) -> str:
     """The first line of the module that holds the model, which names its paper."""
-    lines = (getattr(sys.modules[model.__module__], "__doc__", None) or "").strip().splitlines()
+    lines = (sys.modules[model.__module__].__doc__ or "").strip().splitlines()
     return lines[0] if lines else ""
 
 
@@ -74,6 +79,7 @@ def render(card: dict[str, Any]) -> str:
     facts: dict[str, Any] = {
         "title": own.pop("title", None),
         "system": f"{card['system']} ({card['role']}), {card['image_size']} px",
+        "class": card["address"],
         "file": f"{card['file']}, {card['megabytes']} MiB",
         "parameters": f"{card['parameters']:,} ({', '.join(card['number_types'])})",
         "vocabulary": f"{card['words']:,} words",

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tgim._version import __version__
-from tgim.checkpoints.registry import REGISTRIES, ROLES, find_model, role
+from tgim.checkpoints.registry import KINDS, Role, built_in, find_model, reference, role_of
 from tgim.checkpoints.tensorfile import SUFFIX, read_metadata, read_tensors, write
-from tgim.errors import CheckpointError, TextError, nearest
+from tgim.errors import CheckpointError, PluginError, TextError, nearest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = [  # the parts below, and those of `registry` and `tensorfile` that go by its name
     "FORMAT",
     "KEY",
-    "REGISTRIES",
     "SUFFIX",
     "Checkpoint",
     "fill",
@@ -44,7 +43,6 @@ __all__ = [  # the parts below, and those of `registry` and `tensorfile` that go
     "read_metadata",
     "read_tensors",
     "resolve",
-    "role",
     "save",
     "write",
 ]
@@ -76,8 +74,8 @@ class Checkpoint:
     history: dict[str, Any] | list[Any] = field(default_factory=dict)  # how it was trained
     data: dict[str, Any] = field(default_factory=dict)  # data set, split and licence
     preprocessing: dict[str, Any] = field(default_factory=dict)  # image_size in pixels, range of values
-    kind: str = "editor"  # or "matcher", "composer"
-    name: str = ""  # key in MODELS, MATCHERS or COMPOSERS
+    role: Role = "editor"  # what the model does
+    name: str = ""  # of its system
     version: str = __version__  # of the tgim that wrote it
 
 
@@ -116,7 +114,7 @@ def save(
         raise CheckpointError(
             f"template {template!r} must hold '{{}}' once, where the phrase goes; e.g. 'this is a {{}}'"
         )
-    kind, _ = find_model(model.name)
+    place = reference(type(model))
     tensors = {}
     for name, value in model.state_dict().items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
@@ -126,9 +124,10 @@ def save(
     header = {
         "format": FORMAT,
         "tgim_version": __version__,
-        "kind": kind,
-        "role": role(type(model)),
+        "kind": KINDS[model.role],
+        "role": model.role,
         "name": model.name,
+        **({"address": place} if place != model.name else {}),
         "config": model.config.model_dump(mode="json"),
         "vocabulary": list(vocabulary.words),
         "template": template,
@@ -160,11 +159,7 @@ def load(path: str | Path, *, device: str = "cpu") -> Checkpoint:
 
     path = resolve(path)
     header = read_header(path)
-    try:
-        _, model_class = find_model(header["name"], kind=header["kind"])
-    except KeyError as error:
-        hint = nearest(header["name"], error.args[0])
-        raise CheckpointError(f"{path} holds a model {header['name']!r}, which this tgim does not know{hint}") from None
+    model_class = _class_of(header, path)
     try:
         config = model_class.Config(**header["config"])
         vocabulary = Vocabulary(header["vocabulary"])
@@ -178,8 +173,22 @@ def load(path: str | Path, *, device: str = "cpu") -> Checkpoint:
         model=model.to(torch.device(device)).eval(),
         vocabulary=vocabulary,
         version=header["tgim_version"],
-        **{key: header[key] for key in ("template", "card", "history", "data", "preprocessing", "kind", "name")},
+        **{key: header[key] for key in ("template", "card", "history", "data", "preprocessing", "role", "name")},
     )
+
+
+def _class_of(header: Mapping[str, Any], path: Path) -> type[Model]:
+    """The class of the model in a checkpoint."""
+    name, known = header["name"], list(built_in())
+    try:
+        found = find_model(header["address"])
+        if (found.name, KINDS[found.role]) == (name, header["kind"]):
+            return found
+    except KeyError as error:
+        (known,) = error.args
+    except PluginError as error:
+        raise CheckpointError(f"{path} holds a model {name!r}: {error}") from None
+    raise CheckpointError(f"{path} holds a model {name!r}, which this tgim does not know{nearest(name, known)}")
 
 
 def fill(model: Model, tensors: Mapping[str, Tensor], *, path: str | Path) -> None:
@@ -210,8 +219,10 @@ def read_header(path: str | Path) -> dict[str, Any]:
     """All that a checkpoint says of itself, without loading tensors or importing torch.
 
     Returns:
-        "format", "tgim_version", "kind", "role" (see `role`), "name", "config", "vocabulary" (words), "template",
-        "preprocessing", "data", "card", "history", and "tensors": name -> {"dtype", "shape"}.
+        "format", "tgim_version", "kind" (as older versions of tgim have it, see `KINDS`), "role" (a `Role`), "name",
+        "address" (what `find_model` takes: the name or, of a system from outside tgim, package.module:Class), "config",
+        "vocabulary" (words), "template", "preprocessing", "data", "card", "history", and "tensors": name ->
+        {"dtype", "shape"}.
 
     Raises:
         CheckpointError: as `load`, except for what only the tensors show.
@@ -234,9 +245,11 @@ def read_header(path: str | Path) -> dict[str, Any]:
     for key, kind in _FIELDS.items():
         if not isinstance(header.get(key), kind):
             raise CheckpointError(f"{path} has a tgim header without a proper {key!r}; get the file again")
-    if header["kind"] not in REGISTRIES or not all(isinstance(word, str) for word in header["vocabulary"]):
+    if header["kind"] not in KINDS.values() or not all(isinstance(word, str) for word in header["vocabulary"]):
         raise CheckpointError(f"{path} has a tgim header of unknown kind or vocabulary; get the file again")
-    header.setdefault("role", ROLES[header["kind"]])  # files of before it was written
+    if not isinstance(header.setdefault("address", header["name"]), str):
+        raise CheckpointError(f"{path} has a tgim header without a proper 'address'; get the file again")
+    header["role"] = role_of(header["kind"], header.get("role"))
     return {**header, "tensors": tensors}
 
 

@@ -1,7 +1,7 @@
 """Captions made false by one attribute: "red head and white belly" -> "blue head and white belly", or colours swapped.
 
-They are the hard negatives of matching: whoever counts words, or looks for a colour anywhere in the picture, cannot
-tell them from the truth. Works on token ids, a batch at a time.
+They are the hard negatives of matching: counting words, or finding a colour anywhere in the picture, does not tell them
+from true captions. Works on token ids, a batch at a time.
 
 >>> vocabulary = Vocabulary.build(["red head and white belly blue green"])
 >>> make = Alterations(vocabulary)
@@ -16,28 +16,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tgim.text.phrases import PARTS
+from tgim.text.lexicon.colours import FAMILIES, PLAIN
+from tgim.text.lexicon.parts import CAPTION_PARTS
 from tgim.text.vocabulary import Vocabulary
 
 SWAPPED = 0.5  # of the captions that give different colours to different parts
-# Words of one family are not exchanged for each other: they may well be said of the same feather.
-FAMILIES = {
-    "red": "red reddish crimson scarlet maroon rufous rust",
-    "orange": "orange orangish peach rust rufous gold golden",
-    "yellow": "yellow yellowish gold golden cream buff",
-    "green": "green greenish olive teal turquoise",
-    "blue": "blue bluish teal turquoise cyan indigo",
-    "purple": "purple purplish violet lavender lilac indigo magenta",
-    "pink": "pink pinkish peach magenta",
-    "brown": "brown brownish tan beige rust rufous buff",
-    "gray": "gray grey greyish grayish silver",
-    "black": "black blackish",
-    "white": "white whitish cream",
-}
 
 
 class Alterations:
     """Makes a batch of captions false, one attribute each.
+
+    Words of one family of colours are not exchanged for each other: they may well be said of the same feather.
 
     Args:
         vocabulary: of the ids that are handed in; colours that it does not know are never put into a caption.
@@ -50,10 +39,10 @@ class Alterations:
         size = len(vocabulary)
         self._family = np.zeros((size, len(FAMILIES)), bool)  # a word may be of two families
         for column, words in enumerate(FAMILIES.values()):
-            self._family[[i for word in words.split() for i in known(word)], column] = True
+            self._family[[i for word in words for i in known(word)], column] = True
         self._part = np.zeros(size, bool)
-        self._part[[i for word in PARTS for i in known(word)]] = True
-        self._plain = np.array([i for word in FAMILIES for i in known(word)], np.int64)
+        self._part[[i for word in CAPTION_PARTS for i in known(word)]] = True
+        self._plain = np.array([i for word in PLAIN for i in known(word)], np.int64)
 
     def __call__(self, ids: NDArray[np.int64], source: np.random.Generator) -> NDArray[np.int64]:
         """Altered copy of captions (B, T); a row in which nothing can be altered comes back as it is."""

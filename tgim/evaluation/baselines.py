@@ -16,19 +16,12 @@ from tgim.evaluation.bench import Bench
 from tgim.evaluation.contenders import Contender, quantised
 from tgim.evaluation.records import Kind
 from tgim.images.photo import Photo
-from tgim.text.phrases import COLOURS as COLOUR_WORDS
+from tgim.text.lexicon.colours import CAPTION_COLOURS as COLOUR_WORDS
+from tgim.text.lexicon.synthetic import NEAREST
 from tgim.text.vocabulary import tokenize
 
 BLUR = 16  # times smaller, and up again
 NAMED = 2  # colour words of a caption that are taken: later ones speak of details
-SYNONYMS = {  # words that the renderer does not draw, as the nearest one that it does
-    "grey": "gray", "silver": "gray", "violet": "purple", "lavender": "purple", "lilac": "purple", "indigo": "purple",
-    "magenta": "pink", "peach": "pink", "beige": "tan", "cream": "tan", "buff": "tan", "gold": "golden",
-    "crimson": "red", "scarlet": "red", "maroon": "red", "rufous": "brown", "rust": "brown", "turquoise": "teal",
-    "cyan": "teal", "blackish": "black", "whitish": "white", "greyish": "gray", "grayish": "gray", "brownish": "brown",
-    "reddish": "red", "orangish": "orange", "yellowish": "yellow", "greenish": "green", "bluish": "blue",
-    "purplish": "purple", "pinkish": "pink",
-}  # fmt: skip
 # Colour differences Cb and Cr of ITU-R BT.601, of (R, G, B) in [-1, 1]; and back.
 CHROMA = ((-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 UNCHROMA = ((0.0, 1.402), (-0.344136, -0.714136), (1.772, 0.0))
@@ -120,7 +113,7 @@ def colour_of(word: str) -> tuple[float, float, float]:
     >>> [round(c, 1) for c in colour_of("scarlet")]
     [0.7, 0.1, 0.1]
     """
-    return shade(word if word in COLOURS else SYNONYMS[word])
+    return shade(word if word in COLOURS else NEAREST[word])
 
 
 def baselines(bench: Bench) -> list[Contender]:

@@ -145,8 +145,7 @@ class DrawingContender(ModelContender):
 
 def generator_in(editor: Editor) -> Generating | None:
     """The text-to-image model that an editor draws with, if it does."""
-    found = getattr(editor.model, "generator", None)
-    return found if isinstance(found, Generating) else None
+    return editor.model.text_to_image
 
 
 def quantised(pictures: Tensor) -> Tensor:

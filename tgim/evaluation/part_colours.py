@@ -23,8 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgim.data.synthetic.canvas import Exposed, linear
-from tgim.data.synthetic.pairs import UNDER, Pair, albedos, expose, read_caption, visible_parts
-from tgim.data.synthetic.scenes import COLOURS, PARTS, Scene, shade, split_colour
+from tgim.data.synthetic.pairs import Pair, albedos, expose, read_caption, visible_parts
+from tgim.data.synthetic.scenes import Scene, shade, split_colour
+from tgim.text.lexicon.synthetic import COLOURS as WORDS
+from tgim.text.lexicon.synthetic import HEAD, PARTS, UNDER
 
 PURE = 0.75  # pixels count of which the part fills this share; others are mostly something else
 LEAST = 0.0015  # share of the picture that a part must fill with such pixels to be asked about ...
@@ -32,10 +34,7 @@ FEWEST = 6  # ... and the fewest of them
 MOST = 80  # pixels that are looked at, spread over the part
 PLACES = ((0.5, 0.5, 0.5), *itertools.product((0.0, 1.0), repeat=3))  # where in the three ranges of a word
 # What parts are reported under, so that each figure rests on enough pictures.
-GROUPS = {
-    part: "head" if part in ("crown", "face", "nape", "throat") else part for kind in PARTS.values() for part in kind
-}
-WORDS = tuple(COLOURS)
+GROUPS = {part: "head" if part in HEAD else part for kind in PARTS.values() for part in kind}
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,11 +59,12 @@ from tgim.evaluation.records import Measured
 from tgim.evaluation.task import hash_text
 from tgim.images.photo import Photo, list_images, open_image, to_uint8
 from tgim.images.resample import resize
-from tgim.text.phrases import PARTS, sentence
+from tgim.text.lexicon.colours import ASKED_OF_BIRDS, ASKED_OF_FLOWERS
+from tgim.text.lexicon.parts import CAPTION_PARTS, MEASURED
+from tgim.text.phrases import sentence
 
 ASKS = 3  # of each picture
 MOST = 300  # pictures, a seeded choice
-BIRD_PARTS = ("head", "breast", "belly", "back", "wings", "tail", "throat")  # that are looked at
 UNASKED = frozenset({"throat"})  # too small, and between two others
 NEAR: Mapping[str, tuple[str, ...]] = {  # what touches a part so that points do not part them
     "head": ("throat",),
@@ -74,8 +75,6 @@ NEAR: Mapping[str, tuple[str, ...]] = {  # what touches a part so that points do
     "wings": ("back",),
 }
 FEWEST = 4  # parts that CUB's pictures must show
-BIRD_COLOURS = ("red", "blue", "yellow", "green", "black", "white", "orange")
-FLOWER_COLOURS = ("red", "blue", "yellow", "white", "orange", "purple", "pink")
 WEIGHTS: Mapping[str, float] = {"petals": 0.6, "center": 0.4}  # of parts; others weigh alike
 NOT_PARTS = frozenset({BACKGROUND, "other"})  # keys of points that name no part
 LOWER = frozenset(
@@ -165,7 +164,7 @@ def whole_photographs(bench: Bench) -> tuple[Pointed, ...]:
 
 def parts_of(picture: Pointed, name: str) -> list[str]:
     """The parts of a picture that are looked at."""
-    return [part for part in picture.points if (part in BIRD_PARTS if name == "cub" else part not in NOT_PARTS)]
+    return [part for part in picture.points if (part in MEASURED if name == "cub" else part not in NOT_PARTS)]
 
 
 def draw_asks(picture: Pointed, name: str, *, seed: int) -> tuple[Ask, ...]:
@@ -179,7 +178,7 @@ def draw_asks(picture: Pointed, name: str, *, seed: int) -> tuple[Ask, ...]:
     for number in range(ASKS):
         part = _weighted(parts, hash_text(f"{seed}:part {number}:{picture.path.name}"))
         before = {now[part], *(ask.colour for ask in asks if ask.part == part)}
-        colours = [c for c in (FLOWER_COLOURS if subject == "flower" else BIRD_COLOURS) if c not in before]
+        colours = [c for c in (ASKED_OF_FLOWERS if subject == "flower" else ASKED_OF_BIRDS) if c not in before]
         colour = colours[hash_text(f"{seed}:colour {number}:{picture.path.name}") % len(colours)]
         asks.append(Ask(part, colour, text_of(part, colour, subject)))
     return tuple(asks)
@@ -197,7 +196,7 @@ def subject_of(parts: Sequence[str]) -> str:
     >>> subject_of(["petals", "center"]), subject_of(["tail"]), subject_of(["roof"])
     ('flower', 'bird', '')
     """
-    return "flower" if {"petals", "center"} & set(parts) else "bird" if set(BIRD_PARTS) & set(parts) else ""
+    return "flower" if {"petals", "center"} & set(parts) else "bird" if set(MEASURED) & set(parts) else ""
 
 
 def text_of(part: str, colour: str, subject: str) -> str:
@@ -207,7 +206,7 @@ def text_of(part: str, colour: str, subject: str) -> str:
     ('this bird has a red head', 'this flower has pink petals')
     """
     phrase = f"{colour} {part}"
-    return sentence(phrase, subject=subject) if subject and part in PARTS else phrase
+    return sentence(phrase, subject=subject) if subject and part in CAPTION_PARTS else phrase
 
 
 def content_of(pictures: Sequence[Pointed], root: Path) -> str:

@@ -34,19 +34,12 @@ from tgim.evaluation.contenders import Contender, quantised
 from tgim.evaluation.records import Measured, Options
 from tgim.evaluation.task import hash_text
 from tgim.evaluation.truth import PAIRS, Drawn, draw_truth
-from tgim.text.phrases import COLOURS as COLOUR_WORDS
+from tgim.text.lexicon.colours import CAPTION_COLOURS
+from tgim.text.lexicon.colours import SWAPPED as COLOURS
+from tgim.text.lexicon.parts import CAPTIONS_OF_FLOWERS, SWAPPED_BARE
+from tgim.text.lexicon.parts import SWAPPED as PARTS
 from tgim.text.vocabulary import tokenize
 
-COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "gray", "black", "white")
-PARTS: dict[Kind, tuple[tuple[str, str], ...]] = {
-    "birds": (
-        ("head", "belly"), ("head", "wings"), ("wings", "breast"), ("back", "belly"), ("throat", "wings"),
-        ("crown", "breast"), ("head", "back"), ("wings", "belly"),
-    ),
-    "flowers": (("petals", "center"), ("petals", "stamen")),
-}  # fmt: skip
-MANY = frozenset({"wings", "petals", "stamen"})  # parts without an article: "red stamen", as people write of flowers
-OF_FLOWERS = frozenset({"flower", "flowers", "petal", "petals"})
 METRICS = ("swap_accuracy", "swap_margin_accuracy")
 DRAWN = tuple(f"drawn_{metric}" for metric in METRICS)
 COINS = (0.25, 0.5)
@@ -83,7 +76,7 @@ def _pair(kind: Kind, number: int) -> tuple[str, str]:
 
 
 def _phrase(colour: str, part: str) -> str:
-    article = "" if part in MANY else "an " if colour[0] in "aeiou" else "a "
+    article = "" if part in SWAPPED_BARE else "an " if colour[0] in "aeiou" else "a "
     return f"{article}{colour} {part}"
 
 
@@ -92,7 +85,7 @@ def kind_of(bench: Bench) -> Kind:
     known: dict[str, Kind] = {"cub": "birds", "oxford102": "flowers", "synthetic": bench.data.synthetic.kind}
     if bench.data.name in known:
         return known[bench.data.name]
-    flowers = sum(not OF_FLOWERS.isdisjoint(tokenize(caption)) for caption in bench.task.captions)
+    flowers = sum(not CAPTIONS_OF_FLOWERS.isdisjoint(tokenize(caption)) for caption in bench.task.captions)
     return "flowers" if 2 * flowers > len(bench.task.captions) else "birds"
 
 
@@ -136,7 +129,7 @@ def in_one_colour(pictures: Tensor, captions: Captions) -> Edits:
 
 def _first_colours(captions: Sequence[str]) -> Tensor:
     """(n, 3) in [-1, 1]."""
-    words = [next(word for word in tokenize(caption) if word in COLOUR_WORDS) for caption in captions]
+    words = [next(word for word in tokenize(caption) if word in CAPTION_COLOURS) for caption in captions]
     return 2 * torch.tensor([colour_of(word) for word in words]) - 1
 
 

@@ -34,8 +34,7 @@ from torch import Tensor
 
 from tgim.data.base import random_source
 from tgim.data.synthetic.canvas import Exposed
-from tgim.data.synthetic.captions import WORDS
-from tgim.data.synthetic.pairs import KINDS, albedos, draw_pair, expose, random_pair, swap_scene
+from tgim.data.synthetic.pairs import KINDS, albedos, expose, random_pair, render_pair, swap_scene
 from tgim.data.synthetic.pool import Kind, renderer_hash
 from tgim.data.synthetic.scenes import Scene, random_scene
 from tgim.errors import UserError
@@ -44,6 +43,7 @@ from tgim.evaluation.contenders import Contender
 from tgim.evaluation.part_colours import FEWEST, GROUPS, LEAST, PURE, Question, questions
 from tgim.evaluation.records import Measured, Options, percentiles, resampled_means
 from tgim.images.photo import from_uint8, to_uint8
+from tgim.text.lexicon.synthetic import WORDS
 
 PAIRS = 500  # drawn pictures, and half as many for the swaps
 STREAM = 901  # of `random_source`: training draws from others
@@ -88,7 +88,7 @@ def draw_truth(kind: Kind, *, count: int = PAIRS, size: int = 64, seed: int = 0)
     sources, trues, changes, asked, captions = [], [], [], [], []
     for i in range(count):
         pair = random_pair(KINDS[kind], random_source(seed, STREAM, i))
-        source, true, change = draw_pair(pair, size)
+        source, true, change = render_pair(pair, size)
         sources.append(source.image)
         trues.append(true)
         changes.append(change)

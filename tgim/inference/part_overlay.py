@@ -16,13 +16,10 @@ from tgim.errors import UserError, nearest
 from tgim.images.photo import Photo, to_uint8
 from tgim.models.base import Localising
 from tgim.models.parsing.part_maps import PartMaps
+from tgim.text.lexicon.parts import ALIASES
 
 SUBJECT = "subject"  # all parts together
-SAID = {  # other words for parts
-    "bill": "beak", "wing": "wings", "leg": "legs", "foot": "legs", "feet": "legs", "chest": "breast", "crown": "head",
-    "face": "head", "nape": "head", "forehead": "head", "petal": "petals", "centre": "center", "middle": "center",
-    "bird": SUBJECT, "flower": SUBJECT, "body": SUBJECT,
-}  # fmt: skip
+SYNONYMS = {**ALIASES, **dict.fromkeys(("bird", "flower", "body"), SUBJECT)}  # other words for parts
 COLOURS = (
     (160, 82, 45), (255, 150, 0), (255, 235, 0), (230, 25, 25), (40, 70, 235), (210, 60, 220), (40, 190, 60),
     (0, 205, 220), (255, 130, 180), (130, 130, 40), (120, 60, 180), (0, 120, 120),
@@ -38,10 +35,9 @@ def open_localiser(name_or_path: str | Path, *, device: str = "cpu") -> Localisi
         UserError: it has no localiser.
     """
     model = checkpoint.load(name_or_path, device=device).model
-    found = model if isinstance(model, Localising) else getattr(model, "localiser", None)
-    if not isinstance(found, Localising):
+    if model.part_localiser is None:
         raise UserError(f"{name_or_path} ({model.name}) knows no parts; give --model a part localiser")
-    return found
+    return model.part_localiser
 
 
 def part_named(word: str, names: tuple[str, ...]) -> str:
@@ -50,11 +46,11 @@ def part_named(word: str, names: tuple[str, ...]) -> str:
     >>> part_named("Bill", ("background", "beak"))
     'beak'
     """
-    told = word.strip().lower()
-    part = told if told in names else SAID.get(told, told)
+    name = word.strip().lower()
+    part = name if name in names else SYNONYMS.get(name, name)
     if part not in (*names, SUBJECT):
         known = [*names, SUBJECT]
-        raise UserError(f"part {word!r} is unknown{nearest(told, known)} (there are: {', '.join(known)})")
+        raise UserError(f"part {word!r} is unknown{nearest(name, known)} (there are: {', '.join(known)})")
     return part
 
 

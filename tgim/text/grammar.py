@@ -52,11 +52,11 @@ class Grammar:
             raise ValueError(f"rules name {', '.join(unknown)}, which no rule and no list defines")
 
     def match(self, rule: str, words: Sequence[str], at: int = 0) -> int | None:
-        """Where the first fit of a rule at place `at` ends; None if it does not fit there."""
+        """Find the end of the first fit of a rule at place `at`; None if it does not fit there."""
         return next(self._rules[rule](words, at), None)
 
     def find(self, rule: str, words: Sequence[str], start: int = 0) -> tuple[int, int] | None:
-        """Begin and end of the first place from `start` on where a rule fits at least one word."""
+        """Find begin and end of the first place from `start` on where a rule fits at least one word."""
         for i in range(start, len(words)):
             end = self.match(rule, words, i)
             if end is not None and end > i:
@@ -64,7 +64,7 @@ class Grammar:
         return None
 
     def find_all(self, rule: str, words: Sequence[str]) -> Iterator[tuple[int, int]]:
-        """Begin and end of each place where a rule fits, from left to right, none within another."""
+        """Yield begin and end of each place where a rule fits, from left to right, none within another."""
         found = self.find(rule, words)
         while found:
             yield found
@@ -80,7 +80,7 @@ class Grammar:
         return [*written, *words[done:]]
 
     def _choice(self, symbols: list[str]) -> Matcher:
-        """What the notation from the first symbol on says, up to a closing bracket; takes the symbols away."""
+        """Read the notation from the first symbol on, up to a closing bracket; takes the symbols away."""
         ways = [self._sequence(symbols)]
         while symbols and symbols[0] == "|":
             symbols.pop(0)
@@ -118,7 +118,7 @@ class Grammar:
 
 
 def _joined(rules: str) -> list[str]:
-    """Rules, one a line, without comments and empty lines."""
+    """Join rules that go on in the next line, without comments and empty lines."""
     lines: list[str] = []
     for line in (each.split("#")[0].rstrip() for each in rules.splitlines()):
         if line.startswith(" ") and lines:
@@ -129,7 +129,7 @@ def _joined(rules: str) -> list[str]:
 
 
 def _one(fits: Callable[[str], bool]) -> Matcher:
-    """One word."""
+    """Matcher of one word."""
 
     def matcher(words: Sequence[str], at: int) -> Ends:
         if at < len(words) and fits(words[at]):
@@ -139,12 +139,12 @@ def _one(fits: Callable[[str], bool]) -> Matcher:
 
 
 def _nothing(words: Sequence[str], at: int) -> Ends:
-    """No word."""
+    """Match no word."""
     yield at
 
 
 def _either(ways: Sequence[Matcher]) -> Matcher:
-    """The ways one after the other."""
+    """Matcher of one of the ways, tried in their order."""
 
     def matcher(words: Sequence[str], at: int) -> Ends:
         for way in ways:
@@ -154,7 +154,7 @@ def _either(ways: Sequence[Matcher]) -> Matcher:
 
 
 def _after_each_other(steps: Sequence[Matcher]) -> Matcher:
-    """All steps, each where the one before it ends."""
+    """Matcher of all steps, each where the one before it ends."""
 
     def matcher(words: Sequence[str], at: int, step: int = 0) -> Ends:
         if step == len(steps):
@@ -167,7 +167,7 @@ def _after_each_other(steps: Sequence[Matcher]) -> Matcher:
 
 
 def _repeated(once: Matcher) -> Matcher:
-    """Any number of times, many before few."""
+    """Matcher of any number of times, many before few."""
 
     def matcher(words: Sequence[str], at: int) -> Ends:
         for end in once(words, at):
@@ -179,7 +179,7 @@ def _repeated(once: Matcher) -> Matcher:
 
 
 def _ahead(what: Matcher, *, wanted: bool) -> Matcher:
-    """No word, where `what` follows or does not."""
+    """Matcher of no word, where `what` follows or does not."""
 
     def matcher(words: Sequence[str], at: int) -> Ends:
         if (next(what(words, at), None) is not None) == wanted:

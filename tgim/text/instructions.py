@@ -17,7 +17,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from tgim.text.lexicon import BIRD, COLOUR_WORDS, FLOWER, MISSPELT, PART_WORDS, SHADE_WORDS, each_of
+from tgim.text.lexicon import each_of
+from tgim.text.lexicon.colours import COLOUR_WORDS, MISSPELT, SHADES
+from tgim.text.lexicon.parts import BIRD, FLOWER, PART_WORDS, PLURAL, UNCOUNTED
 from tgim.text.rules import KEEPING, MARKS, RULES, TAKING, VERBS
 
 ACTING = frozenset((*VERBS, *KEEPING, *TAKING))
@@ -47,7 +49,7 @@ NO_NEGATION = "models know no negation, name what is to be seen"
 
 
 def normal(text: str) -> str:
-    """Lower-case words and punctuation, one blank between them, contractions written out.
+    """Write a text as lower-case words and marks, one blank between them, contractions written out.
 
     >>> normal("Don't, it's the bird's")
     "do not , it's the bird's"
@@ -57,13 +59,13 @@ def normal(text: str) -> str:
 
 
 def _written_out(word: str) -> str:
-    """ "do not" for "don't"."""
+    """Write a contraction out: "do not" for "don't"."""
     ending = next((each for each in ENDINGS if word.endswith(each)), "")
     return f"{word.removesuffix(ending)} {ENDINGS[ending]}" if ending else word
 
 
 def is_instruction(text: str) -> bool:
-    """Whether a text tells what to do ("make it red", "the head should be red") rather than what is to be seen."""
+    """Tell texts that say what to do ("make it red", "the head should be red") from captions."""
     words = normal(text).split()
     asked, rest = _without_request(words)
     return (
@@ -75,7 +77,7 @@ def is_instruction(text: str) -> bool:
 
 
 def _without_request(words: Sequence[str]) -> tuple[bool, list[str]]:
-    """Whether politeness or a request stands around the words, and the words without it."""
+    """Take politeness and requests off the words; returns whether there were any, and the rest."""
     plain = _stripped(RULES.rewrite("POLITE", words, lambda _: ()), ",")
     start = RULES.match("GREETING", plain) or 0
     end = RULES.match("REQUEST", plain, start) or 0
@@ -85,7 +87,7 @@ def _without_request(words: Sequence[str]) -> tuple[bool, list[str]]:
 
 
 def _stripped(words: Sequence[str], marks: str) -> list[str]:
-    """Words without the marks at both ends."""
+    """Take marks off both ends."""
     first = len(list(takewhile(marks.__contains__, words)))
     last = len(list(takewhile(marks.__contains__, reversed(words[first:]))))
     return list(words[first : len(words) - last])
@@ -117,12 +119,12 @@ class Group:
         return self.after or self.before
 
     def whole(self, subject: str) -> bool:
-        """Whether this is the subject itself rather than a part of it."""
+        """Tell the subject itself from a part of it."""
         return bool(self.parts) and all(part in WHOLE | BIRD | FLOWER | {subject} for part in self.parts)
 
 
 def caption_of(text: str, subject: str, notes: list[str]) -> str:
-    """The caption that an instruction asks for; empty when it asks for nothing that is to be seen.
+    """Write the caption that an instruction asks for; empty when it asks for nothing that is to be seen.
 
     Args:
         text: an instruction.
@@ -141,7 +143,7 @@ def caption_of(text: str, subject: str, notes: list[str]) -> str:
 
 
 def _clauses(words: Sequence[str], notes: list[str]) -> list[list[str]]:
-    """Clauses to follow; those that say what to leave alone, or what not to do, become notes."""
+    """List the clauses to follow; those that say what to leave alone, or what not to do, become notes."""
     for start, end in RULES.find_all("ALL-BUT", words):
         notes.append(f"{' '.join(words[start + 1 : end])!r} is left out: {SPARING}")
     followed: list[list[str]] = []
@@ -157,7 +159,7 @@ def _clauses(words: Sequence[str], notes: list[str]) -> list[list[str]]:
 
 
 def _cut(words: Sequence[str]) -> list[list[str]]:
-    """Words as clauses, none of them empty."""
+    """Cut words into clauses, none of them empty."""
     clauses: list[list[str]] = [[]]
     i = 0
     while i < len(words):
@@ -176,7 +178,7 @@ def _cut(words: Sequence[str]) -> list[list[str]]:
 
 
 def _reason(clause: Sequence[str], before: str) -> str:
-    """Why a clause is not followed, `before` being that of the clause before it; empty for one that is."""
+    """Name the reason why a clause is not followed; empty for one that is. `before` is that of the clause before it."""
     coloured = not COLOUR_WORDS.isdisjoint(clause)
     if RULES.match("KEPT", clause):
         return "" if coloured else SPARING
@@ -190,20 +192,20 @@ def _reason(clause: Sequence[str], before: str) -> str:
 
 
 def _rewritten(clause: Sequence[str]) -> list[str]:
-    """A clause in fewer and plainer words: "give a red head" for "give the bird a head as red as a rose"."""
+    """Write a clause in fewer and plainer words: "give a red head" for "give the bird a head as red as a rose"."""
     words = RULES.rewrite("MODAL", clause, lambda found: ["have" if found[-1] in ("have", "has", "show") else "be"])
     for rule in ("COLOUR-OF", "OF-IT"):
         words = RULES.rewrite(rule, words, lambda _: ())
     words = RULES.rewrite("AS-AS", words, lambda found: found[1:2])
     words = RULES.rewrite("LIKE", words, lambda _: ())
-    words = RULES.rewrite("BIRDS", words, lambda _: ["the"])
+    words = RULES.rewrite("OWNER", words, lambda _: ["the"])
     words = RULES.rewrite("FROM", words, lambda _: ())
     end = RULES.match("GIVE-IT", words)
     return words if end is None else ["give", *words[end:]]
 
 
 def _phrases(clause: Sequence[str]) -> list[Phrase]:
-    """The phrases of a clause; one that begins with a place ("on the wings ...") has a first phrase without words."""
+    """List the phrases of a clause; one that begins with a place ("on the wings") has a first one without words."""
     phrases: list[Phrase] = []
     small: list[str] = []  # since the last phrase
     i = 0
@@ -222,7 +224,7 @@ def _phrases(clause: Sequence[str]) -> list[Phrase]:
 
 
 def _phrase(words: list[str], small: Iterable[str], *, first: bool, verb: str) -> Phrase:
-    """A phrase after small words, in a clause that begins with `verb`."""
+    """Make a phrase of words after small words, in a clause that begins with `verb`."""
     places = PLACES | ({"to", "into"} if verb in ADDING else set())
     links = LINKS | ({"with"} if verb in FILLING else set())
     place, linked, joined, definite = "", False, False, False
@@ -235,14 +237,14 @@ def _phrase(words: list[str], small: Iterable[str], *, first: bool, verb: str) -
             definite = definite or word in DEFINITE
     nouns = [i for i, word in enumerate(words) if word in NOUNS and word not in COLOUR_WORDS]
     if not nouns and (first or not linked):  # "the dog brown": a noun that no list has
-        nouns = [i for i, word in enumerate(words) if word not in COLOUR_WORDS | SHADE_WORDS][-1:]
+        nouns = [i for i, word in enumerate(words) if word not in COLOUR_WORDS | SHADES][-1:]
     begin, end = (nouns[0], nouns[-1] + 1) if nouns else (len(words), len(words))
     place = f"{place} the" if place and definite else place
     return Phrase(words[:begin], " ".join(words[begin:end]), words[end:], linked, joined, place)
 
 
 def _groups(phrases: Sequence[Phrase]) -> list[Group]:
-    """Which part gets what is said, by the phrases of one clause."""
+    """Give each part of one clause what is said of it."""
     groups: list[Group] = []
     for phrase in phrases:
         if not groups:
@@ -257,7 +259,7 @@ def _groups(phrases: Sequence[Phrase]) -> list[Group]:
 
 
 def _say(phrase: Phrase, groups: list[Group]) -> None:
-    """Colours without a noun: of the part before them, of one to come, or of the subject."""
+    """Add colours without a noun: to the part before them, to one to come, or to the subject."""
     last, said = groups[-1], phrase.before
     if phrase.linked and not last.parts:
         last.before = said  # "red to blue"
@@ -272,7 +274,7 @@ def _say(phrase: Phrase, groups: list[Group]) -> None:
 
 
 def _place(phrase: Phrase, last: Group) -> None:
-    """Where what was said lies: "more red on the wings", "spots on the wings"."""
+    """Add the place of what was said: "more red on the wings", "spots on the wings"."""
     if last.parts:
         last.place += " " + " ".join([phrase.place, *phrase.before, phrase.noun])
         last.after += phrase.after
@@ -281,7 +283,7 @@ def _place(phrase: Phrase, last: Group) -> None:
 
 
 def _name(phrase: Phrase, groups: list[Group]) -> None:
-    """A part: a new one, one that shares the colours of the part before it, or one that takes its place."""
+    """Add a part: a new one, one that shares the colours of the part before it, or one that takes its place."""
     last: Group | None = groups[-1]
     if phrase.linked and groups[-1].parts and not groups[-1].after:  # "change the red wings to blue wings"
         groups.pop()
@@ -302,7 +304,7 @@ def _name(phrase: Phrase, groups: list[Group]) -> None:
 
 
 def _caption(opening: str, groups: Sequence[Group], subject: str) -> str:
-    """Groups as one caption, or as one phrase without a subject."""
+    """Write groups as one caption, or as one phrase without a subject."""
     said = [group for group in groups if group.colours or (group.parts and not group.whole(subject))]
     if not opening and not any(group.colours for group in said):
         return ""
@@ -332,17 +334,17 @@ def _caption(opening: str, groups: Sequence[Group], subject: str) -> str:
 
 
 def _noun_phrase(group: Group) -> str:
-    """A group as "a red head and breast", "black wings"."""
+    """Write a group as "a red head and breast", "black wings"."""
     before = group.before
     if group.after:  # the colours before were those to be changed
-        before = [*group.after, *(word for word in before if word not in COLOUR_WORDS | SHADE_WORDS | {"and"})]
+        before = [*group.after, *(word for word in before if word not in COLOUR_WORDS | SHADES | {"and"})]
     many = group.parts[0].split()[-1]
-    plural = many == "feet" or (many.endswith("s") and not many.endswith(("ss", "us", "is")))
+    plural = many in PLURAL or (many.endswith("s") and not many.endswith(("ss", "us", "is")))
     words = " ".join([*before, " and ".join(group.parts)]) + group.place
-    bare = plural or many in ("plumage", "foliage", "pollen", "feathering")
+    bare = plural or many in UNCOUNTED
     return words if bare else f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def _listed(phrases: Sequence[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
+    """Join phrases: "a", "a and b", "a, b and c"."""
     return " and ".join(filter(None, (", ".join(phrases[:-1]), *phrases[-1:])))

@@ -5,44 +5,23 @@ Rules over the words of one caption; they need no tagger and rather miss a phras
 
 from __future__ import annotations
 
+from tgim.text.lexicon import each_of
+from tgim.text.lexicon.colours import CAPTION_COLOURS, CAPTION_SHADES
+from tgim.text.lexicon.parts import CAPTION_PARTS, CAPTION_SUBJECTS, PHRASES_OF_FLOWERS, PLURAL
 from tgim.text.vocabulary import tokenize
 
-
-def _words(text: str) -> list[str]:
-    return text.split()
-
-
-COLOURS = frozenset(
-    _words(
-        """black white grey gray brown red orange yellow green blue purple pink violet tan beige cream rufous gold
-        golden silver crimson scarlet maroon magenta lavender lilac turquoise teal olive cyan indigo peach rust buff
-        blackish whitish greyish grayish brownish reddish orangish yellowish greenish bluish purplish pinkish"""
-    )
-)
-SHADES = frozenset(_words("dark light bright pale deep vivid iridescent completely mostly all very small large"))
-SUBJECTS = frozenset(_words("bird birds flower flowers blossom"))
-PARTS = SUBJECTS | frozenset(
-    _words(
-        """head crown cap nape crest face cheek cheeks eyebrow eyebrows eyering eye eyes throat neck breast chest
-        belly abdomen stomach underbelly side sides flank flanks back rump tail wing wings wingbar wingbars bill beak
-        leg legs foot feet tarsus body feathers plumage coverts primaries secondaries rectrices retrices superciliary
-        malar petal petals sepal sepals stamen stamens anther anthers filament filaments pistil pistils stigma ovary
-        center centre leaf leaves stem pedicel spots stripes"""
-    )
-)
 STOPS = frozenset(
-    _words(
+    each_of(
         """a an the and or with of on in at is are has have its it this that these those to by from as but while which
         where also around near over under between for be been was were there his her their along some"""
     )
 )
-PLURAL = frozenset(_words("feet"))
 FRAMES = "this is a an these are bird flower has"  # the words that `sentence` puts around a phrase
 _JOINT = {"and"}
 
 
 def phrases(caption: str) -> tuple[str, ...]:
-    """Colour phrases of a caption in the order of its words, without repeats.
+    """List the colour phrases of a caption in the order of its words, without repeats.
 
     >>> phrases("this bird has a red head and breast with a short black beak")
     ('red head and breast', 'black beak')
@@ -55,7 +34,7 @@ def phrases(caption: str) -> tuple[str, ...]:
     found: dict[str, None] = {}
     i = 0
     while i < len(words):
-        if words[i] not in COLOURS:
+        if words[i] not in CAPTION_COLOURS:
             i += 1
             continue
         start, end = _colour_group(words, i)
@@ -75,17 +54,17 @@ def sentence(phrase: str, *, subject: str = "bird") -> str:
     ('this bird has a red head and breast', 'this flower has yellow petals', 'this is a small blue bird')
     """
     words = phrase.split()
-    head = next((word for word in words if word in PARTS), words[-1])
+    head = next((word for word in words if word in CAPTION_PARTS), words[-1])
     many = head in PLURAL or (head.endswith("s") and not head.endswith(("ss", "us")))
     article = "" if many else "an " if words[0][0] in "aeiou" else "a "
-    if head in SUBJECTS:
+    if head in CAPTION_SUBJECTS:
         return f"{'these are' if many else 'this is'} {article}{phrase}"
     return f"this {subject} has {article}{phrase}"
 
 
 def variants(caption: str) -> list[str]:
-    """What may stand for a caption: each of its phrases, bare and as a sentence."""
-    flower = {"flower", "flowers", "petal", "petals", "stamen", "blossom"} & set(tokenize(caption))
+    """List what may stand for a caption: each of its phrases, bare and as a sentence."""
+    flower = PHRASES_OF_FLOWERS & set(tokenize(caption))
     cut = phrases(caption)
     return [*cut, *(sentence(phrase, subject="flower" if flower else "bird") for phrase in cut)]
 
@@ -93,14 +72,16 @@ def variants(caption: str) -> list[str]:
 def _colour_group(words: list[str], i: int) -> tuple[int, int]:
     """Start (with shades before) and end of the run of colours around `words[i]`: "bright red and black"."""
     start, end = i, i + 1
-    while start and words[start - 1] in SHADES:
+    while start and words[start - 1] in CAPTION_SHADES:
         start -= 1
     while end < len(words):
-        if words[end] in COLOURS:
+        if words[end] in CAPTION_COLOURS:
             end += 1
-        elif words[end] in _JOINT and end + 1 < len(words) and words[end + 1] in COLOURS:
+        elif words[end] in _JOINT and end + 1 < len(words) and words[end + 1] in CAPTION_COLOURS:
             after = _run(words, end + 1)
-            if _noun(words, end) or (not _noun(words, after) and end + 2 < len(words) and words[end + 2] in PARTS):
+            if _noun(words, end) or (
+                not _noun(words, after) and end + 2 < len(words) and words[end + 2] in CAPTION_PARTS
+            ):
                 break
             end += 2
         else:
@@ -115,13 +96,13 @@ def _told_of(words: list[str], i: int) -> str:
         before.pop()
         if before and before[-1] in ("that", "which"):
             before.pop()
-        return before[-1] if before and before[-1] in PARTS else ""
+        return before[-1] if before and before[-1] in CAPTION_PARTS else ""
     return ""
 
 
 def _run(words: list[str], i: int) -> int:
     """End of the run of colours that begins at `i`."""
-    while i < len(words) and words[i] in COLOURS:
+    while i < len(words) and words[i] in CAPTION_COLOURS:
         i += 1
     return i
 
@@ -129,14 +110,14 @@ def _run(words: list[str], i: int) -> int:
 def _noun(words: list[str], i: int) -> int:
     """End of the part (with up to two plain words before it, and parts joined to it) that begins at `i`; 0 if none."""
     skipped = 0
-    while i < len(words) and words[i] not in PARTS:
-        if words[i] in STOPS or words[i] in COLOURS or skipped == 2:
+    while i < len(words) and words[i] not in CAPTION_PARTS:
+        if words[i] in STOPS or words[i] in CAPTION_COLOURS or skipped == 2:
             return 0
         i, skipped = i + 1, skipped + 1
     if i >= len(words):
         return 0
-    while i < len(words) and words[i] in PARTS:
+    while i < len(words) and words[i] in CAPTION_PARTS:
         i += 1
-        if i + 1 < len(words) and words[i] in _JOINT and words[i + 1] in PARTS:
+        if i + 1 < len(words) and words[i] in _JOINT and words[i + 1] in CAPTION_PARTS:
             i += 1
     return i

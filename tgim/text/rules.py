@@ -10,7 +10,9 @@ import re
 from collections.abc import Callable, Collection
 
 from tgim.text.grammar import Grammar
-from tgim.text.lexicon import BIRD, COLOUR_WORDS, FLOWER, PART_WORDS, SHADE_WORDS, each_of
+from tgim.text.lexicon import each_of
+from tgim.text.lexicon.colours import COLOUR_WORDS, SHADES
+from tgim.text.lexicon.parts import BIRD, FLOWER, PART_WORDS
 
 VERBS = each_of(
     """make makes making change changing turn turning give giving paint painting color colour coloring colouring
@@ -33,14 +35,14 @@ LISTS: dict[str, Collection[str] | Callable[[str], bool]] = {
     "LOSE": lambda word: word.startswith(("loo", "los")),  # "without looking red", "losing"
     "MAKING": lambda word: word.startswith(("mak", "turn", "paint")),
     "COLOUR": COLOUR_WORDS,
-    "SHADE": SHADE_WORDS,
+    "SHADE": SHADES,
     "PART": PART_WORDS,
     "SUBJECT": BIRD | FLOWER,
     "NUMBER": lambda word: word in NUMBERS or (word != "1" and re.fullmatch(r"[1-9]\d?", word) is not None),
     "MARK": MARKS,
     "BLANK": (" ",),
     "WORD": lambda word: re.fullmatch(r"\w+", word) is not None,  # no mark and nothing with an apostrophe
-    "BIRDS": lambda word: word.endswith("'s") and word != "it's",  # "the bird's head"
+    "OWNER": lambda word: word.endswith("'s") and word != "it's",  # "the bird's head"
 }
 RULES = Grammar(
     """
@@ -111,7 +113,8 @@ NOUNS     = (NOUN | color | colored | colour | coloured) NOUN*
 PLACED    = (on | in | at | around | of) [its | the | his | her | their] NOUNS
 THING     = COLOURS [NOUNS] ((and | or | nor) NOUNS)* PLACED*
 NEGATED   = LEADS NO [have | having | has | with | be] THING ((or | nor) THING)*
-MISSING   = NO (NOUNS | WORD NOUNS | WORD WORD NOUNS | WORD WORD WORD NOUNS)
+OWNED     = [OWNER] NOUNS
+MISSING   = NO (OWNED | WORD OWNED | WORD WORD OWNED | WORD WORD WORD OWNED)
 STATED    = [the | its | his | her | this | these | a | an] WORD [WORD] ~ANY
 STATING   = (, | . | ; | and | but | while) STATED
 

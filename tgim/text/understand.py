@@ -1,4 +1,4 @@
-"""What people say, as the captions that models know: instructions, negation, counts and unknown words.
+"""Texts as people write them, turned into captions that models know: instructions, negation, counts, unknown words.
 
 Models are trained on captions ("this bird has a red head and a white belly") and on phrases ("red head and breast").
 `understand` returns such texts word for word and turns the rest into one, by rules over words. It says what it did not
@@ -14,13 +14,15 @@ from typing import NamedTuple
 
 from tgim.errors import TextError
 from tgim.text.instructions import NO_NEGATION, caption_of, is_instruction, normal
-from tgim.text.lexicon import BIRD, COLOUR_WORDS, FLOWER, knows, neighbour
+from tgim.text.lexicon.colours import COLOUR_WORDS
+from tgim.text.lexicon.parts import BIRD, FLOWER
+from tgim.text.neighbours import knows, neighbour
 from tgim.text.rules import RULES
 from tgim.text.vocabulary import MAX_WORDS, Alphabet, Vocabulary, complete, tokenize
 
 
 class Understood(NamedTuple):
-    """What is read of a text."""
+    """A text as it was understood."""
 
     caption: str  # for the model
     notes: tuple[str, ...] = ()  # one line for each thing that was not taken as it was said
@@ -28,7 +30,7 @@ class Understood(NamedTuple):
 
 
 def understand(text: str, vocabulary: Vocabulary, template: str = "{}") -> Understood:
-    """The caption or phrase that a model with `vocabulary` is given for `text`.
+    """Turn a text into the caption or phrase that a model with `vocabulary` is given.
 
     A caption or phrase of known words comes back word for word. An instruction becomes a caption; what is not wanted is
     left out; a count at the start, in a phrase or in an instruction is left out, too; an unknown word gives way to a
@@ -73,7 +75,7 @@ def understand(text: str, vocabulary: Vocabulary, template: str = "{}") -> Under
 def _once(
     text: str, vocabulary: Vocabulary, subject: str, notes: list[str], unknown: dict[str, tuple[str, ...]]
 ) -> str:
-    """One round of `understand`; empty when nothing is left."""
+    """Do one round of `understand`; empty when nothing is left."""
     caption = caption_of(text, subject, notes) if is_instruction(text) else text
     caption = _without_negation(caption, notes)
     if isinstance(vocabulary, Alphabet):
@@ -86,7 +88,7 @@ def _once(
 
 
 def _subject(vocabulary: Vocabulary, template: str) -> str:
-    """What captions of a model are about: "bird", "flower", the noun of its template, or nothing where none is told."""
+    """Name what captions of a model are about: "bird", "flower", the noun of its template; empty where none is told."""
     told = [
         word
         for word in tokenize(template.replace("{}", " "))
@@ -123,7 +125,7 @@ def _without_negation(caption: str, notes: list[str]) -> str:
 
 
 def _stated(before: list[str]) -> int:
-    """Where the statement begins that ends in "is not red": at "the head"; at the end where colours are named there."""
+    """Find where the statement begins that ends in "is not red": at "the head"; at the end where it names colours."""
     found = (0, 0) if RULES.match("STATED", before) else RULES.find("STATING", before)
     start = found[0] if found else len(before)
     return start if COLOUR_WORDS.isdisjoint(before[start:]) else len(before)

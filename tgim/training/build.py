@@ -17,7 +17,7 @@ from tqdm import tqdm
 from tgim.data import open_dataset
 from tgim.data.cache import Progress
 from tgim.data.config import DataConfig
-from tgim.data.loader import Batches, vocabulary_of
+from tgim.data.loader import vocabulary_of
 from tgim.environment import Precision, pick_device, pick_precision
 from tgim.errors import RecipeError
 from tgim.models.base import Model
@@ -63,8 +63,7 @@ def build_trainer(
     model = _model(recipe, vocabulary, notes)
     data = _sized(recipe.data, model)
     with decoding(progress) as tell:
-        open_batches = getattr(model, "open_batches", Batches)  # a part localiser has its own
-        batches = open_batches(
+        batches = model.open_batches(
             dataset,
             data,
             batch_size=train.batch_size,
@@ -79,7 +78,7 @@ def build_trainer(
         model.to(memory_format=torch.channels_last)
     steps_per_epoch = len(dataset) / train.batch_size
     return Trainer(
-        recipe=recipe.model_copy(update={"data": data, "model": {"name": model.name, **config_of(model)}}),
+        recipe=recipe.model_copy(update={"data": data, "model": {"name": recipe.model["name"], **config_of(model)}}),
         model=model.train(),
         dataset=dataset,
         vocabulary=vocabulary,
@@ -123,8 +122,7 @@ def _vocabulary_of_model(recipe: Recipe, notes: Mapping[str, Any] | None) -> Voc
     """The vocabulary of the run that is resumed, or that the model brings; None where the data's is to be taken."""
     if notes is not None:
         return Vocabulary(notes["vocabulary"])
-    vocabulary_for = getattr(recipe.model_class, "vocabulary_for", None)
-    return vocabulary_for(recipe.model_settings()) if vocabulary_for else None
+    return recipe.model_class.vocabulary_for(recipe.model_settings())
 
 
 def _model(recipe: Recipe, vocabulary: Vocabulary, notes: Mapping[str, Any] | None) -> Model:
@@ -132,8 +130,8 @@ def _model(recipe: Recipe, vocabulary: Vocabulary, notes: Mapping[str, Any] | No
     model_class = recipe.model_class
     config = recipe.model_settings() if notes is None else model_class.Config(**notes["config"])
     model = model_class(config, vocabulary_size=len(vocabulary))
-    if notes is None and (load_parts := getattr(model, "load_parts", None)):
-        load_parts()
+    if notes is None:
+        model.load_parts()
     return model
 
 

@@ -10,11 +10,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from tgim.data.batch import Batch
-from tgim.data.synthetic.pool import drawn_count
+from tgim.data.synthetic.pool import synthetic_count
 from tgim.environment import Precision
 from tgim.training.build import build_trainer, precision_of
 from tgim.training.loop import Prefetch, Trainer
@@ -22,9 +23,10 @@ from tgim.training.recipe import Recipe
 from tgim.training.runlog import RunLog
 
 FIRST, GROWTH = 2, 4  # pictures of the first step, and how many times as many the next size has
-LONGEST = 2.0  # seconds: no step is tried that is expected to take longer
-STEPS, SECONDS = 12, 4.0  # of whole batches, at most: the more captions of different lengths, the more memory is held
-LEAST_POOL = 20  # pairs are rendered at least, so that every split has some
+LONGEST = 2.0  # seconds of computing: no step is tried that is expected to take longer
+STEPS, WORK = 10, 1.0  # steps and seconds of whole batches; the more captions differ in length, the more memory is held
+PICTURES = 16  # that are decoded; batches repeat them
+POOL = 20  # pairs that are rendered: every split has some
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def peak_memory(device: torch.device) -> int | None:
 def dry_run(recipe: Recipe, *, keep: Path | None = None) -> DryRun:
     """What `fit` would do: sizes, memory and time, from a few steps on a batch of pictures.
 
-    It decodes and renders no more pictures than a batch has. Where a whole batch takes long, steps are of fewer
+    It decodes and renders a few pictures, which fill the batches. Where a whole batch takes long, steps are of fewer
     pictures, and time and memory extrapolated; where bf16 is emulated, they are in fp32. All that a run writes is
     written once, to a temporary folder. Memory on a CPU is that of the process, with the pictures that a run maps
     from the cache; the system takes those back when memory is short. With glibc it holds after `keep_memory`.
@@ -137,7 +139,9 @@ def dry_run(recipe: Recipe, *, keep: Path | None = None) -> DryRun:
     """
     precision = precision_of(recipe.train)
     with tempfile.TemporaryDirectory(prefix="tgim-") as folder:
-        trainer = build_trainer(_small(recipe, precision), cache=Path(folder) / "cache", limit=recipe.train.batch_size)
+        trainer = build_trainer(
+            _small(recipe, precision), cache=Path(folder) / "cache", limit=min(PICTURES, recipe.train.batch_size)
+        )
         measured = _measure(trainer, Path(folder))
         if keep is not None:
             trainer.save_model(keep)
@@ -159,8 +163,7 @@ def dry_run(recipe: Recipe, *, keep: Path | None = None) -> DryRun:
 
 def _small(recipe: Recipe, precision: Precision) -> Recipe:
     """`recipe` with few rendered pairs, and without emulated bf16."""
-    synthetic = recipe.data.synthetic
-    data = recipe.data.with_section("synthetic", pool=min(synthetic.pool, max(LEAST_POOL, synthetic.pairs)))
+    data = recipe.data.with_section("synthetic", pool=min(recipe.data.synthetic.pool, POOL))
     train = recipe.train.model_copy(update={"precision": "fp32"}) if precision.emulated else recipe.train
     return recipe.model_copy(update={"data": data, "train": train})
 
@@ -168,7 +171,7 @@ def _small(recipe: Recipe, precision: Precision) -> Recipe:
 def _pictures(recipe: Recipe, trainer: Trainer) -> int:
     """How many pictures the run has."""
     data = recipe.data
-    return drawn_count(data.synthetic.pool, data.split) if data.name == "synthetic" else trainer.pictures
+    return synthetic_count(data.synthetic.pool, data.split) if data.name == "synthetic" else trainer.pictures
 
 
 def _parameters(trainer: Trainer) -> dict[str, tuple[int, int]]:
@@ -187,60 +190,77 @@ def _with_cache(measured: Measured, recipe: Recipe, trainer: Trainer) -> Measure
     if measured.memory is None or trainer.accelerator.device.type != "cpu":
         return measured
     synthetic = recipe.data.synthetic
-    pairs = drawn_count(synthetic.pool, recipe.data.split) if synthetic.pairs else 0
+    pairs = synthetic_count(synthetic.pool, recipe.data.split) if synthetic.pairs else 0
     held = trainer.batches.mapped(_pictures(recipe, trainer), pairs)
     return replace(measured, memory=measured.memory + held)
 
 
 def _measure(trainer: Trainer, out: Path) -> Measured:
-    """A few steps, with all that a run writes to `out` in between: of more and more pictures, up to a whole batch."""
+    """Steps of more and more pictures, up to a whole batch unless that is slow, and all that a run writes, to `out`."""
     batch_size, device = trainer.recipe.train.batch_size, trainer.accelerator.device
-    batch, size, peaks = trainer.batches.batch(0), min(FIRST, trainer.recipe.train.batch_size), {}
+    batch, size = trainer.batches.batch(0), min(FIRST, batch_size)
+    took: dict[int, Took] = {}  # by pictures
+    peaks: dict[int, int | None] = {}
+    _step(trainer, batch.first(size))  # much is set up once
     while True:
-        took = _step(trainer, batch.first(size))
-        if took < LONGEST:
-            took = min(took, _step(trainer, batch.first(size)))  # without what is set up once
-        peaks[size] = peak_memory(device)
+        took[size], peaks[size] = _step(trainer, batch.first(size)), peak_memory(device)
         larger = min(size * GROWTH, batch_size)
-        if took * larger / size > LONGEST:  # two sizes tell what a picture adds
-            larger = size if len(peaks) > 1 else min(size + 1, batch_size)
+        if _extrapolated({n: each.work for n, each in took.items()}, larger) > LONGEST:
+            larger = size if len(took) > 1 else min(size + 1, batch_size)  # two sizes tell what a picture adds
         if larger == size:
             break
         size = larger
-    whole, seconds = size == batch_size, [took]
+    if size < batch_size:
+        _write_all(trainer, out, samples=False)
+        seconds = _extrapolated({n: each.seconds for n, each in took.items()}, batch_size)
+        known = {n: peak for n, peak in peaks.items() if peak is not None}
+        memory = round(_extrapolated(known, batch_size)) if known else None
+        return Measured(seconds, memory, len(took), tuple(took)[-2:])
+    _write_all(trainer, out, samples=trainer.recipe.train.sample_every > 0)
+    steps: list[Took] = []
+    with Prefetch(trainer.batches, last=STEPS) as ahead:
+        while len(steps) < STEPS and sum(step.work for step in steps) < WORK:
+            begun = time.monotonic()
+            done = _step(trainer, ahead.take(len(steps)))
+            steps.append(done._replace(seconds=time.monotonic() - begun))  # where the next batch is not made in time
+    seconds = statistics.median(step.seconds for step in steps[min(1, len(steps) - 1) :])
+    return Measured(seconds, peak_memory(device), len(steps), (size,))
+
+
+class Took(NamedTuple):
+    """What a step took."""
+
+    seconds: float
+    work: float  # seconds of computing, without those that other programs took
+
+
+def _step(trainer: Trainer, batch: Batch) -> Took:
+    """Do one step."""
+    begun, before = time.monotonic(), time.process_time()
+    trainer.train_step(batch)
+    trainer.check()
+    seconds = time.monotonic() - begun
+    return Took(seconds, min(seconds, time.process_time() - before))
+
+
+def _write_all(trainer: Trainer, out: Path, *, samples: bool) -> None:
+    """Write what a run writes."""
     with contextlib.closing(RunLog(out, step=0)) as log:
-        log.write(trainer.record(1 / took))
-    if trainer.recipe.train.sample_every and whole:
+        log.write(trainer.record(1.0))
+    if samples:
         trainer.write_samples(out)
     trainer.save_model(out)
     trainer.save_state(out)
-    if not whole:
-        return Measured(took * batch_size / size, _extrapolated(peaks, batch_size), 1, tuple(peaks)[-2:])
-    with Prefetch(trainer.batches, last=STEPS) as ahead:
-        for step in range(1, STEPS):
-            if sum(seconds) > SECONDS:
-                break
-            begun = time.monotonic()
-            _step(trainer, ahead.take(step))
-            seconds.append(time.monotonic() - begun)
-    return Measured(statistics.median(seconds), peak_memory(device), len(seconds), (size,))
 
 
-def _step(trainer: Trainer, batch: Batch) -> float:
-    """Seconds of one step on `batch`."""
-    begun = time.monotonic()
-    trainer.train_step(batch)
-    trainer.check()
-    return time.monotonic() - begun
+def _extrapolated(found: Mapping[int, float], size: int) -> float:
+    """What steps of `size` pictures take, along the line through the two largest known; in proportion to a single one.
 
-
-def _extrapolated(peaks: Mapping[int, int | None], batch_size: int) -> int | None:
-    """Memory for a whole batch, along the line through that for two smaller ones.
-
-    >>> _extrapolated({2: 120, 4: 140}, 10)
-    200
+    >>> _extrapolated({1: 9, 2: 12, 4: 14}, 10), _extrapolated({2: 3}, 10)
+    (20.0, 15.0)
     """
-    (before, low), (size, high) = list(peaks.items())[-2:]
-    if low is None or high is None:
-        return None
-    return high + (high - low) * (batch_size - size) // (size - before)
+    *smaller, (known, high) = sorted(found.items())
+    if not smaller:
+        return high * size / known
+    fewer, low = smaller[-1]
+    return high + max(0.0, high - low) * (size - known) / (known - fewer)

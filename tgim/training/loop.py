@@ -25,8 +25,7 @@ from tqdm import tqdm
 
 from tgim.checkpoints import checkpoint
 from tgim.data.base import CaptionedImages
-from tgim.data.batch import Batch
-from tgim.data.loader import Batches
+from tgim.data.batch import Batch, BatchSource
 from tgim.environment import Precision, origin
 from tgim.errors import UserError
 from tgim.models.base import Editing, Generating, Model, Terms
@@ -65,7 +64,7 @@ class Trainer:
     model: Model
     dataset: CaptionedImages
     vocabulary: Vocabulary
-    batches: Batches
+    batches: BatchSource
     accelerator: Any
     precision: Precision  # that is computed in
     total: int  # steps
@@ -230,7 +229,7 @@ class Trainer:
 class Prefetch:
     """Batches, each made in a thread while the step before is computed."""
 
-    def __init__(self, batches: Batches, *, last: int) -> None:
+    def __init__(self, batches: BatchSource, *, last: int) -> None:
         self._batches, self._last = batches, last
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._next: tuple[int, Future[Batch]] | None = None

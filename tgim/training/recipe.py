@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from tgim.checkpoints.checkpoint import find_model
+from tgim.checkpoints.registry import find_model, import_system
 from tgim.data.config import DataConfig
-from tgim.errors import RecipeError, nearest
+from tgim.errors import PluginError, RecipeError, nearest
 from tgim.models.base import Config, Model
 from tgim.training.config import TrainConfig
 from tgim.training.values import apply, check, copied, data_in_sections, fail, read, unknown
@@ -40,7 +40,7 @@ class Recipe(BaseModel):
     @property
     def model_class(self) -> type[Model]:
         """The class that `model.name` names."""
-        return find_model(self.model["name"])[1]
+        return find_model(self.model["name"])
 
     def model_settings(self) -> Config:
         """The model's config."""
@@ -101,7 +101,9 @@ def parse(
             f"{source}: model must give a name and its keys, e.g. model: {{name: tagan, image_size: 128}}"
         )
     try:
-        model_class = find_model(section["name"])[1]
+        model_class = (import_system if ":" in section["name"] else find_model)(section["name"])
+    except PluginError as error:
+        raise RecipeError(f"{source}: model.name {section['name']!r}: {error}") from None
     except KeyError as error:
         known = error.args[0]
         raise RecipeError(

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from support.small import SYSTEMS, VOCABULARY, batch_of, model_of, train
-from tgim.checkpoints import checkpoint
+from tgim.checkpoints import checkpoint, registry
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError
 from tgim.inference.editor import Editor
-from tgim.models import MODELS
 from tgim.models.base import Codes, Config, Generating, Terms
 from tgim.models.editing.style_encoder import StyleEncoder
 from tgim.text.vocabulary import Tokens
@@ -59,7 +58,7 @@ class Drawer(Generating):
 @pytest.fixture
 def drawer(monkeypatch) -> StyleEncoder:
     """A style encoder of the linear generator, untrained."""
-    monkeypatch.setitem(MODELS, "drawer", Drawer)
+    monkeypatch.setitem(registry.SYSTEMS, "drawer", Drawer)
     torch.manual_seed(0)
     return StyleEncoder(StyleEncoder.Config(system="drawer", width=8), vocabulary_size=len(VOCABULARY)).train()
 

@@ -11,10 +11,9 @@ from safetensors.torch import save_file
 from torch.testing import assert_close
 
 from support.small import CAPTIONS, VOCABULARY, batch_of, model_of, train
-from tgim.checkpoints import checkpoint
+from tgim.checkpoints import checkpoint, registry
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError
-from tgim.models.matching import MATCHERS
 from tgim.models.matching.backbone import PRETRAINED, PictureConfig, TorchvisionNet, make_backbone
 from tgim.models.matching.sje import SJE, SJEConfig
 from tgim.nn.losses import word_scores
@@ -228,7 +227,7 @@ def test_weights_that_do_not_fit_are_said_to_be_so(tmp_path, kind, message, stan
 def test_impossible_settings_are_refused(options, message):
     for name in TRIO:
         with pytest.raises(ValidationError, match=message):
-            MATCHERS[name].Config(**options)
+            registry.find_model(name).Config(**options)
 
 
 def test_a_backbone_without_weights_may_be_trained():

@@ -1,53 +1,16 @@
-"""Captions of drawn pictures, in the manner of the CUB and Oxford-102 captions, and the way back to part colours.
+"""Captions of synthetic pictures, in the manner of CUB and Oxford-102, and a parser from captions to part colours.
 
-A caption made here is always true of its picture, and `read_caption` gives back every colour that it states.
+A caption made here is always true of its picture, and `read_caption` recovers every colour that it states.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tgim.data.synthetic.scenes import (
-    BIRD_PARTS,
-    COLOURS,
-    MODIFIERS,
-    PARTS,
-    SYNONYMS,
-    Rng,
-    Scene,
-    palette,
-    pick_colour,
-    split_colour,
-)
+from tgim.data.synthetic.scenes import MODIFIERS, Rng, Scene, palette, pick_colour, split_colour
+from tgim.text.lexicon.synthetic import COLOURS, FEATHERED, HEAD, INNER, PLURAL, SYNONYMS, WHOLE, WORDS
 from tgim.text.vocabulary import tokenize
 
-_HEAD = ("crown", "face", "nape", "throat")
-_PLUMAGE = (*_HEAD, "breast", "belly", "back", "wings", "wingbars", "tail")
-# What a word of a caption names. A whole-body word also wipes the patterns, unless the caption names them itself.
-WORDS: dict[str, dict[str, tuple[str, ...]]] = {
-    "bird": {
-        **dict.fromkeys(("bird", "body", "feathers", "plumage"), _PLUMAGE),
-        "head": _HEAD,
-        **dict.fromkeys(("wings", "wing"), ("wings",)),
-        **dict.fromkeys(("chest", "breast"), ("breast",)),
-        **dict.fromkeys(("belly", "abdomen", "stomach"), ("belly",)),
-        **dict.fromkeys(("cheeks", "face"), ("face",)),
-        **dict.fromkeys(("bill", "beak"), ("beak",)),
-        **dict.fromkeys(("eyes", "eye"), ("eyes",)),
-        **dict.fromkeys(("feet", "legs"), ("feet",)),
-        **{part: (part,) for part in ("crown", "nape", "throat", "back", "tail", "wingbars")},
-    },
-    "flower": {
-        **dict.fromkeys(("flower", "petals", "petal"), ("petals",)),
-        **dict.fromkeys(("edges", "tips"), ("edges",)),
-        **dict.fromkeys(("center", "middle"), ("center",)),
-        **dict.fromkeys(("stamen", "stamens", "anthers"), ("stamen",)),
-        "leaves": ("leaves",),
-    },
-}
-_WHOLE = {"bird": ("bird", "body", "feathers", "plumage"), "flower": ("flower",)}
-_PLURAL = {"wings", "cheeks", "eyes", "feet", "legs", "wingbars", "petals", "edges", "tips", "anthers", "leaves"}
-_PLURAL |= {"stamens", "feathers"}
 _BIRD_GROUPS = {
     "head": 10, "wings": 12, "breast": 8, "chest": 4, "belly": 10, "back": 5, "tail": 6, "crown": 7, "throat": 5,
     "nape": 2, "cheeks": 2, "beak": 5, "bill": 4, "feet": 2, "eyes": 1, "wingbars": 2, "abdomen": 1,
@@ -58,7 +21,7 @@ Mention = tuple[str, str]  # (word of a part, colour)
 
 
 def read_caption(caption: str, kind: str) -> dict[str, str]:
-    """Part colours that a caption states: adjectives before a part, or ``part is/are colour``; finer words win.
+    """Parse the part colours of a caption: adjectives before a part, or ``part is/are colour``; finer words win.
 
     >>> read_caption("a yellow bird with black wings", "bird")["wings"]
     'black'
@@ -85,7 +48,7 @@ def read_caption(caption: str, kind: str) -> dict[str, str]:
             elif colour:
                 stated.append((word, colour))
             else:
-                waiting = [word] if word in _WHOLE[kind] else [*waiting, word]
+                waiting = [word] if word in WHOLE[kind] else [*waiting, word]
         elif word in ("is", "are"):
             verb, colour = bool(waiting), ""
         elif word in ("with", "has", "its", "that", "a", "an", "the", "this", "of"):
@@ -95,7 +58,7 @@ def read_caption(caption: str, kind: str) -> dict[str, str]:
                 waiting, verb = [], False
     found: dict[str, str] = {}
     for word, colour in sorted(stated, key=lambda item: -len(names[item[0]])):
-        whole = word in _WHOLE[kind]
+        whole = word in WHOLE[kind]
         found |= {part: "" if part == "wingbars" and whole else colour for part in names[word]}
         if kind == "flower" and whole:
             found = {"edges": ""} | found
@@ -103,7 +66,7 @@ def read_caption(caption: str, kind: str) -> dict[str, str]:
 
 
 def apply_caption(scene: Scene, caption: str) -> Scene:
-    """The scene with the caption made true: stated colours are painted, all else stays.
+    """Make a caption true of a scene: stated colours are painted, all else stays.
 
     A plain word is already true of its modified shades ("blue" of a dark blue part), which therefore stay. Sizes and
     shapes that a caption names never change the picture.
@@ -117,7 +80,7 @@ def _true_of(stated: str, colour: str) -> bool:
 
 
 def caption_of(scene: Scene, rng: Rng) -> str:
-    """A caption or bare phrase that is true of the scene."""
+    """Sample a caption or bare phrase that is true of the scene."""
     mentions = _true_mentions(scene, rng, int(rng.choice([1, 2, 3], p=[0.3, 0.45, 0.25])))
     whole = _true_whole(scene, rng)
     if whole is not None and (rng.random() < 0.75 or not mentions):
@@ -127,7 +90,7 @@ def caption_of(scene: Scene, rng: Rng) -> str:
 
 
 def edit_scene(scene: Scene, rng: Rng) -> tuple[str, Scene]:
-    """A target caption and the scene that it asks for; about one in eight asks for nothing new."""
+    """Sample a target caption and the scene that it makes; about one in eight changes nothing."""
     if rng.random() < 0.12:
         caption = caption_of(scene, rng)
         return caption, apply_caption(scene, caption)
@@ -156,9 +119,9 @@ def edit_scene(scene: Scene, rng: Rng) -> tuple[str, Scene]:
 
 
 def swap_scene(scene: Scene, rng: Rng, words: Sequence[str]) -> tuple[tuple[str, Scene], tuple[str, Scene]] | None:
-    """Two wishes that differ by which part gets which colour ("red head and white belly", "white head and red belly").
+    """Sample two targets with colours swapped ("red head and white belly", "white head and red belly").
 
-    Each is a caption and the scene that it asks for. The captions have one wording and name two of `words`, which share
+    Each is a caption and the scene that it makes. The captions have one wording and name two of `words`, which share
     no part; None when fewer than two can be chosen.
     """
     weights = {word: weight for word, weight in _GROUPS[scene.kind].items() if word in words}
@@ -168,18 +131,18 @@ def swap_scene(scene: Scene, rng: Rng, words: Sequence[str]) -> tuple[tuple[str,
     shared = sorted(set.intersection(*(set(palette(WORDS[scene.kind][word][0])) for word in chosen)))
     one, other = (shared[i] for i in rng.choice(len(shared), size=2, replace=False))
     start = _one(rng, f"this {scene.kind} has ", f"a {scene.kind} with ", "")
-    wishes = []
+    targets = []
     for colours in ((one, other), (other, one)):
         named = [f"{colour} {word}" for colour, word in zip(colours, chosen, strict=True)]
         if start:
-            named = [text if word in _PLURAL else _article(text) for text, word in zip(named, chosen, strict=True)]
+            named = [text if word in PLURAL else _article(text) for text, word in zip(named, chosen, strict=True)]
         caption = start + " and ".join(named)
-        wishes.append((caption, apply_caption(scene, caption)))
-    return wishes[0], wishes[1]
+        targets.append((caption, apply_caption(scene, caption)))
+    return targets[0], targets[1]
 
 
 def _choose(weights: Mapping[str, int], rng: Rng, count: int, taken: Sequence[str] = ()) -> list[str]:
-    """`count` words whose parts do not overlap."""
+    """Sample `count` words whose parts do not overlap."""
     kind = "bird" if weights.keys() <= _BIRD_GROUPS.keys() else "flower"
     words = list(weights)
     chosen: list[str] = []
@@ -203,18 +166,18 @@ def _true_mentions(scene: Scene, rng: Rng, count: int) -> list[Mention]:
 
 
 def _true_whole(scene: Scene, rng: Rng) -> tuple[str, list[Mention]] | None:
-    """The main colour and all its exceptions, or None where that would take more than three of them."""
+    """Find the main colour and its exceptions; None where there are more than three."""
     if scene.kind == "flower":
         rest = [("edges", scene.colour("edges"))] if scene.colour("edges") else []
-        rest += [item for item in _true_mentions(scene, rng, 2) if item[0] in ("center", "middle", "stamen", "anthers")]
+        rest += [item for item in _true_mentions(scene, rng, 2) if item[0] in INNER]
         return _loosely(scene.colour("petals"), rng), rest
-    paint = {part: scene.colour(part) for part in _PLUMAGE if part != "wingbars"}
+    paint = {part: scene.colour(part) for part in FEATHERED}
     main = max(sorted(set(paint.values())), key=list(paint.values()).count)
     odd = [part for part, colour in paint.items() if colour != main]
     exceptions: list[Mention] = []
-    if set(_HEAD) <= set(odd) and len({paint[part] for part in _HEAD}) == 1:
+    if set(HEAD) <= set(odd) and len({paint[part] for part in HEAD}) == 1:
         exceptions.append(("head", paint["crown"]))
-        odd = [part for part in odd if part not in _HEAD]
+        odd = [part for part in odd if part not in HEAD]
     exceptions += [("cheeks" if part == "face" else part, paint[part]) for part in odd]
     if scene.colour("wingbars"):
         exceptions.append(("wingbars", scene.colour("wingbars")))
@@ -234,7 +197,7 @@ def _phrase(word: str, colour: str, scene: Scene, rng: Rng, *, article: bool = T
     if word == "petals" and rng.random() < 0.3:
         shape = scene.shape + " "
     text = f"{shape}{_spell(colour, rng)} {word}"
-    return text if word in _PLURAL or not article else _article(text)
+    return text if word in PLURAL or not article else _article(text)
 
 
 def _article(text: str) -> str:
@@ -249,7 +212,7 @@ def _spell(colour: str, rng: Rng) -> str:
 
 
 def _join(mentions: Sequence[Mention], scene: Scene, rng: Rng, *, article: bool = True) -> str:
-    """``a red head and breast with black wings``: neighbours of one colour share the adjective."""
+    """Join mentions, ``a red head and breast with black wings``: neighbours of one colour share the adjective."""
     groups: list[list[Mention]] = []
     for item in mentions:
         if groups and groups[-1][0][1] == item[1] and item[0] not in ("beak", "bill"):
@@ -297,7 +260,7 @@ def _write_bird(scene: Scene, rng: Rng, whole: str, mentions: list[Mention]) -> 
             f"this bird has {_article(f'{colour} body')} with {parts}", f"{colour} body with {parts}",
         )  # fmt: skip
     first, rest = mentions[0], mentions[1:]
-    verb = "are" if first[0] in _PLURAL else "is"
+    verb = "are" if first[0] in PLURAL else "is"
     tail = f" with {_join(rest, scene, rng)}" if rest else ""
     return _one(
         rng, f"this bird has {parts}", f"this {size}bird has {parts}", f"a {size}bird with {parts}",
@@ -327,6 +290,3 @@ def _write_flower(scene: Scene, rng: Rng, whole: str, mentions: list[Mention]) -
             f"the petals are {petals}{rest}", f"this flower has {parts}", f"{petals} petals{rest}",
         )  # fmt: skip
     return _one(rng, f"this flower has {parts}", f"a {size}flower with {parts}", parts, f"the flower has {parts}")
-
-
-__all__ = ["BIRD_PARTS", "PARTS", "WORDS", "apply_caption", "caption_of", "edit_scene", "read_caption", "swap_scene"]

@@ -1,7 +1,7 @@
-"""What a drawn picture shows: the colour of every part by its everyday word, and seeds for all the rest.
+"""Scenes: the content of a synthetic picture, colours of parts by everyday words and seeds for all the rest.
 
-A `Scene` separates what a caption can change (part colours) from what it cannot (pose, light, backdrop), so drawing a
-scene with other colours gives the true edited picture. Nothing here imports torch.
+A `Scene` separates what a caption can change (part colours) from what it cannot (pose, light, backdrop): rendering it
+with other colours gives the true edited picture. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgim.errors import DataError, nearest
+from tgim.text.lexicon.synthetic import BIRD_PARTS, FEATHERED, MODIFIED, ODD, PARTS, PATTERNS, ZONES
 
 Rng = np.random.Generator
 Span = tuple[float, float]
@@ -43,20 +44,6 @@ MODIFIERS: dict[str, tuple[float, float, float, float]] = {
     "dark": (1.0, 0.05, 0.62, 0.0),
     "light": (0.6, 0.0, 0.6, 0.38),
 }
-MODIFIED: dict[str, tuple[str, ...]] = {
-    "bright": ("red", "orange", "yellow", "green", "blue", "pink", "purple"),
-    "dark": ("red", "green", "blue", "brown", "gray", "purple"),
-    "light": ("blue", "brown", "gray", "green", "purple", "yellow"),
-}
-SYNONYMS = {"grey": "gray", "violet": "purple", "gold": "golden"}
-
-BIRD_PARTS = (
-    "crown", "face", "nape", "throat", "breast", "belly", "back", "wings", "wingbars", "tail", "beak", "eyes", "feet",
-)  # fmt: skip
-FLOWER_PARTS = ("petals", "edges", "center", "stamen", "leaves")
-PARTS: dict[str, tuple[str, ...]] = {"bird": BIRD_PARTS, "flower": FLOWER_PARTS}
-PATTERNS = ("wingbars", "edges", "stamen")  # these may be absent: their colour is then ''
-
 # How often nature paints a part so, roughly; other parts of birds take `_PLUMAGE`.
 _PLUMAGE = {
     "black": 14, "white": 12, "brown": 10, "gray": 10, "yellow": 11, "red": 9, "orange": 6, "blue": 9, "green": 6,
@@ -80,7 +67,7 @@ PALETTES: dict[str, dict[str, int]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """One drawable picture. Seeds fix everything that captions do not name; equal scenes give equal pictures."""
+    """Content of a synthetic picture. Seeds fix all that captions do not name; equal scenes give equal pictures."""
 
     kind: str  # "bird" or "flower"
     colours: tuple[tuple[str, str], ...]  # (part, colour) in the order of PARTS[kind]; '' where a pattern is absent
@@ -93,7 +80,9 @@ class Scene:
 
     def __post_init__(self) -> None:
         if self.kind not in PARTS:
-            raise DataError(f"kind {self.kind!r} is not drawn; take 'bird' or 'flower'{nearest(self.kind, PARTS)}")
+            raise DataError(
+                f"kind {self.kind!r} cannot be rendered; take 'bird' or 'flower'{nearest(self.kind, PARTS)}"
+            )
         if tuple(part for part, _ in self.colours) != PARTS[self.kind]:
             raise DataError(f"colours of a {self.kind} must name the parts {', '.join(PARTS[self.kind])} in this order")
         for part, colour in self.colours:
@@ -101,18 +90,18 @@ class Scene:
                 split_colour(colour)
 
     def colour(self, part: str) -> str:
-        """Colour word(s) of a part, e.g. ``'dark blue'``; '' for an absent pattern."""
+        """Look up the colour word(s) of a part, e.g. ``'dark blue'``; '' for an absent pattern."""
         return dict(self.colours)[part]
 
     def repaint(self, colours: Mapping[str, str]) -> Scene:
-        """The same scene with other colours of some parts."""
+        """Copy the scene with other colours of some parts; DataError for a part that it lacks."""
         unknown = sorted(set(colours) - set(PARTS[self.kind]))
         if unknown:
             raise DataError(f"a {self.kind} has no part {unknown[0]!r}{nearest(unknown[0], PARTS[self.kind])}")
         return replace(self, colours=tuple((part, colours.get(part, now)) for part, now in self.colours))
 
     def albedo(self, part: str) -> tuple[float, float, float]:
-        """sRGB colour in [0, 1] of a part: its word's range, sampled by `tint` (and a little by the part)."""
+        """Colour of a part, sRGB in [0, 1]: a sample of its word's range by `tint` (and a little by the part)."""
         name = self.colour(part)
         index = PARTS[self.kind].index(part)
         word = list(COLOURS).index(split_colour(name)[1])
@@ -122,7 +111,7 @@ class Scene:
 
 @lru_cache(maxsize=64)
 def _tints(seed: int) -> NDArray[np.float64]:
-    """Where in its range a picture takes each colour word: (words, parts + 1, 3) in [0, 1]; the last row is shared."""
+    """Sample places in the ranges of colour words: (words, parts + 1, 3) in [0, 1]; the last column is shared."""
     return np.random.default_rng([seed, 8]).random((len(COLOURS), len(BIRD_PARTS) + 1, 3))
 
 
@@ -140,7 +129,7 @@ def split_colour(name: str) -> tuple[str, str]:
 
 
 def shade(name: str, at: Sequence[float] | np.ndarray = (0.5, 0.5, 0.5)) -> tuple[float, float, float]:
-    """sRGB in [0, 1] of a colour word at the place `at` (three numbers in [0, 1]) of its range.
+    """Colour of a word, sRGB in [0, 1], at the place `at` (three numbers in [0, 1]) of its range.
 
     >>> [round(c, 2) for c in shade("white")]
     [0.97, 0.97, 0.95]
@@ -154,12 +143,12 @@ def shade(name: str, at: Sequence[float] | np.ndarray = (0.5, 0.5, 0.5)) -> tupl
 
 
 def palette(part: str) -> Mapping[str, int]:
-    """The colour words that a part may be given, each with how often nature gives it."""
+    """List the colour words of a part with their weights, after how often nature has them."""
     return PALETTES.get(part, _PLUMAGE)
 
 
 def pick_colour(part: str, rng: Rng, *, flat: float = 0.0) -> str:
-    """A colour for a part: mostly what nature gives it, with probability `flat` any of the words of its palette."""
+    """Sample a colour for a part by the weights of its palette, or, with probability `flat`, uniformly."""
     words = list(palette(part))
     weights = np.ones(len(words)) if rng.random() < flat else np.array(list(palette(part).values()), float)
     word = words[int(rng.choice(len(words), p=weights / weights.sum()))]
@@ -171,9 +160,9 @@ def pick_colour(part: str, rng: Rng, *, flat: float = 0.0) -> str:
 
 
 def random_scene(kind: str, rng: Rng) -> Scene:
-    """A scene of the given kind ("bird" or "flower"), everything drawn from `rng`."""
+    """Sample a scene of `kind` ("bird" or "flower"); DataError for another kind."""
     if kind not in PARTS:
-        raise DataError(f"kind {kind!r} is not drawn; take 'bird' or 'flower'{nearest(kind, PARTS)}")
+        raise DataError(f"kind {kind!r} cannot be rendered; take 'bird' or 'flower'{nearest(kind, PARTS)}")
     paint = _bird_colours(rng) if kind == "bird" else _flower_colours(rng)
     shapes = ("short", "long") if kind == "bird" else ("round", "pointed")
     seeds = [int(seed) for seed in rng.integers(2**31, size=4)]
@@ -192,18 +181,13 @@ def random_scene(kind: str, rng: Rng) -> Scene:
 def _bird_colours(rng: Rng) -> dict[str, str]:
     paint = {part: pick_colour(part, rng) for part in ("beak", "eyes", "feet")}
     upper, lower, other = (pick_colour("back", rng) for _ in range(3))
-    paint |= dict.fromkeys(("crown", "face", "nape", "throat", "breast", "belly", "back", "wings", "tail"), upper)
+    paint |= dict.fromkeys(FEATHERED, upper)
     scheme = rng.random()
     if scheme > 0.18:  # else one colour all over
-        groups = (
-            ("belly",), ("breast", "belly"), ("throat", "breast", "belly"), ("wings",), ("wings", "tail"), ("tail",),
-            ("crown", "face", "nape", "throat"), ("crown",), ("throat",), ("wings", "back", "tail"), ("breast",),
-            ("crown", "face", "nape", "throat", "breast"), ("crown", "nape"),
-        )  # fmt: skip
         for colour in (lower, other)[: 1 + (scheme > 0.5)]:
-            paint |= dict.fromkeys(groups[rng.integers(len(groups))], colour)
+            paint |= dict.fromkeys(ZONES[rng.integers(len(ZONES))], colour)
     if scheme > 0.9:
-        paint |= {part: pick_colour(part, rng) for part in ("crown", "throat", "belly", "wings") if rng.random() < 0.5}
+        paint |= {part: pick_colour(part, rng) for part in ODD if rng.random() < 0.5}
     paint["wingbars"] = pick_colour("wingbars", rng) if rng.random() < 0.3 else ""
     return paint
 

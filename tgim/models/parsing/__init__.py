@@ -1,10 +1,7 @@
 """Models that say where the parts of a subject are, trained by the same loop as the editors."""
 
-from tgim.models.base import Localising
 from tgim.models.parsing.lifting import lift
 from tgim.models.parsing.localiser import PartLocaliser
 from tgim.models.parsing.part_maps import PartMaps, find_parts
 
-PARSERS: dict[str, type[Localising]] = {"part_localiser": PartLocaliser}
-
-__all__ = ["PARSERS", "PartLocaliser", "PartMaps", "find_parts", "lift"]
+__all__ = ["PartLocaliser", "PartMaps", "find_parts", "lift"]

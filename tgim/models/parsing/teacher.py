@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,10 +13,8 @@ from tgim.checkpoints import checkpoint
 from tgim.data.points import Points
 from tgim.data.views import Guessed
 from tgim.errors import CheckpointError
+from tgim.models.base import Localising
 from tgim.models.parsing.part_maps import framed
-
-if TYPE_CHECKING:
-    from tgim.models.base import Localising
 
 GRID = 80  # cells a side of a guess
 ROOMS = (1.2,)  # sides of the squares that it looks at, over the longer side of the box
@@ -34,9 +31,9 @@ class Teacher:
     def load(cls, name_or_path: str, parts: tuple[str, ...]) -> Teacher:
         """The localiser of a checkpoint; CheckpointError when it does not know the very same parts."""
         found = checkpoint.load(name_or_path)
-        if getattr(found.model, "parts", None) != parts:
+        if not isinstance(found.model, Localising) or found.model.parts != parts:
             raise CheckpointError(f"model.teacher {name_or_path} does not know the same parts as the model that learns")
-        return cls(found.model, checkpoint.fingerprint(name_or_path))  # type: ignore[arg-type]
+        return cls(found.model, checkpoint.fingerprint(name_or_path))
 
     @torch.inference_mode()
     def __call__(self, picture: NDArray[np.uint8], points: Points | None) -> Guessed:
@@ -56,8 +53,8 @@ class Teacher:
             mean = (maps[:1] + maps[1:].flip(-1)) / 2
             scaled = at * widest / side
             grid = torch.stack(torch.meshgrid(scaled, scaled, indexing="xy"), -1)[None]
-            seen = (grid[0].abs().amax(-1) <= 1).float()
-            total += seen * F.grid_sample(mean, grid, padding_mode="border", align_corners=False)[0]
-            weight += seen
+            covered = (grid[0].abs().amax(-1) <= 1).float()
+            total += covered * F.grid_sample(mean, grid, padding_mode="border", align_corners=False)[0]
+            weight += covered
         mean = (total / weight).permute(1, 2, 0).contiguous()
         return Guessed(mean.numpy(), (x - widest / 2, y - widest / 2, widest, widest))

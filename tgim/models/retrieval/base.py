@@ -1,11 +1,11 @@
-"""What all systems of composed retrieval share: a matching model that sees and reads, the loss, and the triples.
+"""Base of the systems of composed retrieval: a matching model as encoder, the loss, and the triples.
 
 Training pulls the composition of source picture and text to the target picture, with the other targets of the batch as
 negatives (Vo et al., "Composing Text and Image for Image Retrieval", CVPR 2019, eq. 4-5 with K = B: softmax over
 cosines times a learned scale). There are two kinds of triples, and a batch may have both:
 
-- drawn ones (`data.synthetic.pairs`): with `synthetic.task: changes` the texts say what is to change and siblings share
-  the source (`tgim.data.synthetic.triples`); with `edits` they are target captions;
+- synthetic ones (`data.synthetic.pairs`): with `synthetic.task: changes` the texts say what is to change and siblings
+  share the source (`tgim.data.synthetic.triples`); with `edits` they are target captions;
 - of captioned pictures (`data.captions.changes`): the text says what the source lacks (`tgim.data.differences`).
   Targets of the target's own class are no negatives, since the text may well fit them.
 
@@ -23,17 +23,17 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, ValidationError, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.checkpoints import checkpoint
+from tgim.checkpoints.registry import find_model, reference
 from tgim.data import differences
 from tgim.data.batch import Batch
 from tgim.data.synthetic import triples
 from tgim.errors import CheckpointError, RecipeError, nearest
 from tgim.models.base import Composing, Config, Matching, Terms
-from tgim.models.matching import MATCHERS
 from tgim.models.retrieval.memory import Memory
 from tgim.nn.losses import target_softmax
 from tgim.text.vocabulary import Alphabet, Tokens, Vocabulary, tokenize
@@ -50,18 +50,25 @@ class ComposerConfig(Config):
     frozen: Literal["nothing", "pictures", "all"] = "nothing"  # what of it stays: how it sees; how it reads, too
     scale: float = Field(4.0, gt=0)  # s at the start: cosines are multiplied by s squared, learned
     own_negatives: bool = True  # the source is one of the wrong targets of a triple
-    drawn_weight: float = Field(1.0, gt=0)  # of the loss on drawn triples, beside that on captioned pictures
+    synthetic_weight: float = Field(  # of the loss on synthetic triples, beside that on captioned pictures
+        1.0, gt=0, validation_alias=AliasChoices("synthetic_weight", "drawn_weight")
+    )
 
     @model_validator(mode="after")
     def _checks(self) -> ComposerConfig:
-        if self.system not in MATCHERS:
-            hint = nearest(self.system, MATCHERS)
-            raise ValueError(f"system {self.system!r} is no matching model{hint} (there are: {', '.join(MATCHERS)})")
+        try:
+            system = matching_class(self.system)
+        except KeyError as error:
+            (known,) = error.args
+            hint = nearest(self.system, known)
+            raise ValueError(
+                f"system {self.system!r} is no matching model{hint} (there are: {', '.join(known)})"
+            ) from None
         if self.frozen != "nothing" and not self.matching:
             raise ValueError(f"frozen is {self.frozen!r}, which needs matching: the checkpoint of what is to stay")
         if self.encoder is not None:
             try:
-                MATCHERS[self.system].Config(**self.encoder)
+                system.Config(**self.encoder)
             except ValidationError as error:
                 fault = error.errors(include_url=False)[0]
                 place = ".".join(map(str, ("encoder", *fault["loc"])))
@@ -72,7 +79,7 @@ class ComposerConfig(Config):
 
 
 class Parts(nn.Module):
-    """All that is trained: one network for the loop. A frozen matching model is part of it, too, and learns nothing."""
+    """Networks that are trained, and the matching model, even where it is frozen."""
 
     def __init__(self, matching: Matching, join: nn.Module, scale: float) -> None:
         super().__init__()
@@ -90,7 +97,7 @@ class Composer(Composing):
     def __init__(self, config: ComposerConfig, *, vocabulary_size: int) -> None:
         super().__init__()
         system, encoder = matching_config(config)
-        filled = {"system": system.name, "encoder": encoder.model_dump(mode="json")}
+        filled = {"system": reference(system), "encoder": encoder.model_dump(mode="json")}
         self.config = config.model_copy(update=filled)
         matching = system(encoder, vocabulary_size=vocabulary_size)
         self.composer = Parts(matching, self.join(embedding_size(matching)), config.scale)
@@ -110,9 +117,7 @@ class Composer(Composing):
                 return known
             return Vocabulary([*known.words, *dict.fromkeys(word for word in tokenize(WORDING) if word not in known)])
         system, encoder = matching_config(config)
-        own = getattr(system, "vocabulary_for", None)
-        found: Vocabulary | None = own(encoder) if own else None
-        return found
+        return system.vocabulary_for(encoder)
 
     def load_parts(self) -> None:
         """Take the weights of the trained matching model, or what a new one starts from; before training only."""
@@ -124,12 +129,12 @@ class Composer(Composing):
                 if name in tensors and own.ndim == 2 and len(tensors[name]) == words < len(own):
                     tensors[name] = torch.cat([tensors[name], own[words:]])  # vectors of the words that are new
             checkpoint.fill(self.matching, tensors, path=path)
-        elif load_parts := getattr(self.matching, "load_parts", None):
-            load_parts()
+        else:
+            self.matching.load_parts()
 
     @property
     def matching(self) -> Matching:
-        """The model that sees and reads."""
+        """The matching model, which encodes pictures and texts."""
         return self.composer.matching
 
     @property
@@ -146,20 +151,20 @@ class Composer(Composing):
     def embed_images(self, image: Tensor) -> Tensor:
         """Unit embeddings (B, D) of pictures (B, 3, S, S) in [-1, 1]; in training a frozen model looks at each once."""
         if self.config.frozen == "nothing":
-            return self._see(image)
+            return self._embed(image)
         reading = self.matching.training
         self.matching.eval()
         with torch.no_grad():
-            seen = self._memory.embedded(image, self._see) if self.training else self._see(image)
+            pictures = self._memory.embedded(image, self._embed) if self.training else self._embed(image)
         self.matching.train(reading)
-        return seen
+        return pictures
 
     def embed_captions(self, text: Tokens) -> Tensor:
         """Unit embeddings (B, D) of texts."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.frozen != "all"):
             return F.normalize(self.matching.embed_captions(text).float(), dim=1)
 
-    def _see(self, image: Tensor) -> Tensor:
+    def _embed(self, image: Tensor) -> Tensor:
         return F.normalize(self.matching.embed_images(image).float(), dim=1)
 
     def compose(self, image: Tensor, text: Tokens) -> Tensor:
@@ -167,17 +172,17 @@ class Composer(Composing):
         return self.compose_embeddings(self.embed_images(image), self.embed_captions(text))
 
     def compose_embeddings(self, image: Tensor, text: Tensor) -> Tensor:
-        """The same from the unit embeddings (B, D) of both."""
+        """Compose unit embeddings (B, D) of pictures and texts."""
         entries = image.shape[1] ** 0.5  # a unit vector times this has entries of about one
         return F.normalize(self.composer.join(entries * image, entries * text).float(), dim=1)
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One phase: the softmax over targets, of drawn triples and of captioned pictures."""
+        """Yield the softmax losses over targets, of synthetic triples and of captioned pictures."""
         terms = Terms()
-        if batch.drawn is not None:
-            drawn = batch.drawn
-            loss = self._loss(drawn.image, drawn.target_text, drawn.target)
-            terms["drawn"] = self.config.drawn_weight * loss
+        if batch.synthetic is not None:
+            pairs = batch.synthetic
+            loss = self._loss(pairs.image, pairs.target_text, pairs.target)
+            terms["synthetic"] = self.config.synthetic_weight * loss
         if batch.source is not None and batch.change is not None:
             terms["captioned"] = self._loss(batch.source, batch.change, batch.image, labels=batch.labels)
         if not terms:
@@ -188,9 +193,9 @@ class Composer(Composing):
 
     def _loss(self, source: Tensor, text: Tokens, target: Tensor, *, labels: Tensor | None = None) -> Tensor:
         """The softmax over targets, of triples."""
-        seen, wanted = self.embed_images(source), self.embed_images(target)
-        meant = self.compose_embeddings(seen, self.embed_captions(text))
-        own = (seen, (source != target).flatten(1).any(1)) if self.config.own_negatives else None
+        pictures, wanted = self.embed_images(source), self.embed_images(target)
+        meant = self.compose_embeddings(pictures, self.embed_captions(text))
+        own = (pictures, (source != target).flatten(1).any(1)) if self.config.own_negatives else None
         return target_softmax(meant, wanted, scale=self._scale, labels=labels, own=own)
 
     @property
@@ -206,12 +211,20 @@ def matching_config(config: ComposerConfig) -> tuple[type[Matching], Config]:
     """
     if config.encoder is None and config.matching:
         header = checkpoint.read_header(config.matching)
-        if header["kind"] != "matcher":
+        if header["role"] != "matching":
             raise CheckpointError(f"{config.matching} is a {header['name']}; name a matching model to compose on")
-        system = MATCHERS[header["name"]]
+        system = matching_class(header["address"])
         return system, system.Config(**header["config"])
-    system = MATCHERS[config.system]
+    system = matching_class(config.system)
     return system, system.Config(**(config.encoder or {}))
+
+
+def matching_class(name: str) -> type[Matching]:
+    """The class of a matching model by its name or address; KeyError with the known ones where there is none."""
+    system = find_model(name, role="matching")
+    if not issubclass(system, Matching):
+        raise TypeError(f"{name} has the role of a matching model, but is none; derive its class from Matching")
+    return system
 
 
 def embedding_size(matching: Matching) -> int:

@@ -7,11 +7,10 @@ See `tgim.models.retrieval.base` for the loss and for the rest.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 
+from tgim.checkpoints.registry import register
 from tgim.models.retrieval.base import Composer
 from tgim.nn.layers import RowNorm
 
@@ -37,10 +36,9 @@ class SideBySide(nn.Module):
         return meant
 
 
+@register("compose_concat")
 class ComposeConcat(Composer):
     """The embeddings of picture and text side by side, through two layers."""
-
-    name: ClassVar[str] = "compose_concat"
 
     @staticmethod
     def join(size: int) -> SideBySide:

@@ -17,11 +17,10 @@ paper's start, w_g = 1, w_r = 10, w_t = 0, forgets that space, and needs many mo
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 
+from tgim.checkpoints.registry import register
 from tgim.models.retrieval.base import Composer
 from tgim.nn.layers import RowNorm
 
@@ -48,10 +47,9 @@ class GatedSum(nn.Module):
         return composed
 
 
+@register("tirg")
 class TIRG(Composer):
     """Vo et al. 2019: the picture's embedding gated, and a residual."""
-
-    name: ClassVar[str] = "tirg"
 
     @staticmethod
     def join(size: int) -> GatedSum:

@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tgim.text.lexicon import BIRD, EVERYDAY, FLOWER, MISSPELT, NAMES, PART_WORDS, SHADE_WORDS, each_of
+from tgim.text.lexicon import colours as lexicon
+from tgim.text.lexicon.colours import BRIGHTER, DARKER, EVERYDAY, EVERYWHERE, ISH, LIGHTER, MISSPELT, PALER, UNCHANGED
+from tgim.text.lexicon.colours import PLAIN as NAMED
+from tgim.text.lexicon.parts import (
+    BIRD,
+    FLOWER,
+    ORDINARY,
+    PAINTED,
+    PAINTED_TOGETHER,
+    PAINTED_WHOLE,
+    PART_WORDS,
+    PATTERNS,
+    SYNONYMS,
+    UNPAINTED,
+)
 from tgim.text.phrases import STOPS
-
-NAMED = each_of("red orange yellow green blue purple pink brown gray black white")
 
 
 @dataclass(frozen=True)
@@ -25,20 +37,13 @@ class Colour:
         return f"{shade}{self.towards + '-' if self.towards else ''}{self.name}"
 
 
-SHADES = {
-    **dict.fromkeys(each_of("dark darker deep deeper rich dull"), (-1.0, 0.0)),
-    **dict.fromkeys(each_of("light lighter soft faded faint"), (1.0, -0.3)),
-    **dict.fromkeys(each_of("pale paler pastel dusty"), (0.7, -0.6)),
-    **dict.fromkeys(each_of("bright brighter vivid neon hot vibrant brilliant intense"), (0.0, 1.0)),
-    **dict.fromkeys(
-        each_of("medium mostly completely entirely all solid pure very fully mainly primarily"), (0.0, 0.0)
-    ),
+SHADES = {  # word: lighter by, stronger by
+    **dict.fromkeys(DARKER, (-1.0, 0.0)),
+    **dict.fromkeys(LIGHTER, (1.0, -0.3)),
+    **dict.fromkeys(PALER, (0.7, -0.6)),
+    **dict.fromkeys(BRIGHTER, (0.0, 1.0)),
+    **dict.fromkeys(UNCHANGED, (0.0, 0.0)),
 }
-_ISH = {
-    "blackish": "black", "whitish": "white", "greyish": "gray", "grayish": "gray", "brownish": "brown",
-    "reddish": "red", "orangish": "orange", "orangeish": "orange", "yellowish": "yellow", "greenish": "green",
-    "bluish": "blue", "blueish": "blue", "purplish": "purple", "purpleish": "purple", "pinkish": "pink",
-}  # fmt: skip
 _OTHER = {  # what the lexicon's choices do not say well enough for a brush
     "grey": Colour("gray"), "violet": Colour("purple", towards="blue"), "indigo": Colour("blue", -0.7, 0.0, "purple"),
     "tan": Colour("brown", 1.0, -0.2), "beige": Colour("brown", 1.0, -0.5), "buff": Colour("brown", 1.0, 0.0, "yellow"),
@@ -58,44 +63,6 @@ _OTHER = {  # what the lexicon's choices do not say well enough for a brush
     "crimson": Colour("red", -0.2, 1.0), "silver": Colour("gray", 0.8), "slate": Colour("gray", -0.6, 0.0, "blue"),
     "charcoal": Colour("gray", -1.0),
 }  # fmt: skip
-PATTERNS = frozenset(
-    each_of(
-        """spots spot spotted dots dot dotted stripes stripe striped striping streaks streak streaked streaking speckles
-        speckled speckle speckling specks flecks flecked mottled barred bars bar bands band banded patches patch
-        markings marking marks mark pattern patterns patterned patterning tips tip tipped edges edge edged edging
-        outline outlined iridescent wingbars wingbar eyering eyerings ring rings line lines lined eyeline accents accent
-        highlights splotches splotch blotches checkered scaled veins vein veined freckles freckled trim rim border
-        tint tinge hints hint touches touch stripping spotting wash sheen strip strips splashes splash"""
-    )
-)
-_PARTS = {
-    "head": "head crown cap capped nape face faced crest cheek cheeks forehead hood mask scalp lores lore crested",
-    "throat": "throat chin neck gullet malar collar",
-    "breast": "breast breasts chest breasted chested bosom",
-    "belly": "belly bellied abdomen stomach tummy underbelly flank flanks vent side sides",
-    "back": "back mantle rump upperparts",
-    "wings": "wing wings winged coverts covert primaries secondaries wingspan wingfeathers",
-    "tail": "tail tailed tailfeathers rectrices retrices",
-    "legs": "leg legs legged feet foot tarsus tarsi thigh thighs toes claws claw talons",
-    "beak": "beak beaked bill billed bills",
-    "petals": "petal petals petaled petalled flower flowers blossom blossoms bloom blooms",
-    "center": """center centre centers middle core heart stamen stamens anther anthers filament filaments pistil
-        pistils stigma style pollen disc disk ovary""",
-    "stem": "stem stems stalk stalks pedicel",
-    "leaves": "leaf leaves sepal sepals foliage",
-}
-PARTS = {word: name for name, words in _PARTS.items() for word in words.split()}
-SEVERAL = {**dict.fromkeys(each_of("underside underparts underneath under"), ("belly", "breast"))}
-WHOLE = frozenset(each_of("bird birds body bodied plumage feathers feather feathering feathered coat")) | BIRD
-UNPAINTED = frozenset(each_of("eye eyes eyebrow eyebrows eyed superciliary brow brows iris pupil pupils tongue"))
-ADVERBS = frozenset(each_of("completely entirely fully totally all over overall"))
-_ORDINARY = each_of(
-    """small large long short tiny medium big little sized size thin thick pointed pointy curved sharp round rounded
-    straight fluffy flat smooth skinny narrow wide broad oval shaped shape colored coloured color colour colors colours
-    patterned other also many several its two three four five six some that very almost slightly small most more
-    completely all over along each both one them has same lots lot parts part rest tips covering covers covered wings
-    ruffled overlapping layered layers layer elongated delicate"""
-)
 
 
 def colour_of(word: str) -> Colour | None:
@@ -109,9 +76,9 @@ def colour_of(word: str) -> Colour | None:
         return _OTHER[word]
     if word in NAMED:
         return Colour(word)
-    if word in _ISH:
-        return Colour(_ISH[word], strong=-0.4)
-    if word in EVERYDAY and word not in NAMES and word not in BIRD | FLOWER:
+    if word in ISH:
+        return Colour(ISH[word], strong=-0.4)
+    if word in EVERYDAY and word not in SYNONYMS and word not in BIRD | FLOWER:
         return _spelt(EVERYDAY[word])
     return None
 
@@ -143,7 +110,19 @@ def mixed(colour: Colour, other: Colour) -> Colour:
 
 
 def vocabulary_words() -> tuple[str, ...]:
-    """All words that mean something to a painter, and ordinary words of captions about which nothing is to be said."""
-    found = [*NAMED, *_ISH, *_OTHER, *EVERYDAY, *MISSPELT, *SHADES, *PATTERNS, *PARTS, *SEVERAL, *WHOLE, *UNPAINTED]
-    found += [*PART_WORDS, *SHADE_WORDS, *STOPS, *FLOWER, *ADVERBS, *_ORDINARY]
+    """List all words that a painter knows: colours, parts, patterns, and words of captions that need no remark."""
+    found = [
+        *NAMED,
+        *ISH,
+        *_OTHER,
+        *EVERYDAY,
+        *MISSPELT,
+        *SHADES,
+        *PATTERNS,
+        *PAINTED,
+        *PAINTED_TOGETHER,
+        *PAINTED_WHOLE,
+        *UNPAINTED,
+    ]
+    found += [*PART_WORDS, *lexicon.SHADES, *STOPS, *FLOWER, *EVERYWHERE, *ORDINARY]
     return tuple(dict.fromkeys(found))

@@ -1,10 +1,10 @@
-"""Captions as wishes: which part is to have which colour, read by rules over words, in the order of the caption.
+"""Parser of captions to colour targets (a part and its colours), by rules over words in the order of the caption.
 
->>> [str(wish) for wish in read("this bird has a dark red head and breast", BIRD_PARTS).wishes]
+>>> [str(target) for target in parse_caption("this bird has a dark red head and breast", BIRD_PARTS).targets]
 ['head: dark red', 'breast: dark red']
->>> [str(wish) for wish in read("a small blue bird whose belly and throat are white", BIRD_PARTS).wishes]
+>>> [str(target) for target in parse_caption("a small blue bird whose belly and throat are white", BIRD_PARTS).targets]
 ['bird: blue', 'belly: white', 'throat: white']
->>> read("a red bird with speckled wings", BIRD_PARTS).notes
+>>> parse_caption("a red bird with speckled wings", BIRD_PARTS).notes
 ("'speckled' is left out: patterns are not painted", "'wings' stays as it is: no colour is said of it")
 """
 
@@ -17,12 +17,19 @@ from typing import NamedTuple
 
 from tgim.models.editing.painting import words as known
 from tgim.models.editing.painting.words import Colour
-from tgim.text.lexicon import BIRD, FLOWER, each_of
+from tgim.text.lexicon import each_of
+from tgim.text.lexicon.parts import (
+    BIRD,
+    FLOWER,
+    NO_PLUMAGE,
+    PAINTED,
+    PAINTED_TOGETHER,
+    PAINTED_WHOLE,
+    PATTERNS,
+    UNPAINTED,
+)
 from tgim.text.phrases import STOPS
 
-BIRD_PARTS = ("back", "beak", "belly", "breast", "head", "legs", "wings", "tail", "throat")
-FLOWER_PARTS = ("petals", "center")
-NO_PLUMAGE = frozenset(("beak", "legs"))  # keep their colour when the whole bird changes
 _LINKS = frozenset(each_of("is are was were being be looks look appears appear remains has'"))
 _PLACES = frozenset(each_of("on in around along over under near at across throughout towards upon of to"))
 _DETERMINERS = frozenset(each_of("the its it's his her their a an this that these both each some of entire whole"))
@@ -33,45 +40,45 @@ _MOST = 4  # plain words between a colour and its part: "red long thin pointed b
 
 
 @dataclass(frozen=True)
-class Wish:
-    """One part, or the whole subject, in a colour."""
+class ColourTarget:
+    """A part, or the whole subject, and the colours that a caption gives it."""
 
     word: str  # as the caption calls it
     parts: tuple[str, ...]  # of the localiser
-    colours: tuple[Colour, ...]  # the first is painted, all are taken for right where they are there
+    colours: tuple[Colour, ...]  # the first is painted; a part that has any of them already is left alone
     whole: bool = False
 
     def __str__(self) -> str:
         return f"{self.word}: {' and '.join(map(str, self.colours))}"
 
 
-class Reading(NamedTuple):
-    """What is read of a caption."""
+class ParsedCaption(NamedTuple):
+    """Colour targets of a caption, and notes on the rest of it."""
 
-    wishes: tuple[Wish, ...]
+    targets: tuple[ColourTarget, ...]
     notes: tuple[str, ...] = ()  # one line for each thing that is not painted
 
 
-def read(caption: str, parts: Sequence[str]) -> Reading:
-    """The wishes of a caption, whole subjects before parts.
+def parse_caption(caption: str, parts: Sequence[str]) -> ParsedCaption:
+    """Parse a caption to its colour targets, whole subjects before parts.
 
     Args:
         caption: a sentence or phrase, in English.
         parts: those that can be found in pictures, "background" left out or not.
     """
-    reader = _Reader(caption, tuple(part for part in parts if part != "background"))
-    reader.run()
-    return Reading(tuple(sorted(reader.found.values(), key=lambda wish: not wish.whole)), reader.remarks())
+    parser = _Parser(caption, tuple(part for part in parts if part != "background"))
+    parser.run()
+    return ParsedCaption(tuple(sorted(parser.found.values(), key=lambda target: not target.whole)), parser.remarks())
 
 
-class _Reader:
-    """One pass over the words of a caption."""
+class _Parser:
+    """Parser state of one pass over the words of a caption."""
 
     def __init__(self, caption: str, parts: tuple[str, ...]) -> None:
         text = re.sub(r"\b(bill|beak)(?=\w{3})", r"\1 ", caption.lower().replace("-", " ").replace("\u2019", "'"))
         self.words = re.findall(r"[a-z0-9']+|[,;.&]", text)
         self.parts, self.flower = parts, "petals" in parts
-        self.found: dict[str, Wish] = {}
+        self.found: dict[str, ColourTarget] = {}
         self.bare: dict[str, None] = {}  # parts that were named
         self.notes: dict[str, None] = {}
         self.topic: list[str] = []  # what the next "is", "are" speaks of
@@ -83,7 +90,7 @@ class _Reader:
             word = self.words[i]
             if self._begins_colour(i):
                 i = self._coloured(i)
-            elif word in known.PATTERNS:
+            elif word in PATTERNS:
                 self._pattern(word)
                 i = self._after_pattern(i + 1)
             elif self._is_noun(word):
@@ -122,7 +129,7 @@ class _Reader:
         return list(dict.fromkeys(colours)), i
 
     def _colour(self, i: int) -> tuple[Colour, int]:
-        """One colour with its shades: "bright red", "reddish brown", "blue green"."""
+        """Parse one colour with its shades: "bright red", "reddish brown", "blue green"."""
         shades, before = [], None
         while self.words[i] in known.SHADES:
             shades.append(self.words[i])
@@ -137,7 +144,7 @@ class _Reader:
         return known.shaded(colour if before is None else known.mixed(colour, before), *shades), i
 
     def _own_part(self, i: int) -> bool:
-        """Whether the colours at `i` stand before a part of their own, when those before them have none yet.
+        """Test whether the colours at `i` stand before a part of their own, when those before them have none yet.
 
         "black and white wings" is one part of two colours; in "yellow, with a black crown" the second has its own.
         """
@@ -154,7 +161,7 @@ class _Reader:
         while j < len(self.words) and skipped <= _MOST and not self._is_noun(self.words[j]):
             if self.words[j] in STOPS | _LINKS or self.words[j] in ",;.&" or self._begins_colour(j):
                 break
-            if self.words[j] in known.PATTERNS:
+            if self.words[j] in PATTERNS:
                 self._pattern(" ".join(self.words[i : j + 1]))
                 return self._after_pattern(j + 1)
             j, skipped = j + 1, skipped + 1
@@ -166,7 +173,7 @@ class _Reader:
         return end
 
     def _pattern_at(self, j: int, start: int, end: int) -> bool:
-        if j < len(self.words) and self.words[j] in known.PATTERNS:
+        if j < len(self.words) and self.words[j] in PATTERNS:
             self._pattern(" ".join([*self.words[start:end], self.words[j]]))
             return True
         return False
@@ -174,9 +181,9 @@ class _Reader:
     def _of(self, colours: list[Colour], j: int, *, joined: bool = False) -> int:
         """Colours before a noun at `j` (and those joined to it)."""
         nouns, end = self._run(j)
-        if not joined and end < len(self.words) and self.words[end] in known.PATTERNS:
+        if not joined and end < len(self.words) and self.words[end] in PATTERNS:
             if nouns[:-1]:
-                self._wish(nouns[:-1], colours)
+                self._target(nouns[:-1], colours)
                 j = self._last_start(j, end) + 1
             self._pattern(" ".join(self.words[j - 1 : end + 1]))  # "black wing bars"
             return self._after_pattern(end + 1)
@@ -184,10 +191,10 @@ class _Reader:
         if len(nouns) > 1 and after and after[0] in _LINKS and known.colour_of(after[-1]):
             end = self._last_start(j, end)  # "a red head and wings are black"
             nouns = nouns[:-1]
-        feathers = nouns[-1] in known.WHOLE - BIRD and (place := self._place(end))
+        feathers = nouns[-1] in PAINTED_WHOLE - BIRD and (place := self._place(end))
         if not joined and feathers:  # "red feathers on its head"
             return self._of(colours, place, joined=True)
-        self._wish(nouns, colours)
+        self._target(nouns, colours)
         self.topic, self.linked = nouns, False
         return end
 
@@ -196,12 +203,12 @@ class _Reader:
         if (self.linked and self.topic) or (
             i >= 1 and self.words[i - 1] in ("in", "of", "being", "colored", "color") and self.topic
         ):
-            self._wish(self.topic, colours)
+            self._target(self.topic, colours)
         elif not self.found or (self.topic and self._whole(self.topic[-1])):
-            self._wish(["flower" if self.flower else "bird"], colours)
+            self._target(["flower" if self.flower else "bird"], colours)
 
     def _place(self, i: int) -> int:
-        """Where the part of "(yellow) on its belly" stands; 0 if there is none."""
+        """Index of the part in "(yellow) on its belly"; 0 if there is none."""
         if i >= len(self.words) or self.words[i] not in _PLACES | {"color", "colour", "coloring", "feathers", "all"}:
             return 0
         j = i
@@ -209,7 +216,7 @@ class _Reader:
             self.words[j] in _PLACES | _DETERMINERS | {"color", "colour", "coloring", "all"}
         ):
             j += 1
-        found = j < len(self.words) and self._is_noun(self.words[j]) and self.words[j] not in known.UNPAINTED
+        found = j < len(self.words) and self._is_noun(self.words[j]) and self.words[j] not in UNPAINTED
         return j if found and self.words[j - 1] not in ("to",) else 0
 
     # Nouns
@@ -217,7 +224,7 @@ class _Reader:
     def _is_noun(self, word: str) -> bool:
         if word in FLOWER:
             return self.flower
-        return word in known.PARTS or word in known.SEVERAL or word in known.UNPAINTED or word in known.WHOLE
+        return word in PAINTED or word in PAINTED_TOGETHER or word in UNPAINTED or word in PAINTED_WHOLE
 
     def _run(self, i: int) -> tuple[list[str], int]:
         """Nouns joined from word `i` on, and where they end: "head, breast and the belly"."""
@@ -266,15 +273,15 @@ class _Reader:
         return end
 
     def _whole(self, word: str) -> bool:
-        return word in known.WHOLE or (self.flower and word in FLOWER)
+        return word in PAINTED_WHOLE or (self.flower and word in FLOWER)
 
-    def _wish(self, nouns: Sequence[str], colours: Sequence[Colour]) -> None:
+    def _target(self, nouns: Sequence[str], colours: Sequence[Colour]) -> None:
         for word in nouns:
-            if word in known.UNPAINTED or not colours:
-                if word in known.UNPAINTED:
+            if word in UNPAINTED or not colours:
+                if word in UNPAINTED:
                     self.notes.setdefault(f"{word!r} keeps its colour: it is too small to be painted")
                 continue
-            if self.flower and known.PARTS.get(word) == "leaves" and colours[0].name != "green":
+            if self.flower and PAINTED.get(word) == "leaves" and colours[0].name != "green":
                 word = "petals"
             whole = self._whole(word) and not self.flower
             parts = self._parts(word, whole)
@@ -287,18 +294,18 @@ class _Reader:
                     *self.found[key].colours,
                     *colours,
                 )  # "red crown, white cheeks": what is said first is painted
-            self.found[key] = Wish(word, parts, tuple(dict.fromkeys(colours)), whole)
+            self.found[key] = ColourTarget(word, parts, tuple(dict.fromkeys(colours)), whole)
 
     def _parts(self, word: str, whole: bool) -> tuple[str, ...]:
         if whole:
             return tuple(part for part in self.parts if part not in NO_PLUMAGE | {"stem", "leaves", "other"})
-        wanted = known.SEVERAL.get(word) or (known.PARTS.get(word, word),)
+        wanted = PAINTED_TOGETHER.get(word) or (PAINTED.get(word, word),)
         return tuple(part for part in wanted if part in self.parts)
 
     # What is not painted
 
-    def _pattern(self, said: str) -> None:
-        self.notes.setdefault(f"{said!r} is left out: patterns are not painted")
+    def _pattern(self, phrase: str) -> None:
+        self.notes.setdefault(f"{phrase!r} is left out: patterns are not painted")
         self.topic, self.linked = [], False
 
     def _after_pattern(self, i: int) -> int:
@@ -306,9 +313,7 @@ class _Reader:
         j = i
         if j + 1 < len(self.words) and self.words[j] == "of" and self._begins_colour(j + 1):  # "patches of brown"
             j = self._colours(j + 1)[1]
-        while j < len(self.words) and (
-            self.words[j] in _PLACES | _DETERMINERS | known.PATTERNS or self.words[j] == "and"
-        ):
+        while j < len(self.words) and (self.words[j] in _PLACES | _DETERMINERS | PATTERNS or self.words[j] == "and"):
             j += 1
         if j < len(self.words) and self._is_noun(self.words[j]) and "and" not in self.words[i:j]:
             nouns, end = self._run(j)
@@ -322,12 +327,14 @@ class _Reader:
         """Notes, and a line for each part of which no colour is said."""
         several = [w for w in self.found.values() if len(w.colours) > 1]
         notes = [*self.notes]
-        for wish in several:
-            first, *rest = map(str, wish.colours)
-            notes.append(f"{wish.word!r} becomes {first}, not {' or '.join(rest)} too: a part is painted in one colour")
-        painted = {part for wish in self.found.values() for part in wish.parts if not wish.whole}
+        for target in several:
+            first, *rest = map(str, target.colours)
+            notes.append(
+                f"{target.word!r} becomes {first}, not {' or '.join(rest)} too: a part is painted in one colour"
+            )
+        painted = {part for target in self.found.values() for part in target.parts if not target.whole}
         for word in self.bare:
-            parts = self._parts(word, False) if word not in known.UNPAINTED and not self._whole(word) else ()
+            parts = self._parts(word, False) if word not in UNPAINTED and not self._whole(word) else ()
             if parts and not painted & set(parts):
                 notes.append(f"{word!r} stays as it is: no colour is said of it")
         return tuple(notes)
