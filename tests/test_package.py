@@ -8,11 +8,13 @@ import re
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import tgim
+from support import ROOT
 
 PACKAGE = Path(tgim.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -39,14 +41,20 @@ def name_of(file: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 def imports_of(file: Path) -> set[str]:
     """Modules of tgim that a file imports anywhere, type checking aside."""
     found: set[str] = set()
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree_of(file)))
+    checking = [node for node in nodes if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    aside = {child for node in checking for statement in node.body for child in ast.walk(statement)}
+    for node in nodes:
+        if node in aside:
+            continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -80,6 +88,7 @@ def test_a_checkpoint_is_described_without_torch(tagrid_file):
     assert not loaded_by(code) & {"torch", "numpy"}
 
 
+@pytest.mark.slow
 def test_help_answers_at_once():
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
     times = []
@@ -120,11 +129,12 @@ def test_training_does_without_what_people_hold():
 @pytest.mark.parametrize("room", ["evaluation", "inference", "models"])
 def test_what_a_model_can_do_is_declared_not_looked_up(room):
     for file in (PACKAGE / room).rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(file)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
                 assert not isinstance(node.args[1], ast.Constant), f"{file}:{node.lineno}"
 
 
+@pytest.mark.slow
 def test_each_module_can_be_imported_first():
     names = [name_of(file) for file in FILES if file.stem != "__main__"]
     script = (
@@ -141,7 +151,7 @@ def test_each_module_can_be_imported_first():
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_the_library_neither_prints_nor_asserts_nor_unpickles(file):
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(file)):
         where = f"{file}:{getattr(node, 'lineno', 0)}"
         assert not isinstance(node, ast.Assert), where
         if isinstance(node, ast.Call):
@@ -155,12 +165,21 @@ def test_the_library_neither_prints_nor_asserts_nor_unpickles(file):
 
 @pytest.mark.parametrize("file", [file for file in FILES if top(name_of(file)) in PLAIN], ids=name_of)
 def test_docstrings_begin_with_what_they_name(file):
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = tree_of(file)
     nodes = [node for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))]
     texts = {ast.get_docstring(node) or "": getattr(node, "name", "the module") for node in nodes}
     assert not {text: name for text, name in texts.items() if NO_NAME.match(text)}
 
 
-@pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_files_stay_readable(file):
-    assert len(file.read_text(encoding="utf-8").splitlines()) <= 480
+@pytest.mark.parametrize("folder", ["benchmarks", "tests", "tgim"])
+def test_files_stay_readable(folder):
+    long = {str(file) for file in (ROOT / folder).rglob("*.py") if file.read_text(encoding="utf-8").count("\n") > 400}
+    assert not long
+
+
+def test_what_test_files_share_is_in_their_support():
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        for node in ast.walk(tree_of(file)):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {*(alias.name for alias in node.names), getattr(node, "module", None) or ""}
+                assert not any(name.startswith(("test_", "conftest")) for name in names), file

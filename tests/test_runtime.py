@@ -46,6 +46,7 @@ def in_process(code: str, **options: object) -> str:
 SHOW = "import json, os; print(json.dumps({k: v for k, v in os.environ.items() if k[:4] in ('OMP_', 'KMP_')}))"
 
 
+@pytest.mark.slow
 def test_threads_wait_asleep_unless_the_user_says_otherwise():
     assert json.loads(in_process(f"import tgim; {SHOW}")).items() >= runtime.WAIT_POLICY.items()
     own = json.loads(in_process(f"import tgim; {SHOW}", OMP_WAIT_POLICY="ACTIVE"))
@@ -122,6 +123,7 @@ def test_every_verb_is_tried():
     assert found == COMMANDS.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", COMMANDS)
 def test_no_file_of_the_current_folder_is_run(trapped, verb):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TGIM_CACHE": str(trapped / "cache")}

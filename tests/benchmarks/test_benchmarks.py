@@ -89,6 +89,7 @@ def test_the_card_shows_the_committed_results(name):
     assert set(measured) <= set(figures)
 
 
+@pytest.mark.slow
 def test_the_lines_are_of_the_models_that_come_with_the_package():
     from tgim.checkpoints import checkpoint
     from tgim.reporting import read_results
@@ -154,6 +155,7 @@ def test_a_page_without_pictures(results_file, tmp_path):
     assert "<img" not in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["editor", "matcher"])
 def test_embedding_writes_a_card_with_figures(kind, tmp_path, tagrid_file, results_file, monkeypatch):
     import tgim

@@ -44,6 +44,7 @@ def test_alarms_are_those_pictures_in_which_something_is_found(tmp_path):
     assert false_alarms(ByColour(), paths) == paths[:1]
 
 
+@pytest.mark.slow
 def test_the_script_prints_a_line_for_each_sort_of_picture(tmp_path):
     root = folder_with_points(tmp_path / "data")
     empty = tmp_path / "empty"

@@ -26,6 +26,7 @@ def test_changes_by_hand():
     assert changes(before, after, None)[0] == pytest.approx(2 * 60 / ring, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_folder_gives_a_sheet_and_one_line(tmp_path, tagrid_file):
     photos = tmp_path / "photos"
     photos.mkdir()

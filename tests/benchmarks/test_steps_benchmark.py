@@ -29,6 +29,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", TINY)
 def test_both_sides_are_timed_at_equal_sizes(steps: ModuleType, system: str) -> None:
     line = steps.measured(system, full=False, batch=4, pairs=2, sizes=TINY[system])
@@ -37,6 +38,7 @@ def test_both_sides_are_timed_at_equal_sizes(steps: ModuleType, system: str) -> 
     assert line["lowest"] <= line["ratio"] <= line["highest"]
 
 
+@pytest.mark.slow
 def test_networks_of_different_sizes_are_not_compared(steps: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     of_tagan = steps.RELEASES["tagan"]
 

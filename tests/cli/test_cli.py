@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from support.commands import environment, files, is_refused, process, tgim
+from support.commands import environment, files, interrupted, is_refused, process, tgim
 from tgim.checkpoints import card, registry
 
 TEXT = "red head and breast"
@@ -47,6 +45,7 @@ def test_info_refuses_what_is_no_checkpoint(here):
     is_refused(tgim("info", "./bird.jpg"))
 
 
+@pytest.mark.slow
 def test_list_names_every_system():
     found = json.loads(tgim("list", "--json").stdout)
     assert registry.built_in().keys() <= {name for section in found.values() for name in section}
@@ -60,6 +59,7 @@ def test_env_says_versions():
     assert tgim("env").exit_code == 0
 
 
+@pytest.mark.slow
 def test_sample_draws_the_same_picture_and_spares_others(here):
     assert tgim("sample", "new.jpg").exit_code == 0
     first = Path("new.jpg").read_bytes()
@@ -110,6 +110,7 @@ def recipe(dataset):
     return file
 
 
+@pytest.mark.slow
 def test_train_writes_a_checkpoint_that_edits(here, recipe):
     assert "parameters" in tgim("train", recipe, "--dry-run").stdout
     assert not Path("run").exists()
@@ -135,6 +136,7 @@ def test_convert_needs_word_vectors_and_a_file(here):
 # real processes
 
 
+@pytest.mark.slow
 def test_a_real_process_behaves_the_same(here, tagrid_file):
     done = process("edit", "--image", "bird.jpg", "--text", TEXT, "--model", tagrid_file, "--out", "real.png", cwd=here)
     assert (done.returncode, done.stdout, done.stderr) == (0, "real.png\n", "")
@@ -151,16 +153,11 @@ def test_a_closed_pipe_is_no_drama(tagrid_file):
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_stops_training(here, recipe):
-    command = [sys.executable, "-m", "tgim", "train", str(recipe), "train.steps=100000", "--out", "run"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as run:
-        log, deadline = Path("run/log.jsonl"), time.monotonic() + 300
-        while not (log.exists() and log.stat().st_size) and run.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        run.send_signal(signal.SIGINT)
-        _, stderr = run.communicate(timeout=300)
-    assert run.returncode == 130, stderr
-    assert stderr.count("\n") == 1
-    assert "--resume" in stderr
+    done = interrupted("train", recipe, "train.steps=100000", "--out", "run", once=Path("run/log.jsonl"))
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "--resume" in done.stderr
     assert Path("run/state.safetensors").exists()
     assert Path("run/model.safetensors").exists()

@@ -34,6 +34,7 @@ def test_an_edit_keeps_size_and_format_and_changes_the_picture(here, edit):
     assert np.abs(np.asarray(after, float) - np.asarray(before, float)).mean() > 1
 
 
+@pytest.mark.slow
 def test_equal_calls_give_equal_files(here, edit, tagan_file):
     for model in ((), ("--model", tagan_file, "--seed", 3)):
         for out in ("a.png", "b.png"):
@@ -41,6 +42,7 @@ def test_equal_calls_give_equal_files(here, edit, tagan_file):
         assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_no_strength_is_no_edit(here, edit, tagan_file):
     before = np.asarray(Image.open("bird.jpg"))
     for model in ((), ("--model", tagan_file)):
@@ -69,6 +71,7 @@ def test_several_texts_are_numbered(here, edit):
     assert set(files(here)) == {"bird.jpg", "out-1.png", "out-2.png"}
 
 
+@pytest.mark.slow
 def test_the_output_has_a_name_of_its_own(here, edit):
     (here / "deeper").mkdir()
     Path("bird.jpg").rename("deeper/bird.jpg")
@@ -106,6 +109,7 @@ def test_json_says_what_was_done(here, edit, tagrid_file):
     assert line["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_json_tells_the_box_that_was_edited(here, edit, monkeypatch):
     def boxes(*options):
         result = edit(
@@ -189,6 +193,7 @@ def test_a_bad_argument_is_refused_and_nothing_is_written(here, edit, case):
     assert {path.name for path in here.iterdir()} == {"bird.jpg"}
 
 
+@pytest.mark.slow
 def test_a_folder_goes_on_after_bad_pictures(here, edit, drawn_bird):
     Path("in").mkdir()
     os.chdir("in")

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from support import small
-from support.commands import environment
+from support.commands import interrupted
 from tgim.checkpoints import checkpoint
 from tgim.cli import evaluate as cli_eval
 from tgim.cli.main import main
@@ -181,6 +176,7 @@ def test_the_help_names_every_protocol():
         assert f"  {entry.name:<18}{entry.help}" in text
 
 
+@pytest.mark.slow
 def test_a_folder_is_measured_once(here, matcher, measure):
     args = ("--protocol", "l2-edit,retrieval@1", "--judge", matcher, "--out", "results.jsonl")
     first = measure(*args)
@@ -244,11 +240,13 @@ def test_a_bad_measurement_is_refused_and_nothing_is_written(here, measure, case
     assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_an_editor_is_no_judge_and_a_judge_no_editor(here, matcher, measure, tagrid_file):
     assert "which edits" in is_refused(measure("--protocol", "retrieval", "--judge", tagrid_file))
     assert "does not edit" in is_refused(measure("--protocol", "l2-edit", "--model", matcher))
 
 
+@pytest.mark.slow
 def test_an_editor_draws_nothing_and_a_text_to_image_model_edits_if_that_is_named(here, matcher, measure):
     from support import toy_generator
 
@@ -272,25 +270,18 @@ def test_what_is_printed_of_drawings_is_one_table():
     assert "retrieval@1" in text
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_measured(here, matcher, tagrid_file):
     names = "l2-edit,l2-own-caption,retrieval,tradeoff,mp,directional"
     args = ["--data", "my_birds", "--split", "all", "--judge", matcher, "--protocol", names, "--out", "results.jsonl"]
     models = [part for i in range(3) for part in ("--model", _copy(tagrid_file, f"model{i}.safetensors"))]
-    command = [sys.executable, "-m", "tgim", "eval", *map(str, args + models)]
-    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores ctrl-C
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes, env=environment(), preexec_fn=listening) as run:
-        out, deadline = Path("results.jsonl"), time.monotonic() + 300
-        while not (out.exists() and out.stat().st_size) and run.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        run.send_signal(signal.SIGINT)
-        stdout, stderr = run.communicate(timeout=300)
-    assert run.returncode == 130, stderr
-    assert stdout == ""
-    assert stderr.startswith("tgim: interrupted; ")
-    assert stderr.count("\n") == 1
-    kept = [json.loads(line) for line in out.read_text().splitlines()]
-    assert f"{len(kept)} figures are in results.jsonl" in stderr
+    done = interrupted("eval", *args, *models, once=Path("results.jsonl"))
+    assert done.returncode == 130, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("tgim: interrupted; ")
+    assert done.stderr.count("\n") == 1
+    kept = [json.loads(line) for line in Path("results.jsonl").read_text().splitlines()]
+    assert f"{len(kept)} figures are in results.jsonl" in done.stderr
 
 
 def _copy(file, name):

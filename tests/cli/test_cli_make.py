@@ -135,6 +135,7 @@ def test_what_cannot_be_generated_is_refused(here, drawer, tagrid_file):
         assert option[0] in is_refused(tgim(*ok, *option, "--out", "x.png"))
 
 
+@pytest.mark.slow
 def test_attention_is_written_word_by_word(here, attentive):
     ok = ("generate", "--model", attentive, "--text", "a small blue bird", "--n", 2, "--out")
     plain = tgim(*ok, "plain.png")
@@ -175,6 +176,7 @@ def test_variety_of_captions_needs_conditioning_augmentation(here, tmp_path_fact
 # interpolate
 
 
+@pytest.mark.slow
 def test_captions_on_a_photograph_are_a_strip(here, tagan_file):
     args = ("interpolate", "--model", tagan_file, "--text", RED, "--text", BLUE, "--image", "a.png", "--steps", 4)
     result = tgim(*args, "--out", "strip.png")
@@ -217,6 +219,7 @@ def test_a_generator_edits_a_photograph(here, drawer):
     assert Path("edited.png").read_bytes() != Path("a.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_style_encoder_edits_at_once_or_begins_a_search(here, tmp_path_factory, tagan_file):
     path = tmp_path_factory.mktemp("models") / "style.safetensors"
     style = checkpoint.save(path, model_of("style_encoder").eval(), vocabulary=WORDS)
@@ -235,6 +238,7 @@ def test_a_style_encoder_edits_at_once_or_begins_a_search(here, tmp_path_factory
     assert "leave out --invert-steps" in is_refused(refused)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_interpolated_is_refused(here, drawer, tagan_file):
     way = ("interpolate", "--model", tagan_file, "--out", "x.png")
     assert "got 1 --image and 1 --text" in is_refused(tgim(*way, "--image", "a.png", "--text", RED))

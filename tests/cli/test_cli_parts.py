@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from support.by_colour import saved
 from support.commands import is_refused, tgim
 
 
+@pytest.mark.slow
 def test_the_command_writes_an_overlay_a_mask_and_figures(here):
     model = saved(here, background=-9.0, head=9.0)
     result = tgim("parts", "bird.jpg", "--model", model, "--out", "parts.png")
@@ -40,6 +42,7 @@ def test_without_a_subject_one_line_says_so_and_nothing_is_written(here):
     assert tgim("parts", "bird.jpg", "--model", model, "--out", "p.png", "--box", "9,9,40,40").exit_code == 0
 
 
+@pytest.mark.slow
 def test_what_cannot_be_shown_is_one_line(here, tagrid_file):
     model = saved(here, head=9.0)
     assert "'beak'" in is_refused(tgim("parts", "bird.jpg", "--model", model, "--mask", "beak"))

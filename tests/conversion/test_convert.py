@@ -43,6 +43,7 @@ def run(folder: Path, system: str, source: str | None = None, **options):
     return convert(system, folder / (source or f"{system}_generator.pth"), folder / "out.safetensors", **arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_a_converted_generator_edits(folder, system):
     out = run(folder, system, discriminator=folder / f"{system}_discriminator.pth")
@@ -58,6 +59,7 @@ def test_a_converted_generator_edits(folder, system):
     assert (edit("red bird") != edit("blue white")).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_weights_arrive_unchanged(folder, system):
     out = run(folder, system, discriminator=folder / f"{system}_discriminator.pth")
@@ -68,6 +70,7 @@ def test_weights_arrive_unchanged(folder, system):
                 assert torch.equal(getattr(found, part).state_dict()[name], value), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrap",
     [
@@ -105,10 +108,12 @@ def test_a_file_of_an_old_torch_on_a_gpu_is_read(folder):
     assert {value.device.type for value in found.values()} == {"cpu"}
 
 
+@pytest.mark.slow
 def test_conversion_is_repeatable(folder):
     assert run(folder, "sisgan").read_bytes() == run(folder, "sisgan").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_text_encoder_is_taken_along(folder, caplog):
     gru = nn.GRU(6, 6)
     vgg = {"img_encoder.features.0.weight": torch.zeros(1), "W.weight": torch.zeros(6, 1)}
@@ -120,6 +125,7 @@ def test_a_text_encoder_is_taken_along(folder, caplog):
     assert_close(found.model.text(tokens).sentence[0], gru(vectors[0])[1][0])
 
 
+@pytest.mark.slow
 def test_without_a_text_encoder_the_card_and_the_log_say_so(folder, caplog):
     found = checkpoint.load(run(folder, "sisgan"))
     assert "poorly" in caplog.text
@@ -144,6 +150,7 @@ def everything(state):
     state |= {"extra": torch.zeros(1), "mu.0.weight": torch.zeros(5, 9)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -163,6 +170,7 @@ def test_what_is_missing_surplus_or_misshapen_is_named(folder, change, message):
     assert not (folder / "out.safetensors").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("system", "source", "message"),
     [
@@ -187,6 +195,7 @@ class Payload:
         return Path.touch, (self.path,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [b"", b"not a checkpoint", {"generator": 3}, [torch.zeros(2)], torch.zeros(2), {"epoch": 1}],
@@ -215,6 +224,7 @@ def test_a_truncated_file_is_refused(folder):
         run(folder, "tagan", "cut.pth")
 
 
+@pytest.mark.slow
 def test_other_faults_of_the_caller(folder):
     with pytest.raises(CheckpointError, match="No such file"):
         run(folder, "tagan", "gone.pth")

@@ -98,6 +98,7 @@ def test_the_surroundings_of_a_subject_are_set_apart(wide):
     assert (found[SIZE // 2, SIZE // 2] > 0.99) == wide
 
 
+@pytest.mark.slow
 def test_no_share_is_what_it_was_and_a_share_is_that_share():
     image, plain = discs(200, margin=4), DataConfig(image_size=SIZE, margin=4, flip=True, zoom=(0.8, 1.2))
     before = augment(image, plain, random_source(3))

@@ -305,6 +305,7 @@ def test_phrases_by_hand(caption, expected):
         assert PARTS & set(phrase.split())
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.skipif("TGIM_DATA" not in os.environ, reason="TGIM_DATA is not set")
 def test_the_real_sets_have_what_their_readme_says():

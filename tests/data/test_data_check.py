@@ -94,12 +94,14 @@ def test_what_is_no_data_set_is_one_clear_line(root, tmp_path):
         assert all(kind in str(caught.value) for kind in ("cub", "oxford102", "folder", "metadata.jsonl"))
 
 
+@pytest.mark.slow
 def test_checking_costs_no_torch():
     code = "import sys; from tgim.data import check; import tgim.data.report; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.skipif("TGIM_DATA" not in os.environ, reason="TGIM_DATA is not set")
 @pytest.mark.parametrize(("name", "pictures", "classes"), [("cub", 5693, 97), ("oxford102", 7543, 95)])

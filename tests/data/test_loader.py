@@ -229,6 +229,7 @@ def test_colour_jitter_keeps_hue_and_range():
     assert out.abs().max() <= 1
 
 
+@pytest.mark.slow
 def test_drawn_pairs_are_true_pairs_and_come_from_the_pool(data, tmp_path):
     batches = make(data, drawn=6, drawn_pool=20, flip=True)
     vocabulary = vocabulary_of(data, batches.config)
@@ -247,6 +248,7 @@ def test_drawn_pairs_are_true_pairs_and_come_from_the_pool(data, tmp_path):
     assert np.array_equal(np.concatenate([pool.pixels for pool in pools[:3]]), pools[3].pixels)
 
 
+@pytest.mark.slow
 def test_the_drawn_set_is_a_data_set():
     config = DataConfig(name="synthetic", drawn_kind="flowers", drawn_pool=20, image_size=SIZE, margin=2)
     dataset = open_dataset(config)
@@ -292,6 +294,7 @@ def test_the_root_comes_from_the_environment(monkeypatch):
         _ = DataConfig(name="cub").folder
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.skipif("TGIM_DATA" not in os.environ, reason="TGIM_DATA is not set")
 def test_batches_of_real_birds_are_quick():

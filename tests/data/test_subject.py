@@ -22,6 +22,7 @@ def drawn():
     return np.concatenate([p.image for p in pairs]), np.concatenate([p.subject for p in pairs]) > 127
 
 
+@pytest.mark.slow
 def test_drawn_subjects_are_found(drawn):
     overlaps = []
     for picture, truth in zip(*drawn, strict=True):

@@ -36,6 +36,7 @@ def scenes(kind, n, start=0):
     return [random_scene(kind, np.random.default_rng([start, i])) for i in range(n)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_outside_the_change_mask_source_and_target_are_equal(kind):
     pairs = render_pairs(kind, np.random.default_rng(1), 40, 48)
@@ -47,6 +48,7 @@ def test_outside_the_change_mask_source_and_target_are_equal(kind):
     assert (pairs.change <= pairs.subject.astype(int) + 3).all()  # both are sums of the same shares
 
 
+@pytest.mark.slow
 @kinds
 def test_mask_is_empty_exactly_when_no_visible_part_differs(kind):
     for i in range(25):
@@ -66,6 +68,7 @@ def test_target_equals_the_target_scene_drawn_alone(kind):
     assert (render_pair(pair, 40)[1] == render(pair.target, 40).image).all()
 
 
+@pytest.mark.slow
 @kinds
 def test_a_caption_is_true_of_its_picture(kind):
     rng = np.random.default_rng(3)
@@ -82,6 +85,7 @@ def test_a_caption_is_true_of_its_picture(kind):
         assert not words & ({"small", "large"} - {scene.size}), caption
 
 
+@pytest.mark.slow
 @kinds
 def test_a_target_caption_is_true_of_its_target(kind):
     rng = np.random.default_rng(4)
@@ -134,6 +138,7 @@ def test_a_colour_is_nearest_to_its_own_word():
         assert (nearest == i).mean() > 0.97, word
 
 
+@pytest.mark.slow
 def test_drawn_parts_look_like_their_word():
     """Light and texture move a colour, but in most pictures the mean over a part is still nearest to its word."""
     centres = np.array([rgb2lab(np.array(shade(word))[None, None])[0, 0] for word in COLOURS])
@@ -172,6 +177,7 @@ def test_everything_comes_from_the_generator(kind):
     assert not np.array_equal(first.image, other.image)
 
 
+@pytest.mark.slow
 @kinds
 def test_a_size_is_only_a_sampling(kind):
     for scene in scenes(kind, 4, start=11):
@@ -231,6 +237,7 @@ def test_what_cannot_be_drawn_is_said():
         render(scenes("bird", 1)[0], 4)
 
 
+@pytest.mark.slow
 def test_drawing_is_fast_enough_to_make_thousands():
     render_pairs("birds", np.random.default_rng(0), 2, 64)
     start = time.process_time()

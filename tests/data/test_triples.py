@@ -103,6 +103,7 @@ def test_the_text_names_what_changes():
         assert {split_colour(colours(triple.target)[part])[1] for part in named} == said  # true of all that is named
 
 
+@pytest.mark.slow
 def test_pixels_change_where_the_text_says_alone(groups):
     for group in groups:
         for triple, target in zip(group.triples, group.targets, strict=True):
@@ -232,6 +233,7 @@ def test_where_no_caption_tells_of_a_difference_the_picture_leads_to_itself():
     assert Differences(alike).sample(1, np.random.default_rng(0)) == (1, "a red bird")
 
 
+@pytest.mark.slow
 def test_batches_lead_from_other_pictures_to_their_own(tmp_path):
     from tgim.data import open_dataset
 

@@ -36,6 +36,7 @@ def task_of_triples():
     return Task(as_pixels(image), texts, as_pixels(candidates), right, aside, kinds, "", {"candidates": 8})
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_and_its_checkpoint_composes_and_is_measured(tmp_path):
     overrides = [
         "model.matching=null", "model.frozen=nothing", "model.system=dual_encoder", "data.drawn_pool=20",
@@ -120,6 +121,7 @@ def test_photographs_are_looked_up_among_all_but_the_source(birds, tmp_path):
     assert other.options != task.options
 
 
+@pytest.mark.slow
 def test_photographs_train_and_are_measured(birds, tmp_path):
     vse = checkpoint.save(tmp_path / "vse.safetensors", small.model_of("vse"), vocabulary=small.VOCABULARY)
     overrides = [f"model.matching={vse}", f"data.root={birds.root}", "data.name=folder", "data.split=all",

@@ -99,6 +99,7 @@ def test_pictures_without_a_class_count_as_one_each_and_one_class_is_too_few(wor
         draw_task(same, split="all", seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "count"), [("cub", 987), ("oxford102", 1065)])
 def test_the_kept_target_lists_are_what_the_rule_draws(name, count):
@@ -200,6 +201,7 @@ def test_a_picture_fits_by_the_judges_own_score(world, tmp_path, name):
             np.testing.assert_allclose(found[i], slow, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dual_encoder", "late_interaction"])
 def test_recall_of_a_matching_model_both_ways(world, tmp_path, name):
     torch.manual_seed(0)
@@ -224,6 +226,7 @@ def test_recall_of_a_matching_model_both_ways(world, tmp_path, name):
     assert evaluate([file], **options) == lines
 
 
+@pytest.mark.slow
 def test_no_trick_beats_an_honest_edit(world, judge):
     bench = bench_of(world, judge=judge())
     contenders = {each.name: each for each in [Honest(), *baselines(bench)]}
@@ -297,6 +300,7 @@ def test_a_baseline_is_weakened_by_blending(world):
 # What is refused
 
 
+@pytest.mark.slow
 def test_what_cannot_be_measured_is_said_in_one_line(world, tagrid_file, tmp_path):
     with pytest.raises(UserError, match="which edits; name a matching model"):
         bench_of(world, judge=str(tagrid_file))
@@ -322,6 +326,7 @@ def test_an_unreadable_picture_is_left_out(tmp_path):
     assert (bench.pictures.std((1, 2, 3)) > 0.1).all()
 
 
+@pytest.mark.slow
 def test_drawn_pictures_are_a_data_set_too():
     data = DataConfig(name="synthetic", split="test", image_size=32, drawn_pool=100)
     bench = Bench(data, size=32, limit=4)

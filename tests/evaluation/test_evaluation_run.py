@@ -42,6 +42,7 @@ def lasting(lines):
     return [line.model_dump(exclude=set(away)) for line in lines]
 
 
+@pytest.mark.slow
 def test_a_line_can_be_argued_with(world, judge, tagrid_file, tmp_path):
     out = tmp_path / "results.jsonl"
     lines = evaluate([str(tagrid_file)], data=world, protocols=SOME, judge=judge, limit=8, out=out)
@@ -68,6 +69,7 @@ def test_a_line_can_be_argued_with(world, judge, tagrid_file, tmp_path):
         assert {line.metric for line in lines if line.protocol == name} == set(PROTOCOLS[name].metrics)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_with_the_same_lines(world, judge, tagrid_file, tmp_path):
     options = {"data": world, "protocols": SOME, "judge": judge, "limit": 8}
     whole = evaluate([str(tagrid_file)], **options, cache=tmp_path / "one", out=tmp_path / "one.jsonl")
@@ -92,6 +94,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_lines(world, judge, tagrid_
     assert lasting(resumed) == lasting(whole) == lasting(read_lines(out)) == lasting(read_lines(tmp_path / "one.jsonl"))
 
 
+@pytest.mark.slow
 def test_what_is_measured_is_not_measured_again(world, judge, tagrid_file, tmp_path, monkeypatch):
     options = {"data": world, "protocols": ["l2-edit@1", "l2-own-caption@1"], "limit": 6, "baselines": False}
     options["cache"] = tmp_path / "cache"
@@ -135,6 +138,7 @@ def test_what_cannot_be_measured_is_said(world, judge, tagrid_file, tagan_file, 
         Results(tmp_path / "eyes.safetensors" / "results.jsonl")
 
 
+@pytest.mark.slow
 def test_models_of_two_sizes_are_compared_at_a_size_that_is_given(world, tagrid_file, tmp_path):
     import torch
 

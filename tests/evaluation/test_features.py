@@ -58,6 +58,7 @@ def torchvision(stand_ins):
     return features.inception(stand_ins / "random-1000.safetensors")
 
 
+@pytest.mark.slow
 def test_the_fid_weights_run_as_in_torch_fidelity(fid, stand_ins):
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -73,6 +74,7 @@ def test_the_fid_weights_run_as_in_torch_fidelity(fid, stand_ins):
     assert fid.label == f"inception-fid/random-1008.pth:{digest(path)}"
 
 
+@pytest.mark.slow
 def test_torchvisions_weights_run_as_in_torchvision(torchvision, stand_ins):
     from safetensors.torch import load_file
     from torchvision.models.inception import Inception3
@@ -91,6 +93,7 @@ def test_torchvisions_weights_run_as_in_torchvision(torchvision, stand_ins):
     assert torchvision.label == f"inception-torchvision/random-1000.safetensors:{digest(path)}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fid", "torchvision"])
 def test_what_an_extractor_takes_is_checked(name, request):
     extractor = request.getfixturevalue(name)
@@ -101,6 +104,7 @@ def test_what_an_extractor_takes_is_checked(name, request):
         extractor.probabilities(torch.zeros(2, 3))
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_there_or_not_inceptions_say_which_to_get(tmp_path):
     def refused(path, said):
         with pytest.raises(UserError, match=said) as caught:
@@ -196,6 +200,7 @@ def alexnet(tmp_path_factory):
     return layers, path
 
 
+@pytest.mark.slow
 def test_lpips_is_its_formula_over_the_given_backbone(alexnet, monkeypatch):
     import lpips as package
 
@@ -231,6 +236,7 @@ def test_a_missing_backbone_says_which_file_to_get(alexnet, tmp_path, monkeypatc
         metrics.lpips_network(alexnet[1], backbone="squeeze")
 
 
+@pytest.mark.slow
 def test_another_networks_backbone_is_refused(tmp_path):
     torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "vgg.pth")
     with pytest.raises(UserError, match=r"shape \(64, 3, 3, 3\) for features.0.weight, expected \(64, 3, 11, 11\)"):

@@ -107,6 +107,7 @@ def rows_of(bench):
 # What is measured
 
 
+@pytest.mark.slow
 def test_who_draws_what_is_said_is_like_the_photographs(bench):
     found, rows = figures(bench, honest), rows_of(bench)
     assert found["recall@1"] == found["recall@10"] == rows["real", "recall@1"] == 1
@@ -115,6 +116,7 @@ def test_who_draws_what_is_said_is_like_the_photographs(bench):
     assert found["diversity"] == pytest.approx(rows["real", "diversity"], rel=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cheat", ["one photograph for all", "mean colour", "random pixels", "photographs by lot"])
 def test_what_a_cheat_gets(bench, cheat):
     photographs = bench.pictures
@@ -216,6 +218,7 @@ def test_a_generator_is_measured_by_what_it_draws_unless_edits_are_named(world, 
     assert entrants(PROTOCOLS["l2-edit@1"], [contender], named=True) == [contender]
 
 
+@pytest.mark.slow
 def test_a_second_run_draws_nothing(world, judge, generator_file, tmp_path, monkeypatch):
     options = {"data": world, "judge": judge, "size": SIDE, "limit": 18}
     first = evaluate([str(generator_file)], **options, out=tmp_path / "results.jsonl", cache=tmp_path / "cache")
@@ -242,6 +245,7 @@ def test_an_editor_draws_nothing_and_is_told_so_before_anything_is_measured(worl
         assert asked == {"generator": ["drawer"], "editor": ["tagrid"]}.get(protocol.role, [])
 
 
+@pytest.mark.slow
 def test_a_style_encoder_edits_in_batches_and_draws_if_it_is_named(world, judge, tmp_path, monkeypatch):
     model = StyleEncoder(
         StyleEncoderConfig(system="toy_generator", sizes={"image_size": SIDE}, width=4),

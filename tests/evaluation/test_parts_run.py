@@ -27,6 +27,7 @@ def birds(tmp_path_factory):
     return world.build(tmp_path_factory.mktemp("parts") / "birds")
 
 
+@pytest.mark.slow
 def test_editors_of_any_size_stand_in_one_table_and_are_measured_once(
     birds, tagrid_file, tagan_file, tmp_path, monkeypatch
 ):
@@ -86,6 +87,7 @@ def test_it_is_measured_where_there_are_points(birds, tmp_path):
         evaluate([], data=cub, protocols=["parts@1"], photos=flowers / "images")
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table(birds, tagrid_file, tmp_path):
     args = ("eval", "--model", tagrid_file, "--data", birds, "--protocol", "parts", "--limit", 3)
     result = tgim(*args, "--photos", birds / "photos")
@@ -103,6 +105,7 @@ def test_the_command_prints_the_table(birds, tagrid_file, tmp_path):
 # real photographs
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_real_photographs_of_test_classes_are_asked_about():
     home = Path(os.environ["TGIM_DATA"])

@@ -30,6 +30,7 @@ def figures(drawn, edited):
     return {m.metric: m.figures(seed=0)[0] for m in truth.judge_edits(drawn, edited)}
 
 
+@pytest.mark.slow
 @kinds
 def test_the_true_pictures_are_the_ceiling(sets, kind):
     found = figures(sets[kind], sets[kind].true)
@@ -38,6 +39,7 @@ def test_the_true_pictures_are_the_ceiling(sets, kind):
     assert truth.judge_swaps(sets[kind], *sets[kind].swap_true).values.mean() == 1
 
 
+@pytest.mark.slow
 @kinds
 def test_changing_nothing_is_the_floor(sets, kind):
     drawn = sets[kind]
@@ -50,6 +52,7 @@ def test_changing_nothing_is_the_floor(sets, kind):
     assert truth.judge_swaps(drawn, drawn.swap_pictures, drawn.swap_pictures).values.mean() == 0
 
 
+@pytest.mark.slow
 def test_an_edit_that_is_right_inside_but_leaks_is_exposed(sets):
     drawn = sets["birds"]
     levels = to_uint8(drawn.true).int()
@@ -63,6 +66,7 @@ def test_an_edit_that_is_right_inside_but_leaks_is_exposed(sets):
     assert found["rmse_outside"] == pytest.approx(3 / 127.5, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_one_colour_for_everything_gets_neither_parts_nor_places(sets):
     drawn = sets["birds"]
     flat = drawn.pictures.mean((2, 3), keepdim=True).expand_as(drawn.pictures)
@@ -72,11 +76,13 @@ def test_one_colour_for_everything_gets_neither_parts_nor_places(sets):
     assert found["leak_255"] > 3
 
 
+@pytest.mark.slow
 def test_half_an_edit_is_half_the_error(sets):
     drawn = sets["birds"]
     assert figures(drawn, (drawn.pictures + drawn.true) / 2)["rmse_inside_ratio"] == pytest.approx(0.5, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_swapped_edits_are_told_apart(sets):
     drawn = sets["birds"]
     one, other = drawn.swap_true
@@ -86,6 +92,7 @@ def test_swapped_edits_are_told_apart(sets):
     assert truth.judge_swaps(drawn, one, one).values.mean() == 0  # one of the two is not enough
 
 
+@pytest.mark.slow
 @kinds
 def test_a_swap_exchanges_the_colours_of_two_parts(sets, kind):
     for first, second in zip(*sets[kind].swap_captions, strict=True):
@@ -124,6 +131,7 @@ def test_questions_are_about_what_can_be_seen_and_the_truth_answers_them(kind):
     assert right / asked >= 0.95
 
 
+@pytest.mark.slow
 def test_the_answer_follows_the_paint_whatever_the_light(sets):
     pair = random_pair("bird", np.random.default_rng([7, 2]))
     exposed = expose(pair.source, SIZE)
@@ -133,6 +141,7 @@ def test_the_answer_follows_the_paint_whatever_the_light(sets):
         assert question.answer(exposed.paint(albedos(pair.target.repaint({part: word})))) == word
 
 
+@pytest.mark.slow
 def test_equal_arguments_draw_equal_pictures_of_a_stream_of_their_own(sets):
     drawn = sets["birds"]
     again = truth.draw_truth.__wrapped__("birds", count=4, size=SIZE)
@@ -162,6 +171,7 @@ def contender(edit, *, replaces=False):
     return SimpleNamespace(name="x", kind="model", checkpoint=None, has_strength=False, replaces=replaces, edit=edit)
 
 
+@pytest.mark.slow
 def test_the_protocol_yields_all_its_metrics_for_contenders_and_references(sets):
     bench = bench_of()
     rows = list(truth.measure(bench, contender(lambda pictures, *_: pictures)))
@@ -174,12 +184,14 @@ def test_the_protocol_yields_all_its_metrics_for_contenders_and_references(sets)
     assert same == [m.figures(seed=0) for row, m in rows if row == "unedited"]
 
 
+@pytest.mark.slow
 def test_what_is_drawn_follows_the_data_set(sets):
     assert truth.drawn_for(bench_of()).kind == "birds"
     assert truth.drawn_for(bench_of("oxford102")).kind == "flowers"
     assert truth.drawn_for(bench_of("synthetic", drawn_kind="flowers")).kind == "flowers"
 
 
+@pytest.mark.slow
 def test_the_unrelated_baseline_shows_another_drawing(sets):
     rows = truth.measure(bench_of(), contender(None, replaces=True))
     assert {m.metric: m.figures(seed=0)[0] for m in rows}["leak_255"] > 10

@@ -71,6 +71,7 @@ def test_truncated_files_are_refused_or_whole(kind: str, caplog) -> None:
     assert not [record for record in caplog.records if record.name.startswith("PIL")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SAMPLES)
 def test_corrupted_files_give_a_photo_or_one_line(kind: str, caplog, capfd) -> None:
     data, rng = SAMPLES[kind], random.Random(kind)

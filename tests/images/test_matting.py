@@ -51,6 +51,7 @@ def scene(height, width, seed):
     return photo, F.interpolate(guess, (64, 64), mode="bilinear")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (48, 61), (200, 255), (300, 290), (531, 777), (20, 700)])
 def test_the_mask_is_that_of_the_slow_way(height, width):
     photo, guess = (x.double() for x in scene(height, width, height))

@@ -249,6 +249,7 @@ def test_list_images(tmp_path, caplog) -> None:
             list_images(bad)
 
 
+@pytest.mark.slow
 def test_decoding_costs_no_torch() -> None:
     code = "import sys, tgim.images.decode; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

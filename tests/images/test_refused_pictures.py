@@ -169,6 +169,7 @@ def test_large_pictures_are_refused_before_they_are_decoded(monkeypatch) -> None
     assert "at most 100 are" in refusal(np.zeros((30, 40), np.uint8), max_pixels=100)
 
 
+@pytest.mark.slow
 def test_compressed_text_bombs_are_refused() -> None:
     data = bytearray(encoded(noise(), "PNG"))
     body = b"Comment\0\0" + zlib.compress(bytes(300_000_000 // 8))

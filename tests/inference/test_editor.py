@@ -42,6 +42,7 @@ def is_one_line(raised) -> bool:
     return "\n" not in str(raised.value) and str(raised.value).strip() != ""
 
 
+@pytest.mark.slow
 @KINDS
 @pytest.mark.parametrize(("height", "width"), [(90, 60), (50, 120), (1, 40), (40, 1), (1, 1), (32, 32), (7, 9)])
 def test_an_edit_has_the_size_of_the_photograph(editors, kind, height, width):
@@ -52,6 +53,7 @@ def test_an_edit_has_the_size_of_the_photograph(editors, kind, height, width):
         assert not np.array_equal(np.asarray(edited), source)
 
 
+@pytest.mark.slow
 @KINDS
 def test_no_strength_is_no_edit_and_less_is_less(editors, kind):
     source = picture(90, 60)
@@ -119,6 +121,7 @@ def test_the_caption_counts(edit):
     assert edit.caption("red head") == "this bird has a red head"
 
 
+@pytest.mark.slow
 def test_every_kind_of_source_gives_the_same(edit, tmp_path):
     source = picture(60, 50)
     image = Image.fromarray(source)
@@ -208,6 +211,7 @@ def spots(height: int, width: int, *boxes):
     return open_image(pixels)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("sees_white")
 def test_a_small_subject_is_found_with_room_around_it(edit):
     x, y, w, h = found = edit.find_subject(spots(128, 192, (32, 72, 64, 120)))
@@ -221,6 +225,7 @@ def test_a_small_subject_is_found_with_room_around_it(edit):
         assert edit.find_subject(spots(128, 192, *boxes)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("sees_white")
 def test_a_second_look_is_exact_to_a_few_pixels_of_the_photograph(edit):
     left, top, side = 401, 203, 60  # 2.5 of the model's pixels in a photograph of 800

@@ -146,6 +146,7 @@ def test_cards_and_lists_say_what_a_model_does(file, tagrid_file):
     assert listed["models"]["judge-birds"].startswith("matching: ")
 
 
+@pytest.mark.slow
 def test_a_sheet_has_a_row_for_each_caption_and_the_same_noises_always(tmp_path, draw):
     model = toy_generator().train()
     options = {"captions": TEXTS, "vocabulary": VOCABULARY, "device": torch.device("cpu")}
@@ -161,6 +162,7 @@ def test_a_sheet_has_a_row_for_each_caption_and_the_same_noises_always(tmp_path,
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["1.png", "2.png", "3.png"]
 
 
+@pytest.mark.slow
 def test_training_a_generator_leaves_sample_sheets(tmp_path, monkeypatch):
     from support import toy
     from tgim.training import recipe

@@ -103,6 +103,7 @@ def test_two_steps_are_one_edit(name):
     assert torch.equal(model.edit_from(model.encode(image), model.condition(text)), model.edit(image, text))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tagan", "sisgan", "tagrid"])
 def test_captions_on_a_photograph_end_at_its_edits(name):
     editor, source = editor_of(name), photo(1)

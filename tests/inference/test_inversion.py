@@ -45,6 +45,7 @@ class Nearly(nn.Module):
         return self.noise[: len(image)] + self.error + 0 * image.mean()
 
 
+@pytest.mark.slow
 def test_optimisation_finds_the_noise_that_drew_a_picture(model, drawn):
     pictures, noise, condition = drawn
     found = Inverter(model, steps=400).invert(pictures, condition)
@@ -70,6 +71,7 @@ def test_equal_seeds_find_equal_noise_and_disturb_nothing(model, drawn):
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
 
 
+@pytest.mark.slow
 def test_the_search_stops_when_it_no_longer_gets_on(model, drawn):
     pictures, _, condition = drawn
     whole = Inverter(model, steps=600, patience=10_000).invert(pictures, condition)
@@ -110,6 +112,7 @@ def test_an_encoder_alone_is_asked_once(model, drawn):
     torch.testing.assert_close(found.pictures, pictures)
 
 
+@pytest.mark.slow
 def test_encoder_and_optimisation_start_from_the_encoder_and_stay_near(model, drawn):
     pictures, noise, condition = drawn
     encoder = Nearly(noise, 0.4)
@@ -125,6 +128,7 @@ def test_encoder_and_optimisation_start_from_the_encoder_and_stay_near(model, dr
     assert encoder.error.grad is None
 
 
+@pytest.mark.slow
 def test_features_of_a_matching_model_are_a_distance(model, drawn):
     pictures, _, condition = drawn
     features = matching_features(model_of("dual_encoder").eval())
@@ -157,6 +161,7 @@ def test_lpips_is_the_distance_of_its_network():
     assert distance(torch.full((2, 3, 32, 32), 0.5)).tolist() == [0.5, 0.5]
 
 
+@pytest.mark.slow
 def test_the_own_caption_is_what_the_photograph_is_read_under(model, drawn):
     pictures, noise, _ = drawn
     inverter = Inverter(model, steps=400)
@@ -177,6 +182,7 @@ def test_what_cannot_be_inverted_is_refused(model, drawn):
     assert Inverter.of(model_of("tagan")) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(90, 60), (16, 16), (5, 40)])
 def test_a_photograph_is_edited_by_a_generator(model, size):
     edit = Editor(Checkpoint(model, VOCABULARY, "this bird has a {}"))

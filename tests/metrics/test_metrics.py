@@ -54,6 +54,7 @@ SAME = {"psnr": float("inf"), "ssim": 1.0, "manipulative_precision": 0.5}  # of 
 # Pictures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAIRWISE)
 @FEW
 @given(seed=seeds, share=st.floats(0.01, 1))
@@ -245,6 +246,7 @@ def test_kid_is_that_of_torchmetrics_and_torch_fidelity():
     assert value == pytest.approx(mmd2(*kernels), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_kid_draws_its_subsets_from_the_seed_alone(monkeypatch):
     real, fake = features(0, 30), features(1, 25)
     options = {"subsets": 12, "subset_size": 10}

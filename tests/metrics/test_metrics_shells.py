@@ -118,6 +118,7 @@ def measure(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_measure_what_one_does(tmp_path):
     torch.multiprocessing.spawn(measure, args=(str(tmp_path),), nprocs=2)
     expected = {"rmse": float(metrics.rmse(X, Y).double().mean()), **retrieval_figures(SCORES)}

@@ -23,8 +23,11 @@ TRAINED_FIRST = {"style_encoder": ("generator", "gan_int_cls"), "stackgan2": ("s
 
 
 def over(kind: type[Model]) -> pytest.MarkDecorator:
-    """A test of each registered system of a kind, and of its variants."""
-    return pytest.mark.parametrize("name", [name for name, system in CASES.items() if issubclass(system, kind)])
+    """A test of each registered system of a kind, and of its variants, which are left out of the fast tier."""
+    names = [name for name, system in CASES.items() if issubclass(system, kind)]
+    return pytest.mark.parametrize(
+        "name", [pytest.param(n, marks=() if n in SYSTEMS else pytest.mark.slow) for n in names]
+    )
 
 
 every, editors, generators, matchers = over(Model), over(Editing), over(Generating), over(Matching)
@@ -80,6 +83,7 @@ def test_every_parameter_learns_from_its_own_phase(name):
     assert touched | BLIND >= trainable(model).keys() >= touched
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "network"), PHASES)
 def test_each_network_overfits_one_batch(name, network):
     model = model_of(name)
@@ -87,6 +91,7 @@ def test_each_network_overfits_one_batch(name, network):
     assert losses[-1] < 0.99 * losses[0], losses
 
 
+@pytest.mark.slow
 @every
 def test_equal_seeds_give_equal_weights(name):
     first, second = model_of(name), model_of(name)
@@ -98,6 +103,7 @@ def test_equal_seeds_give_equal_weights(name):
     assert any(not torch.equal(value, before[key]) for key, value in first.state_dict().items())
 
 
+@pytest.mark.slow
 @every
 def test_what_is_frozen_stays(name):
     model = model_of(name)
@@ -130,6 +136,7 @@ def test_a_checkpoint_answers_as_its_model(name, tmp_path):
     assert not all(torch.equal(x, y) for x, y in zip(changed, expected, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, system in CASES.items() if not issubclass(system, Composing)])
 def test_two_steps_of_the_loop_on_drawn_pictures_make_a_checkpoint(name, tmp_path):
     model = {**settings_of(name), "name": CASES[name].name}
@@ -149,6 +156,7 @@ def test_two_steps_of_the_loop_on_drawn_pictures_make_a_checkpoint(name, tmp_pat
     assert all(x.isfinite().all() for x in answer(found.model, Batch(batch.image, text, batch.labels)))
 
 
+@pytest.mark.slow
 @every
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_small_batches_work(name, count):
@@ -168,6 +176,7 @@ def test_convolutions_of_one_channel_stay_in_32_bits(name):
         assert all(m(torch.randn(1, m.in_channels, 8, 8)).dtype == torch.float32 for m in grouped)
 
 
+@pytest.mark.slow
 @NEEDS_BF16
 @every
 def test_bf16_autocast_gives_the_losses_of_fp32_nearly(name):

@@ -33,6 +33,7 @@ drawing, repainting = pytest.mark.parametrize("name", DRAWING), pytest.mark.para
 parts = pytest.mark.parametrize(("name", "key", "sizes_key", "system"), PARTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [(name, {}) for name in (*DRAWING, *REPAINTING)]
@@ -90,6 +91,7 @@ def test_a_generator_is_judged_by_its_pictures_and_the_judge_learns_nothing():
 # Repainting
 
 
+@pytest.mark.slow
 @repainting
 @pytest.mark.parametrize(("size", "width"), [(32, 2), (64, 4), (96, 2), (160, 2)])
 def test_any_size_and_width(name, size, width):
@@ -153,6 +155,7 @@ def build(config, name: str):
     return model, vocabulary
 
 
+@pytest.mark.slow
 @parts
 def test_a_part_brings_words_sizes_and_weights_and_then_its_file_is_not_needed(name, key, sizes_key, system, tmp_path):
     part, path = saved(tmp_path, system)
@@ -180,6 +183,7 @@ def test_a_part_of_another_system_is_refused(name, key, sizes_key, system, tmp_p
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @parts
 def test_a_part_of_other_sizes_is_refused(name, key, sizes_key, system, tmp_path):
     path = saved(tmp_path, system)[1]

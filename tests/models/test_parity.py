@@ -49,6 +49,7 @@ def drawn(*sizes: tuple[int, ...]) -> list[torch.Tensor]:
     return [torch.randn(size, generator=source) for size in sizes]
 
 
+@pytest.mark.slow
 @MODES
 @pytest.mark.parametrize("stage", [1, 2])
 @torch.no_grad()
@@ -72,6 +73,7 @@ def test_stackgan(tmp_path, stage, batch):
         agree(discriminator.alone(discriminator.encode(expected)), alone)
 
 
+@pytest.mark.slow
 @MODES
 @torch.no_grad()
 def test_stackgan_v2(tmp_path, batch):
@@ -89,6 +91,7 @@ def test_stackgan_v2(tmp_path, batch):
         agree(discriminator.alone(discriminator.encode(expected[i])), alone)
 
 
+@pytest.mark.slow
 @MODES
 @torch.no_grad()
 def test_attngan(tmp_path, batch):

@@ -54,6 +54,7 @@ def test_real_fake_log_is_binary_cross_entropy_of_the_probability(real):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.floats(0.01, 1), floats), min_size=1, max_size=4))
 def test_log_mixture_is_the_logarithm_of_the_mixture(pairs):

@@ -330,6 +330,7 @@ def small_gallery(tmp_path_factory, tagrid_file):
     return gallery_of(str(tagrid_file), lines=lines, **options), lines, options
 
 
+@pytest.mark.slow
 def test_the_gallery_shows_the_worst_and_the_best_of_what_was_measured(small_gallery):
     found, _, _ = small_gallery
     assert {len(row) for row in found.rows} == {3}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from functools import partial
 from pathlib import Path
 
 from click.testing import CliRunner, Result
@@ -26,6 +29,20 @@ def process(*args: object, **options: object) -> subprocess.CompletedProcess[str
     """A real process."""
     command = [sys.executable, "-m", "tgim", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300, **options)
+
+
+def interrupted(*args: object, once: Path) -> subprocess.CompletedProcess[str]:
+    """A real process that gets a ctrl-C once a file has content."""
+    command = [sys.executable, "-m", "tgim", *map(str, args)]
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores ctrl-C
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, env=environment(), preexec_fn=listening) as run:
+        deadline = time.monotonic() + 300
+        while not (once.exists() and once.stat().st_size) and run.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        run.send_signal(signal.SIGINT)
+        stdout, stderr = run.communicate(timeout=300)
+    return subprocess.CompletedProcess(command, run.returncode, stdout, stderr)
 
 
 def is_refused(result: Result) -> str:

@@ -294,6 +294,7 @@ WORDS = listed("""make change turn give it its the a an and but with without not
         all darker more less is that this zebra i want you can add remove one ones them instead like""")
 
 
+@pytest.mark.slow
 @quick
 @given(st.lists(st.sampled_from(WORDS), max_size=MAX_WORDS + 2).map(" ".join) | st.text(max_size=80), st.booleans())
 def test_anything_is_understood_or_refused(said, characters):
@@ -306,6 +307,7 @@ def test_anything_is_understood_or_refused(said, characters):
     assert all("\n" not in note for note in understood.notes)
 
 
+@pytest.mark.slow
 @quick
 @given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(" ".join))
 def test_understanding_twice_changes_nothing_more(said):
@@ -316,6 +318,7 @@ def test_understanding_twice_changes_nothing_more(said):
     assert understand(caption, EMBEDDED["birds"]).caption == caption
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "load"), [("cub", cub.load), ("oxford102", oxford102.load)])
 def test_real_captions_come_back_word_for_word(name, load):

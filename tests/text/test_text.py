@@ -46,6 +46,7 @@ def test_a_caption_is_cut_where_words_end():
     assert tokenize(" ,.! ") == []
 
 
+@pytest.mark.slow
 @quick
 @given(CAPTIONS, st.randoms())
 def test_a_vocabulary_depends_on_what_was_said_not_on_its_order(captions, random):
@@ -54,6 +55,7 @@ def test_a_vocabulary_depends_on_what_was_said_not_on_its_order(captions, random
     assert Vocabulary.build(mixed).words == Vocabulary.build(captions).words
 
 
+@pytest.mark.slow
 @quick
 @given(CAPTIONS, st.integers(1, 3))
 def test_a_vocabulary_holds_the_words_that_are_frequent_enough_by_frequency(captions, least):

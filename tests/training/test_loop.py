@@ -18,6 +18,7 @@ from tgim.training.process import seed_step
 from tgim.training.schedule import schedule
 
 
+@pytest.mark.slow
 def test_a_step_updates_each_network_by_its_own_loss_alone(data: Path, tmp_path: Path) -> None:
     """One step of the loop is one step written out by hand, with plain torch."""
     chosen = a_recipe(
@@ -89,6 +90,7 @@ def test_epochs_are_counted_in_pictures(data: Path, tmp_path: Path) -> None:
     assert trainer.optimized["generator"].settings.halve_every == 6
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
 def test_the_allocator_keeps_memory_once_told() -> None:
     code = """

@@ -95,6 +95,7 @@ def whole(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 # What a run leaves
 
 
+@pytest.mark.slow
 def test_a_run_leaves_an_editor_and_a_report(whole: Path, pictures: Path) -> None:
     assert {path.name for path in whole.iterdir()} == {
         *("guide", "editor", "judge", "report"),
@@ -115,6 +116,7 @@ def test_a_run_leaves_an_editor_and_a_report(whole: Path, pictures: Path) -> Non
     assert header["card"] == {"licence": "none"}
 
 
+@pytest.mark.slow
 def test_the_editor_stands_on_the_guide_and_holds_no_path(whole: Path, pictures: Path) -> None:
     guide = checkpoint.read_tensors(whole / "guide" / "model.safetensors")
     editor = checkpoint.read_tensors(whole / "model.safetensors")
@@ -125,11 +127,13 @@ def test_the_editor_stands_on_the_guide_and_holds_no_path(whole: Path, pictures:
     assert header["card"] == {"licence": "none", "title": "Mine"}
 
 
+@pytest.mark.slow
 def test_the_written_recipe_says_the_same_again(whole: Path, pictures: Path) -> None:
     written, given = stages.load(whole / "recipe.yaml"), stages.parse(values(pictures))
     assert (written.trainings, written.report) == (given.trainings, given.report)
 
 
+@pytest.mark.slow
 def test_drawn_pictures_need_no_files(tmp_path: Path) -> None:
     recipe = values(limit=4, baselines=False)
     del recipe["stages"]["judge"], recipe["stages"]["report"]["judge"]
@@ -140,6 +144,7 @@ def test_drawn_pictures_need_no_files(tmp_path: Path) -> None:
     assert "<table" in outcome.page.read_text()
 
 
+@pytest.mark.slow
 def test_without_a_report_the_last_editor_is_the_model(pictures: Path, tmp_path: Path) -> None:
     recipe = values(pictures)
     del recipe["stages"]["report"]
@@ -151,6 +156,7 @@ def test_without_a_report_the_last_editor_is_the_model(pictures: Path, tmp_path:
 # Stopping and going on
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_exactly(whole: Path, pictures: Path, tmp_path: Path) -> None:
     out, recipe = tmp_path / "mine", values(pictures)
     with warnings.catch_warnings():
@@ -182,6 +188,7 @@ def test_a_killed_run_goes_on_exactly(whole: Path, pictures: Path, tmp_path: Pat
     assert figures(out) == figures(whole)
 
 
+@pytest.mark.slow
 def test_a_finished_run_does_nothing_again(
     whole: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +203,7 @@ def test_a_finished_run_does_nothing_again(
     assert len(outcome.lines) == len(before)
 
 
+@pytest.mark.slow
 def test_another_recipe_is_not_gone_on_with(whole: Path, pictures: Path) -> None:
     with pytest.raises(TrainingError, match=r"judge.* has another recipe: train\.seed"):
         run(values(pictures), whole, "judge.train.seed=4", resume=True)
@@ -203,6 +211,7 @@ def test_another_recipe_is_not_gone_on_with(whole: Path, pictures: Path) -> None
         run(values(pictures), whole, "guide.train.steps=9", resume=True)
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_report_is_said(whole: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -330,6 +339,7 @@ def test_the_recipe_in_the_repository_is_for_every_data_set(name: str) -> None:
 # The command
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drawn", [False, True])
 def test_a_dry_run_tells_of_all_stages_and_leaves_nothing(
     drawn: bool, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -345,6 +355,7 @@ def test_a_dry_run_tells_of_all_stages_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_summary_and_goes_on(whole: Path, pictures: Path, tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump(values(pictures), sort_keys=False))

@@ -32,6 +32,7 @@ from tgim.training.loop import STATE, Interrupted, TrainingError
 from tgim.training.runlog import read_log
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_checkpoint_that_loads_alone(whole: Path, data: Path) -> None:
     loaded = checkpoint.load(whole / "model.safetensors")
     assert loaded.name == "toy"
@@ -54,6 +55,7 @@ def test_the_checkpoint_has_the_averaged_weights_and_the_state_both(whole: Path)
     assert torch.equal(model[judge], tensors[f"model/{judge}"])
 
 
+@pytest.mark.slow
 def test_two_runs_are_equal(whole: Path, data: Path, tmp_path: Path) -> None:
     train.fit(a_recipe(data, clip=1.0, log_every=3, checkpoint_every=100), out=tmp_path / "b", progress=False)
     assert same_tensors(whole / "state.safetensors", tmp_path / "b" / "state.safetensors")
@@ -62,6 +64,7 @@ def test_two_runs_are_equal(whole: Path, data: Path, tmp_path: Path) -> None:
     assert losses(tmp_path / "c")[1] != losses(whole)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 4, 7])
 def test_a_longer_run_goes_on_exactly(whole: Path, data: Path, tmp_path: Path, stop: int) -> None:
     train.fit(a_recipe(data, clip=1.0, steps=stop), out=tmp_path / "run", progress=False)
@@ -71,6 +74,7 @@ def test_a_longer_run_goes_on_exactly(whole: Path, data: Path, tmp_path: Path, s
         assert same_tensors(tmp_path / "run" / name, whole / name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -96,6 +100,7 @@ def wait_for(out: Path, *, step: int, alive: Callable[[], bool] = lambda: True) 
     raise AssertionError(f"step {step} was not reached")
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_exactly(data: Path, tmp_path: Path) -> None:
     out, settings = tmp_path / "run", {"checkpoint_every": 7, "threads": torch.get_num_threads()}
     (tmp_path / "toy.yaml").write_text(a_recipe(data, steps=100_000, **settings).to_yaml())
@@ -212,6 +217,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(data: Path, tmp_path: Path) -> 
     assert all(v.isfinite().all() for v in checkpoint.read_tensors(tmp_path / "run" / "model.safetensors").values())
 
 
+@pytest.mark.slow
 def test_sample_sheets_change_nothing(whole: Path, data: Path, tmp_path: Path) -> None:
     train.fit(
         a_recipe(data, clip=1.0, sample_every=5, sample_captions=["a red square", "blue"]),
@@ -263,6 +269,7 @@ def test_what_the_model_cannot_do_is_said_before_training(data: Path, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_says_its_precision_and_may_go_on_in_another(data: Path, tmp_path: Path, caplog: Any) -> None:
     train.fit(a_recipe(data, steps=1, precision="fp32"), out=tmp_path / "run", progress=False)
     assert read_log(tmp_path / "run" / "log.jsonl")[-1]["precision"] == "fp32"

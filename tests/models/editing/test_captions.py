@@ -94,6 +94,7 @@ def test_every_word_of_colour_means_one_that_can_be_painted():
     assert {colour.towards for colour in colours if colour} <= {*NAMED, ""}
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_nearly_all_captions_of_the_data_sets_name_a_part_and_a_colour():
     import os

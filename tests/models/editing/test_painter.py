@@ -150,6 +150,7 @@ def test_nothing_changes_outside_a_box(painter):
     assert not torch.equal(edited, WHOLE)
 
 
+@pytest.mark.slow
 def test_an_editor_takes_any_localiser(editor):
     assert editor.model.name == "painter"
     photo = open_image(((WHOLE[0] + 1) / 2).permute(1, 2, 0).numpy())
@@ -179,6 +180,7 @@ def test_tokens_say_as_much_as_captions(painter):
     assert torch.equal(painter.edit(small, request.tokens), painter.edit_photo(small, request))
 
 
+@pytest.mark.slow
 def test_pairs_change_what_the_altered_caption_says(painter):
     vocabulary = Vocabulary.build(["this bird has a brown head and a gray belly red blue white"])
     caption = "this bird has a brown head and a gray belly"

@@ -104,6 +104,7 @@ def test_nothing_changes_at_strength_0_nor_outside_the_mask():
     assert torch.allclose(half, (photo + result) / 2, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_parts_of_drawn_birds_become_what_is_asked():
     shares = []
     for seed in range(4):

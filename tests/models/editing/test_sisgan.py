@@ -68,6 +68,7 @@ class Written:
         return self.conv(x, "classifier.3", padding=0).reshape(-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [False, True])
 @torch.no_grad()
 def test_networks_are_the_releases_at_its_size(training):
@@ -85,6 +86,7 @@ def test_networks_are_the_releases_at_its_size(training):
     )
 
 
+@pytest.mark.slow
 def test_a_step_is_the_releases():
     """Losses from the written-out networks: eq. for L_D and L_G, relevant captions, weights 1/2."""
     shapes = release.sisgan(4, 6, 5)
@@ -129,6 +131,7 @@ def test_text_first_then_frozen_and_a_resumed_run_knows():
     assert [network for network, _ in resumed.steps(batch_of())] == ["discriminator", "generator"]
 
 
+@pytest.mark.slow
 def test_ranking_brings_captions_to_their_pictures():
     model = tiny().train()
     optimizer, losses = torch.optim.Adam(model.text.parameters(), 5e-3), []

@@ -73,6 +73,7 @@ def build(path, **options) -> StyleEncoder:
     return model.train()
 
 
+@pytest.mark.slow
 def test_noise_is_learned_from_drawn_pictures(drawer):
     text = batch_of(count=4).text
     batch = Batch(torch.zeros(32, 3, 32, 32), text[torch.arange(32) % 4], torch.arange(32))
@@ -128,6 +129,7 @@ def test_a_seed_draws_the_variation(drawer):
     assert not torch.equal(one, plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GENERATORS)
 def test_any_generator_is_taken_stays_as_it_is_and_travels(name, tmp_path):
     source = model_of(name).eval()
@@ -166,6 +168,7 @@ def test_what_draws_nothing_is_refused():
             StyleEncoder(StyleEncoder.Config(system=system), vocabulary_size=9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [32, 64, 128])
 def test_any_size(side):
     model = model_of("style_encoder", sizes={"image_size": side, "width": 2, "noise_size": 5, "word_size": 3})

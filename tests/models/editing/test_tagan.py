@@ -58,6 +58,7 @@ def released():
     return recorded, said, pad(ids), model
 
 
+@pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @torch.no_grad()
@@ -78,6 +79,7 @@ def test_outputs_are_those_of_the_release(released, mode):
         assert relative(value, recorded[f"{mode}.{name}"]) < 1e-4, name
 
 
+@pytest.mark.slow
 @pytest.mark.golden
 def test_a_training_step_is_that_of_the_release(released):
     recorded, said, text, make_model = released
@@ -113,6 +115,7 @@ def test_names_and_shapes_are_those_of_the_release(system):
     assert {part: said[part] for part in ("generator", "discriminator")} == getattr(release, system)()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", ["tagan", "sisgan"])
 def test_nothing_has_changed_since_agreement_with_the_release(system):
     expected = load_file(make.FOLDER / f"{system}_small.safetensors")

@@ -114,6 +114,7 @@ def test_before_training_an_edit_is_the_identity():
         assert_close(model.edit(image, batch.text), image, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_strength_is_asked_of_the_model_and_nought_changes_nothing(model):
     batch = batch_of()
@@ -201,6 +202,7 @@ def test_a_caption_that_fits_better_than_the_references_needs_no_edit(model, mon
     assert_close(references.need(member, None, None), torch.tensor([0.0, 4 / 64 / 0.1, 1.0]))
 
 
+@pytest.mark.slow
 def test_training_pictures_become_references():
     model, batch = model_of("tagrid", references=6), batch_of()
     list(model.steps(batch))
@@ -340,6 +342,7 @@ def test_a_random_view_shows_the_same_picture():
     assert False in mirrored
 
 
+@pytest.mark.slow
 def test_the_matching_model_neither_learns_nor_switches_to_training():
     model = model_of("tagrid").train()
     assert model.training
@@ -351,6 +354,7 @@ def test_the_matching_model_neither_learns_nor_switches_to_training():
     assert all(torch.equal(value, before[key]) for key, value in model.matching.state_dict().items())  # means too
 
 
+@pytest.mark.slow
 def test_the_matching_checkpoint_gives_words_sizes_and_weights_and_is_then_not_needed(tmp_path):
     matcher = model_of("late_interaction").eval()
     words = Vocabulary([f"w{i}" for i in range(len(VOCABULARY.words))])

@@ -126,6 +126,7 @@ def test_codes_can_be_interpolated_between_captions_of_different_length():
 # Training
 
 
+@pytest.mark.slow
 def test_the_damsm_term_falls_on_one_batch():
     model, batch, found = model_of("attngan"), batch_of(), []
     optimizer = torch.optim.Adam(model.generator.parameters(), 2e-3)
@@ -139,6 +140,7 @@ def test_the_damsm_term_falls_on_one_batch():
     assert found[-1] < 0.8 * found[0], found
 
 
+@pytest.mark.slow
 def test_the_frozen_matching_model_stays_and_stays_in_evaluation_mode(tmp_path):
     damsm = model_of("damsm")
     train(damsm, batch_of(), steps=1)
@@ -173,6 +175,7 @@ def test_pictures_reach_the_damsm_at_its_size_and_with_a_gradient():
     assert all(p.grad is None for p in model.matching.parameters())
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_passes_gradients_to_drawn_pictures_alone():
     net = TorchvisionNet("resnet18", frozen=True)  # random stand-in weights
     net.plan = net.plan._replace(side=32)  # for speed
@@ -196,6 +199,7 @@ def test_every_parameter_learns_even_from_one_picture(precision):
                 assert p.grad.any(), name
 
 
+@pytest.mark.slow
 def test_channels_last_trains_alike():
     losses = []
     for layout in (torch.contiguous_format, torch.channels_last):

@@ -147,6 +147,7 @@ def run(folder: Path, **options):
     return convert("attngan", given.pop("source", folder / "generator.pth"), folder / "out.safetensors", **given)
 
 
+@pytest.mark.slow
 def test_a_converted_release_draws_and_reads_as_it_did(folder):
     loaded = checkpoint.load(run(folder, discriminator=folder / "netD0.pth"))
     model = loaded.model
@@ -168,6 +169,7 @@ def test_a_converted_release_draws_and_reads_as_it_did(folder):
     assert torch.equal(model.discriminator[1].encoder[5][0].weight, first)
 
 
+@pytest.mark.slow
 def test_an_image_encoder_is_taken_along(tmp_path):
     encoder = {**ENCODER, "backbone": "inception_v3", "backbone_weights": "image_encoder.pth"}
     with torch.device("meta"):
@@ -181,6 +183,7 @@ def test_an_image_encoder_is_taken_along(tmp_path):
     assert not filled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "change", "message"),
     [
@@ -202,6 +205,7 @@ def test_what_is_missing_surplus_or_misshapen_is_named(folder, part, change, mes
     assert not (folder / "out.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_other_faults_of_the_caller(folder):
     with pytest.raises(UserError, match="text_encoder and words"):
         run(folder, words=None)

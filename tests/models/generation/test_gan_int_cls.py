@@ -120,6 +120,7 @@ def test_pictures_of_any_size(side):
 # The switches
 
 
+@pytest.mark.slow
 def test_switches_move_their_own_terms_and_no_other():
     found = {
         switches: terms_of(tiny(cls=switches[0], interpolate=switches[1]), labelled(0, 0, 1, 2))
@@ -231,6 +232,7 @@ def build(path) -> GanIntCls:
     return model.train()
 
 
+@pytest.mark.slow
 def test_16_bits_and_channels_last_train_with_frozen_characters(embedding):
     model, batch, found = build(embedding[1]), spelled(batch_of()), []
     for low in (False, True):

@@ -176,6 +176,7 @@ def test_a_wrong_caption_is_a_fake_and_reaches_no_generator():
     assert "mismatch" not in discriminator_terms(discriminator, batch.image[:1], batch.image[:1], mean[:1])
 
 
+@pytest.mark.slow
 def test_the_discriminator_learns_which_caption_is_right():
     discriminator, image = model_of("stackgan1").discriminator, batch_of(16).image
     mean, drawn = 2 * torch.randn(4, 5), torch.zeros_like(image)
@@ -222,6 +223,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_a_converted_generator_draws_what_the_release_draws(folder, system):
     out = convert(
@@ -245,6 +247,7 @@ def test_a_converted_generator_draws_what_the_release_draws(folder, system):
         )
 
 
+@pytest.mark.slow
 def test_faults_of_a_file_are_named(folder, caplog):
     state = torch.load(folder / "stackgan2_generator.pth")
     del state["hr_joint.0.weight"], state["STAGE1_G.img.0.weight"]

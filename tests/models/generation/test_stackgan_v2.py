@@ -272,6 +272,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_converted_generator_draws_what_the_release_draws(folder):
     parts = {"text_encoder": folder / "sje.safetensors", "discriminator": folder / "netD0.pth"}
     found = checkpoint.load(convert("stackgan_v2", folder / "netG.pth", folder / "out.safetensors", **parts))
@@ -287,6 +288,7 @@ def test_a_converted_generator_draws_what_the_release_draws(folder):
         assert_close(model.generate(text, noise), drawn, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_faults_of_a_file_are_named(folder):
     def run(name: str, **options) -> None:
         convert("stackgan_v2", folder / name, folder / "out.safetensors", **options)

@@ -31,6 +31,7 @@ def independent(variant, size):
     return net.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "size"), [("lite0", 64), ("lite1", 96), ("lite2", 68)])
 @torch.no_grad()
 def test_it_computes_what_an_independent_implementation_does(variant, size):
@@ -45,6 +46,7 @@ def test_it_computes_what_an_independent_implementation_does(variant, size):
     assert [each.shape[-1] for each in maps] == [-(-size // stride) for stride in backbone.STRIDES]
 
 
+@pytest.mark.slow
 def test_sizes_are_the_published_ones():
     millions = [
         sum(p.numel() for p in EfficientNetLite(v, classifier=True).parameters()) / 1e6 for v in backbone.SCALES
@@ -68,6 +70,7 @@ def test_another_file_is_refused_before_it_is_read(monkeypatch, tmp_path):
         load_pretrained(EfficientNetLite(), "lite0")
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_real_weights_tell_a_bird_from_a_flower():
     try:

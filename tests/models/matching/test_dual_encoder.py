@@ -118,6 +118,7 @@ def test_the_vector_of_padding_is_never_learned(text):
     assert not model.encoders.text.embed.weight[0].any()
 
 
+@pytest.mark.slow
 @texts
 def test_training_brings_captions_to_their_pictures(text):
     model, batch = model_of("dual_encoder", stirred=False, text=text, word_dropout=0), batch_of()

@@ -39,6 +39,7 @@ def test_the_score_is_the_formula(model):
     assert got.abs().max() <= 1
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_a_model_of_the_same_parts(tmp_path):
     begun = model_of("late_interaction")
     file = checkpoint.save(tmp_path / "begun.safetensors", begun, vocabulary=VOCABULARY)

@@ -39,6 +39,7 @@ def spelled(batch: Batch) -> Batch:
     return Batch(batch.image, Alphabet().encode([CAPTIONS[i] for i in range(len(batch.image))]), batch.labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vse", "damsm"])
 def test_training_brings_captions_to_their_pictures(name):
     options = {"dropout": 0.0} if name == "damsm" else {}
@@ -49,6 +50,7 @@ def test_training_brings_captions_to_their_pictures(name):
     assert (scores.argmax(1) == torch.arange(4)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recurrent", ["relu", "gru"])
 def test_characters_too_are_brought_to_their_pictures(recurrent):
     model, batch = small_sje(recurrent=recurrent), spelled(batch_of())
@@ -139,6 +141,7 @@ def stand_in() -> TorchvisionNet:
     return TorchvisionNet("resnet18", frozen=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "side"), [("resnet18", 6), ("vgg16_bn", 6), ("inception_v3", 4)])
 @torch.no_grad()
 def test_torchvision_backbones_give_the_map_and_the_whole_that_they_promise(name, side):
@@ -149,6 +152,7 @@ def test_torchvision_backbones_give_the_map_and_the_whole_that_they_promise(name
     assert whole.shape == (1, plan.whole_size)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_backbone_sees_what_its_classifier_sees(tmp_path, stand_in):
     from torchvision.models import resnet18
@@ -166,6 +170,7 @@ def test_a_backbone_sees_what_its_classifier_sees(tmp_path, stand_in):
         assert_close(whole.fc(net(image).whole), whole(normal), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_stays_and_the_rest_learns(tmp_path, stand_in):
     given = stand_in.net.state_dict()
     torch.save(given, tmp_path / "weights.pth")

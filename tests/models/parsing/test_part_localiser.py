@@ -51,6 +51,7 @@ def recipe_for(root, **model):
     )
 
 
+@pytest.mark.slow
 def test_a_run_on_ones_own_points_can_be_stopped_and_resumed(tmp_path):
     given = recipe_for(folder_with_points(tmp_path / "data"))
     whole = checkpoint.load(training.fit(given, out=tmp_path / "whole", progress=False))
@@ -63,6 +64,7 @@ def test_a_run_on_ones_own_points_can_be_stopped_and_resumed(tmp_path):
     assert whole.role == "parsing"
 
 
+@pytest.mark.slow
 def test_maps_are_computed_once_and_kept(tmp_path, monkeypatch):
     given = recipe_for(folder_with_points(tmp_path / "data"))
     training.fit(given, out=tmp_path / "first", progress=False)
@@ -70,6 +72,7 @@ def test_maps_are_computed_once_and_kept(tmp_path, monkeypatch):
     training.fit(given, out=tmp_path / "second", progress=False)
 
 
+@pytest.mark.slow
 def test_a_dry_run_tells_what_is_frozen(tmp_path):
     found = dry_run(recipe_for(folder_with_points(tmp_path / "data")))
     assert found.parameters["backbone"][0] == 0 < found.parameters["backbone"][1]
@@ -84,6 +87,7 @@ def test_parts_that_data_and_model_do_not_share_are_named(names, said, tmp_path)
         )
 
 
+@pytest.mark.slow
 def test_a_teacher_must_know_the_same_parts(tmp_path):
     path = saved(tmp_path, background=0.0)
     assert Teacher.load(str(path), NAMES)(np.zeros((30, 40, 3), np.uint8), None).maps.shape[2] == 3
@@ -91,6 +95,7 @@ def test_a_teacher_must_know_the_same_parts(tmp_path):
         Teacher.load(str(path), ("background", "petals"))
 
 
+@pytest.mark.slow
 def test_a_teacher_is_learned_from(tmp_path):
     teacher = saved(tmp_path, background=-9.0, head=9.0)
     given = recipe_for(folder_with_points(tmp_path / "data"), teacher=str(teacher))

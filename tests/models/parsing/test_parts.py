@@ -205,6 +205,7 @@ def test_the_list_is_seeded_and_depends_on_the_picture_alone(birds):
     assert asking(world.bench_of(birds)).content == few.content != asking(world.bench_of(birds, photos=False)).content
 
 
+@pytest.mark.slow
 def test_no_part_is_asked_for_a_colour_that_it_has(tmp_path):
     root = world.build(tmp_path / "red")
     for path in (root / "photos").iterdir():
@@ -220,6 +221,7 @@ def test_no_part_is_asked_for_a_colour_that_it_has(tmp_path):
     assert texts["head"] == "this bird has an orange head"
 
 
+@pytest.mark.slow
 def test_flowers_are_asked_in_words_of_flowers(tmp_path):
     root = world.folder_of_flowers(tmp_path / "mine", count=40)
     found = asking(world.bench_of(root, photos=False, split="all", name="folder"))
@@ -233,6 +235,7 @@ def test_flowers_are_asked_in_words_of_flowers(tmp_path):
 # what is measured, and what cheats get
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(WARNED)
 def test_painting_the_part_alone_hits_and_spills_nothing(bench):
     found = world.figures(bench, world.Known(world.paint_like_feathers, asking(bench)))
@@ -245,6 +248,7 @@ def test_painting_the_part_alone_hits_and_spills_nothing(bench):
     assert ("outside" in found) == (bench.photos is not None)  # of a cut-out nothing lies outside
 
 
+@pytest.mark.slow
 def test_flat_paint_and_fog_lose_the_texture(bench):
     flat = world.figures(bench, world.Known(world.flat_part, asking(bench)))
     assert (flat["hit"], flat["half_way"], flat["spilt"], flat["others_change"]) == (1, 1, 0, 0)
@@ -270,6 +274,7 @@ def test_doing_nothing_hits_nothing_and_spills_nothing(bench):
     assert "texture" not in found  # nothing changed
 
 
+@pytest.mark.slow
 def test_another_photograph_hits_by_chance_and_keeps_no_texture(tmp_path):
     root = world.build(tmp_path / "birds")
     for k, path in enumerate(sorted((root / "photos").iterdir())):

@@ -168,6 +168,7 @@ def test_without_triples_there_is_nothing_to_learn(name, halves):
 # Learning
 
 
+@pytest.mark.slow
 @every
 def test_a_world_is_learned_where_neither_side_alone_will_do(name, halves):
     model = composer(name)
@@ -257,6 +258,7 @@ def test_an_editor_is_nothing_to_compose_on(tagrid_file):
         COMPOSERS["tirg"](ComposerConfig(matching=str(tagrid_file)), vocabulary_size=9)
 
 
+@pytest.mark.slow
 @every
 def test_the_recipes_resolve(name):
     stem = f"compose_{name.removeprefix('compose_')}"
