@@ -28,9 +28,9 @@ from tgim.data import cub, oxford102
 from tgim.data.cub import read_boxes, read_table
 from tgim.images.photo import open_image
 from tgim.models.editing.painting.already import EVERYWHERE, KNOWN, Surroundings, features
+from tgim.models.editing.painting.captions import ColourTarget, parse_caption
 from tgim.models.editing.painting.lab import to_lab
 from tgim.models.editing.painting.palette import nearest
-from tgim.models.editing.painting.reading import Wish, read
 from tgim.models.parsing import find_parts, lift
 from tgim.text.lexicon.colours import PLAIN as NAMED
 from tgim.text.lexicon.parts import BIRD_PARTS, FLOWER_PARTS
@@ -94,13 +94,13 @@ def learn(pictures: Iterator[Seen], parts: Sequence[str], kind: str) -> dict[str
         usual = torch.cat(list(known.values()), 1)
         dark, light = torch.quantile(usual[0], torch.tensor([0.1, 0.9])).tolist()
         around = Surroundings(dark, light, *usual[1:].mean(1).tolist())
-        wishes = [wish for caption in captions for wish in read(caption, parts).wishes]
+        targets = [target for caption in captions for target in parse_caption(caption, parts).targets]
         for place, lab in (({EVERYWHERE: usual} if kind == "bird" else {}) | known).items():
-            named = [wish for wish in wishes if (wish.whole if place == EVERYWHERE else place in wish.parts)]
-            told = [wish for wish in named if len(wish.colours) == 1 and wish.whole == (place == EVERYWHERE)]
+            named = [target for target in targets if (target.whole if place == EVERYWHERE else place in target.parts)]
+            told = [target for target in named if len(target.colours) == 1 and target.whole == (place == EVERYWHERE)]
             x, even = features(lab, around, place, kind), torch.full((lab.shape[1],), 1 / lab.shape[1])
-            for wish in told:
-                examples[wish.colours[0].name, True].append((x, even))
+            for target in told:
+                examples[target.colours[0].name, True].append((x, even))
             now = NAMED[int(nearest(lab.median(1).values[:, None])[0])]
             for name in set(NAMED) - {now}:
                 weight = (SAID if says(named, name) else 1.0) * (WHOLE if place == EVERYWHERE else 1.0)
@@ -112,8 +112,8 @@ def learn(pictures: Iterator[Seen], parts: Sequence[str], kind: str) -> dict[str
     return {name: fit(*(stacked(examples[name, right], total[right]) for right in (True, False))) for name in NAMED}
 
 
-def says(wishes: Sequence[Wish], name: str) -> bool:
-    return any(name in (colour.name, colour.towards) for wish in wishes for colour in wish.colours)
+def says(targets: Sequence[ColourTarget], name: str) -> bool:
+    return any(name in (colour.name, colour.towards) for target in targets for colour in target.colours)
 
 
 def stacked(rows: list[tuple[Tensor, Tensor]], total: float) -> tuple[Tensor, Tensor]:

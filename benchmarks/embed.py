@@ -104,7 +104,7 @@ def figures_of(found: checkpoint.Checkpoint, names: set[str], path: Path) -> lis
 
 
 def editor_figures(lines: Iterable[Line], names: set[str], data: str, told: Mapping[str, Sequence[str]]) -> list[str]:
-    """Lines at full strength, on the model's own data set and on drawn pictures, and the references'.
+    """Lines at full strength, on the model's own data set and on synthetic pictures, and the references'.
 
     `told` are the metrics that the card shows, by protocol.
     """

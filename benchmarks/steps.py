@@ -61,7 +61,7 @@ Step = Callable[[], object]
 
 
 def trainer_of(system: str, sizes: dict[str, Any], *, batch: int, text: dict[str, Any], folder: Path) -> Trainer:
-    """The loop around a new model, as `tgim train` builds it, on drawn pictures."""
+    """The loop around a new model, as `tgim train` builds it, on synthetic pictures."""
     model = {"name": system, **sizes}
     if system in READS_CHARACTERS:
         sje = SJE(SJEConfig(**text), vocabulary_size=len(Alphabet()))

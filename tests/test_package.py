@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import tgim
 
 PACKAGE = Path(tgim.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-HEAVY = ("torch", "torchvision", "kornia", "numpy", "PIL", "pydantic", "skimage", "accelerate")
+HEAVY = ("torch", "torchvision", "numpy", "PIL", "pydantic", "skimage", "accelerate")
 LAYERS = (  # a room imports itself and rooms of earlier layers
     {"_version", "errors", "files", "runtime"},
     {"environment", "images", "text"},
@@ -28,6 +29,9 @@ LAYERS = (  # a room imports itself and rooms of earlier layers
     {"cli"},
     {"__main__"},
 )
+
+PLAIN = {"conversion", "data", "images", "inference", "metrics", "models", "nn", "reporting"}
+NO_NAME = re.compile(r"(What|How|Whether|Where|When|Why|Which|Whose?|Is|Are|As|All|Those|That|Of|From)\b")
 
 
 def name_of(file: Path) -> str:
@@ -73,7 +77,7 @@ def test_importing_is_cheap(module):
 
 def test_a_checkpoint_is_described_without_torch(tagrid_file):
     code = f"from tgim.checkpoints.card import model_card, render\nrender(model_card({str(tagrid_file)!r}))"
-    assert not loaded_by(code) & {"torch", "kornia", "numpy"}
+    assert not loaded_by(code) & {"torch", "numpy"}
 
 
 def test_help_answers_at_once():
@@ -147,6 +151,14 @@ def test_the_library_neither_prints_nor_asserts_nor_unpickles(file):
                 assert all(k.arg != "allow_pickle" or ast.unparse(k.value) == "False" for k in node.keywords), where
             if called == "torch.load":
                 assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords), where
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if top(name_of(file)) in PLAIN], ids=name_of)
+def test_docstrings_begin_with_what_they_name(file):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    nodes = [node for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))]
+    texts = {ast.get_docstring(node) or "": getattr(node, "name", "the module") for node in nodes}
+    assert not {text: name for text, name in texts.items() if NO_NAME.match(text)}
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)

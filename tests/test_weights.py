@@ -6,7 +6,7 @@ import torch
 
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.card import model_card
-from tgim.data.synthetic.pairs import apply_caption, draw, random_scene, sample_picture
+from tgim.data.synthetic.pairs import apply_caption, random_scene, render, sample_picture
 from tgim.images.photo import open_image, to_uint8
 from tgim.inference.editor import Editor
 from tgim.inference.ranking import rank
@@ -52,14 +52,14 @@ def drawn_edits(editor, count=16):
     for i in range(count):
         scene = random_scene(KIND[editor.data], source)
         text = SAYS[editor.data].format(COLOURS[i % len(COLOURS)])
-        target = draw(apply_caption(scene, text), 128).image.astype(float)
-        drawing = draw(scene, 128)
-        before = drawing.image.astype(float)
-        after = np.asarray(editor(drawing.image, text)).astype(float)
+        target = render(apply_caption(scene, text), 128).image.astype(float)
+        rendering = render(scene, 128)
+        before = rendering.image.astype(float)
+        after = np.asarray(editor(rendering.image, text)).astype(float)
         changed = np.abs(target - before).max(-1) > 8
         if changed.mean() < 0.02:
             continue
-        outside = drawing.subject == 0
+        outside = rendering.subject == 0
         yield (
             np.abs(target - before)[changed].mean(),
             np.abs(target - after)[changed].mean(),
@@ -105,5 +105,5 @@ def test_a_judge_tells_colours_apart(kind):
     rng = np.random.default_rng(4)
     texts = [SAYS[kind].format(colour) for colour in COLOURS]
     scenes = [apply_caption(random_scene(KIND[kind], rng), text) for text in texts for _ in range(6)]
-    found = rank([draw(scene, 64).image for scene in scenes], texts, model=f"judge-{kind}")
+    found = rank([render(scene, 64).image for scene in scenes], texts, model=f"judge-{kind}")
     assert (found.scores.argmax(1) == np.repeat(np.arange(len(texts)), 6)).mean() > 0.8

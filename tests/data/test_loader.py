@@ -17,7 +17,7 @@ from torch import Tensor
 from tgim.data import Batches, DataConfig, open_dataset, vocabulary_of
 from tgim.data.base import CaptionedImages, Item, random_source
 from tgim.data.loader import CaptionTable, augment
-from tgim.data.synthetic.pool import DrawnPool, PoolSpec
+from tgim.data.synthetic.pool import PoolSpec, SyntheticPool
 from tgim.errors import DataError
 from tgim.text.phrases import variants
 from tgim.text.vocabulary import Alphabet, Vocabulary
@@ -53,8 +53,8 @@ def rows_of(images: Tensor) -> list[int]:
 
 def tensors(batch) -> list[Tensor]:
     found = [batch.image, *batch.text, batch.labels]
-    if batch.drawn is not None:
-        d = batch.drawn
+    if batch.synthetic is not None:
+        d = batch.synthetic
         found += [d.image, *d.text, *d.target_text, d.target, d.change, d.subject]
     return found
 
@@ -94,7 +94,7 @@ def test_shapes_and_ranges(data):
     assert batch.text.mask.any(0).all()  # padded to the longest, no longer
     assert batch.text.lengths.min() >= 1
     assert batch.labels.dtype == torch.int64
-    drawn = batch.drawn
+    drawn = batch.synthetic
     assert drawn.image.shape == drawn.target.shape == (2, 3, SIZE, SIZE)
     assert drawn.change.shape == drawn.subject.shape == (2, 1, SIZE, SIZE)
     assert drawn.change.min() >= 0
@@ -233,14 +233,14 @@ def test_drawn_pairs_are_true_pairs_and_come_from_the_pool(data, tmp_path):
     batches = make(data, drawn=6, drawn_pool=20, flip=True)
     vocabulary = vocabulary_of(data, batches.config)
     for step in range(3):
-        drawn = batches.batch(step).drawn
+        drawn = batches.batch(step).synthetic
         outside = (drawn.change == 0).expand_as(drawn.image)
         assert torch.equal(drawn.image[outside], drawn.target[outside])
         assert (drawn.text.ids != 1).all()  # every word of theirs is known
         assert (drawn.target_text.ids != 1).all()
-    assert not set(batches.batch(0).drawn.text.ids.flatten().tolist()) - set(range(len(vocabulary)))
+    assert not set(batches.batch(0).synthetic.text.ids.flatten().tolist()) - set(range(len(vocabulary)))
     pools = [
-        DrawnPool.open(PoolSpec(kind="birds", count=20, size=SIZE, split=split))
+        SyntheticPool.open(PoolSpec(kind="birds", count=20, size=SIZE, split=split))
         for split in ("train", "val", "test", "all")
     ]
     assert [len(pool) for pool in pools] == [16, 2, 2, 20]

@@ -8,7 +8,7 @@ import pytest
 from tgim.data import subject
 from tgim.data.cache import PixelCache
 from tgim.data.subject import BACKGROUND, NOTHING_KNOWN, SUBJECT, guess_subject, guess_subjects
-from tgim.data.synthetic.pairs import draw_pairs
+from tgim.data.synthetic.pairs import render_pairs
 from tgim.errors import DataError
 
 SIZE = 64
@@ -18,7 +18,7 @@ SIZE = 64
 def drawn():
     """Twelve drawn pictures (12, S, S, 3) and where their subject really is (12, S, S)."""
     pytest.importorskip("cv2")
-    pairs = [draw_pairs(kind, np.random.default_rng(4), 6, SIZE) for kind in ("birds", "flowers")]
+    pairs = [render_pairs(kind, np.random.default_rng(4), 6, SIZE) for kind in ("birds", "flowers")]
     return np.concatenate([p.image for p in pairs]), np.concatenate([p.subject for p in pairs]) > 127
 
 

@@ -11,13 +11,13 @@ from tgim.data.synthetic.pairs import (
     Pair,
     apply_caption,
     caption_of,
-    draw,
-    draw_pair,
-    draw_pairs,
     edit_scene,
     random_pair,
     random_scene,
     read_caption,
+    render,
+    render_pair,
+    render_pairs,
     sample_picture,
 )
 from tgim.data.synthetic.scenes import COLOURS, PALETTES, shade, split_colour
@@ -38,7 +38,7 @@ def scenes(kind, n, start=0):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_outside_the_change_mask_source_and_target_are_equal(kind):
-    pairs = draw_pairs(kind, np.random.default_rng(1), 40, 48)
+    pairs = render_pairs(kind, np.random.default_rng(1), 40, 48)
     outside = pairs.change == 0
     assert (pairs.image[outside] == pairs.target[outside]).all()
     for image, target, change in zip(pairs.image, pairs.target, pairs.change, strict=True):
@@ -51,7 +51,7 @@ def test_outside_the_change_mask_source_and_target_are_equal(kind):
 def test_mask_is_empty_exactly_when_no_visible_part_differs(kind):
     for i in range(25):
         pair = random_pair(kind, np.random.default_rng([2, i]))
-        source, target, change = draw_pair(pair, 48)
+        source, target, change = render_pair(pair, 48)
         if pair.source == pair.target:
             assert not change.any()
             assert (source.image == target).all()
@@ -63,7 +63,7 @@ def test_mask_is_empty_exactly_when_no_visible_part_differs(kind):
 @kinds
 def test_target_equals_the_target_scene_drawn_alone(kind):
     pair = random_pair(kind, np.random.default_rng(8))
-    assert (draw_pair(pair, 40)[1] == draw(pair.target, 40).image).all()
+    assert (render_pair(pair, 40)[1] == render(pair.target, 40).image).all()
 
 
 @kinds
@@ -140,9 +140,9 @@ def test_drawn_parts_look_like_their_word():
     right = []
     for i, word in enumerate(list(COLOURS) * 4):
         scene = apply_caption(random_scene("bird", np.random.default_rng([6, i])), f"a {word} bird")
-        drawing = draw(scene, 64)
-        pure = drawing.parts["breast"] + drawing.parts["belly"] + drawing.parts["wings"] > 0.98
-        mean = rgb2lab(drawing.image[pure].mean(0)[None, None] / 255)[0, 0]
+        rendering = render(scene, 64)
+        pure = rendering.parts["breast"] + rendering.parts["belly"] + rendering.parts["wings"] > 0.98
+        mean = rgb2lab(rendering.image[pure].mean(0)[None, None] / 255)[0, 0]
         distance = np.linalg.norm((mean - centres) * (0.6, 1, 1), axis=-1)  # exposure moves lightness most
         right.append(list(COLOURS)[int(distance.argmin())] == word)
     assert np.mean(right) > 0.7
@@ -159,15 +159,15 @@ def test_every_palette_word_is_a_colour():
 @kinds
 def test_parts_add_up_to_the_subject(kind):
     for scene in scenes(kind, 6, start=9):
-        drawing = draw(scene, 56)
-        assert all(not (pattern in drawing.parts and not scene.colour(pattern)) for pattern in PATTERNS)
-        assert (sum(drawing.parts.values()) <= drawing.subject + 0.01).all()
-        assert drawing.subject.mean() > 0.03
+        rendering = render(scene, 56)
+        assert all(not (pattern in rendering.parts and not scene.colour(pattern)) for pattern in PATTERNS)
+        assert (sum(rendering.parts.values()) <= rendering.subject + 0.01).all()
+        assert rendering.subject.mean() > 0.03
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_everything_comes_from_the_generator(kind):
-    first, again, other = (draw_pairs(kind, np.random.default_rng(seed), 3, 32) for seed in (7, 7, 8))
+    first, again, other = (render_pairs(kind, np.random.default_rng(seed), 3, 32) for seed in (7, 7, 8))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first.image, other.image)
 
@@ -175,26 +175,28 @@ def test_everything_comes_from_the_generator(kind):
 @kinds
 def test_a_size_is_only_a_sampling(kind):
     for scene in scenes(kind, 4, start=11):
-        small = draw(scene, 48).image.astype(float)
-        large = draw(scene, 192).image.astype(float).reshape(48, 4, 48, 4, 3).mean((1, 3))
+        small = render(scene, 48).image.astype(float)
+        large = render(scene, 192).image.astype(float).reshape(48, 4, 48, 4, 3).mean((1, 3))
         assert np.abs(small - large).mean() < 6
-        assert np.abs(small - large).mean() < 0.5 * np.abs(small - draw(scenes(kind, 1, start=12)[0], 48).image).mean()
+        assert (
+            np.abs(small - large).mean() < 0.5 * np.abs(small - render(scenes(kind, 1, start=12)[0], 48).image).mean()
+        )
 
 
 @pytest.mark.parametrize("size", [8, (33, 70), (90, 31), (64, 64)])
 def test_any_size_is_drawn(size):
     for kind in PARTS:
-        drawing = draw(scenes(kind, 1)[0], size)
+        rendering = render(scenes(kind, 1)[0], size)
         expected = (size, size) if isinstance(size, int) else size
-        assert drawing.image.shape == (*expected, 3)
-        assert drawing.image.dtype == np.uint8
-        assert drawing.subject.shape == expected
+        assert rendering.image.shape == (*expected, 3)
+        assert rendering.image.dtype == np.uint8
+        assert rendering.subject.shape == expected
 
 
 def test_own_colours_change_nothing():
     scene = scenes("bird", 1)[0]
     pair = Pair(scene, "", scene.repaint({"wings": scene.colour("wings")}), "")
-    source, target, change = draw_pair(pair, 32)
+    source, target, change = render_pair(pair, 32)
     assert not change.any()
     assert (source.image == target).all()
 
@@ -202,9 +204,9 @@ def test_own_colours_change_nothing():
 def test_texture_survives_a_new_colour():
     """A repainted part keeps its light and feathers: brightness before and after go together."""
     scene = apply_caption(random_scene("bird", np.random.default_rng(14)), "a gray bird")
-    pure = draw(scene, 96).parts["wings"] > 0.99
-    before = draw(scene, 96).image[pure].mean(-1)
-    after = draw(apply_caption(scene, "red wings"), 96).image[pure].mean(-1)
+    pure = render(scene, 96).parts["wings"] > 0.99
+    before = render(scene, 96).image[pure].mean(-1)
+    after = render(apply_caption(scene, "red wings"), 96).image[pure].mean(-1)
     assert np.corrcoef(before, after)[0, 1] > 0.95
 
 
@@ -218,7 +220,7 @@ def test_sample_pictures():
 
 def test_what_cannot_be_drawn_is_said():
     with pytest.raises(DataError, match="did you mean 'birds'"):
-        draw_pairs("bird_", np.random.default_rng(0), 1, 32)
+        render_pairs("bird_", np.random.default_rng(0), 1, 32)
     with pytest.raises(DataError, match="'bird' or 'flower'"):
         random_scene("fish", np.random.default_rng(0))
     with pytest.raises(DataError, match="did you mean 'wings'"):
@@ -226,11 +228,11 @@ def test_what_cannot_be_drawn_is_said():
     with pytest.raises(DataError, match="not one of"):
         scenes("bird", 1)[0].repaint({"wings": "mauve"})
     with pytest.raises(DataError, match="at least 8"):
-        draw(scenes("bird", 1)[0], 4)
+        render(scenes("bird", 1)[0], 4)
 
 
 def test_drawing_is_fast_enough_to_make_thousands():
-    draw_pairs("birds", np.random.default_rng(0), 2, 64)
+    render_pairs("birds", np.random.default_rng(0), 2, 64)
     start = time.process_time()
-    draw_pairs("birds", np.random.default_rng(0), 20, 64)
+    render_pairs("birds", np.random.default_rng(0), 20, 64)
     assert (time.process_time() - start) / 20 < 0.1  # seconds a pair; about 0.01 on an idle core

@@ -9,7 +9,7 @@ from tgim.data.config import DataConfig
 from tgim.data.differences import Differences, attributes
 from tgim.data.loader import Batches, open_pool, vocabulary_of
 from tgim.data.synthetic import triples
-from tgim.data.synthetic.pairs import KINDS, albedos, draw, expose
+from tgim.data.synthetic.pairs import KINDS, albedos, expose, render
 from tgim.data.synthetic.pool import PoolSpec
 from tgim.data.synthetic.scenes import COLOURS, random_scene, split_colour
 from tgim.data.synthetic.triples import (
@@ -17,10 +17,10 @@ from tgim.data.synthetic.triples import (
     GROUP,
     SMALL,
     TriplePool,
-    draw_group,
     plainly_differ,
     random_view,
-    wishes,
+    render_group,
+    triples_of,
 )
 from tgim.errors import DataError
 from tgim.text.lexicon.synthetic import PATTERNS, UNDER, WORDS
@@ -35,7 +35,7 @@ def many_wishes():
     for kind in KINDS.values():
         for seed in range(60):
             rng = np.random.default_rng([3, seed])
-            yield from (triple for triple, _ in zip(wishes(random_view(kind, rng), rng), range(8), strict=False))
+            yield from (triple for triple, _ in zip(triples_of(random_view(kind, rng), rng), range(8), strict=False))
 
 
 def open_flowers(folder, *, count, split="train"):
@@ -44,7 +44,7 @@ def open_flowers(folder, *, count, split="train"):
 
 @pytest.fixture(scope="module", params=KINDS)
 def groups(request):
-    return [draw_group(request.param, np.random.default_rng([4, i]), SIZE) for i in range(3)]
+    return [render_group(request.param, np.random.default_rng([4, i]), SIZE) for i in range(3)]
 
 
 def colours(view):
@@ -130,7 +130,7 @@ def test_scale_sizes_the_subject_and_leaves_the_backdrop(kind):
     for seed in range(4):
         scene = random_scene(kind, np.random.default_rng([9, seed]))
         full, small = expose(scene, SIZE), expose(scene, SIZE, scale=SMALL)
-        assert (full.paint(albedos(scene)) == draw(scene, SIZE).image).all()
+        assert (full.paint(albedos(scene)) == render(scene, SIZE).image).all()
         ratios.append(small.subject.sum() / full.subject.sum())
         free = np.maximum(full.subject, small.subject) == 0
         equal = (full.paint(albedos(scene)) == small.paint(albedos(scene))).all(-1)
@@ -149,9 +149,9 @@ def test_a_group_shares_its_source_and_differs_plainly(groups):
 
 def test_a_pool_is_drawn_once_and_streams_are_apart(tmp_path, monkeypatch):
     calls = []
-    real = triples.draw_group
-    monkeypatch.setattr(triples, "draw_group", lambda *args: calls.append(args) or real(*args))
-    triples.renderer_hash("flowers")
+    real = triples.render_group
+    monkeypatch.setattr(triples, "render_group", lambda *args: calls.append(args) or real(*args))
+    triples.triples_hash("flowers")
     calls.clear()
     first = open_flowers(tmp_path, count=15)
     assert len(first) == len(first.changes) == len(first.pixels) == 12  # whole groups
@@ -183,7 +183,7 @@ def test_batches_hold_whole_groups_of_triples(tmp_path):
     vocabulary = vocabulary_of(dataset, config, cache=tmp_path)
     pool = open_pool(config, tmp_path)
     assert isinstance(pool, TriplePool)
-    drawn = Batches(dataset, config, batch_size=2, vocabulary=vocabulary, cache=tmp_path).batch(0).drawn
+    drawn = Batches(dataset, config, batch_size=2, vocabulary=vocabulary, cache=tmp_path).batch(0).synthetic
     assert drawn.image.shape == drawn.target.shape == (8, 3, SIZE, SIZE)
     assert bool((drawn.image[:GROUP] == drawn.image[:1]).all())
     assert not bool((drawn.image[GROUP:] == drawn.image[:1]).flatten(1).all(1).any())
@@ -208,28 +208,28 @@ def test_a_text_tells_what_a_caption_says_and_no_caption_of_the_source():
     table, texts = Differences(CAPTIONS), set()
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        source, text = table.draw(0, rng)
+        source, text = table.sample(0, rng)
         assert source != 0
         said = told([text])
         assert said
         assert any(said <= told([caption]) for caption in CAPTIONS[0])
         assert not said & told(CAPTIONS[source])
-        assert table.draw(0, np.random.default_rng(seed)) == (source, text)
+        assert table.sample(0, np.random.default_rng(seed)) == (source, text)
         texts.add(text)
     assert any("red" in text and "beak" not in text for text in texts)  # the sources have that beak
     assert any("crimson head" in text and "belly" not in text for text in texts)
 
 
 def test_the_source_is_the_one_whose_captions_are_most_alike():
-    assert {Differences(CAPTIONS).draw(0, np.random.default_rng(seed)).source for seed in range(20)} == {1}
+    assert {Differences(CAPTIONS).sample(0, np.random.default_rng(seed)).source for seed in range(20)} == {1}
     table = Differences(CAPTIONS, rows=np.array([0, 2, 3]))  # the picture of row 1 cannot be read
-    assert {table.draw(0, np.random.default_rng(seed)).source for seed in range(20)} == {2}
+    assert {table.sample(0, np.random.default_rng(seed)).source for seed in range(20)} == {2}
 
 
 def test_where_no_caption_tells_of_a_difference_the_picture_leads_to_itself():
-    assert Differences(CAPTIONS).draw(3, np.random.default_rng(0)) == (3, CAPTIONS[3][0])
+    assert Differences(CAPTIONS).sample(3, np.random.default_rng(0)) == (3, CAPTIONS[3][0])
     alike = [["a red bird"], ["a red bird"]]
-    assert Differences(alike).draw(1, np.random.default_rng(0)) == (1, "a red bird")
+    assert Differences(alike).sample(1, np.random.default_rng(0)) == (1, "a red bird")
 
 
 def test_batches_lead_from_other_pictures_to_their_own(tmp_path):
@@ -257,4 +257,4 @@ def test_what_cannot_be_seen_is_refused(monkeypatch):
     monkeypatch.setattr(triples, "TRIES", 1)
     monkeypatch.setattr(triples, "LEAST", 0.99)
     with pytest.raises(DataError, match="48 pixels or more"):
-        draw_group("flowers", np.random.default_rng(0), 16)
+        render_group("flowers", np.random.default_rng(0), 16)

@@ -263,7 +263,7 @@ def test_both_counts_stand_in_one_table_and_a_second_run_measures_nothing(world,
     (table,) = section_tables(lines)
     assert len(table.columns) == 4
     assert {column.split(", n ")[1] for column in table.columns} == {"18", "6"}
-    assert "true edit (drawn)" in table.markdown()
+    assert "true edit (synthetic)" in table.markdown()
 
     def never(*args, **kwargs):
         raise AssertionError("judged again")

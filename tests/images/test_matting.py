@@ -7,6 +7,7 @@ import torch
 from kornia.filters import box_blur, guided_blur
 from torch.nn import functional as F
 
+from tgim.images.carry import box_mean
 from tgim.images.matting import LEVELS, ROUNDS, TRUST, cut, enlarged, every, guided_fit, subject_mask, window_mean
 from tgim.images.resample import resize
 
@@ -30,15 +31,15 @@ def slow_mask(photo, probability):
     for _ in range(ROUNDS):
         evidence = slow_shares(colour, inside) - slow_shares(colour, 1 - inside)
         inside = torch.sigmoid(torch.logit(guess.clamp(0.02, 0.98)) + TRUST * evidence[colour])
-    firm = ((inside.view(1, 1, *size) - 0.1) / 0.3).clamp(0, 1)
+    soft = ((inside.view(1, 1, *size) - 0.1) / 0.3).clamp(0, 1)
     window = 2 * (max(size) // 64) + 1
     if window > 1 and min(size) > window:
-        firm = guided_blur(small, firm, kernel_size=window, eps=3e-3).clamp(0, 1)
+        soft = guided_blur(small, soft, kernel_size=window, eps=3e-3).clamp(0, 1)
     coarser = min(height // size[0], width // size[1])
-    firm = F.interpolate(firm, (height, width), mode="bilinear")
+    soft = F.interpolate(soft, (height, width), mode="bilinear")
     if coarser > 1 and min(size) >= 8:
-        firm = guided_blur(photo, firm, kernel_size=4 * coarser + 1, eps=1e-3, subsample=coarser).clamp(0, 1)
-    return cut(firm)
+        soft = guided_blur(photo, soft, kernel_size=4 * coarser + 1, eps=1e-3, subsample=coarser).clamp(0, 1)
+    return cut(soft)
 
 
 def scene(height, width, seed):
@@ -76,6 +77,7 @@ def test_a_flat_picture_keeps_its_guess():
 def test_window_means_are_a_box_blur(window):
     x = torch.randn(2, 3, 11, 14, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(window_mean(x, window), box_blur(x, window, "reflect"), atol=1e-6, rtol=0)
+    torch.testing.assert_close(box_mean(x, window), box_blur(x, window, "replicate"), atol=1e-6, rtol=0)
 
 
 def test_enlarging_is_bilinear_at_the_places_that_are_asked():

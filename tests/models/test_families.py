@@ -14,7 +14,7 @@ from tgim.data.batch import Batch
 from tgim.errors import CheckpointError
 from tgim.models.base import Generating
 from tgim.models.editing.repainting import Repainting
-from tgim.models.generation.adversarial import at_side, generator_terms, judge_terms
+from tgim.models.generation.adversarial import at_side, discriminator_terms, generator_terms
 from tgim.nn.layers import JointDiscriminator
 from tgim.text.vocabulary import Alphabet
 
@@ -71,7 +71,7 @@ def test_what_is_real_and_what_is_not_count_the_same(alone):
     judge, image = JointDiscriminator(16, 4, 5, alone=alone), batch_of(16).image
     for parameter in judge.parameters():
         torch.nn.init.zeros_(parameter)
-    terms = judge_terms(judge, image, image, torch.randn(4, 5))
+    terms = discriminator_terms(judge, image, image, torch.randn(4, 5))
     sides = [sum(v for key, v in terms.items() if key.startswith("real") is real) for real in (True, False)]
     assert_close(torch.stack(sides), torch.tensor([2.0, 2.0]).log())
     assert set(generator_terms(judge, image, torch.randn(4, 5))) == {"fake", *(["fake_alone"] if alone else [])}

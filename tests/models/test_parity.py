@@ -64,12 +64,12 @@ def test_stackgan(tmp_path, stage, batch):
     image, condition = model.generator(*first)
     for pair in ((image, expected), (condition.mean, mean), (condition.log_var, log_var)):
         agree(*pair)
-    judge = model.discriminator
+    discriminator = model.discriminator
     joint, alone = stackgan.run_judge(states["netD0"], expected, mean, batch)
-    agree(judge.match(judge.see(expected), mean), joint)
+    agree(discriminator.match(discriminator.encode(expected), mean), joint)
     assert (alone is None) == (stage == 1)
     if alone is not None:
-        agree(judge.alone(judge.see(expected)), alone)
+        agree(discriminator.alone(discriminator.encode(expected)), alone)
 
 
 @MODES
@@ -83,10 +83,10 @@ def test_stackgan_v2(tmp_path, batch):
     images, condition = model.generator(sentence, noise)
     for pair in (*zip(images, expected, strict=True), (condition.mean, mean), (condition.log_var, log_var)):
         agree(*pair)
-    for i, judge in enumerate(model.discriminator):
+    for i, discriminator in enumerate(model.discriminator):
         joint, alone = stackgan.run_tree_judge(states[f"netD{i}"], expected[i], mean, batch)
-        agree(judge.match(judge.see(expected[i]), mean), joint)
-        agree(judge.alone(judge.see(expected[i])), alone)
+        agree(discriminator.match(discriminator.encode(expected[i]), mean), joint)
+        agree(discriminator.alone(discriminator.encode(expected[i])), alone)
 
 
 @MODES
@@ -100,12 +100,16 @@ def test_attngan(tmp_path, batch):
     present = (torch.arange(7)[None] < torch.tensor(lengths)[:, None]).float()
     images, maps, mean, log_var = attngan.generator(states["netG"], sentence, words, lengths, noise, batch)
     condition = model.generator.augment(sentence)
-    found = model.draw((condition.sample, words, present), noise)
+    found = model.generate_scales((condition.sample, words, present), noise)
     ours = (*found.images, *found.maps, condition.mean, condition.log_var)
     for pair in zip(ours, (*images, *maps, mean, log_var), strict=True):
         agree(*pair)
-    for i, judge in enumerate(model.discriminator):
-        seen = judge.see(images[i])
-        answers = judge.alone(seen), judge.match(seen, sentence), judge.match(seen[:-1], sentence[1:])
+    for i, discriminator in enumerate(model.discriminator):
+        seen = discriminator.encode(images[i])
+        answers = (
+            discriminator.alone(seen),
+            discriminator.match(seen, sentence),
+            discriminator.match(seen[:-1], sentence[1:]),
+        )
         for pair in zip(answers, attngan.judge(states[f"netD{i}"], images[i], sentence, batch), strict=True):
             agree(*pair)

@@ -13,11 +13,11 @@ from tgim.nn.layers import (
     ConditioningAugmentation,
     DepthwiseConv2d,
     Residual,
+    conv_block,
     down,
     from_image,
     frozen,
     init_adversarial,
-    mix,
     tile,
     to_image,
     up,
@@ -78,7 +78,12 @@ def test_sizes_halve_double_and_stay(height, width):
     x = torch.randn(2, 3, 2 * height, 2 * width)
     assert down(3, 5)(x).shape == from_image(5, halve=True)(x).shape == (2, 5, height, width)
     assert up(3, 5)(x).shape == (2, 5, 4 * height, 4 * width)
-    assert mix(3, 5)(x).shape == mix(3, 5, kernel=1)(x).shape == from_image(5)(x).shape == (2, 5, 2 * height, 2 * width)
+    assert (
+        conv_block(3, 5)(x).shape
+        == conv_block(3, 5, kernel=1)(x).shape
+        == from_image(5)(x).shape
+        == (2, 5, 2 * height, 2 * width)
+    )
     assert to_image(3)(100 * x).abs().max() <= 1
 
 

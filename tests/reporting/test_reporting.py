@@ -166,8 +166,8 @@ def test_text_to_image_models_have_one_table_and_leave_that_of_editors_as_it_was
 
 def test_a_page_of_text_to_image_models_has_their_sheet_and_no_ranking():
     uri = data_uri(torch.zeros(3, 8, 8), side=8, quality=60)
-    drawn = Gallery("attngan", "cub", ("a red bird", "a <b>"), ((uri,) * 3,) * 2, (), (), drawn=True)
-    text = page(drawings(), gallery=drawn)
+    generated = Gallery("attngan", "cub", ("a red bird", "a <b>"), ((uri,) * 3,) * 2, (), (), generated=True)
+    text = page(drawings(), gallery=generated)
     found = Page(text)
     assert found.tags.count("img") == 6
     assert found.tags.count("table") == 1
@@ -366,7 +366,7 @@ def test_the_gallery_of_a_text_to_image_model_is_captions_by_noises(tmp_path, sm
     data = small_gallery[2]["data"]
     known = list(generation("drawer", 0.1, 1.0, 0.1, checkpoint=checkpoint.fingerprint(file)))
     found = gallery_of(str(file), data=data, lines=known, captions=["a small red bird", "a blue bird"], columns=3)
-    assert found.drawn
+    assert found.generated
     assert [len(row) for row in found.rows] == [3, 3]
     assert len({uri for row in found.rows for uri in row}) == 6
     assert not found.notes

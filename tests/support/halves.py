@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from tgim.checkpoints.registry import find_model
-from tgim.data.batch import Batch, DrawnPairs
+from tgim.data.batch import Batch, SyntheticPairs
 from tgim.images.photo import to_uint8
 from tgim.models.base import Config, Matching
 from tgim.models.retrieval.base import ComposerConfig
@@ -60,8 +60,8 @@ def triples():
 def batch_of_triples():
     image, text, target = triples()
     blank = torch.zeros(len(image), 1, 16, 16)
-    drawn = DrawnPairs(image, text, text, target, blank, blank)
-    return Batch(image, text, torch.arange(len(image)), drawn=drawn)
+    pairs = SyntheticPairs(image, text, text, target, blank, blank)
+    return Batch(image, text, torch.arange(len(image)), synthetic=pairs)
 
 
 def as_pixels(image):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tgim.checkpoints import registry
-from tgim.data.batch import Batch, DrawnPairs, LabelledViews
+from tgim.data.batch import Batch, LabelledViews, SyntheticPairs
 from tgim.environment import pick_precision
 from tgim.models.base import Model
 from tgim.text.vocabulary import Tokens, Vocabulary
@@ -111,19 +111,19 @@ def model_of(case: str, *, stirred: bool = True, **options: object) -> Model:
 
 
 def batch_of(side: int = 32, count: int = 4) -> Batch:
-    """Pictures with captions, guesses at the subject (and pixels of which nothing is known), and drawn pairs."""
+    """Pictures with captions, guesses at the subject (and pixels of which nothing is known), and synthetic pairs."""
     source = torch.Generator().manual_seed(1)
     image, target = (torch.rand(count, 3, side, side, generator=source) * 2 - 1 for _ in range(2))
     subject = torch.randint(-1, 2, (count, 1, side, side), generator=source).float()
     text = VOCABULARY.encode([CAPTIONS[i % len(CAPTIONS)] for i in range(count)])
     known = subject.clamp(0, 1)
-    drawn = DrawnPairs(image.flip(0), text.roll(), text, target, known, known)
+    pairs = SyntheticPairs(image.flip(0), text.roll(), text, target, known, known)
     altered = Tokens(text.ids.clone(), text.mask)
     altered.ids[:, 0] = altered.ids[:, 0].roll(1)
     cells = torch.tensor([0, 1, 2, 9, 100, 103, 254, 255])  # labels of all sorts
     cells = cells[torch.randint(8, (count, side // 4, side // 4), generator=source)]
     labels = torch.arange(count)
-    return Batch(image, text, labels, subject=subject, drawn=drawn, altered=altered, views=LabelledViews(cells))
+    return Batch(image, text, labels, subject=subject, synthetic=pairs, altered=altered, views=LabelledViews(cells))
 
 
 def noise_for(model: Model, count: int = 4) -> torch.Tensor:

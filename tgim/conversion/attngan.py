@@ -29,7 +29,15 @@ from tgim.conversion.names import (
     residual,
     tree_places,
 )
-from tgim.conversion.plan import NO_READER, UNTRAINED_JUDGE, Given, Plan, check_size, judges, settled
+from tgim.conversion.plan import (
+    NO_TEXT_ENCODER,
+    UNTRAINED_DISCRIMINATOR,
+    Inputs,
+    Plan,
+    check_size,
+    checked_config,
+    discriminator_files,
+)
 from tgim.conversion.stackgan import tree_sizes
 from tgim.errors import CheckpointError, UserError
 from tgim.models.generation.attngan import AttnGAN, AttnGANConfig
@@ -41,8 +49,8 @@ GAMMAS: dict[str, Any] = {"gamma1": 4.0, "gamma2": 5.0, "gamma3": 10.0}  # the r
 PADDING_WORD = "<end>"  # number 0 of the release's words
 
 
-def plan(given: Given) -> Plan:
-    """All sizes are in the files; words are in the order of the text encoder's numbers."""
+def plan(given: Inputs) -> Plan:
+    """Plan the conversion: all sizes are in the files; words are in the order of the text encoder's numbers."""
     if given.words is None:
         raise UserError(
             "an AttnGAN generator reads words by the text encoder it was trained with; give text_encoder and words, "
@@ -52,12 +60,12 @@ def plan(given: Given) -> Plan:
     state = read_state(given.source)
     text = None if given.text_encoder is None else read_state(given.text_encoder, "text encoder")
     found, words = sizes(state), read_words(given.words)
-    judged = judges(given.discriminator, found.get("scales", 1))
-    if judged and (first := judged[0][1].get("img_code_s16.0.weight")) is not None:
+    discriminators = discriminator_files(given.discriminator, found.get("scales", 1))
+    if discriminators and (first := discriminators[0][1].get("img_code_s16.0.weight")) is not None:
         found["discriminator_width"] = len(first)
     own = dict(given.config or {})
     encoder = encoder_sizes(state, text or {}, {**found, **own}.get("image_size", 256), given.image_encoder)
-    config = settled(AttnGANConfig, {**found, **own, "encoder": encoder}, {**own, "encoder": encoder})
+    config = checked_config(AttnGANConfig, {**found, **own, "encoder": encoder}, {**own, "encoder": encoder})
     if found:
         check_size(given, config.image_size)
     files = [ReleaseFile("AttnGAN generator", given.source, generator_names(config), state)]
@@ -68,9 +76,9 @@ def plan(given: Given) -> Plan:
                 f"words {given.words} are {len(words)}, but the text encoder has {len(table) - 1} and {PADDING_WORD}"
             )
     if given.image_encoder is not None:
-        seen = read_state(given.image_encoder, "image encoder")
-        files.append(ReleaseFile("AttnGAN image encoder", given.image_encoder, image_names(), seen))
-    for i, (path, tensors) in enumerate(judged):
+        image_state = read_state(given.image_encoder, "image encoder")
+        files.append(ReleaseFile("AttnGAN image encoder", given.image_encoder, image_names(), image_state))
+    for i, (path, tensors) in enumerate(discriminators):
         files.append(ReleaseFile("AttnGAN discriminator", path, discriminator_names(config, i), tensors))
     vocabulary = Vocabulary(words)
     return Plan(
@@ -79,18 +87,18 @@ def plan(given: Given) -> Plan:
         vocabulary=vocabulary,
         title="attngan",
         limits=limits(given, config),
-        warning=NO_READER if given.text_encoder is None else None,
+        warning=NO_TEXT_ENCODER if given.text_encoder is None else None,
     )
 
 
-def limits(given: Given, config: AttnGANConfig) -> list[str]:
-    """What the model card must say of a converted checkpoint."""
+def limits(given: Inputs, config: AttnGANConfig) -> list[str]:
+    """List the limits of a converted checkpoint for its model card."""
     found = [f"pictures of {config.image_size} px; unknown words are read as empty ones, the release drops them"]
     if given.text_encoder is None:
-        found.append(NO_READER)
+        found.append(NO_TEXT_ENCODER)
     if given.image_encoder is None:
         found.append("no image encoder was given: convert it too before training on, the DAMSM's loss says nothing")
-    return found + [UNTRAINED_JUDGE] * (given.discriminator is None)
+    return found + [UNTRAINED_DISCRIMINATOR] * (given.discriminator is None)
 
 
 def read_words(path: Path) -> list[str]:
@@ -132,7 +140,7 @@ def encoder_sizes(state: State, text: State, image_size: int, image_encoder: Pat
         options["embedding_size"] = layer.shape[1]
     if (table := text.get("encoder.weight")) is not None and table.ndim == 2:
         options["word_size"] = table.shape[1]
-    return settled(DAMSMConfig, options, {})
+    return checked_config(DAMSMConfig, options, {})
 
 
 # Names

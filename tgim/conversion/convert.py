@@ -13,7 +13,7 @@ from typing import Any
 
 from tgim.checkpoints import checkpoint
 from tgim.conversion.files import shapes_of
-from tgim.conversion.plan import Given, Plan, seeded
+from tgim.conversion.plan import Inputs, Plan, seeded
 from tgim.errors import UserError
 
 SYSTEMS = {  # system -> the module whose `plan` knows its files, and what it takes beside them
@@ -43,7 +43,7 @@ def convert(
     config: Mapping[str, Any] | None = None,
     half: bool = False,
 ) -> Path:
-    """Turn a released generator into a checkpoint that edits or draws. What the files do not hold stays untrained.
+    """Turn a released generator into a checkpoint that edits or generates. Tensors that the files lack stay untrained.
 
     Args:
         system: a key of `SYSTEMS`.
@@ -87,8 +87,8 @@ def convert(
         if value is not None and name not in takes:
             raise UserError(f"files of {system} need no {name.replace('_', ' ')}; leave that out")
     files = {name: None if value is None else Path(value) for name, value in beside.items()}
-    judge = None if discriminator is None else Path(discriminator)
-    given = Given(system, Path(source), **files, discriminator=judge, image_size=image_size, config=config)
+    own = None if discriminator is None else Path(discriminator)
+    given = Inputs(system, Path(source), **files, discriminator=own, image_size=image_size, config=config)
     plan: Plan = importlib.import_module(module).plan(given)
 
     shapes = shapes_of(plan.build)

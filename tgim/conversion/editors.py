@@ -11,7 +11,7 @@ from typing import Any
 
 from tgim.conversion.files import ReleaseFile, read_state
 from tgim.conversion.names import AFFINE, WEIGHT, Names, gru, joined, normalised, renamed, residual
-from tgim.conversion.plan import UNTRAINED_JUDGE, Given, Plan, settled
+from tgim.conversion.plan import UNTRAINED_DISCRIMINATOR, Inputs, Plan, checked_config
 from tgim.errors import UserError
 from tgim.models.base import Model
 from tgim.models.editing.sisgan import SISGAN, SISGANConfig
@@ -23,7 +23,7 @@ EditorConfig = TAGANConfig | SISGANConfig
 MEAN_READER = "no text encoder given: sentences are mean word vectors, and edits will follow the text poorly"
 
 
-def plan(given: Given) -> Plan:
+def plan(given: Inputs) -> Plan:
     """Word vectors say how wide and how many words are; all other sizes are the paper's, or in `given.config`."""
     if given.word_vectors is None:
         raise UserError(f"the files of {given.system} hold no word vectors; give those that it was trained on, too")
@@ -65,10 +65,10 @@ def plan(given: Given) -> Plan:
     )
 
 
-def limits(given: Given, config: EditorConfig) -> list[str]:
-    """What the model card must say of a converted checkpoint."""
+def limits(given: Inputs, config: EditorConfig) -> list[str]:
+    """List the limits of a converted checkpoint for its model card."""
     found = [f"pictures of {config.image_size} px; words without a vector are ignored"]
-    found += [UNTRAINED_JUDGE] * (given.discriminator is None)
+    found += [UNTRAINED_DISCRIMINATOR] * (given.discriminator is None)
     if isinstance(config, SISGANConfig):
         found.append("the picture side of the text's ranking loss is untrained")
         if given.text_encoder is None:
@@ -79,8 +79,8 @@ def limits(given: Given, config: EditorConfig) -> list[str]:
 def config_of(system: str, options: Mapping[str, Any]) -> EditorConfig:
     """The config of "tagan" or "sisgan"; UserError where `options` make none."""
     if system == "tagan":
-        return settled(TAGANConfig, options, options)
-    return settled(SISGANConfig, options, options)
+        return checked_config(TAGANConfig, options, options)
+    return checked_config(SISGANConfig, options, options)
 
 
 def untrained(config: EditorConfig, vocabulary_size: int) -> TAGAN | SISGAN:
@@ -107,7 +107,7 @@ def generator_names(config: EditorConfig) -> Names:
         names |= residual(f"{us}.residual.{i + 1}.body", f"residual_blocks.{i + before}.encoder")
     for kind in AFFINE if tagan else WEIGHT:
         names[f"{us}.augment.linear.{kind}"] = (f"mu.0.{kind}", f"log_sigma.0.{kind}")
-    return names | (reader_names(us) if tagan else {})
+    return names | (text_encoder_names(us) if tagan else {})
 
 
 def discriminator_names(config: EditorConfig) -> Names:
@@ -127,10 +127,10 @@ def discriminator_names(config: EditorConfig) -> Names:
         names |= normalised(f"{us}.pool.{i}", f"GAP_{i + 1}", 0)
         names |= renamed(f"{us}.word_filter.{i}", f"gen_filter.{i}")
     names |= renamed(f"{us}.scale_weight", "gen_weight.0") | renamed(f"{us}.classify", "classifier")
-    return names | reader_names(us)
+    return names | text_encoder_names(us)
 
 
-def reader_names(network: str) -> Names:
+def text_encoder_names(network: str) -> Names:
     """TAGAN's bidirectional text encoder."""
     ways = (("onward", "f"), ("inward", "b"))
     return joined(gru(f"{network}.read.gru.{ours}", f"txt_encoder_{theirs}") for ours, theirs in ways)

@@ -71,13 +71,13 @@ def read_state(path: str | Path, part: str = "generator") -> State:
 
 @dataclass(frozen=True)
 class ReleaseFile:
-    """One file, and what it is to fill."""
+    """File of a release, and the tensors that it fills."""
 
     what: str  # e.g. "TAGAN generator"
     path: str | Path
     names: Names  # of the tensors of ours that it fills, and of its own
     state: State
-    use: str = "drawing"  # what the system's generator is for
+    use: str = "generation"  # what the system's generator is for
     advice: str = "check --system"  # where shapes are wrong
     more: bool = False  # whether the file may hold other things, too
 
@@ -101,9 +101,9 @@ class ReleaseFile:
         faults += [f"has surplus {listed(sorted(surplus))}"] * bool(surplus)
         faults += [f"has other shapes: {listed(sorted(wrong))}"] * bool(wrong)
         if faults:
-            said = ", ".join(faults[:-1]) + " and " * bool(faults[1:]) + faults[-1]
+            text = ", ".join(faults[:-1]) + " and " * bool(faults[1:]) + faults[-1]
             advice = f"; {self.advice}" if wrong else ""
-            raise CheckpointError(f"{self.path} is no {self.what}: it {said}{self._hint()}{advice}")
+            raise CheckpointError(f"{self.path} is no {self.what}: it {text}{self._hint()}{advice}")
 
     def fill(self, model: Model) -> None:
         """Copy the file's tensors into `model`; `check` comes first."""
@@ -136,7 +136,7 @@ def shapes_of(build: Callable[[], Model]) -> dict[str, tuple[int, ...]]:
 
 
 def count(state: State, prefix: str) -> int:
-    """How many layers of a row a file holds: how many numbers follow `prefix` in its names, gaps among them.
+    """Count the layers of a row in a file: the numbers that follow `prefix` in its names, gaps among them.
 
     >>> count(dict.fromkeys(["up1.weight", "up3.weight", "up3.bias", "other.7.bias"]), "up")
     3
@@ -148,12 +148,12 @@ def count(state: State, prefix: str) -> int:
     return max(map(int, numbers), default=first - 1) + 1 - first
 
 
-def listed(names: Iterable[str], *, most: int = 3) -> str:
-    """A few of `names`, and how many more.
+def listed(names: Iterable[str]) -> str:
+    """The first three of `names`, and how many more.
 
     >>> listed(["a", "b", "c", "d", "e"])
     'a, b, c and 2 more'
     """
     names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -14,7 +14,7 @@ LSTM = tuple(f"{kind}_l0{way}" for way in ("", "_reverse") for kind in RECURRENT
 
 
 def renamed(ours: str, theirs: str, kinds: Iterable[str] = AFFINE) -> Names:
-    """One layer of ours is one of theirs.
+    """Map a layer of ours to a layer of theirs.
 
     >>> renamed("paint.0", "img.0", WEIGHT)
     {'paint.0.weight': ('img.0.weight',)}
@@ -23,35 +23,35 @@ def renamed(ours: str, theirs: str, kinds: Iterable[str] = AFFINE) -> Names:
 
 
 def normalised(ours: str, theirs: str, first: int, *, at: int = 0) -> Names:
-    """A layer without bias and its normalisation: at `at` of our block, from `first` of theirs on."""
+    """Map a layer without bias and its normalisation: at `at` of our block, from `first` of theirs on."""
     convolution = renamed(f"{ours}.{at}", f"{theirs}.{first}", WEIGHT)
     return convolution | renamed(f"{ours}.{at + 1}", f"{theirs}.{first + 1}", NORM)
 
 
 def residual(ours: str, theirs: str) -> Names:
-    """Both convolutions of a residual block; those of all five releases stand at 0 and 3."""
+    """Map both convolutions of a residual block; those of all five releases stand at 0 and 3."""
     return normalised(ours, theirs, 0) | normalised(ours, theirs, 3, at=3)
 
 
 def doublings(ours: str, theirs: str, count: int) -> Names:
-    """Upsampling blocks: ours from `ours`.1 on, theirs from `theirs`1 on."""
+    """Map upsampling blocks: ours from `ours`.1 on, theirs from `theirs`1 on."""
     return joined(normalised(f"{ours}.{i}", f"{theirs}{i}", 1, at=1) for i in range(1, count + 1))
 
 
 def gru(ours: str, theirs: str, suffix: str = "") -> Names:
-    """One GRU; the authors' is a cell, or a layer with `suffix`."""
+    """Map a GRU; the authors' is a cell, or a layer with `suffix`."""
     return {f"{ours}.{kind}_l0": (f"{theirs}.{kind}{suffix}",) for kind in RECURRENT}
 
 
 def joined(tables: Iterable[Names]) -> Names:
-    """All of `tables` in one."""
+    """Join `tables` to one."""
     return {ours: theirs for table in tables for ours, theirs in table.items()}
 
 
 def joint_discriminator(
     ours: str, first: str, places: Sequence[tuple[str, int]], *, join: str | None, joint: str | None, single: str | None
 ) -> Names:
-    """A `JointDiscriminator`, that of StackGAN and of those that follow it.
+    """Map a `JointDiscriminator`, that of StackGAN and of its successors.
 
     Args:
         ours: our name of it.
@@ -68,7 +68,7 @@ def joint_discriminator(
 
 
 def tree_places(halved: int) -> list[tuple[str, int]]:
-    """Where the convolutions of a StackGAN-v2 or AttnGAN discriminator stand that halves its picture so often.
+    """List the convolutions of a StackGAN-v2 or AttnGAN discriminator that halves its picture so often.
 
     >>> tree_places(5)[2:]
     [('img_code_s16', 8), ('img_code_s32', 0), ('img_code_s32_1', 0)]
@@ -79,7 +79,7 @@ def tree_places(halved: int) -> list[tuple[str, int]]:
 
 
 def halvings(side: int) -> int:
-    """How often a side is halved down to 4.
+    """Count the halvings of a side down to 4.
 
     >>> halvings(64)
     4

@@ -1,4 +1,4 @@
-"""What every conversion has in common: what is given, what is made of it, and how sizes become a config."""
+"""Plan of a conversion: the caller's files, the model that they fill, and the config for sizes in a file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tgim.models.base import Config, Model
 from tgim.text.vocabulary import Vocabulary
 
 C = TypeVar("C", bound=Config)
-NO_READER = "no text encoder given: it starts anew, and pictures will not follow captions"
-UNTRAINED_JUDGE = "the discriminator is untrained; convert the authors' too before training on"
+NO_TEXT_ENCODER = "no text encoder given: it starts anew, and pictures will not follow captions"
+UNTRAINED_DISCRIMINATOR = "the discriminator is untrained; convert the authors' too before training on"
 
 
 @dataclass(frozen=True)
-class Given:
-    """The caller's files and settings; see `tgim.conversion.convert.convert`."""
+class Inputs:
+    """Files and settings of the caller; see `tgim.conversion.convert.convert`."""
 
     system: str
     source: Path
@@ -37,7 +37,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a checkpoint of ours comes about from files."""
+    """Model to build, files that fill it, and texts of its card."""
 
     build: Callable[[], Model]  # with random weights
     files: list[ReleaseFile]  # they fill it
@@ -50,14 +50,14 @@ class Plan:
 
 
 def seeded(build: Callable[[], Model]) -> Model:
-    """What `build` makes; what the files do not fill is drawn from a fixed seed."""
+    """Build a model from a fixed seed, for tensors that the files do not fill."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return build()
 
 
-def settled(kind: type[C], seen: Mapping[str, Any], given: Mapping[str, Any]) -> C:
-    """The config of the sizes that were `seen` in a file, joined by what the caller says, or of that alone.
+def checked_config(kind: type[C], found: Mapping[str, Any], given: Mapping[str, Any]) -> C:
+    """Build the config from sizes found in a file and values of the caller, or from the latter alone.
 
     Sizes that make no config are those of another network; the defaults stand in, and `ReleaseFile.check` will say.
 
@@ -65,7 +65,7 @@ def settled(kind: type[C], seen: Mapping[str, Any], given: Mapping[str, Any]) ->
         UserError: what the caller says makes none.
     """
     try:
-        return kind(**seen)
+        return kind(**found)
     except ValidationError:
         try:
             return kind(**given)
@@ -74,8 +74,8 @@ def settled(kind: type[C], seen: Mapping[str, Any], given: Mapping[str, Any]) ->
             raise UserError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}, got {fault['input']!r}") from None
 
 
-def judges(first: Path | None, count: int) -> list[tuple[Path, State]]:
-    """The files of `count` discriminators: "0" in the name of the first replaced by the others' number.
+def discriminator_files(first: Path | None, count: int) -> list[tuple[Path, State]]:
+    """Read the files of `count` discriminators: "0" in the first name is replaced by the others' number.
 
     Raises:
         UserError: the first of several is not named ``netD0``.
@@ -89,7 +89,7 @@ def judges(first: Path | None, count: int) -> list[tuple[Path, State]]:
     return [(path, read_state(path, "discriminator")) for path in paths]
 
 
-def check_size(given: Given, size: int) -> None:
-    """Raise UserError where the caller asks for pictures of another side than the file draws, in pixels."""
+def check_size(given: Inputs, size: int) -> None:
+    """Raise UserError where the caller asks for another side in pixels than the file's pictures have."""
     if given.image_size not in (None, size):
-        raise UserError(f"image_size is {given.image_size}, but {given.source} draws {size} px; leave it out")
+        raise UserError(f"image_size is {given.image_size}, but {given.source} generates {size} px; leave it out")

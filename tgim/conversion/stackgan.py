@@ -24,60 +24,68 @@ from tgim.conversion.names import (
     residual,
     tree_places,
 )
-from tgim.conversion.plan import NO_READER, UNTRAINED_JUDGE, Given, Plan, check_size, judges, settled
+from tgim.conversion.plan import (
+    NO_TEXT_ENCODER,
+    UNTRAINED_DISCRIMINATOR,
+    Inputs,
+    Plan,
+    check_size,
+    checked_config,
+    discriminator_files,
+)
 from tgim.errors import CheckpointError
 from tgim.models.base import Model
-from tgim.models.generation.sentences import SentenceReader
+from tgim.models.generation.sentences import SentenceEncoder
 from tgim.models.generation.stackgan import StackGAN1, StackGAN1Config, StackGAN2, StackGAN2Config
 from tgim.models.generation.stackgan_v2 import StackGANv2, StackGANv2Config
 from tgim.models.matching.sje import SJE, SJEConfig
 from tgim.text.vocabulary import Alphabet
 
-Drawing = StackGAN1 | StackGAN2 | StackGANv2
-DrawingConfig = StackGAN1Config | StackGAN2Config | StackGANv2Config
+StackGAN = StackGAN1 | StackGAN2 | StackGANv2
+StackGANConfig = StackGAN1Config | StackGAN2Config | StackGANv2Config
 WHAT = {"stackgan1": "StackGAN stage-I", "stackgan2": "StackGAN stage-II", "stackgan_v2": "StackGAN-v2"}
 
 
-def plan(given: Given) -> Plan:
-    """All sizes but the discriminator's are the generator's file's; those of stage II hold stage I."""
+def plan(given: Inputs) -> Plan:
+    """Plan the conversion: sizes but the discriminator's are in the generator's file; stage II holds stage I."""
     system, what = given.system, WHAT[given.system]
     state = read_state(given.source)
     found = sizes(system, state)
-    judged = judges(given.discriminator, found.get("branches", 1))
-    if judged and (first := judged[0][1].get(FIRST_OF_JUDGE[system])) is not None:
+    discriminators = discriminator_files(given.discriminator, found.get("branches", 1))
+    if discriminators and (first := discriminators[0][1].get(FIRST_OF_JUDGE[system])) is not None:
         found["discriminator_width"] = len(first)
-    reader = trained_reader(given)
-    config = checked(system, state, found, None if reader is None else reader.config, given.config)
+    embedding = trained_text_encoder(given)
+    config = checked(system, state, found, None if embedding is None else embedding.config, given.config)
     files = [ReleaseFile(f"{what} generator", given.source, generator_names(config), state)]
-    for i, (path, tensors) in enumerate(judged):
+    for i, (path, tensors) in enumerate(discriminators):
         files.append(ReleaseFile(f"{what} discriminator", path, discriminator_names(config, i), tensors))
     if found:
         check_size(given, config.image_size)
-    if reader is not None and found and (width := sentence_width(state)) != reader.config.embedding_size:
+    if embedding is not None and found and (width := sentence_width(state)) != embedding.config.embedding_size:
         raise CheckpointError(
-            f"{given.text_encoder} makes sentences of {reader.config.embedding_size} numbers, {given.source} reads "
+            f"{given.text_encoder} makes sentences of {embedding.config.embedding_size} numbers, {given.source} reads "
             f"{width}; train an sje with embedding_size {width}"
         )
 
     def read_as_trained(model: Model) -> None:
-        own = reader_of(model).characters
-        if reader is not None and own is not None:
-            own.load_state_dict(reader.encoders.caption.state_dict())
+        own = text_encoder_of(model).characters
+        if embedding is not None and own is not None:
+            own.load_state_dict(embedding.encoders.caption.state_dict())
 
-    silent = reader is None and getattr(config, "conditional", True)  # nothing to read captions by
-    limits = [f"pictures of {config.image_size} px"] + [UNTRAINED_JUDGE] * (not judged)
+    silent = embedding is None and getattr(config, "conditional", True)  # no text encoder
+    limits = [f"pictures of {config.image_size} px"] + [UNTRAINED_DISCRIMINATOR] * (not discriminators)
     return Plan(
         build=lambda: untrained(config),
         files=files,
         vocabulary=Alphabet(),
         title=what,
-        limits=limits + [NO_READER] * silent,
-        warning=NO_READER if silent else None,
+        limits=limits + [NO_TEXT_ENCODER] * silent,
+        warning=NO_TEXT_ENCODER if silent else None,
         finish=read_as_trained,
     )
 
 
-def trained_reader(given: Given) -> SJE | None:
+def trained_text_encoder(given: Inputs) -> SJE | None:
     """The embedding that reads captions, if one is given; CheckpointError when it is none."""
     if given.text_encoder is None:
         return None
@@ -87,7 +95,7 @@ def trained_reader(given: Given) -> SJE | None:
     return found
 
 
-def untrained(config: DrawingConfig) -> Drawing:
+def untrained(config: StackGANConfig) -> StackGAN:
     """The model that a config is of."""
     words = len(Alphabet())
     if isinstance(config, StackGAN1Config):
@@ -97,9 +105,9 @@ def untrained(config: DrawingConfig) -> Drawing:
     return StackGANv2(config, vocabulary_size=words)
 
 
-def reader_of(model: Model) -> SentenceReader:
-    """What reads captions: stage I's in stage II, too."""
-    found: SentenceReader = model.first.read if isinstance(model, StackGAN2) else model.generator.read  # type: ignore[union-attr, assignment]
+def text_encoder_of(model: Model) -> SentenceEncoder:
+    """Text encoder of a generator; that of stage I in stage II, too."""
+    found: SentenceEncoder = model.first.read if isinstance(model, StackGAN2) else model.generator.read  # type: ignore[union-attr, assignment]
     return found
 
 
@@ -107,23 +115,25 @@ def reader_of(model: Model) -> SentenceReader:
 
 
 def checked(
-    system: str, state: State, found: Mapping[str, Any], reader: SJEConfig | None, given: Mapping[str, Any] | None
-) -> DrawingConfig:
-    """The config that a file shows, with a reader of its width; UserError where the caller's keys make none."""
-    encoder = (reader or SJEConfig.model_validate({})).model_copy(update={"embedding_size": sentence_width(state)})
+    system: str, state: State, found: Mapping[str, Any], embedding: SJEConfig | None, given: Mapping[str, Any] | None
+) -> StackGANConfig:
+    """The config that a file shows, with an embedding of its width; UserError where the caller's keys make none."""
+    encoder = (embedding or SJEConfig.model_validate({})).model_copy(update={"embedding_size": sentence_width(state)})
     given = given or {}
     if system == "stackgan2":
         first = {**given.get("first", {}), "encoder": encoder}
-        seen = {**found, **given, "first": {**found.get("first", {}), **first}}
-        return settled(StackGAN2Config, seen, {**given, "first": first})
-    seen, said = {**found, **given, "encoder": encoder}, {**given, "encoder": encoder}
-    if seen.get("conditional") is False:  # StackGAN-v2 without captions
-        seen, said = {**seen, "encoder": None}, {**said, "encoder": None}
-    return settled(StackGAN1Config, seen, said) if system == "stackgan1" else settled(StackGANv2Config, seen, said)
+        values = {**found, **given, "first": {**found.get("first", {}), **first}}
+        return checked_config(StackGAN2Config, values, {**given, "first": first})
+    values, wanted = {**found, **given, "encoder": encoder}, {**given, "encoder": encoder}
+    if values.get("conditional") is False:  # StackGAN-v2 without captions
+        values, wanted = {**values, "encoder": None}, {**wanted, "encoder": None}
+    if system == "stackgan1":
+        return checked_config(StackGAN1Config, values, wanted)
+    return checked_config(StackGANv2Config, values, wanted)
 
 
 def sentence_width(state: State) -> int:
-    """How wide the sentences are that a generator reads; the release's width where the file does not say."""
+    """Width of the sentences of a generator; the release's where the file does not say."""
     layer = state.get("ca_net.fc.weight")
     return int(layer.shape[1]) if layer is not None and layer.ndim == 2 else 1024
 
@@ -197,7 +207,7 @@ FIRST_OF_JUDGE = {
 # Names
 
 
-def generator_names(config: DrawingConfig) -> Names:
+def generator_names(config: StackGANConfig) -> Names:
     """Our tensors, stage I's in stage II among them, and the authors' names of them."""
     if isinstance(config, StackGAN1Config):
         return names1(config, "generator", "")
@@ -243,7 +253,7 @@ def names_v2(config: StackGANv2Config) -> Names:
     return names
 
 
-def discriminator_names(config: DrawingConfig, number: int = 0) -> Names:
+def discriminator_names(config: StackGANConfig, number: int = 0) -> Names:
     """Our discriminator's tensors, of StackGAN-v2 the `number`-th one's, and the authors' names of them."""
     if isinstance(config, StackGANv2Config):
         ours, alone = f"discriminator.{number}", "uncond_logits.0" if config.unconditional_weight > 0 else None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tgim.data.base import CaptionedImages, Item, Problem
-    from tgim.data.batch import Batch, DrawnPairs
+    from tgim.data.batch import Batch, SyntheticPairs
     from tgim.data.cache import PixelCache
     from tgim.data.config import DataConfig
     from tgim.data.loader import Batches, vocabulary_of
@@ -26,18 +26,18 @@ __all__ = [
     "Batches",
     "CaptionedImages",
     "DataConfig",
-    "DrawnPairs",
     "Item",
     "PixelCache",
     "Problem",
     "Report",
+    "SyntheticPairs",
     "check",
     "open_dataset",
     "vocabulary_of",
 ]
 _HOMES = {
     "base": ("CaptionedImages", "Item", "Problem"),
-    "batch": ("Batch", "DrawnPairs"),
+    "batch": ("Batch", "SyntheticPairs"),
     "cache": ("PixelCache",),
     "report": ("Report", "check"),
     "config": ("DataConfig",),
@@ -50,7 +50,7 @@ def open_dataset(config: DataConfig, *, cache: Path | None = None) -> CaptionedI
 
     Args:
         config: data set and split.
-        cache: where drawn pictures are kept, the usual place unless given.
+        cache: where rendered pictures are kept, the usual place unless given.
 
     Raises:
         DataError: they are not there, or the split has none.

@@ -1,7 +1,7 @@
 """Captions made false by one attribute: "red head and white belly" -> "blue head and white belly", or colours swapped.
 
-They are the hard negatives of matching: whoever counts words, or looks for a colour anywhere in the picture, cannot
-tell them from the truth. Works on token ids, a batch at a time.
+They are the hard negatives of matching: counting words, or finding a colour anywhere in the picture, does not tell them
+from true captions. Works on token ids, a batch at a time.
 
 >>> vocabulary = Vocabulary.build(["red head and white belly blue green"])
 >>> make = Alterations(vocabulary)

@@ -1,4 +1,4 @@
-"""What every data set is read into, and the rules that all of them share: captions, splits, randomness."""
+"""Types and rules that all data sets share: items, captions, splits, randomness."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from tgim.text.vocabulary import tokenize
 
 Split = Literal["train", "val", "trainval", "test", "all"]
 SPLITS: tuple[Split, ...] = ("train", "val", "trainval", "test", "all")
-Box = tuple[float, float, float, float]  # left, top, width, height in pixels
+BoundingBox = tuple[float, float, float, float]  # left, top, width, height in pixels
 HELD_OUT = 0.1  # share of the trainval classes that makes "val"
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True)
 class Item:
-    """One picture: where it is, what is said of it, its class, and the box of its subject when it is to be cropped."""
+    """A picture: its path, captions and class, and the box of its subject when it is to be cropped."""
 
     path: Path
     captions: tuple[str, ...]
     label: str | None = None
-    box: Box | None = None
+    box: BoundingBox | None = None
     points: Mapping[str, Any] | None = None  # of its parts, as the data set's own metadata give them
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault of a data set; `path` is relative to its root, `kind` a few words that faults can be counted by."""
+    """A fault of a data set; `path` is relative to its root, `kind` a few words that faults can be counted by."""
 
     path: str
     kind: str
@@ -62,7 +62,7 @@ class CaptionedImages:
 
     @property
     def captions(self) -> list[str]:
-        """All captions, picture by picture."""
+        """Captions of all pictures, picture by picture."""
         return [caption for item in self.items for caption in item.captions]
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""What a training step is given."""
+"""Batches: the input of a training step."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from tgim.text.vocabulary import Tokens
 
-_T = TypeVar("_T", "DrawnPairs", "LabelledViews", "Batch")
+_T = TypeVar("_T", "SyntheticPairs", "LabelledViews", "Batch")
 
 
 @dataclass(frozen=True)
-class DrawnPairs:
-    """Pairs whose true edit is known because the synthetic renderer drew both pictures."""
+class SyntheticPairs:
+    """Synthetic pairs of pictures; their true edit is known because both are rendered."""
 
     image: Tensor  # (N, 3, S, S) in [-1, 1]
     text: Tokens  # caption of `image`
@@ -25,13 +25,13 @@ class DrawnPairs:
     change: Tensor  # (N, 1, S, S) in [0, 1], where the picture may change
     subject: Tensor  # (N, 1, S, S) in [0, 1], where the subject is
 
-    def to(self, device: Any) -> DrawnPairs:
+    def to(self, device: Any) -> SyntheticPairs:
         return _to(self, device)
 
 
 @dataclass(frozen=True)
 class LabelledViews:
-    """What is known of the cells of B pictures, and what a frozen backbone made of them."""
+    """Labels of the cells of B pictures, and the maps of a frozen backbone for them."""
 
     cells: Tensor  # (B, s, s) int64 labels, see `tgim.data.views`
     map4: Tensor | None = None  # (B, C, H, W) of stride 4, and so on; None where the pictures have to be looked at
@@ -41,7 +41,7 @@ class LabelledViews:
 
     @property
     def maps(self) -> tuple[Tensor, ...]:
-        """The maps, finest first; empty where there are none."""
+        """Maps of the backbone, finest first; empty where there are none."""
         found = (self.map4, self.map8, self.map16, self.map32)
         return tuple(each for each in found if each is not None)
 
@@ -51,13 +51,13 @@ class LabelledViews:
 
 @dataclass(frozen=True)
 class Batch:
-    """B images with a caption each."""
+    """Batch of B pictures with a caption each, and what the data config adds to them."""
 
     image: Tensor  # (B, 3, S, S) in [-1, 1]
     text: Tokens  # one caption of each image
     labels: Tensor  # (B,) int64 class ids, -1 - row where there is none; equal ids: captions that may fit
     subject: Tensor | None = None  # (B, 1, S, S) in [0, 1], a guess at where the subject is; -1 where nothing is known
-    drawn: DrawnPairs | None = None
+    synthetic: SyntheticPairs | None = None
     altered: Tokens | None = None  # `text` made false by one attribute; a row that cannot be is as in `text`
     source: Tensor | None = None  # (B, 3, S, S) in [-1, 1], other pictures that lead to `image`, by
     change: Tokens | None = None  # what they lack; a row of which nothing is said: the picture itself, and its caption
@@ -67,9 +67,9 @@ class Batch:
         return _to(self, device)
 
     def first(self, count: int) -> Batch:
-        """A batch of the first `count` of these images, with as large a share of the drawn pairs, two at least."""
-        pairs = len(self.drawn.image) if self.drawn is not None else 0
-        return _first(self, count, {"drawn": max(2, round(pairs * count / len(self.image)))})
+        """A batch of the first `count` of these images, with as large a share of the synthetic pairs, two at least."""
+        pairs = len(self.synthetic.image) if self.synthetic is not None else 0
+        return _first(self, count, {"synthetic": max(2, round(pairs * count / len(self.image)))})
 
 
 def _to(item: _T, device: Any) -> _T:
@@ -88,7 +88,7 @@ def _first(item: _T, count: int, counts: Mapping[str, int]) -> _T:
 
 
 def mismatching_rows(labels: Tensor) -> Tensor:
-    """For each of B class ids the nearest row before it, cyclically, of another class; itself where there is none.
+    """Find for each of B class ids the nearest row before it, cyclically, of another class; itself if there is none.
 
     >>> mismatching_rows(torch.tensor([5, 5, 7, 8]))
     tensor([3, 3, 1, 2])
@@ -100,7 +100,7 @@ def mismatching_rows(labels: Tensor) -> Tensor:
 
 
 class BatchSource(Protocol):
-    """Where a training run takes its batches from: `tgim.data.loader.Batches`, or what takes its place for a model."""
+    """Source of the batches of a training run: `tgim.data.loader.Batches`, or a model's own."""
 
     @property
     def steps_per_epoch(self) -> float:
@@ -109,5 +109,5 @@ class BatchSource(Protocol):
     def batch(self, step: int) -> Batch:
         """The batch of `step` (0, 1, ...), on the CPU; equal steps give equal batches."""
 
-    def mapped(self, pictures: int, drawn: int) -> int:
-        """Bytes of the cache that a run over so many pictures and drawn pairs has mapped in the end."""
+    def mapped(self, pictures: int, pairs: int) -> int:
+        """Bytes of the cache that a run over so many pictures and synthetic pairs has mapped in the end."""

@@ -1,4 +1,4 @@
-"""What a model is trained on and how it is varied: the section `data` of a recipe, in sections of its own."""
+"""Config of training data and their augmentation: the section `data` of a recipe, in sections of its own."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Section(BaseModel):
 
 
 class AugmentConfig(_Section):
-    """How pictures are varied from step to step; the defaults leave them as they are."""
+    """Augmentation of pictures; the defaults leave them as they are."""
 
     margin: int = Field(default=0, ge=0)  # pixels: pictures are kept this much larger and cut out at a random place
     flip: bool = False  # mirror half of the pictures
@@ -63,7 +63,7 @@ class AugmentConfig(_Section):
 
 
 class CaptionConfig(_Section):
-    """How captions are chosen and read."""
+    """Choice and encoding of captions."""
 
     pick: Literal["random", "first", "none"] = "random"  # none: a folder's pictures with points need no caption
     phrases: float = Field(default=0.0, ge=0, le=1)  # how often a caption gives way to a phrase cut from it
@@ -86,7 +86,7 @@ class SyntheticConfig(_Section):
 
 
 class DataConfig(_Section):
-    """What a model is trained on and how it is varied; the defaults vary nothing but the caption.
+    """Training data and their augmentation; the defaults vary nothing but the caption.
 
     Keys of `RENAMED` are taken, too: `DataConfig(flip=True)` is `DataConfig(augment={"flip": True})`.
     """

@@ -1,4 +1,4 @@
-"""Training pictures as whole photographs: a tight cut-out is shown small, within a scene that holds no second subject.
+"""Augmentation of tight cut-outs to whole photographs: the cut-out is shown small, within a scene without a subject.
 
 The scene is made of backgrounds alone: the middle of a picture, and all near a guess at its subject, is filled from
 around, coarse to fine (the pull-push of Gortler et al., "The Lumigraph", SIGGRAPH 1996, section 3.5). Next to the
@@ -74,7 +74,7 @@ def in_scenes(image: Tensor, others: Tensor, size: int, source: np.random.Genera
 
 
 def near_subject(image: Tensor, *, wide: bool) -> Tensor:
-    """Where the subject may be (B, 1, S, S) in [0, 1]: near its guess, or in the middle where there is no guess.
+    """Weights (B, 1, S, S) in [0, 1] of where the subject may be: near its guess, or in the middle without one.
 
     `wide` for both at once: guesses miss heads and tails.
     """
@@ -90,7 +90,7 @@ def near_subject(image: Tensor, *, wide: bool) -> Tensor:
 
 
 def background(image: Tensor) -> Tensor:
-    """The pictures' colours (B, 3, S, S) without their subjects."""
+    """Fill the subjects of pictures from around them: colours (B, 3, S, S)."""
     return filled(image[:, :3], 1 - near_subject(image, wide=True))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from tgim.data.base import (
-    Box,
+    BoundingBox,
     CaptionedImages,
     Item,
     Problem,
@@ -94,10 +94,10 @@ def read_table(file: Path) -> dict[int, str]:
     return table
 
 
-def read_boxes(root: Path) -> dict[str, Box]:
+def read_boxes(root: Path) -> dict[str, BoundingBox]:
     """Bounding box (left, top, width, height) in pixels of the uncropped picture, by `<class>/<file>`."""
     names = read_table(root / "images.txt")
-    boxes: dict[str, Box] = {}
+    boxes: dict[str, BoundingBox] = {}
     for number, row in read_table(root / "bounding_boxes.txt").items():
         try:
             left, top, width, height = (float(value) for value in row.split())

@@ -1,13 +1,13 @@
-"""Captioned triples: a picture, a text that says what another one has and it lacks, and that other picture.
+"""Captioned triples: a source picture, a text of what the target has and the source lacks, and the target picture.
 
-No one wrote such texts for the data sets of tgim, so they are made of captions, as Vo et al. ("Composing Text and Image
-for Image Retrieval", CVPR 2019, §4.1) make those of Fashion200k. The text names the colour phrases of one caption of
-the target ("red head and breast") of which no caption of the source says anything; colours of one family and words for
-one part count as the same. Of some pictures drawn at random, the source is the one whose captions are most alike to
-all of the target's. So the picture says a good part of what is meant, and the text the rest.
+The data sets of tgim have no such texts, so they are made of captions, as Vo et al. ("Composing Text and Image for
+Image Retrieval", CVPR 2019, §4.1) make those of Fashion200k. The text names the colour phrases of one caption of the
+target ("red head and breast") that no caption of the source contains; colours of one family and words for one part
+count as the same. Among randomly sampled pictures, the source is the one whose captions are most similar to the
+target's. So the picture determines a good part of the target, and the text the rest.
 
 >>> birds = [["a red bird with a black beak"], ["a brown bird with a black bill"], ["a white bird"]]
->>> Differences(birds).draw(0, np.random.default_rng(0))
+>>> Differences(birds).sample(0, np.random.default_rng(0))
 Difference(source=1, text='a red bird instead')
 """
 
@@ -25,7 +25,7 @@ from tgim.text.lexicon.parts import ALIKE, CAPTION_PARTS, CAPTION_SUBJECTS
 from tgim.text.phrases import phrases, sentence
 
 SHARE = 16  # one picture in so many is a candidate: as many of the target's class, however many classes there are
-FEWEST = 16  # candidates, drawn with repeats
+FEWEST = 16  # candidates, sampled with replacement
 _FAMILIES = {word: [name for name, words in FAMILIES.items() if word in words] for word in CAPTION_COLOURS}
 _OF_PARTS = ("but with {}", "with {}", "the same but with {}", "{} instead", "{}")
 _OF_ALL = ("but {}", "{} instead", "{}")  # of the subject itself: "a red bird with black wings"
@@ -33,7 +33,7 @@ WORDING = "but with the same instead and a an"  # the words that stand around ph
 
 
 class Difference(NamedTuple):
-    """What leads to a picture: another one and a text; itself and a caption where no caption tells of a difference."""
+    """Source and text of a triple; the target itself and a caption where no caption names a difference."""
 
     source: int  # row of the picture to start from
     text: str
@@ -48,7 +48,7 @@ class Phrase(NamedTuple):
 
 
 class Differences:
-    """Draws triples among the pictures of a data set.
+    """Sampler of triples among the pictures of a data set.
 
     Args:
         captions: of each of N pictures, one or more.
@@ -60,26 +60,26 @@ class Differences:
         self.captions, self.rows = captions, np.arange(len(captions)) if rows is None else rows
         self.phrases = [[_read(caption, columns) for caption in row] for row in captions]
         table = np.zeros((len(captions), len(columns)), np.float32)
-        for row, said in zip(table, self.phrases, strict=True):
-            for caption in said:
+        for row, phrases_of in zip(table, self.phrases, strict=True):
+            for caption in phrases_of:
                 row[sorted({column for phrase in caption for column in phrase.columns})] += 1
-        self._said = table > 0
+        self._has = table > 0
         self._table = table / np.linalg.norm(table, axis=1, keepdims=True).clip(min=1)
 
-    def draw(self, target: int, source: np.random.Generator) -> Difference:
-        """A picture and a text that lead to the picture of row `target`.
+    def sample(self, target: int, source: np.random.Generator) -> Difference:
+        """Sample a source picture and a text for the target picture of row `target`.
 
         Args:
             target: row of a picture.
             source: of the caption, the candidates and the wording.
         """
         nothing = Difference(target, self.captions[target][0])
-        told = [caption for caption in self.phrases[target] if caption]
+        stated = [caption for caption in self.phrases[target] if caption]
         others = source.choice(self.rows, max(FEWEST, len(self.rows) // SHARE))
-        if not told:
+        if not stated:
             return nothing
-        caption = told[source.integers(len(told))]
-        lacked = np.stack([~self._said[others][:, phrase.columns].any(1) for phrase in caption])  # P, candidates
+        caption = stated[source.integers(len(stated))]
+        lacked = np.stack([~self._has[others][:, phrase.columns].any(1) for phrase in caption])  # P, candidates
         alike = np.where(lacked.any(0), self._table[others] @ self._table[target], -1)
         best = int(alike.argmax())
         if alike[best] < 0:

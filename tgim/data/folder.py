@@ -106,7 +106,7 @@ def _read_line(line: str, where: str, root: Path, images: Path, needed: bool) ->
 
 
 def _fault(record: Any) -> str:
-    """What is wrong with a metadata record, empty when nothing is."""
+    """Describe the fault of a metadata record; empty when there is none."""
     if not isinstance(record, dict):
         return f"a JSON object was expected, got {type(record).__name__}"
     name, captions = record.get("file_name"), record.get("captions", [])

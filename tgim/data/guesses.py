@@ -1,4 +1,4 @@
-"""A guess at where the subject of a picture with points is: GrabCut, told by the points.
+"""Guess of the subject of a picture with points: GrabCut, started from the points.
 
 GrabCut (Rother, Kolmogorov and Blake, SIGGRAPH 2004; OpenCV's implementation): near the points the subject is likely,
 at the points it is sure; at points of the background, and at the border far from all points, it is not.

@@ -1,4 +1,4 @@
-"""From a data set to batches: which pictures, which captions, and how both are varied, as a function of the step."""
+"""Batches of a data set as a function of the step: choice of pictures and captions, and augmentation of both."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torch.nn import functional as F
 
 from tgim.data.alterations import Alterations
 from tgim.data.base import CaptionedImages, Split, random_source
-from tgim.data.batch import Batch, DrawnPairs
+from tgim.data.batch import Batch, SyntheticPairs
 from tgim.data.cache import PixelCache, Progress
 from tgim.data.config import DataConfig
 from tgim.data.context import in_scenes
 from tgim.data.differences import WORDING, Differences
 from tgim.data.subject import NOTHING_KNOWN, SUBJECT, guess_subjects
-from tgim.data.synthetic.pool import DrawnPool, PoolSpec
+from tgim.data.synthetic.pool import PoolSpec, SyntheticPool
 from tgim.data.synthetic.triples import TriplePool
 from tgim.errors import DataError
 from tgim.text.phrases import FRAMES, variants
@@ -81,9 +81,9 @@ class Batches:
         captions, longest = [item.captions for item in shown.items], config.captions.max_tokens or vocabulary.longest
         self.captions = CaptionTable(captions, vocabulary, max_tokens=longest)
         self.cuts = PhraseTable(captions, vocabulary, max_tokens=longest) if config.captions.phrases else None
-        self.drawn = (
-            DrawnTable(open_pool(config, cache, progress), vocabulary, config) if config.synthetic.pairs else None
-        )
+        self.synthetic = None
+        if config.synthetic.pairs:
+            self.synthetic = SyntheticTable(open_pool(config, cache, progress), vocabulary, config)
         self.alterations = Alterations(vocabulary) if config.captions.altered else None
         self.vocabulary = vocabulary
         self.differences = Differences(captions, rows=self.pixels.rows) if config.captions.changes else None
@@ -94,18 +94,19 @@ class Batches:
         """Batches in which each picture is seen once."""
         return len(self.pixels.rows) / self.batch_size
 
-    def mapped(self, pictures: int, drawn: int) -> int:
-        """Bytes that a run over so many pictures and drawn pairs has in the end: mapped from the cache, and captions
-        of pictures that are not shown here.
+    def mapped(self, pictures: int, pairs: int) -> int:
+        """Count the bytes that a run over so many pictures and synthetic pairs has in the end.
+
+        They are those that it maps from the cache, and those of the captions of pictures that are not shown here.
         """
         kept = [(self.pixels.pixels, pictures), (self.subjects, pictures)]
-        kept += [(self.drawn.pool.pixels, drawn)] if self.drawn is not None else []
+        kept += [(self.synthetic.pool.pixels, pairs)] if self.synthetic is not None else []
         mapped = sum(array.nbytes // len(array) * count for array, count in kept if array is not None)
         tables = [self.captions.ids, *([self.cuts.table.ids] if self.cuts is not None else [])]
         return mapped + sum(table.nbytes * max(0, pictures - self.shown) // self.shown for table in tables)
 
     def rows(self, step: int) -> NDArray[np.int64]:
-        """Rows of the data set that batch `step` shows, (B,)."""
+        """Choose the rows (B,) of the data set for batch `step`."""
         count = len(self.pixels.rows)
         places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         return np.concatenate(
@@ -113,7 +114,7 @@ class Batches:
         )
 
     def batch(self, step: int) -> Batch:
-        """The batch of `step` (0, 1, ...), on the CPU: images (B, 3, S, S) in [-1, 1], a caption each, class ids."""
+        """Make the batch of `step` (0, 1, ...), on the CPU: images (B, 3, S, S) in [-1, 1], captions, class ids."""
         rows, source = self.rows(step), random_source(self.seed, STEP, step)
         image = self.pixels.images(rows)
         if self.subjects is not None:
@@ -121,23 +122,23 @@ class Batches:
         image = varied(image, self.config, source, random_source(self.seed, SCENES, step))
         subject = torch.where(image[:, 4:] > 0.5, image[:, 3:4], -1.0) if self.subjects is not None else None
         text = self._captions(rows, source)
-        drawn = self.drawn.pairs(source) if self.drawn is not None else None
+        synthetic = self.synthetic.pairs(source) if self.synthetic is not None else None
         labels = torch.from_numpy(self.labels[rows])
         altered = None
         if self.alterations is not None:
             altered = Tokens(torch.from_numpy(self.alterations(text.ids.numpy(), source)), text.mask)
         image = image[:, :3].contiguous()
-        result = Batch(image, text, labels, subject=subject, drawn=drawn, altered=altered)
+        result = Batch(image, text, labels, subject=subject, synthetic=synthetic, altered=altered)
         return result if self.differences is None else self._from_others(result, rows, step)
 
     def _from_others(self, batch: Batch, rows: NDArray[np.int64], step: int) -> Batch:
-        """The batch with other pictures that lead to its own, and the texts that do."""
+        """Add source pictures and texts of which the batch's own pictures are the targets."""
         source = random_source(self.seed, SOURCES, step)
-        drawn = [self.differences.draw(row, source) for row in rows.tolist()] if self.differences else []
-        sources = np.array([each.source for each in drawn])
+        sampled = [self.differences.sample(row, source) for row in rows.tolist()] if self.differences else []
+        sources = np.array([each.source for each in sampled])
         same = torch.from_numpy(sources == rows)[:, None, None, None]
         image = torch.where(same, batch.image, augment(self.pixels.images(sources), self.config, source))
-        return replace(batch, source=image, change=self.vocabulary.encode([each.text for each in drawn]))
+        return replace(batch, source=image, change=self.vocabulary.encode([each.text for each in sampled]))
 
     def _captions(self, rows: NDArray[np.int64], source: np.random.Generator) -> Tokens:
         first = self.config.captions.pick == "first"
@@ -166,7 +167,7 @@ class CaptionTable:
         self.ids[np.arange(self.ids.shape[1]) < self.lengths[:, None]] = [i for row in rows for i in row]
 
     def choose(self, rows: NDArray[np.int64], where: NDArray[np.float64]) -> NDArray[np.int64]:
-        """For each picture the caption at the fraction `where` in [0, 1) of its captions."""
+        """Choose for each picture the caption at the fraction `where` in [0, 1) of its captions."""
         start, count = self.starts[rows], self.starts[rows + 1] - self.starts[rows]
         return start + (where * count).astype(np.int64)
 
@@ -203,24 +204,24 @@ class PhraseTable:
         return ids, lengths
 
 
-class DrawnTable:
-    """Drawn pairs, ready to be picked from."""
+class SyntheticTable:
+    """Synthetic pairs with encoded captions, to sample from."""
 
-    def __init__(self, pool: DrawnPool, vocabulary: Vocabulary, config: DataConfig) -> None:
+    def __init__(self, pool: SyntheticPool, vocabulary: Vocabulary, config: DataConfig) -> None:
         self.pool, self.count, self.flip = pool, config.synthetic.pairs, config.augment.flip
         captions = ([[text] for text in texts] for texts in (pool.captions, pool.target_captions))
         longest = config.captions.max_tokens or vocabulary.longest
         self.own, self.target = (CaptionTable(c, vocabulary, max_tokens=longest) for c in captions)
 
-    def pairs(self, source: np.random.Generator) -> DrawnPairs:
-        """As many pairs as the config asks for, half of them mirrored where pictures are."""
+    def pairs(self, source: np.random.Generator) -> SyntheticPairs:
+        """Sample as many pairs as the config asks for, half of them mirrored where pictures are."""
         rows = self.pool.pick(source, self.count)
         pixels = self.pool.pixels[rows]  # (N, S, S, 8)
         if self.flip:
             mirror = source.random(self.count) < 0.5
             pixels[mirror] = pixels[mirror, :, ::-1]
         values = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-        return DrawnPairs(
+        return SyntheticPairs(
             image=values[:, :3] / 127.5 - 1,
             text=as_tokens(*self.own.take(rows)),
             target_text=as_tokens(*self.target.take(rows)),
@@ -237,11 +238,11 @@ def open_pool(
     *,
     split: Split = "train",
     margin: int = 0,
-) -> DrawnPool:
-    """The drawn pairs of `config`; those that it adds to batches are always of the pool's training part."""
-    settings, size = config.synthetic, config.image_size + margin
-    spec = PoolSpec(kind=settings.kind, count=settings.pool, size=size, seed=settings.seed, split=split)
-    pool = TriplePool if settings.task == "changes" else DrawnPool
+) -> SyntheticPool:
+    """Open the synthetic pairs of `config`; those added to batches are always of the pool's training part."""
+    of, size = config.synthetic, config.image_size + margin
+    spec = PoolSpec(kind=of.kind, count=of.pool, size=size, seed=of.seed, split=split)
+    pool = TriplePool if of.task == "changes" else SyntheticPool
     return pool.open(spec, folder=cache, progress=progress)
 
 
@@ -268,7 +269,7 @@ def as_channels(labels: NDArray[np.uint8]) -> Tensor:
 
 
 def varied(image: Tensor, config: DataConfig, source: np.random.Generator, scenes: np.random.Generator) -> Tensor:
-    """Pictures as `augment` shows them, some of them (`context`) whole, small and within a scene."""
+    """Augment pictures; a share `context` of them is shown whole, small and within a scene."""
     result = augment(image, config, source)
     rows = np.flatnonzero(scenes.random(len(image)) < config.augment.context)
     if len(rows):
@@ -314,9 +315,9 @@ def augment(image: Tensor, config: DataConfig, source: np.random.Generator) -> T
 
 
 def vocabulary_of(dataset: CaptionedImages, config: DataConfig, *, cache: str | Path | None = None) -> Vocabulary:
-    """The frequent words of a data set's captions, then those that only phrases and drawn captions use.
+    """Build a vocabulary: frequent words of a data set's captions, then words of phrases and synthetic captions.
 
-    Hand it the training split: words of other splits must stay unknown.
+    The data set must be the training split: words of other splits must stay unknown.
     """
     words = list(Vocabulary.build(dataset.captions, min_count=config.captions.min_word_count).words)
     extra: list[str] = []

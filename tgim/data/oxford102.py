@@ -2,7 +2,7 @@
 
 `jpg/image_NNNNN.jpg`, `text/class_NNNNN/image_NNNNN.txt` (captions, one a line), `imagelabels.mat`, and the
 class-disjoint split in `trainvalclasses.txt` (82 classes) and `testclasses.txt` (20). `setid.mat` splits pictures
-within classes and is not used: editing is judged on classes that were never seen.
+within classes and is not used: editing is evaluated on classes that were never trained on.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def load(root: str | Path, *, split: Split = "train", seed: int = 0) -> Captione
     pictures, text = subfolder(root, "jpg"), subfolder(root, "text", "text_c10")
     wanted = split_classes(root, split=split, seed=seed)
     present = names_in(pictures)
-    told = {
+    known = {
         Path(file).stem: label
         for label in sorted(names_in(text))
         for file in names_in(text / label)
         if file.endswith(".txt")
     }
-    labels = {**read_labels(root), **told}  # the captions' folder decides; the .mat knows pictures without captions
+    labels = {**read_labels(root), **known}  # the captions' folder decides; the .mat knows pictures without captions
     items, problems = [], []
     for name in sorted(labels):
         label, file = labels[name], f"{name}.jpg"

@@ -21,7 +21,7 @@ from typing import Any
 from PIL import Image
 
 from tgim.data import cub
-from tgim.data.base import Box, CaptionedImages, read_lines
+from tgim.data.base import BoundingBox, CaptionedImages, read_lines
 from tgim.errors import DataError
 from tgim.text.lexicon.parts import CUB_PARTS
 
@@ -32,7 +32,7 @@ LOOKED_AT = 50  # pictures by whose sizes one sees whether a copy of CUB is crop
 
 @dataclass(frozen=True)
 class Spot:
-    """One place of a picture."""
+    """A labelled place of a picture."""
 
     x: float  # 0 to 1, from the left
     y: float  # 0 to 1, from the top
@@ -41,10 +41,10 @@ class Spot:
 
 @dataclass(frozen=True)
 class Points:
-    """What is known of one picture's subject."""
+    """Known places of the parts of one picture's subject, and its box."""
 
     spots: Mapping[str, tuple[Spot, ...]]  # by part; "background" is one
-    box: Box | None = None  # left, top, width, height as fractions: the subject lies within, all else is background
+    box: BoundingBox | None = None  # fractions: the subject lies within, all else is background
 
 
 def read_points(data: CaptionedImages) -> dict[Path, Points]:
@@ -72,7 +72,7 @@ def _of_cub(data: CaptionedImages) -> dict[Path, Points]:
     return found
 
 
-def of_photograph(places: Mapping[str, list[tuple[float, float]]], box: Box, shown: Box) -> Points:
+def of_photograph(places: Mapping[str, list[tuple[float, float]]], box: BoundingBox, shown: BoundingBox) -> Points:
     """CUB's part locations and box (pixels of the photograph) as fractions of the region `shown` of it (pixels)."""
     left, top, width, height = shown
     spots = {
@@ -87,8 +87,8 @@ def of_photograph(places: Mapping[str, list[tuple[float, float]]], box: Box, sho
     return Points({part: each for part, each in spots.items() if each}, fraction)
 
 
-def is_cropped(boxes: Mapping[Path, Box]) -> bool:
-    """Whether pictures were cropped to their boxes already: most boxes reach out of them."""
+def is_cropped(boxes: Mapping[Path, BoundingBox]) -> bool:
+    """Test whether pictures were cropped to their boxes already: then most boxes reach out of them."""
     outside = 0
     for path, (left, top, width, height) in boxes.items():
         size = size_of(path)
@@ -153,7 +153,7 @@ def parse(raw: Mapping[str, Any]) -> Points:
 
 
 def faults_of(raw: Any) -> list[str]:
-    """What is wrong with the value of a "points" key, in words; empty when nothing is.
+    """Describe the faults of the value of a "points" key; empty when there are none.
 
     >>> faults_of({"head": [[0.4, 1.2]]})
     ["points of 'head' has [0.4, 1.2]: places are fractions of width and height, 0 to 1"]

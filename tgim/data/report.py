@@ -1,4 +1,4 @@
-"""What a data set on disk holds, and what is missing or broken in it, picture by picture."""
+"""Check of a data set on disk: its contents, and what is missing or broken in it, picture by picture."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Report:
 
     @property
     def usable(self) -> bool:
-        """Whether a model can be trained on it: two pictures or more, with captions, in "train"."""
+        """True when a model can be trained on it: two pictures or more, with captions, in "train"."""
         return self.splits.get("train", {}).get("pictures", 0) >= 2
 
     @property
@@ -202,7 +202,7 @@ def _load(root: Path, kind: Kind, split: Split) -> CaptionedImages:
 
 
 def _points(root: Path, kind: Kind, notes: list[str]) -> dict[str, int]:
-    """How many pictures have points of each part, most frequent first; what is wrong with their files is noted."""
+    """Count the pictures that have points of each part, most frequent first; faults of their files go to `notes`."""
     home = {"cub": root / "parts", "oxford102": root / "points.jsonl"}.get(kind)
     if home is not None and not home.exists():
         return {}
@@ -229,7 +229,7 @@ def _count(items: Sequence[Item]) -> dict[str, int]:
 
 
 def _about_boxes(items: Sequence[Item], sizes: dict[Path, tuple[int, int]]) -> list[str]:
-    """Whether the pictures are as large as their bounding boxes imply, that is, which `crop` fits them."""
+    """Advise which `crop` fits the pictures, by whether their bounding boxes lie inside them."""
     boxed = [(item.box, sizes[item.path]) for item in items if item.box is not None]
     if not boxed:
         return ["no bounding boxes at hand; train with crop=none"]
@@ -239,8 +239,8 @@ def _about_boxes(items: Sequence[Item], sizes: dict[Path, tuple[int, int]]) -> l
         return [
             f"{share:.0%} of the bounding boxes reach out of their pictures, which seem cropped; train with crop=none"
         ]
-    said = ["pictures hold their bounding boxes, so they are whole photographs; crop=box crops them to the bird"]
-    return said + ([f"{outside} bounding boxes reach out of their pictures"] if outside else [])
+    notes = ["pictures hold their bounding boxes, so they are whole photographs; crop=box crops them to the bird"]
+    return notes + ([f"{outside} bounding boxes reach out of their pictures"] if outside else [])
 
 
 def _size(size: tuple[int, int]) -> str:

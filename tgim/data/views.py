@@ -1,8 +1,8 @@
-"""Views: what a part localiser sees in training, each a square of pixels and what is known of its cells.
+"""Views: training examples of a part localiser, each a square of pixels and labels of its cells.
 
 A view shows a picture's subject large or small, turned, mirrored, in other colours, some among another picture's
-background; or no subject at all; or a drawn subject, whose parts are known everywhere. View i is a function
-of the seed and i.
+background; or no subject at all; or a synthetic subject, whose parts are known everywhere. View i is a function of the
+seed and i.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from tgim.data.base import Box, random_source
+from tgim.data.base import BoundingBox, random_source
 from tgim.data.cache import to_rgb
 from tgim.data.points import BACKGROUND, Points
 from tgim.data.synthetic import pairs as synthetic
@@ -49,7 +49,7 @@ Guess = Callable[[Pixels, Points | None], "Guessed | None"]
 
 
 class ViewConfig(BaseModel):
-    """How many views of which sorts."""
+    """Number of views, and shares of their sorts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,8 +61,12 @@ class ViewConfig(BaseModel):
     colours: float = Field(default=0.3, ge=0, le=1)  # how far colours are changed
     scenes: float = Field(default=0.3, ge=0, le=1)  # share of subjects shown among another picture's background
     empty: float = Field(default=0.1, ge=0, le=1)  # share of views without a subject
-    drawn: float = Field(default=0.0, ge=0, le=1)  # share of drawn subjects
-    drawn_kind: Literal["birds", "flowers"] = "birds"
+    synthetic: float = Field(  # share of synthetic subjects
+        default=0.0, ge=0, le=1, validation_alias=AliasChoices("synthetic", "drawn")
+    )
+    synthetic_kind: Literal["birds", "flowers"] = Field(
+        default="birds", validation_alias=AliasChoices("synthetic_kind", "drawn_kind")
+    )
     guess: Literal["grabcut", "none"] = "grabcut"  # of where the subject is, where there is no teacher
     elsewhere: str | None = None  # pictures without a subject: a data set beside this one
     photographs: str | None = None  # whole photographs of CUB, a folder beside it; their backgrounds are scenes, too
@@ -71,7 +75,7 @@ class ViewConfig(BaseModel):
 
 @dataclass(frozen=True)
 class View:
-    """One view."""
+    """Pixels of a view and the labels of its cells."""
 
     picture: Pixels  # (S, S, 3) sRGB
     cells: Pixels  # (s, s) labels
@@ -79,7 +83,7 @@ class View:
 
 @dataclass(frozen=True)
 class Guessed:
-    """What is guessed of a picture."""
+    """Guessed probabilities of the subject, or of its parts, in a picture."""
 
     maps: NDArray[np.float32]  # (h, w, C): the subject's probability, or those of background and every part
     frame: tuple[float, float, float, float]  # left, top, width, height in pixels of the picture that it covers
@@ -93,10 +97,10 @@ class Guessed:
 
 @dataclass
 class Views:
-    """Makes views of pictures with points."""
+    """Generator of views of pictures with points."""
 
     pictures: Sequence[tuple[Path, Points]]
-    scenes: Sequence[tuple[Path, Box | None]]  # pictures without a subject, or with one in a box (fractions) alone
+    scenes: Sequence[tuple[Path, BoundingBox | None]]  # without a subject, or with one in a box (fractions)
     config: ViewConfig
     parts: tuple[str, ...]  # of the labels 0, 1, ...; the first is the background
     size: int  # pixels a side
@@ -108,12 +112,12 @@ class Views:
         return self.config.count
 
     def view(self, number: int) -> View:
-        """View `number` (0, 1, ...)."""
+        """Make view `number` (0, 1, ...)."""
         source = random_source(self.seed, STREAM, number)
         sort = source.random()
-        if sort < self.config.drawn:
-            return self._drawn(source)
-        if self.scenes and sort < self.config.drawn + self.config.empty:
+        if sort < self.config.synthetic:
+            return self._synthetic(source)
+        if self.scenes and sort < self.config.synthetic + self.config.empty:
             return View(self._changed(self._scene(source), None, source), np.zeros(self._cells, np.uint8))
         return self._of_picture(number, source)
 
@@ -133,7 +137,7 @@ class Views:
             alpha = np.clip(_warp(guessed.subject, _framed(affine, guessed), self.size), 0, 1)
         lost = known.mean() < ALONE  # most of the view lies outside of the picture
         moved = alpha is not None and bool(self.scenes) and (lost or source.random() < self.config.scenes)
-        sight = _Sight(affine, (width, height), scale, known, alpha, moved)
+        placement = _Placement(affine, (width, height), scale, known, alpha, moved)
         view = self._changed(_warp(picture, affine, self.size, continued=True), alpha, source)
         if moved and alpha is not None:
             soft = np.clip(2 * alpha - 0.5, 0, 1)[..., None]
@@ -141,14 +145,14 @@ class Views:
             view = np.round(soft * view + (1 - soft) * scene).astype(np.uint8)
         cells = np.full(self._cells, UNKNOWN, np.uint8)
         if points.box is not None and not moved:
-            cells[self._outside(points.box, sight) & _shrunk(known)] = 0
+            cells[self._outside(points.box, placement) & _shrunk(known)] = 0
         if guessed is not None:
-            _label_guess(cells, guessed, points, sight)
-        self._label_points(cells, points, sight)
+            _label_guess(cells, guessed, points, placement)
+        self._label_points(cells, points, placement)
         return View(view, cells)
 
     def _row(self, number: int) -> int:
-        """Which picture view `number` shows: all of them, in a new order each time around."""
+        """Choose the picture of view `number`: all in turn, in a new order each time around."""
         count = len(self.pictures)
         round_, place = divmod(number, count)
         if round_ not in self.orders:
@@ -156,7 +160,7 @@ class Views:
         return int(self.orders[round_][place])
 
     def _window(
-        self, box: Box, size: tuple[int, int], source: np.random.Generator
+        self, box: BoundingBox, size: tuple[int, int], source: np.random.Generator
     ) -> tuple[NDArray[np.float64], float]:
         """An affine map (2, 3) from the picture's pixels to the view's, and the subject's longer side in cells."""
         config = self.config
@@ -176,7 +180,7 @@ class Views:
         return np.hstack([matrix, (self.size / 2 - matrix @ centre)[:, None]]), longer * zoom / STRIDE
 
     def _scene(self, source: np.random.Generator) -> Pixels:
-        """A square without a subject, out of a picture that has none or from beside its box."""
+        """Cut out a square without a subject, of a picture that has none or beside its box."""
         for _ in range(TRIES):
             path, box = self.scenes[int(source.integers(len(self.scenes)))]
             picture = read_picture(path)
@@ -194,23 +198,23 @@ class Views:
         shown: Pixels = _warp(picture, affine, self.size, continued=True)
         return shown
 
-    def _drawn(self, source: np.random.Generator) -> View:
-        """A drawn subject; its parts are known everywhere but where two of them share a cell."""
-        names = LOCALISED[self.config.drawn_kind]
-        drawing = synthetic.draw(random_scene(self.config.drawn_kind[:-1], source), self.size)
+    def _synthetic(self, source: np.random.Generator) -> View:
+        """Render a synthetic subject; its parts are known everywhere but where two of them share a cell."""
+        names = LOCALISED[self.config.synthetic_kind]
+        rendering = synthetic.render(random_scene(self.config.synthetic_kind[:-1], source), self.size)
         shares = np.zeros((*self._cells, len(self.parts)), np.float32)
-        for part, mask in drawing.parts.items():
+        for part, mask in rendering.parts.items():
             if names.get(part) in self.parts[1:]:
                 shares[..., self.parts.index(names[part])] += _cell_mean(mask)
         shares[..., 0] = np.clip(1 - shares[..., 1:].sum(-1), 0, 1)
         cells = np.where(shares.max(-1) > 0.7, shares.argmax(-1), UNKNOWN).astype(np.uint8)
-        picture = drawing.image
+        picture = rendering.image
         if source.random() < 0.5:
             picture, cells = picture[:, ::-1], cells[:, ::-1]
         return View(np.ascontiguousarray(picture), np.ascontiguousarray(cells))
 
     def _changed(self, view: Pixels, subject: Any, source: np.random.Generator) -> Pixels:
-        """Other colours and brightness, and in some views the subject's own, so that shape tells parts apart."""
+        """Vary colours and brightness, in some views the subject's apart, so that shape tells parts apart."""
         amount = self.config.colours
         if not amount:
             return view
@@ -220,42 +224,42 @@ class Views:
             mixed += subject[..., None] * (_recoloured(mixed, source, 1.5 * amount) - mixed)
         return np.clip(mixed, 0, 255).round().astype(np.uint8)
 
-    def _outside(self, box: Box, sight: _Sight) -> NDArray[np.bool_]:
-        """Cells that surely lie outside the subject's box."""
+    def _outside(self, box: BoundingBox, placement: _Placement) -> NDArray[np.bool_]:
+        """Find the cells (s, s) that surely lie outside the subject's box."""
         import cv2
 
-        width, height = sight.size
+        width, height = placement.size
         room = MARGIN * max(box[2] * width, box[3] * height)
         x0, x1 = box[0] * width - room, (box[0] + box[2]) * width + room
         y0, y1 = box[1] * height - room, (box[1] + box[3]) * height + room
-        corners = [sight.place(x / width, y / height) for x, y in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))]
+        corners = [placement.place(x / width, y / height) for x, y in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))]
         mask = np.zeros((self.size, self.size), np.uint8)
         cv2.fillConvexPoly(mask, np.round(corners).astype(np.int32), (1,))
         free: NDArray[np.bool_] = _cell_mean(mask) == 0
         return free
 
-    def _label_points(self, cells: Pixels, points: Points, sight: _Sight) -> None:
+    def _label_points(self, cells: Pixels, points: Points, placement: _Placement) -> None:
         """Label the cells at points and close around them; where cells are close to several, the nearest says."""
         rows, columns = np.mgrid[: cells.shape[0], : cells.shape[1]]
         nearest = np.full(cells.shape, np.inf)
         for part, spots in points.spots.items():
-            spread = 0.0 if part in SMALL else SPREAD * sight.scale
+            spread = 0.0 if part in SMALL else SPREAD * placement.scale
             for spot in spots:
-                x, y = sight.place(spot.x, spot.y) / STRIDE
+                x, y = placement.place(spot.x, spot.y) / STRIDE
                 if not (0 <= x < cells.shape[1] and 0 <= y < cells.shape[0]):
                     continue
-                if sight.moved and (part == BACKGROUND or sight.alpha[int(y * STRIDE), int(x * STRIDE)] < CUT):
+                if placement.moved and (part == BACKGROUND or placement.alpha[int(y * STRIDE), int(x * STRIDE)] < CUT):
                     continue
                 distance = np.hypot(columns + 0.5 - x, rows + 0.5 - y)
                 distance[int(y), int(x)] = 0
-                grown = 0.8 * spot.radius * sight.size[0] * sight.zoom / STRIDE
+                grown = 0.8 * spot.radius * placement.size[0] * placement.zoom / STRIDE
                 near = (distance <= max(spread, grown)) & (distance < nearest)
                 cells[near], nearest[near] = self.parts.index(part), distance[near]
 
 
 @dataclass(frozen=True)
-class _Sight:
-    """How a picture is seen in a view."""
+class _Placement:
+    """Placement of a picture in a view."""
 
     affine: NDArray[np.float64]  # (2, 3) from the picture's pixels to the view's
     size: tuple[int, int]  # width and height of the picture in pixels
@@ -275,41 +279,41 @@ class _Sight:
         return found
 
 
-def _label_guess(cells: Pixels, guessed: Guessed, points: Points, sight: _Sight) -> None:
+def _label_guess(cells: Pixels, guessed: Guessed, points: Points, placement: _Placement) -> None:
     """Label what a guess is sure of; where the subject was moved, all around it is known to be background."""
     import cv2
 
-    size = sight.known.shape[0]
-    inside = (sight.alpha > 0.5).astype(np.uint8)
+    size = placement.known.shape[0]
+    inside = (placement.alpha > 0.5).astype(np.uint8)
     out = cv2.dilate(inside, np.ones((9, 9), np.uint8)) == 0
-    covered = _warp(np.ones(guessed.maps.shape[:2], np.float32), _framed(sight.affine, guessed), size) > 0.99
+    covered = _warp(np.ones(guessed.maps.shape[:2], np.float32), _framed(placement.affine, guessed), size) > 0.99
     if guessed.maps.shape[2] > 1:
-        small = _warp(guessed.maps, _framed(sight.affine, guessed), size)
+        small = _warp(guessed.maps, _framed(placement.affine, guessed), size)
         maps = np.stack([_cell_mean(small[..., i]) for i in range(small.shape[2])], -1)
         sure = (maps.max(-1) > SURE) & (maps.argmax(-1) > 0) & _shrunk(covered)
         cells[sure] = GUESSED + maps.argmax(-1)[sure].astype(np.uint8)
-        out &= sight.alpha < 1 - CUT
+        out &= placement.alpha < 1 - CUT
     else:
-        cells[_shrunk((cv2.erode(inside, np.ones((7, 7), np.uint8)) > 0) & sight.known)] = SUBJECT
-    if not sight.moved:
-        out &= sight.known & covered & ~_near_points(points, sight)
-    cells[_shrunk(out) & (cells == UNKNOWN)] = 0 if sight.moved else GUESSED
+        cells[_shrunk((cv2.erode(inside, np.ones((7, 7), np.uint8)) > 0) & placement.known)] = SUBJECT
+    if not placement.moved:
+        out &= placement.known & covered & ~_near_points(points, placement)
+    cells[_shrunk(out) & (cells == UNKNOWN)] = 0 if placement.moved else GUESSED
 
 
-def _near_points(points: Points, sight: _Sight) -> NDArray[np.bool_]:
+def _near_points(points: Points, placement: _Placement) -> NDArray[np.bool_]:
     """Pixels (S, S) near the subject's points: a guess by colours cuts off legs, tails and wings."""
     import cv2
 
-    near = np.zeros(sight.known.shape, np.uint8)
+    near = np.zeros(placement.known.shape, np.uint8)
     for part, spots in points.spots.items():
         for spot in spots if part != BACKGROUND else ():
-            x, y = sight.place(spot.x, spot.y)
-            cv2.circle(near, (round(x), round(y)), round(DOUBTFUL * sight.scale * STRIDE), (1,), -1)
+            x, y = placement.place(spot.x, spot.y)
+            cv2.circle(near, (round(x), round(y)), round(DOUBTFUL * placement.scale * STRIDE), (1,), -1)
     return near > 0
 
 
-def _meets(a: Box, b: Box) -> bool:
-    """Whether two boxes share any place."""
+def _meets(a: BoundingBox, b: BoundingBox) -> bool:
+    """Test whether two boxes overlap."""
     return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]
 
 

@@ -21,7 +21,7 @@ from tgim.data import open_dataset
 from tgim.data.base import CaptionedImages
 from tgim.data.cache import PixelCache, cache_folder, store_array, stored_array
 from tgim.data.config import DataConfig
-from tgim.data.synthetic.pool import DrawnPool, PoolSpec
+from tgim.data.synthetic.pool import PoolSpec, SyntheticPool
 from tgim.environment import origin
 from tgim.errors import DataError, UserError
 from tgim.evaluation.contenders import Contender, quantised, shown_name
@@ -103,7 +103,7 @@ class Bench:
         if self.data.name == "synthetic":
             d, side = self.data.synthetic, self.data.stored_size
             spec = PoolSpec(kind=d.kind, count=d.pool, size=side, seed=d.seed, split=self.data.split)
-            pool = DrawnPool.open(spec, folder=self.folder)
+            pool = SyntheticPool.open(spec, folder=self.folder)
             pixels = np.ascontiguousarray(pool.pixels[..., :3])
             digest = hashlib.sha256(pixels.tobytes() + repr(pool.captions).encode())
             self._pixels, self.content = PixelCache(pixels), digest.hexdigest()[:16]

@@ -38,7 +38,7 @@ from tgim.data.cache import PixelCache, Progress, cache_folder
 from tgim.data.config import DataConfig
 from tgim.data.differences import Differences
 from tgim.data.synthetic.pool import PoolSpec
-from tgim.data.synthetic.triples import CHANGES, GROUP, TriplePool, renderer_hash
+from tgim.data.synthetic.triples import CHANGES, GROUP, TriplePool, triples_hash
 from tgim.environment import origin
 from tgim.errors import DataError
 from tgim.evaluation.bench import digest
@@ -139,7 +139,7 @@ def drawn_task(
         aside=np.full(len(pool), -1),
         kinds=np.array(pool.changes),
         content=digest(*pool.captions, *pool.target_captions, *pool.changes)[:16],
-        options={"drawn": f"{kind}:{renderer_hash(kind)}", "candidates": len(pool), "siblings": GROUP - 1},
+        options={"drawn": f"{kind}:{triples_hash(kind)}", "candidates": len(pool), "siblings": GROUP - 1},
     )
 
 
@@ -155,7 +155,7 @@ def captioned_task(
     pixels = PixelCache.open(dataset.items, size=side, fit=data.fit, folder=cache, progress=progress)
     dataset = replace(dataset, items=tuple(dataset.items[row] for row in pixels.rows))
     table, labels = Differences([item.captions for item in dataset.items]), class_numbers(dataset.items)
-    drawn = [table.draw(row, random_source(seed, STREAM, row)) for row in range(len(dataset))]
+    drawn = [table.sample(row, random_source(seed, STREAM, row)) for row in range(len(dataset))]
     right = np.array([row for row, each in enumerate(drawn) if each.source != row], np.int64)
     if not len(right):
         raise DataError(f"{dataset.root}: no caption tells of a colour that another picture lacks")

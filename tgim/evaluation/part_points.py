@@ -17,7 +17,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from tgim.data.base import Box, read_lines
+from tgim.data.base import BoundingBox, read_lines
 from tgim.data.cub import read_boxes, read_table
 from tgim.data.folder import METADATA
 from tgim.errors import DataError
@@ -28,7 +28,7 @@ CUB_PARTS = {  # number in parts.txt -> part: several of CUB's points belong to 
     11: "eyes", 12: "legs", 13: "wings", 14: "tail", 15: "throat",
 }  # fmt: skip
 LOCATIONS, POINTS = "parts/part_locs.txt", "points.jsonl"
-WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+WHOLE: BoundingBox = (0.0, 0.0, 1.0, 1.0)
 SLACK = 2.0  # pixels by which a cropped picture's sides may differ from those of its box, scaled
 
 
@@ -38,7 +38,7 @@ class Pointed:
 
     path: Path
     points: Mapping[str, tuple[Point, ...]]  # part -> points inside the picture; parts without one are left out
-    box: Box | None = None  # of the subject, as fractions; WHOLE where the picture is cropped to it, None if unknown
+    box: BoundingBox | None = None  # fractions; WHOLE where the picture is cropped to it, None if unknown
 
 
 def has_points(name: str, root: Path) -> bool:
@@ -125,7 +125,7 @@ def _locations(file: Path, wanted: set[int]) -> dict[int, list[tuple[str, float,
     return found
 
 
-def _inside(places: Sequence[tuple[str, float, float]], frame: Box) -> dict[str, tuple[Point, ...]]:
+def _inside(places: Sequence[tuple[str, float, float]], frame: BoundingBox) -> dict[str, tuple[Point, ...]]:
     """Points as fractions of a frame (left, top, width, height), part by part; those outside it are left out."""
     left, top, width, height = frame
     found: dict[str, tuple[Point, ...]] = {}
@@ -144,7 +144,7 @@ def _size(path: Path) -> tuple[int, int]:
         raise DataError(f"{path} cannot be read ({error}); run tgim data check") from None
 
 
-def _like(size: tuple[int, int], box: Box) -> bool:
+def _like(size: tuple[int, int], box: BoundingBox) -> bool:
     """Whether a picture has the proportions of a box, but for rounded pixels."""
     (width, height), (w, h) = size, box[2:]
     scale = max(1.0, width / w)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tgim.data.base import Box
+from tgim.data.base import BoundingBox
 from tgim.evaluation.part_points import WHOLE, Point
 
 COLOURS = {  # the colours that a point can have, typical sRGB of 255
@@ -45,7 +45,7 @@ class Scene:
     outside: NDArray[np.bool_] | None  # (H, W) what surely is not the subject; None where that is unknown or too little
 
 
-def scene_of(points: Mapping[str, Sequence[Point]], box: Box | None, *, height: int, width: int) -> Scene:
+def scene_of(points: Mapping[str, Sequence[Point]], box: BoundingBox | None, *, height: int, width: int) -> Scene:
     """Points and box, as fractions, in the pixels of a photograph of `height` and `width`."""
     scale = np.array([width, height])
     subject = max(width, height) if box is None else max(width * box[2], height * box[3])
@@ -54,7 +54,7 @@ def scene_of(points: Mapping[str, Sequence[Point]], box: Box | None, *, height: 
     return Scene(placed, reach, _outside(box, height, width))
 
 
-def _outside(box: Box | None, height: int, width: int) -> NDArray[np.bool_] | None:
+def _outside(box: BoundingBox | None, height: int, width: int) -> NDArray[np.bool_] | None:
     """(H, W) pixels beyond the box and a margin around it; None when they are too few, or there is no box."""
     if box is None or box == WHOLE:
         return None

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from tgim.data.base import random_source
 from tgim.data.synthetic.canvas import Exposed
-from tgim.data.synthetic.pairs import KINDS, albedos, draw_pair, expose, random_pair, swap_scene
+from tgim.data.synthetic.pairs import KINDS, albedos, expose, random_pair, render_pair, swap_scene
 from tgim.data.synthetic.pool import Kind, renderer_hash
 from tgim.data.synthetic.scenes import Scene, random_scene
 from tgim.errors import UserError
@@ -88,7 +88,7 @@ def draw_truth(kind: Kind, *, count: int = PAIRS, size: int = 64, seed: int = 0)
     sources, trues, changes, asked, captions = [], [], [], [], []
     for i in range(count):
         pair = random_pair(KINDS[kind], random_source(seed, STREAM, i))
-        source, true, change = draw_pair(pair, size)
+        source, true, change = render_pair(pair, size)
         sources.append(source.image)
         trues.append(true)
         changes.append(change)

@@ -284,7 +284,7 @@ def to_srgb(image: Image.Image, profile: Any) -> Image.Image | None:
 
 
 def _exif(image: Image.Image) -> tuple[Image.Transpose | None, bytes | None]:
-    """How to turn a loaded picture upright, and its EXIF block without orientation, sizes and storage tags.
+    """Read how to turn a loaded picture upright, and its EXIF block without orientation, sizes and storage tags.
 
     Hostile blocks make the reader raise anything; the picture itself may be fine, so they count as none.
     """
@@ -305,13 +305,13 @@ def _exif(image: Image.Image) -> tuple[Image.Transpose | None, bytes | None]:
 
 
 def _format(image: Image.Image) -> str:
-    """One of FORMATS; pictures of other or no origin are saved as PNG."""
+    """Choose one of FORMATS; pictures of other or no origin are saved as PNG."""
     name = {"MPO": "JPEG"}.get(image.format or "", image.format or "")  # MPO: a JPEG with a second picture, from phones
     return name if name in FORMATS else "PNG"
 
 
 def _kind(head: bytes) -> str:
-    """What a file that is no picture seems to be, from its first bytes."""
+    """Guess the kind of a file that is no picture from its first bytes."""
     for offset, signature, kind in SIGNATURES:
         if head[offset:].startswith(signature):
             return kind
@@ -334,7 +334,7 @@ def one_line(text: str) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, as one short line."""
+    """Shorten an error to one line."""
     text = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
     return one_line(text.strip().partition("\n")[0])[:120] or type(error).__name__
 

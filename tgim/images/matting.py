@@ -1,9 +1,9 @@
-"""From a coarse guess at where the subject is to a mask that ends where the photograph has its edges.
+"""Subject mask at a photograph's edges from a coarse guess, in the manner of GrabCut and the guided filter.
 
 A model of 64 px knows roughly where a bird is; the photograph knows where the bird ends. The guess is weighed against
 the colours of this very photograph (colours that are common inside the guess and rare outside it belong to the subject:
-the colour term of GrabCut, with histograms for its mixtures), then drawn to its edges by the guided filter (He, Sun and
-Tang, TPAMI 2013; He and Sun, "Fast Guided Filter", 2015). The filter is written out here for one mask and three
+the colour term of GrabCut, with histograms for its mixtures), then aligned with its edges by the guided filter (He, Sun
+and Tang, TPAMI 2013; He and Sun, "Fast Guided Filter", 2015). The filter is written out here for one mask and three
 colours: a library's solves the equations of each pixel one by one, and filters more than is needed.
 """
 
@@ -39,18 +39,18 @@ def subject_mask(photo: Tensor, probability: Tensor) -> Tensor:
     small = resize(photo, size)
     guess = F.interpolate(probability, size, mode="bilinear", align_corners=False)
     likely = weigh_colours(small, guess)
-    firm = ((likely - CERTAIN_OUT) / (CERTAIN_IN - CERTAIN_OUT)).clamp(0, 1)
+    mask = ((likely - CERTAIN_OUT) / (CERTAIN_IN - CERTAIN_OUT)).clamp(0, 1)
     window = 2 * (max(size) // 64) + 1
     if window > 1 and min(size) > window:
-        slopes = guided_fit(small, firm, window=window, eps=3e-3)
-        firm = follow(small, slopes)
+        slopes = guided_fit(small, mask, window=window, eps=3e-3)
+        mask = follow(small, slopes)
     if shrink == 1:
-        return cut(firm)
+        return cut(mask)
     coarser = max(1, min(height // size[0], width // size[1]))
     if coarser == 1 or min(size) < 8:
-        return cut(F.interpolate(firm, (height, width), mode="bilinear", align_corners=False))
+        return cut(F.interpolate(mask, (height, width), mode="bilinear", align_corners=False))
     rows, columns = (every(length, coarser).to(photo.device) for length in (height, width))
-    known = enlarged(enlarged(firm, 2, rows, height), 3, columns, width)
+    known = enlarged(enlarged(mask, 2, rows, height), 3, columns, width)
     slopes = guided_fit(photo[:, :, rows][..., columns], known, window=5, eps=1e-3)
     return cut(follow(photo, F.interpolate(slopes, (height, width), mode="bilinear", align_corners=False)))
 
@@ -164,7 +164,7 @@ def follow(guide: Tensor, slopes: Tensor) -> Tensor:
 
 
 def every(length: int, step: int) -> Tensor:
-    """Which pixels of an axis a copy `step` times smaller keeps, so that bilinear enlarging puts them back in place.
+    """List the pixels of an axis that a copy `step` times smaller keeps; bilinear enlarging puts them back in place.
 
     >>> every(9, 3), every(8, 3)
     (tensor([0, 3, 6]), tensor([1, 5]))
@@ -175,7 +175,7 @@ def every(length: int, step: int) -> Tensor:
 
 
 def enlarged(x: Tensor, dim: int, places: Tensor, length: int) -> Tensor:
-    """What bilinear enlarging of axis `dim` to `length` pixels shows at `places`, without the rest of the pixels."""
+    """Enlarge axis `dim` bilinearly to `length` pixels, and compute it at `places` alone."""
     last = x.shape[dim] - 1
     where = ((places.to(x.dtype) + 0.5) * (last + 1) / length - 0.5).clamp(min=0)
     first = where.floor().long()

@@ -1,4 +1,4 @@
-"""The one door in and the one door out for pictures.
+"""Reading and writing of pictures: all files enter by `open_image` and leave by `save_image`.
 
 `open_image` takes any picture a user may have and returns a `Photo`: upright, RGB, float in [-1, 1], with its alpha and
 colour profile beside it. `save_image` writes one, whole or not at all. Whatever is wrong ends as one `ImageError` line.
@@ -95,7 +95,7 @@ class Photo:
         return self.pixels.shape[2]
 
     def with_pixels(self, pixels: Tensor) -> Photo:
-        """This photo with other `pixels`, (3, H, W) or (1, 3, H, W); the alpha is resized if their size differs."""
+        """Copy the photo with other `pixels`, (3, H, W) or (1, 3, H, W); the alpha is resized if their size differs."""
         pixels = pixels.detach().squeeze(0) if pixels.ndim == 4 else pixels.detach()
         pixels = pixels.to("cpu", torch.float32)
         alpha = self.alpha
@@ -213,7 +213,7 @@ def write_bytes(target: Path, data: bytes, *, name: str = "") -> None:
 
 
 def check_target(path: str | os.PathLike[str], *, format: str = "", own: str = "PNG") -> tuple[Path, str]:
-    """Where and in which of FORMATS `save_image` would write; asked before a long edit, it spares the user the wait.
+    """Check where, and in which of FORMATS, `save_image` would write: an error before a long edit, not after it.
 
     `own` is the format of the photo, taken where neither `format` nor the suffix says one.
 
@@ -239,7 +239,7 @@ def check_target(path: str | os.PathLike[str], *, format: str = "", own: str = "
 
 
 def _output_format(path: Path, asked: str, own: str) -> str:
-    """One of FORMATS: `asked` if given, else by the suffix, else the photo's `own`."""
+    """Choose one of FORMATS: `asked` if given, else by the suffix, else the photo's `own`."""
     if asked:
         kind = SUFFIXES.get("." + asked.lower(), asked.upper())
         if kind not in FORMATS:

@@ -1,4 +1,4 @@
-"""What a generator looked at: each word's attention laid over the picture that it helped to draw."""
+"""Attention of a generator: for each word of a caption, its map laid over the generated picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DARK = 0.15  # brightness that is left where a word is not attended to at all
 
 
 def lay_over(image: Tensor, weights: Tensor) -> Tensor:
-    """Pictures (N, 3, H, W) in [-1, 1], each as bright as its map of weights (N, h, w), not negative; the same shape.
+    """Darken pictures (N, 3, H, W) in [-1, 1] by maps of weights (N, h, w), not negative; the same shape.
 
     Maps are enlarged smoothly and divided by their own maximum: where a word's attention is highest, the picture is as
     it was. One that is even everywhere leaves the whole picture so.
@@ -40,7 +40,7 @@ def attention_sheet(
     most: int | None = None,
     cell: int = 128,
 ) -> Image.Image:
-    """A contact sheet: a row a picture, in it the picture and then each word of its caption with the word's map.
+    """Make a contact sheet: a row a picture, then each word of its caption with the word's map.
 
     Args:
         images: (B, 3, S, S) in [-1, 1].
@@ -59,12 +59,12 @@ def attention_sheet(
         raise ValueError("a caption has no words, so there is nothing that was attended to; leave its picture out")
     rows: list[list[Tensor]] = []
     for image, weights, caption in zip(images.detach().cpu(), maps, words, strict=True):
-        seen = weights.detach().cpu()
-        shown = list(range(min(len(caption), len(seen))))
+        own = weights.detach().cpu()  # T, h, w
+        shown = list(range(min(len(caption), len(own))))
         if most is not None:
-            shown = sorted(sorted(shown, key=lambda i: -float(seen[i].max()))[:most])
+            shown = sorted(sorted(shown, key=lambda i: -float(own[i].max()))[:most])
         small = resize(image[None].float(), (cell, cell))
-        laid = lay_over(small.expand(len(shown), -1, -1, -1), seen[shown])
+        laid = lay_over(small.expand(len(shown), -1, -1, -1), own[shown])
         rows.append([small[0], *(_named(cell_, caption[i]) for cell_, i in zip(laid, shown, strict=True))])
     return contact_sheet(rows, row_labels=[" ".join(caption) for caption in words], cell=cell)
 

@@ -25,7 +25,7 @@ class OverwriteError(UserError):
 
 @dataclass(frozen=True)
 class Job:
-    """One edit that is to be done."""
+    """Edit to be done."""
 
     image: Path
     text: str
@@ -34,7 +34,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """One edit that was done, or was not: then `error` says why, and nothing was written."""
+    """Outcome of a job; where `error` is set it says why nothing was written."""
 
     job: Job
     seconds: float = 0.0  # from opening the picture to the finished file
@@ -45,7 +45,7 @@ class Result:
     notes: tuple[str, ...] = ()  # what of the text could not be done in this picture
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values, for one that was done."""
+        """Convert a successful result to JSON values."""
         names = {"image": str(self.job.image), "out": str(self.job.out), "text": self.job.text}
         size = {"width": self.width, "height": self.height, "box": None if self.box is None else list(self.box)}
         return {**names, **size, "seconds": round(self.seconds, 3)}
@@ -102,7 +102,8 @@ def run(
     box: str | Box | None = None,
     focus: bool = True,
     size: Size = "photo",
-    **options: Any,
+    strength: float = 1.0,
+    seed: int | None = None,
 ) -> Iterator[Result]:
     """Do `jobs` in order, each picture opened, and its subject looked for, once.
 
@@ -113,10 +114,11 @@ def run(
         metadata: keep the EXIF block.
         make_folders: make the folder of an output when it is not there.
         keep_going: go on after a picture that fails; its `Result` has the error.
-        box: as in `Editor.edit_photo`, as are `focus`, `size` and all other options.
+        box: as in `Editor.edit_photo`, as are `focus`, `size`, `strength` and `seed`.
         focus: see there.
         size: see there.
-        options: see there.
+        strength: see there.
+        seed: see there.
 
     Raises:
         UserError: a picture, text or option cannot be used, unless `keep_going`.
@@ -124,27 +126,25 @@ def run(
     from tgim.images.photo import open_image, save_image
     from tgim.text.understand import UnknownWordWarning
 
-    opened, photo, fresh, region = None, None, None, None
+    photo, region, opened = None, None, None  # of the picture whose edits are being made
     for job in jobs:
         start = time.perf_counter()
         try:
             if photo is None or opened != job.image:
-                photo, fresh, opened = (
-                    None,
-                    None,
-                    job.image,
-                )  # frees the last picture before the next is opened
-                fresh = open_image(job.image)
-                region = editor.region(fresh, box=box, focus=focus, size=size)
-                photo = fresh
-            with warnings.catch_warnings(record=True) as said:
-                warnings.simplefilter("ignore", UnknownWordWarning)  # said once for all pictures by `check_texts`
+                photo = opened = None  # frees the last picture before the next is opened
+                photo = open_image(job.image)
+                region = editor.region(photo, box=box, focus=focus, size=size)
+                opened = job.image
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("ignore", UnknownWordWarning)  # warned once for all pictures by `check_texts`
                 warnings.simplefilter("always", MissingPartWarning)
-                edited = editor.edit_photo(photo, job.text, box=region, focus=False, size=size, **options)
+                edited = editor.edit_photo(
+                    photo, job.text, box=region, focus=False, size=size, strength=strength, seed=seed
+                )
             if make_folders:
                 job.out.parent.mkdir(parents=True, exist_ok=True)
             save_image(edited, job.out, quality=quality, metadata=metadata)
-            notes = tuple(str(each.message) for each in said if issubclass(each.category, MissingPartWarning))
+            notes = tuple(str(each.message) for each in caught if issubclass(each.category, MissingPartWarning))
             yield Result(job, time.perf_counter() - start, edited.width, edited.height, region, notes=notes)
         except (UserError, OSError, MemoryError, RuntimeError) as error:  # one picture must not end a night's run
             if not keep_going:

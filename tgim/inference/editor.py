@@ -1,12 +1,12 @@
-"""Editor: what people hold. A picture and a caption go in, the edited picture comes out, at the picture's own size."""
+"""Editor: edits a picture by a caption of the wanted result, at the picture's own size."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -75,17 +75,42 @@ class Editor:
         """An editor from an embedded checkpoint's name or a checkpoint file; raises CheckpointError."""
         return cls(checkpoint.load(name_or_path, device=device), device=device)
 
-    def __call__(self, image: Source, text: str, **options: Any) -> Image.Image:
-        """Edit one picture: a path, bytes, PIL image, array or `Photo`; options as in `edit_photo`.
+    def __call__(
+        self,
+        image: Source,
+        text: str,
+        *,
+        strength: float = 1.0,
+        box: str | Box | None = None,
+        focus: bool = True,
+        size: Size = "photo",
+        seed: int | None = None,
+    ) -> Image.Image:
+        """Edit one picture: a path, bytes, PIL image, array or `Photo`; other arguments as of `edit_photo`.
 
         Returns:
             A PIL image of the same size, RGB, or RGBA where the input had an alpha.
-        """
-        return self.edit_photo(open_image(image), text, **options).to_pil()
 
-    def edit_many(self, images: Iterable[Source], text: str, **options: Any) -> Iterable[Image.Image]:
-        """Edit pictures one after the other, lazily; any sizes."""
-        return (self(image, text, **options) for image in images)
+        Raises:
+            ImageError: the picture cannot be read; else as `edit_photo`.
+        """
+        photo = open_image(image)
+        return self.edit_photo(photo, text, strength=strength, box=box, focus=focus, size=size, seed=seed).to_pil()
+
+    def edit_many(
+        self,
+        images: Iterable[Source],
+        text: str,
+        *,
+        strength: float = 1.0,
+        box: str | Box | None = None,
+        focus: bool = True,
+        size: Size = "photo",
+        seed: int | None = None,
+    ) -> Iterator[Image.Image]:
+        """Edit pictures of any sizes one after the other, lazily; arguments as of `edit_photo`."""
+        for image in images:
+            yield self(image, text, strength=strength, box=box, focus=focus, size=size, seed=seed)
 
     @torch.no_grad()
     def edit_photo(
@@ -108,7 +133,7 @@ class Editor:
             box: ``(x, y, width, height)`` in pixels: edit this region alone, with a soft edge inside it.
             focus: without a box, look closer at a subject that fills little of the photograph (`find_subject`).
             size: ``"photo"`` for the photograph's own size, ``"model"`` for the model's raw output.
-            seed: of models that draw noise; without one they use its mean. Equal calls give equal pictures.
+            seed: of models with noise; without one they use its mean. Equal calls give equal pictures.
 
         Returns:
             The edited photograph; format, alpha and colour profile are the photograph's.
@@ -132,7 +157,7 @@ class Editor:
     def region(
         self, photo: Photo, *, box: str | Box | None = None, focus: bool = True, size: Size = "photo"
     ) -> Box | None:
-        """Where `edit_photo` edits, ``(x, y, width, height)`` in pixels; None for the whole photograph.
+        """Find the region that `edit_photo` edits, ``(x, y, width, height)`` in pixels; None for the whole photograph.
 
         Raises:
             ImageError: the box does not fit.
@@ -172,12 +197,12 @@ class Editor:
         return edited
 
     def knows(self, text: str) -> bool:
-        """Whether the model knows at least one word of `text`."""
+        """Test whether the vocabulary has at least one word of `text`."""
         return any(word in self.vocabulary for word in tokenize(text))
 
     @torch.no_grad()
     def find_subject(self, photo: Photo) -> Box | None:
-        """Where the model sees the subject, with some room around it: ``(x, y, width, height)`` in pixels.
+        """Find the subject, with some room around it: ``(x, y, width, height)`` in pixels.
 
         None when it fills most of the photograph, when there is none, or when the model cannot tell
         (`Editing.subject`). Several subjects of like size share one box. The model looks twice, at the photograph and
@@ -188,10 +213,10 @@ class Editor:
         def look(frame: Box) -> _Extent | None:
             x, y, w, h = frame
             small = resize(whole[..., y : y + h, x : x + w], (side, side))
-            seen = self.model.subject(torch.cat([small, small.flip(-1)]))
-            if seen is None:
+            probability = self.model.subject(torch.cat([small, small.flip(-1)]))
+            if probability is None:
                 return None
-            straight, mirrored = seen[:, 0]
+            straight, mirrored = probability[:, 0]
             return _extent(((straight + mirrored.flip(-1)) / 2).cpu().numpy(), frame)
 
         first = look((0, 0, photo.width, photo.height))
@@ -216,15 +241,15 @@ class Editor:
         return Request(tuple(captions), tokens, strength=strength, seed=seed, raw=size == "model", skip=skip)
 
 
-def _extent(seen: NDArray[np.float32], frame: Box) -> _Extent | None:
-    """Left, top, right and bottom, in the photograph's pixels, of the subjects seen (S, S) in a frame of it."""
-    labels = measure.label(seen > MAYBE)  # type: ignore[no-untyped-call]
-    sure = np.bincount(labels[seen > SURE], minlength=labels.max() + 1)
+def _extent(probability: NDArray[np.float32], frame: Box) -> _Extent | None:
+    """Left, top, right and bottom, in the photograph's pixels, of subjects by probabilities (S, S) over a frame."""
+    labels = measure.label(probability > MAYBE)  # type: ignore[no-untyped-call]
+    sure = np.bincount(labels[probability > SURE], minlength=labels.max() + 1)
     found = measure.regionprops(labels)  # type: ignore[no-untyped-call]
     boxes = [region.bbox for region in found if sure[region.label] >= max(MINOR * sure.max(), 4)]
     if not boxes:
         return None
-    (x, y, w, h), side = frame, len(seen)
+    (x, y, w, h), side = frame, len(probability)
     top, left, bottom, right = np.array(boxes).T
     return x + left.min() * w / side, y + top.min() * h / side, x + right.max() * w / side, y + bottom.max() * h / side
 

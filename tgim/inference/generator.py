@@ -1,7 +1,7 @@
-"""Generator: what people hold of a model that draws. Captions go in, pictures come out, as many of each as are wanted.
+"""Generator: generates pictures from captions, as many of each as are wanted.
 
 A picture varies in two ways, each alone or both together: by its noise, which decides what no caption says, and by a
-draw from the conditioning augmentation, which decides how the caption is read.
+sample of the conditioning augmentation, which varies the code of the caption.
 """
 
 from __future__ import annotations
@@ -24,24 +24,28 @@ from tgim.text.vocabulary import Tokens, tokenize
 
 Vary = Literal["noise", "caption", "both"]
 Progress = Callable[[int, int], None]  # pictures that are done, of how many
-BATCH = 8  # pictures that are drawn together
+BATCH = 8  # pictures that are generated together
 
 
 class Generator:
-    """Draws pictures of captions.
+    """Generator of pictures from captions.
 
     ```python
-    draw = Generator.from_pretrained("attngan.safetensors")
-    first, *others = draw("a small red bird with black wings", n=4)  # PIL images
-    pictures = draw.generate(["a red bird", "a blue bird"], n=8, vary="caption")  # (2, 8, 3, S, S)
+    generate = Generator.from_pretrained("attngan.safetensors")
+    first, *others = generate("a small red bird with black wings", n=4)  # PIL images
+    pictures = generate.generate(["a red bird", "a blue bird"], n=8, vary="caption")  # (2, 8, 3, S, S)
     ```
     """
 
     def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu") -> None:
         if not isinstance(source.model, Generating):
-            what = "edits pictures, take it for tgim edit" if isinstance(source.model, Editing) else "draws no pictures"
+            what = (
+                "edits pictures, take it for tgim edit"
+                if isinstance(source.model, Editing)
+                else "generates no pictures"
+            )
             raise CheckpointError(
-                f"{source.model.name} {what}; to draw from captions alone, give the file of a model that tgim list "
+                f"{source.model.name} {what}; to generate from captions alone, give the file of a model that tgim list "
                 "calls a generator"
             )
         self.device = torch.device(device)
@@ -54,7 +58,7 @@ class Generator:
         return cls(checkpoint.load(name_or_path, device=device), device=device)
 
     def __call__(self, text: str, *, n: int = 1, seed: int = 0, vary: Vary = "noise") -> list[Image.Image]:
-        """Draw `n` pictures of one caption or phrase, as PIL images; options as in `generate`."""
+        """Generate `n` pictures of one caption or phrase, as PIL images; options as in `generate`."""
         return [Photo(picture).to_pil() for picture in self.generate([text], n=n, seed=seed, vary=vary)[0]]
 
     @torch.no_grad()
@@ -67,18 +71,18 @@ class Generator:
         vary: Vary = "noise",
         progress: Progress | None = None,
     ) -> Tensor:
-        """Draw `n` pictures of each caption.
+        """Generate `n` pictures of each caption.
 
-        Picture i of every caption is drawn from the same noise, so that rows can be compared; more pictures of the same
-        seed begin with those of fewer.
+        Picture i of every caption has the same noise, so that rows can be compared; more pictures of a seed begin with
+        those of fewer.
 
         Args:
             texts: captions of the wanted pictures, or phrases such as ``"red head and breast"``; none are needed by a
-                model that draws of noise alone (`Generating.reads`), for which they stand for one.
+                model of noise alone (`Generating.reads` is False), for which they count as one.
             n: pictures of each.
-            seed: of all that is drawn at random. Equal calls give equal pictures.
+            seed: of noise and variation. Equal calls give equal pictures.
             vary: what differs between the pictures of a caption: ``"noise"`` (the caption is read at its mean),
-                ``"caption"`` (its reading is drawn anew, the noise is that of the first picture), or ``"both"``.
+                ``"caption"`` (its code is sampled anew, the noise is that of the first picture), or ``"both"``.
             progress: told after each batch how many pictures are done, of how many.
 
         Returns:
@@ -86,7 +90,7 @@ class Generator:
 
         Raises:
             TextError: a caption cannot be used.
-            UserError: no caption, an option out of range, or the model has no conditioning augmentation to draw from.
+            UserError: no caption, an option out of range, or the model has no conditioning augmentation.
         """
         if isinstance(texts, str):
             texts = [texts]
@@ -96,18 +100,18 @@ class Generator:
             raise UserError("there is no text; describe the wanted picture, e.g. 'a red bird with black wings'")
         self.check(n=n, seed=seed, vary=vary)
         captions = [self.caption(text) for text in texts]
-        drawn: list[Tensor] = []
+        done: list[Tensor] = []
         for caption in captions:
             for tokens, noise, variation in self._inputs(caption, n=n, seed=seed, vary=vary):
-                drawn.append(self.model.generate(tokens, noise, variation=variation).float().clamp(-1, 1).cpu())
+                done.append(self.model.generate(tokens, noise, variation=variation).float().clamp(-1, 1).cpu())
                 if progress is not None:
-                    progress(sum(map(len, drawn)), len(captions) * n)
-        pictures = torch.cat(drawn)
+                    progress(sum(map(len, done)), len(captions) * n)
+        pictures = torch.cat(done)
         return pictures.view(len(captions), n, *pictures.shape[1:])
 
     @torch.no_grad()
     def attention(self, text: str, *, n: int = 1, seed: int = 0, vary: Vary = "noise") -> tuple[list[str], Tensor]:
-        """What each word of a caption attended to in the pictures that `generate` draws of it.
+        """Compute the attention to each word of a caption in the pictures that `generate` makes of it.
 
         Args:
             text: caption or phrase.
@@ -128,9 +132,7 @@ class Generator:
         batches = self._inputs(caption, n=n, seed=seed, vary=vary)
         stages = [model.attention_maps(tokens, noise, variation=variation) for tokens, noise, variation in batches]
         if not stages[0]:
-            raise UserError(
-                f"this {self.model.name} draws in one stage, which attends to no words; it takes two scales"
-            )
+            raise UserError(f"this {self.model.name} has one stage, which attends to no words; it takes two scales")
         return tokenize(caption), torch.cat([maps[-1] for maps in stages]).float().cpu()
 
     def attentive(self) -> Generating:
@@ -163,13 +165,13 @@ class Generator:
 
     @torch.no_grad()
     def condition(self, texts: Sequence[str]) -> Codes:
-        """What the model makes of captions, at the mean of the conditioning augmentation; each tensor starts with T."""
+        """Encode captions, at the mean of the conditioning augmentation; each tensor starts with T."""
         return self.model.condition(self.vocabulary.encode([self.caption(text) for text in texts]).to(self.device))
 
     def caption(self, text: str) -> str:
         """The caption that is used for `text`, with warnings and errors as of `tgim.text.understand.used_caption`.
 
-        A model that draws of noise alone takes any text, which changes nothing.
+        A model of noise alone takes any text, which changes nothing.
         """
         if not self.model.reads:
             return text

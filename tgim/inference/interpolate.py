@@ -1,4 +1,4 @@
-"""Interpolation: pictures on the way between two captions, two photographs or two noises, the figures of the field.
+"""Interpolation between two captions, two photographs or two noises, the figures of the field.
 
 - Two captions, on one photograph (SISGAN) or on one noise (GAN-INT-CLS, StackGAN): their codes are interpolated
   linearly, with all that the model makes of a caption; where two captions differ in length and the model keeps a plain
@@ -59,16 +59,16 @@ def between_captions(
     seed: int = 0,
     side: int = SIDE,
 ) -> Frames:
-    """From one caption to another, on one photograph (`maker` an `Editor`) or on one noise (a `Generator`).
+    """Interpolate two captions, on one photograph (`maker` an `Editor`) or on one noise (a `Generator`).
 
     Args:
-        maker: what edits or draws.
+        maker: editor or generator.
         first: caption or phrase of the first picture.
         second: of the last.
         image: the photograph, for an editor.
         steps: pictures, the two ends among them.
         seed: of a generator's noise.
-        side: longest side in pixels that the photograph is reduced to; generators draw at their own size.
+        side: longest side in pixels that the photograph is reduced to; generators have their own size.
 
     Raises:
         UserError: fewer than 2 steps; an editor without a photograph, or a generator with one.
@@ -82,9 +82,9 @@ def between_captions(
         maker.check(n=1, seed=seed, vary="noise")
         noise = sample_noise(maker.model, 1, seed=seed)[0].expand(steps, -1)
         codes = lerp(maker.condition([first, second]), at)
-        return Frames(_draw(maker, codes, noise), "the codes of the captions, on one noise")
+        return Frames(_generate(maker, codes, noise), "the codes of the captions, on one noise")
     if image is None:
-        raise UserError("two captions are interpolated on a photograph; give one, or a model that draws")
+        raise UserError("two captions are interpolated on a photograph; give one, or a generator")
     photo = _reduced(open_image(image), side).to(maker.device)
     tokens = maker.vocabulary.encode([maker.caption(text) for text in (first, second)]).to(maker.device)
     model, own = maker.model, maker.model.image_size
@@ -92,7 +92,8 @@ def between_captions(
     if (inverter := _inverter(maker)) is not None:
         codes = inverter.generator.condition(tokens)
         noise = inverter.invert(small, tuple(code[:1] for code in codes)).noise.expand(steps, -1)
-        return Frames(_draw(inverter, lerp(codes, at), noise), "the codes of the captions, on the photograph's noise")
+        pictures = _generate(inverter, lerp(codes, at), noise)
+        return Frames(pictures, "the codes of the captions, on the photograph's noise")
     if (ends := model.condition(tokens)) is not None:
         return Frames(model.edit_photo_from(photo, lerp(ends, at)).cpu(), "the codes of the captions")
     edits = model.edit(small.expand(2, -1, -1, -1), tokens).float()
@@ -105,10 +106,10 @@ def between_captions(
 def between_pictures(
     editor: Editor, first: Source, second: Source, text: str, *, steps: int = 8, side: int = SIDE
 ) -> Frames:
-    """From one photograph to another, both edited by one caption; of each the square in the middle is taken.
+    """Interpolate two photographs, both edited by one caption; of each the central square is taken.
 
     Args:
-        editor: edits, or inverts and draws.
+        editor: edits, or inverts and generates.
         first: photograph of the first picture.
         second: of the last.
         text: caption or phrase.
@@ -128,7 +129,7 @@ def between_pictures(
     if (inverter := _inverter(editor)) is not None:
         condition = inverter.generator.condition(tokens)
         noise = inverter.invert(small, condition).noise
-        pictures = _draw(inverter, lerp(condition, at), slerp(noise[0], noise[1], at))
+        pictures = _generate(inverter, lerp(condition, at), slerp(noise[0], noise[1], at))
         return Frames(pictures, "the noise of the photographs, on the great circle")
     encoded, codes = model.encode(small), model.condition(tokens)
     if encoded is not None and codes is not None:
@@ -142,10 +143,10 @@ def between_pictures(
 
 @torch.no_grad()
 def between_noises(generator: Generator, text: str, *, steps: int = 8, seed: int = 0) -> Frames:
-    """From one noise to another under one caption, along the great circle.
+    """Interpolate two noises under one caption, along the great circle.
 
     Args:
-        generator: draws.
+        generator: of the pictures.
         text: caption or phrase.
         steps: pictures, the two ends among them: the first two of `Generator.generate` with this seed.
         seed: of the two noises.
@@ -158,7 +159,7 @@ def between_noises(generator: Generator, text: str, *, steps: int = 8, seed: int
     generator.check(n=2, seed=seed, vary="noise")
     first, second = sample_noise(generator.model, 2, seed=seed)[0]
     codes = tuple(code.expand(steps, *code.shape[1:]) for code in generator.condition([text]))
-    return Frames(_draw(generator, codes, slerp(first, second, at)), "the noise, on the great circle")
+    return Frames(_generate(generator, codes, slerp(first, second, at)), "the noise, on the great circle")
 
 
 def lerp(codes: Codes, at: Tensor) -> Codes:
@@ -231,7 +232,7 @@ def save_frames(pictures: Tensor, path: str | os.PathLike[str], *, quality: int 
 
 
 def is_moving(path: str | os.PathLike[str]) -> bool:
-    """Whether `save_frames` would write moving pictures to `path`, by its suffix."""
+    """Test by the suffix whether `save_frames` would write moving pictures to `path`."""
     return SUFFIXES.get(Path(path).suffix.lower()) in MOVING
 
 
@@ -242,12 +243,12 @@ def _places(steps: int) -> Tensor:
 
 
 def _inverter(editor: Editor) -> Inverter | None:
-    """What turns photographs into noise, of a generator or a style encoder that edits."""
+    """Make the inverter of a generator or a style encoder that edits; None for other editors."""
     return Inverter.of(editor.model)
 
 
-def _draw(maker: Generator | Inverter, codes: Codes, noise: Tensor) -> Tensor:
-    """Pictures (N, 3, S, S) of codes (N, ...) and noise (N, Z), a few at a time, on the CPU."""
+def _generate(maker: Generator | Inverter, codes: Codes, noise: Tensor) -> Tensor:
+    """Generate pictures (N, 3, S, S) from codes (N, ...) and noise (N, Z), a few at a time, on the CPU."""
     model = maker.model if isinstance(maker, Generator) else maker.generator
     noise = noise.to(codes[0].device)
     batches = [slice(start, start + BATCH) for start in range(0, len(noise), BATCH)]

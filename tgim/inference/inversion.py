@@ -1,4 +1,4 @@
-"""Inversion: my own photograph as the noise of a text-to-image generator, so that the generator can edit it.
+"""Inversion: find the noise of a text-to-image generator for a photograph, so that the generator can edit it.
 
 Three ways from a photograph x to the noise w of a generator G:
 
@@ -6,11 +6,11 @@ Three ways from a photograph x to the noise w of a generator G:
 - by optimisation (Abdal, Qin and Wonka, "Image2StyleGAN", ICCV 2019), from the mean, until it no longer falls:
       w* = arg min_w  L_features(G(w), x) + lambda / 2 |G(w) - x|^2
 - by both (Zhu et al., "In-domain GAN inversion for real image editing", ECCV 2020): from S(x), kept near what S
-  sees in the picture drawn, |w - S(G(w))|^2.
+  encodes of the generated picture, |w - S(G(w))|^2.
 
-The edit is what G draws of that noise and the wanted caption. G has to be told a caption while it searches, too: the
-photograph's own one where it is known, else the wanted one; the search then finds, of the pictures that G draws of the
-wanted caption, the one nearest to the photograph.
+The edit is what G generates from that noise and the wanted caption. The search needs a caption, too: the photograph's
+own one where it is known, else the wanted one; it then finds, of the pictures that G generates from the wanted caption,
+the one nearest to the photograph.
 
 The published L2 table of editors (Nam, Kim and Kim, NeurIPS 2018) has a row "AttnGAN with an image encoder". That
 baseline was never released; this is a reconstruction, and what it measures is not that row.
@@ -19,7 +19,7 @@ Differs from the papers:
 - distances in features are relative to the photograph's features, 0 for equal and about 1 for unrelated pictures, and
   are those of any matching model, by default of the one that the generator carries; without one, pixels alone count;
 - pixels are compared by their mean over the picture, so that lambda means the same at all sizes;
-- it stops early; the best noise seen is kept, for each picture by itself.
+- it stops early; the best noise found is kept, for each picture by itself.
 """
 
 from __future__ import annotations
@@ -43,27 +43,27 @@ Features = Callable[[Tensor], Distance]  # targets (B, 3, S, S) in [-1, 1] -> th
 
 
 class Inverted(NamedTuple):
-    """What inversion found."""
+    """Result of inversion."""
 
     noise: Tensor  # (B, Z)
-    pictures: Tensor  # (B, 3, S, S) in [-1, 1], what the generator draws of it
+    pictures: Tensor  # (B, 3, S, S) in [-1, 1], generated from it
     losses: list[float]  # mean over the pictures before each step and after the last; empty without optimisation
 
 
 class Inverter(Editing):
-    """A generator that edits photographs, because it finds the noise of each.
+    """Editor of photographs by a generator: it inverts each photograph to noise.
 
     Args:
         generator: the text-to-image model.
         encoder: of pictures (B, 3, S, S) to noise (B, Z), such as `StyleEncoder.encoder`; None to search from the mean.
-        steps: of optimisation, at most; 0 takes what the encoder says.
-        features: what pictures are compared by, beside their pixels: `matching_features` or `lpips_features`. By
-            default those of a matching model inside `generator`, if there is one. Leave out the judge that is to mark
-            the edits.
+        steps: of optimisation, at most; 0 takes the encoder's noise.
+        features: of the comparison of pictures, beside their pixels: `matching_features` or `lpips_features`. By
+            default those of a matching model inside `generator`, if there is one. Leave out the judge that
+            evaluates the edits.
         rate: learning rate of Adam.
         feature_weight: of the distance in features.
         pixel_weight: lambda, of half the mean squared error in [-1, 1].
-        domain_weight: of the noise's mean squared distance from what the encoder sees in the picture drawn.
+        domain_weight: of the noise's mean squared distance from the encoding of the generated picture.
         patience: stop after so many steps in which the loss did not fall by `tolerance` of it.
         tolerance: see there.
         progress: show a bar.
@@ -115,7 +115,7 @@ class Inverter(Editing):
 
     @property
     def text_to_image(self) -> Generating:
-        """The generator that draws the edits."""
+        """Generator of the edits."""
         return self.generator
 
     @property
@@ -128,7 +128,7 @@ class Inverter(Editing):
         return self.generator.image_size
 
     def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None, own: Tokens | None = None) -> Tensor:
-        """What the generator draws of `text` and of the noise of pictures (B, 3, S, S); the same shape, in [-1, 1].
+        """Generate pictures of `text` and of the noise of pictures (B, 3, S, S); the same shape, in [-1, 1].
 
         Args:
             image: the photographs.
@@ -147,7 +147,7 @@ class Inverter(Editing):
             return self.generator.generate_from(condition, found.noise).float()
 
     def invert(self, image: Tensor, condition: Codes, *, seed: int | None = None) -> Inverted:
-        """The noise of pictures (B, 3, S, S) in [-1, 1] under a caption.
+        """Find the noise of pictures (B, 3, S, S) in [-1, 1] under a caption.
 
         Args:
             image: S is the generator's image size.
@@ -210,37 +210,37 @@ class Inverter(Editing):
                 bar.set_postfix(loss=f"{losses[-1]:.4g}", refresh=False)
 
     def _losses(self, noise: Tensor, image: Tensor, condition: Codes, distance: Distance | None) -> Tensor:
-        """What is minimised, of each picture, (B,)."""
+        """Loss (B,) of each picture, minimised over the noise."""
         picture = self.generator.generate_from(condition, noise).float()
         total = self.pixel_weight * 0.5 * (picture - image).square().mean((1, 2, 3))
         if distance is not None:
             total = total + self.feature_weight * distance(picture)
         if self.encoder is not None:
-            seen = self.encoder(picture)
-            total = total + self.domain_weight * (noise - seen).square().mean(1)
+            encoded = self.encoder(picture)
+            total = total + self.domain_weight * (noise - encoded).square().mean(1)
         return total
 
 
 def matching_features(model: Matching) -> Features:
-    """Distance in all that a matching model sees of a picture: the mean, over its codes, of their relative error.
+    """Distance in the codes of a matching model: the mean, over its codes, of their relative error.
 
     0 for equal pictures, about 1 for unrelated ones. Pictures are resized to the model's image size.
     """
 
     def of(target: Tensor) -> Distance:
         with torch.no_grad():
-            wanted = [code.float().flatten(1) for code in read(target)]
+            wanted = [code.float().flatten(1) for code in encode(target)]
 
         def distance(pictures: Tensor) -> Tensor:
-            seen = [code.float().flatten(1) for code in read(pictures)]
+            codes = [code.float().flatten(1) for code in encode(pictures)]
             errors = [
-                (x - y).square().sum(1) / y.square().sum(1).clamp(min=1e-8) for x, y in zip(seen, wanted, strict=True)
+                (x - y).square().sum(1) / y.square().sum(1).clamp(min=1e-8) for x, y in zip(codes, wanted, strict=True)
             ]
             return torch.stack(errors).mean(0)
 
         return distance
 
-    def read(pictures: Tensor) -> Codes:
+    def encode(pictures: Tensor) -> Codes:
         return model.read_images(resize(pictures, (model.image_size, model.image_size)))
 
     return of

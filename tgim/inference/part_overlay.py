@@ -19,7 +19,7 @@ from tgim.models.parsing.part_maps import PartMaps
 from tgim.text.lexicon.parts import ALIASES
 
 SUBJECT = "subject"  # all parts together
-SAID = {**ALIASES, **dict.fromkeys(("bird", "flower", "body"), SUBJECT)}  # other words for parts
+SYNONYMS = {**ALIASES, **dict.fromkeys(("bird", "flower", "body"), SUBJECT)}  # other words for parts
 COLOURS = (
     (160, 82, 45), (255, 150, 0), (255, 235, 0), (230, 25, 25), (40, 70, 235), (210, 60, 220), (40, 190, 60),
     (0, 205, 220), (255, 130, 180), (130, 130, 40), (120, 60, 180), (0, 120, 120),
@@ -46,11 +46,11 @@ def part_named(word: str, names: tuple[str, ...]) -> str:
     >>> part_named("Bill", ("background", "beak"))
     'beak'
     """
-    told = word.strip().lower()
-    part = told if told in names else SAID.get(told, told)
+    name = word.strip().lower()
+    part = name if name in names else SYNONYMS.get(name, name)
     if part not in (*names, SUBJECT):
         known = [*names, SUBJECT]
-        raise UserError(f"part {word!r} is unknown{nearest(told, known)} (there are: {', '.join(known)})")
+        raise UserError(f"part {word!r} is unknown{nearest(name, known)} (there are: {', '.join(known)})")
     return part
 
 

@@ -1,4 +1,4 @@
-"""How good an edit is: tensors, scores or features in, numbers out. No model, file or setting in sight.
+"""Metrics of edits: tensors, scores or features in, numbers out; no model, file or setting is involved.
 
 - pictures (N, 3, H, W) in [-1, 1] to a tensor (N,), one value for each picture: `mse`, `rmse`, `psnr`, `ssim`, `lpips`,
   `preservation`, `manipulative_precision`, and for embeddings (N, D) `directional_similarity`;

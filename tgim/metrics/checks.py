@@ -1,4 +1,4 @@
-"""What the figures take, checked once at their door: one line says what came, what was expected, what to do."""
+"""Input checks of the metrics: one line says what came, what was expected, what to do."""
 
 from __future__ import annotations
 

@@ -69,8 +69,8 @@ def kid_subsets(
     Args:
         real: (N, D), N at least 2.
         fake: (M, D), M at least 2.
-        subsets: how many are drawn.
-        subset_size: rows of each set in one subset, drawn without replacement; by default 1000, or the smaller of the
+        subsets: how many are sampled.
+        subset_size: rows of each set in one subset, sampled without replacement; by default 1000, or the smaller of the
             two sets. Where both sets are taken whole all subsets are the same.
         seed: of the draw.
 
@@ -151,7 +151,7 @@ def inception_scores(probabilities: Numbers, *, splits: int = 10, seed: int = 0)
 
 
 def _pair(real: Numbers, fake: Numbers) -> tuple[Floats, Floats]:
-    """Both sets in 64 bits."""
+    """Convert both sets to 64 bits."""
     found = []
     for name, value in (("real", real), ("fake", fake)):
         rows = array(name, value, shape="(N, D)").astype(np.float64)

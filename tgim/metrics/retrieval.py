@@ -172,7 +172,7 @@ def directional_similarity(
 
 
 def _change(before: Tensor, after: Tensor) -> Tensor:
-    """From `before` to `after` as a unit vector, zero where they are equal but for rounding; (N, D)."""
+    """Unit vectors (N, D) from `before` to `after`; zero where they are equal but for rounding."""
     before, after = before.float(), after.float()
     change = after - before
     length = torch.maximum(before.square().sum(1), after.square().sum(1)).sqrt()

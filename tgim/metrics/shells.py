@@ -105,8 +105,8 @@ class Retrieval(Metric):
 class FeatureDistance(Metric):
     """`fid` or `kid` of all real and all fake features, which are kept until the end (4 N D bytes).
 
-    The subsets of `kid` are drawn by row, so that they depend on the order in which the rows came; where both sets are
-    taken whole they do not.
+    The subsets of `kid` are sampled by row, so that they depend on the order in which the rows came; where both sets
+    are taken whole they do not.
 
     Args:
         figure: "fid" or "kid".
@@ -160,7 +160,7 @@ class FeatureDistance(Metric):
 
 
 def _joined(parts: list[Tensor] | Tensor) -> Tensor:
-    """What was kept in pieces, or what torchmetrics has joined already; empty where there was nothing."""
+    """Join kept pieces, or take what torchmetrics joined; empty where there was nothing."""
     if isinstance(parts, Tensor):
         return parts
     return torch.cat(parts) if parts else torch.zeros(0)

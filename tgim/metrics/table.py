@@ -1,4 +1,4 @@
-"""What each figure means, and which way is better: looked up by evaluation and by reports."""
+"""Table of metrics: meaning and better direction of each, for evaluation and reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Metric(NamedTuple):
-    """Of one figure: the values it can take, its direction, and its meaning in one line."""
+    """Range of a metric's values, its direction, and its meaning in one line."""
 
     low: float
     high: float
@@ -48,8 +48,8 @@ METRICS |= {  # as lines of results call them
     "kept_accuracy": Metric(0, 1, True, "share of the other parts that still show their colour word"),
     "swap_accuracy": Metric(0, 1, True, "share of pictures where two captions with swapped colours go their own ways"),
     "swap_margin_accuracy": Metric(0, 1, True, "the same of the sum of both edits' scores"),
-    "drawn_swap_accuracy": Metric(0, 1, True, "the same of drawings, by a judge's scores"),
-    "drawn_swap_margin_accuracy": Metric(0, 1, True, "the same of drawings"),
+    "drawn_swap_accuracy": Metric(0, 1, True, "the same of synthetic pictures, by a judge's scores"),
+    "drawn_swap_margin_accuracy": Metric(0, 1, True, "the same of synthetic pictures"),
     "diversity": Metric(0, 2, True, "1 - cosine to a judge of two pictures of one caption; 0 for equal ones"),
     "diversity_rmse": Metric(0, 2, True, "RMSE in [-1, 1] between two pictures of one caption"),
     "mp": METRICS["manipulative_precision"],

@@ -32,12 +32,12 @@ FEATHER = 0.15  # of the shorter side of a box: how far its edit fades in
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of an edit of B photographs of one size."""
+    """Captions and options of an edit of B photographs of one size."""
 
     captions: tuple[str, ...]  # B, of the wanted results
     tokens: Tokens  # the same captions by the model's vocabulary
     strength: float = 1.0  # 0 leaves the photographs, 1 edits fully
-    seed: int | None = None  # of models that draw noise
+    seed: int | None = None  # of models with noise
     raw: bool = False  # the model's own output at its own resolution, instead of the photographs edited
     skip: bool = False  # photographs in which there is nothing to edit come back as they are, instead of an error
 
@@ -149,12 +149,12 @@ class Editing(Model):
     def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
         """Edited pictures (B, 3, S, S) in [-1, 1] for `image` of the same shape.
 
-        Equal calls give equal pictures: a model that draws noise uses its mean, or draws it from `seed`.
+        Equal calls give equal pictures: a model with noise uses its mean, or samples it by `seed`.
         """
         raise NotImplementedError  # abstract: every editor says how it edits
 
     def remarks(self, caption: str) -> tuple[str, ...]:
-        """What of a caption this model cannot take as it is said, one line for each."""
+        """List what of a caption this model leaves out or changes, one line for each thing."""
         return ()
 
     def subject(self, image: Tensor) -> Tensor | None:
@@ -204,7 +204,7 @@ class Editing(Model):
         return edited if request.raw else carry_change(photo, small, edited)
 
     def edit_box(self, photo: Tensor, request: Request, box: Box) -> Tensor:
-        """As `edit_photo`, but of the region `box` alone, with a soft edge inside it; the rest stays bit-identical."""
+        """Edit the region `box` as `edit_photo` does, with a soft edge inside it; the rest stays bit-identical."""
         x, y, w, h = box
         region = photo[..., y : y + h, x : x + w]
         edited = self.edit_photo(region, request)
@@ -218,11 +218,11 @@ class Editing(Model):
 
 
 class Generating(Model):
-    """A model that draws pictures from captions and noise; it takes no picture.
+    """A model that generates pictures from captions and noise; it takes no picture.
 
     Two noises, so that each can be varied alone: `noise` (B, `noise_size`) makes the picture what no caption says, and
-    `variation` (B, `variation_size`) draws from the conditioning augmentation; `variation_size` is 0 for a model that
-    has none. Both are standard normal; without `variation` the mean of the conditioning augmentation is taken.
+    `variation` (B, `variation_size`) samples the conditioning augmentation; `variation_size` is 0 for a model that has
+    none. Both are standard normal; without `variation` the mean of the conditioning augmentation is taken.
     """
 
     role: ClassVar[Role] = "generator"
@@ -235,30 +235,30 @@ class Generating(Model):
 
     @property
     def noise_size(self) -> int:
-        """Z, how many numbers of noise a picture is drawn from."""
+        """Z, the size of the noise of a picture."""
         raise NotImplementedError  # abstract: every generator says how much noise it takes
 
     @property
     def reads(self) -> bool:
-        """Whether captions change what is drawn; one that does not read draws of noise alone."""
+        """True for a model of captions and noise, False for one of noise alone."""
         return True
 
     @property
     def variation_size(self) -> int:
-        """V, how many numbers the conditioning augmentation draws; 0 where there is none."""
+        """V, the size of the conditioning augmentation; 0 where there is none."""
         return 0
 
     def generate(self, text: Tokens, noise: Tensor, *, variation: Tensor | None = None) -> Tensor:
-        """Pictures (B, 3, S, S) in [-1, 1] of captions, `noise` (B, Z) and `variation` (B, V)."""
+        """Generate pictures (B, 3, S, S) in [-1, 1] from captions, `noise` (B, Z) and `variation` (B, V)."""
         return self.generate_from(self.condition(text, variation=variation), noise)
 
     def condition(self, text: Tokens, *, variation: Tensor | None = None) -> Codes:
-        """All that drawing needs to know of captions; each tensor starts with B, so that codes can be interpolated."""
-        raise NotImplementedError  # abstract: every generator says how it reads
+        """Encode captions for `generate_from`; each tensor starts with B, so that codes can be interpolated."""
+        raise NotImplementedError  # abstract: every generator says how it encodes captions
 
     def generate_from(self, condition: Codes, noise: Tensor) -> Tensor:
-        """Pictures (B, 3, S, S) in [-1, 1] of what `condition` gave and of noise (B, Z)."""
-        raise NotImplementedError  # abstract: every generator says how it draws
+        """Generate pictures (B, 3, S, S) in [-1, 1] from what `condition` gave and noise (B, Z)."""
+        raise NotImplementedError  # abstract: every generator says how it generates
 
     def attention_maps(self, text: Tokens, noise: Tensor, *, variation: Tensor | None = None) -> list[Tensor]:
         """Return how much each place attends to each word in the picture that `generate` gives of the same arguments.
@@ -288,15 +288,15 @@ class Matching(Model):
         raise NotImplementedError  # abstract: every matching model says how it reads
 
     def read_images(self, image: Tensor) -> Codes:
-        """What `scores` needs to know of pictures (B, 3, S, S) in [-1, 1]."""
+        """Encode pictures (B, 3, S, S) in [-1, 1] for `scores`."""
         return (self.embed_images(image),)
 
     def read_captions(self, text: Tokens) -> Codes:
-        """What `scores` needs to know of captions."""
+        """Encode captions for `scores`."""
         return (self.embed_captions(text),)
 
     def scores(self, images: Codes, captions: Codes) -> Tensor:
-        """How well each of B pictures fits each of N captions: (B, N), higher is better."""
+        """Score each of B pictures with each of N captions: (B, N), higher is better."""
         return images[0] @ captions[0].T
 
 
@@ -317,7 +317,7 @@ class Localising(Model):
 
     @property
     def together(self) -> bool:
-        """Whether all subjects of a photograph count as one, blossoms of a plant say; else the largest is meant."""
+        """True where all subjects of a photograph count as one, blossoms of a plant say; else the largest is meant."""
         return False
 
     def locate(self, image: Tensor) -> Tensor:
@@ -325,7 +325,7 @@ class Localising(Model):
         return self.look(image)[0]
 
     def look(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """What `locate` gives, and the probability (B,) that a picture shows a subject at all."""
+        """Return what `locate` gives, and the probability (B,) that a picture shows a subject at all."""
         raise NotImplementedError  # abstract: every localiser says how it sees
 
 
@@ -351,7 +351,7 @@ class Composing(Model):
 
 
 def sample_noise(model: Generating, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Noise (count, Z) and variation (count, V) of a seed, standard normal, drawn on the CPU.
+    """Sample noise (count, Z) and variation (count, V) by a seed, standard normal, on the CPU.
 
     Row i is the same whatever `count` is; the global random numbers are left alone.
     """

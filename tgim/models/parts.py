@@ -1,4 +1,4 @@
-"""Trained parts: what a system takes over from the checkpoint of another, as a key of its recipe names it.
+"""Trained parts: weights that a system takes from the checkpoint of another, named by a key of its recipe.
 
 Such a key (`model.matching`, `model.text`, ...) is the path of a checkpoint, or the name of an embedded one. A second
 key holds the sizes of the part, so that the checkpoint of the whole loads without it; training fills it in.
@@ -25,16 +25,16 @@ class Part(Generic[M]):
     sizes_key: str  # model.<sizes_key> has the config of the part
     system: type[M]
 
-    def kind(self, name: str, *, said: str) -> type[M]:
-        """The class of the system `name`; CheckpointError, which begins with `said`, when it is not of the kind."""
+    def kind(self, name: str, *, origin: str) -> type[M]:
+        """Find the class of the system `name`; CheckpointError, naming its `origin`, when it is of another kind."""
         try:
             found = checkpoint.find_model(name)
         except KeyError:
             found = Model
         except PluginError as error:
-            raise CheckpointError(f"{said}: {error}") from None
+            raise CheckpointError(f"{origin}: {error}") from None
         if not issubclass(found, self.system):
-            raise CheckpointError(f"{said}, but model.{self.key} must name a trained {self.what}")
+            raise CheckpointError(f"{origin}, but model.{self.key} must name a trained {self.what}")
         return found
 
     @property
@@ -43,9 +43,9 @@ class Part(Generic[M]):
         return repr(self.system.name) if self.system.name else self.system.role
 
     def header(self, source: str) -> dict[str, Any]:
-        """What the checkpoint says of itself, see `checkpoint.read_header`; CheckpointError when it is of another."""
+        """Read the checkpoint's header, see `checkpoint.read_header`; CheckpointError when it is of another system."""
         header = checkpoint.read_header(source)
-        self.kind(header["address"], said=f"{source} is a {header['name']!r}")
+        self.kind(header["address"], origin=f"{source} is a {header['name']!r}")
         return header
 
     def sizes(self, source: str | None, given: Any = None) -> Any:
@@ -53,7 +53,7 @@ class Part(Generic[M]):
         if given is not None or source is None:
             return given
         header = self.header(source)
-        return self.kind(header["address"], said=source).Config(**header["config"])
+        return self.kind(header["address"], origin=source).Config(**header["config"])
 
     def vocabulary(self, source: str | None) -> Vocabulary | None:
         """The words of the part, None where none is named: captions must mean the same ids to both."""

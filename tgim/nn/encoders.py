@@ -57,7 +57,7 @@ class BiGru(nn.Module):
 
 
 class Gru(nn.Module):
-    """One GRU: vectors (B, T, W) to its states (B, T, E); the sentence is the state after the last word (B, E)."""
+    """GRU: vectors (B, T, W) to states (B, T, E); the sentence is the state after the last word (B, E)."""
 
     def __init__(self, word_size: int, size: int) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Gru(nn.Module):
 
 
 class BiLstm(nn.Module):
-    """One LSTM in each direction, side by side: vectors (B, T, W) to words (B, T, E) and the sentence (B, E).
+    """Bidirectional LSTM: vectors (B, T, W) to words (B, T, E) and the sentence (B, E), directions side by side.
 
     The text encoder of Xu et al., AttnGAN, CVPR 2018 (300-d vectors, E = 2 x 128): the sentence is the onward state
     after the last word beside the inward state after the first. Dropout on the word vectors, as in their release.

@@ -1,4 +1,4 @@
-"""The blocks that the adversarial models share, each named for what it does and stacked from widths.
+"""Blocks that the adversarial models share, each named for what it does and stacked from widths.
 
 Shapes: B batch, C channels, H W pixels, E text width.
 Activations work in place: nothing but they reads what the layer before them gives. That saves a step time and memory.
@@ -20,14 +20,14 @@ SLOPE = 0.2  # of every LeakyReLU
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """One filter for each channel, (B, C, H, W) to (B, C, H', W'), computed in 32 bits under autocast, too.
+    """Depthwise convolution, (B, C, H, W) to (B, C, H', W'), computed in 32 bits under autocast, too.
 
     A CPU's bf16 instructions multiply matrices; convolutions of one channel are about ten times slower in bf16.
     """
 
-    def __init__(self, channels: int, size: int, *, stride: int = 1, padding: int = 0, bias: bool = True) -> None:
+    def __init__(self, channels: int, size: int, *, padding: int = 0) -> None:
         """`channels` is C, `size` the side of the square filters in pixels."""
-        super().__init__(channels, channels, size, stride=stride, padding=padding, groups=channels, bias=bias)
+        super().__init__(channels, channels, size, padding=padding, groups=channels)
 
     def forward(self, input: Tensor) -> Tensor:
         """Filter `input` (B, C, H, W)."""
@@ -36,7 +36,7 @@ class DepthwiseConv2d(nn.Conv2d):
 
 
 class Condition(NamedTuple):
-    """What conditioning augmentation makes of a sentence: three tensors (B, C)."""
+    """Output of conditioning augmentation for sentences: three tensors (B, C)."""
 
     sample: Tensor
     mean: Tensor
@@ -44,7 +44,7 @@ class Condition(NamedTuple):
 
 
 class ConditioningAugmentation(nn.Module):
-    """Sentence (B, E) to a Gaussian N(mean, exp(log_var)) of size C and a sample of it (Zhang et al., StackGAN, §3.2).
+    """Conditioning augmentation: sentence (B, E) to a Gaussian of size C and a sample (Zhang et al., StackGAN, §3.2).
 
     One linear layer gives mean and spread, both through the same activation. The spread is read as the logarithm of the
     variance (StackGAN, AttnGAN) or of the standard deviation (SISGAN, TAGAN): `log_var = 2 log_sigma`.
@@ -90,7 +90,7 @@ class ConditioningAugmentation(nn.Module):
 def normal(count: int, size: int, *, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Standard normal noise (count, size) for the device of `like`.
 
-    It is drawn on the CPU, so that a seed means the same on every device.
+    It is sampled on the CPU, so that a seed means the same on every device.
     """
     return torch.randn(count, size, generator=generator).to(like.device)
 
@@ -104,14 +104,38 @@ class Residual(nn.Module):
     def __init__(self, channels: int, *, rectified: bool = False) -> None:
         super().__init__()
         self.rectified = rectified
-        self.body = nn.Sequential(*mix(channels, channels), *mix(channels, channels)[:2])
+        self.body = nn.Sequential(*conv_block(channels, channels), *conv_block(channels, channels)[:2])
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.body(x)
         return F.relu(x) if self.rectified else x
 
 
-def mix(inputs: int, outputs: int, *, kernel: int = 3, activation: nn.Module | None = None) -> nn.Sequential:
+class PreActivationResidual(nn.Module):
+    """Two 3x3 convolutions around a skip, normalised and activated before each: (B, C, H, W) -> the same.
+
+    After He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016, with group normalisation and SiLU.
+
+    Args:
+        channels: C.
+        groups: of the normalisations; one for each 8 channels unless given.
+        depthwise: whether the second convolution has one filter for each channel.
+    """
+
+    def __init__(self, channels: int, *, groups: int | None = None, depthwise: bool = False) -> None:
+        super().__init__()
+        groups = channels // 8 if groups is None else groups
+        first = nn.Conv2d(channels, channels, 3, padding=1)
+        second = DepthwiseConv2d(channels, 3, padding=1) if depthwise else nn.Conv2d(channels, channels, 3, padding=1)
+        norms = (nn.GroupNorm(groups, channels), nn.GroupNorm(groups, channels))
+        self.body = nn.Sequential(norms[0], nn.SiLU(), first, norms[1], nn.SiLU(), second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        refined: Tensor = x + self.body(x)
+        return refined
+
+
+def conv_block(inputs: int, outputs: int, *, kernel: int = 3, activation: nn.Module | None = None) -> nn.Sequential:
     """3x3 (or 1x1) convolution, batch normalisation, activation (ReLU): (B, inputs, H, W) -> (B, outputs, H, W)."""
     convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), activation or nn.ReLU(inplace=True))
@@ -124,9 +148,9 @@ def bottleneck(channels: int, *, activation: nn.Module) -> nn.Sequential:
     """
     narrow = max(1, channels // 4)
     return nn.Sequential(
-        mix(channels, narrow, kernel=1, activation=activation),
-        mix(narrow, narrow, activation=activation),
-        mix(narrow, channels, activation=nn.Identity()),
+        conv_block(channels, narrow, kernel=1, activation=activation),
+        conv_block(narrow, narrow, activation=activation),
+        conv_block(narrow, channels, activation=nn.Identity()),
     )
 
 
@@ -137,13 +161,13 @@ def down(inputs: int, outputs: int, *, activation: nn.Module | None = None) -> n
 
 
 def up(inputs: int, outputs: int) -> nn.Sequential:
-    """Nearest upsampling and `mix`: H x W -> 2H x 2W."""
-    return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), *mix(inputs, outputs))
+    """Nearest upsampling and `conv_block`: H x W -> 2H x 2W."""
+    return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), *conv_block(inputs, outputs))
 
 
 def gated(inputs: int, outputs: int) -> nn.Sequential:
     """3x3 convolution to twice the width, batch normalisation, GLU: (B, inputs, H, W) -> (B, outputs, H, W)."""
-    return mix(inputs, 2 * outputs, activation=nn.GLU(1))
+    return conv_block(inputs, 2 * outputs, activation=nn.GLU(1))
 
 
 def gated_up(inputs: int, outputs: int) -> nn.Sequential:
@@ -156,7 +180,7 @@ class GatedResidual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(*gated(channels, channels), *mix(channels, channels)[:2])
+        self.body = nn.Sequential(*gated(channels, channels), *conv_block(channels, channels)[:2])
 
     def forward(self, x: Tensor) -> Tensor:
         refined: Tensor = x + self.body(x)
@@ -203,7 +227,7 @@ def tile(x: Tensor, vector: Tensor, *, before: bool = False) -> Tensor:
 
 
 class JointDiscriminator(nn.Module):
-    """Judges pictures alone and with a condition, from one map of them: that of StackGAN and of those that follow it.
+    """Discriminator of pictures alone and with a condition, from one map: that of StackGAN and its successors.
 
     4x4 convolutions of stride 2, each doubling the channels, lead to a map of 4x4 places; where that has more than
     eight times `width` channels, 3x3 convolutions halve them again.
@@ -211,8 +235,8 @@ class JointDiscriminator(nn.Module):
     Args:
         side: of the pictures in pixels, a power of two from 8 on.
         width: channels after the first convolution.
-        condition_size: C, of the condition; 0 where pictures are judged alone only.
-        alone: whether pictures are also judged without a condition.
+        condition_size: C, of the condition; 0 for a discriminator of pictures alone.
+        alone: whether there is a head for pictures without a condition.
         before: whether the condition's channels come before the map's.
     """
 
@@ -226,30 +250,30 @@ class JointDiscriminator(nn.Module):
         self.encoder = nn.Sequential(
             from_image(width, halve=True, bias=False),
             *(down(a, b, activation=leaky) for a, b in pairwise(widths)),
-            *(mix(a, b, activation=leaky) for a, b in pairwise(narrowing)),
+            *(conv_block(a, b, activation=leaky) for a, b in pairwise(narrowing)),
         )
-        self.join = mix(deep + condition_size, deep, activation=leaky) if condition_size else None
+        self.join = conv_block(deep + condition_size, deep, activation=leaky) if condition_size else None
         self.joint = nn.Conv2d(deep, 1, 4) if condition_size else None
         self.single = nn.Conv2d(deep, 1, 4) if alone else None
         self.apply(init_adversarial)
 
-    def see(self, image: Tensor) -> Tensor:
-        """Maps (B, D, 4, 4) of pictures (B, 3, side, side) in [-1, 1]."""
-        seen: Tensor = self.encoder(image)
-        return seen
+    def encode(self, image: Tensor) -> Tensor:
+        """Features (B, D, 4, 4) of pictures (B, 3, side, side) in [-1, 1]."""
+        features: Tensor = self.encoder(image)
+        return features
 
-    def match(self, seen: Tensor, condition: Tensor) -> Tensor:
+    def match(self, features: Tensor, condition: Tensor) -> Tensor:
         """Logits (B,) that pictures are real and fit their `condition` (B, C); ValueError where there is none."""
         if self.join is None or self.joint is None:
             raise ValueError("this discriminator judges pictures alone; build it with a condition_size above 0")
-        logits: Tensor = self.joint(self.join(tile(seen, condition, before=self.before)))
+        logits: Tensor = self.joint(self.join(tile(features, condition, before=self.before)))
         return logits.flatten().float()
 
-    def alone(self, seen: Tensor) -> Tensor:
+    def alone(self, features: Tensor) -> Tensor:
         """Logits (B,) that pictures are real, whatever the condition; ValueError where there is no such head."""
         if self.single is None:
             raise ValueError("this discriminator has no head for pictures alone; build it with alone=True")
-        logits: Tensor = self.single(seen)
+        logits: Tensor = self.single(features)
         return logits.flatten().float()
 
 
@@ -266,7 +290,7 @@ class JointDiscriminators(nn.ModuleList):
         super().__init__(JointDiscriminator(side, width, condition_size, alone=alone, before=before) for side in sides)
 
     def __iter__(self) -> Iterator[JointDiscriminator]:
-        return (judge for judge in super().__iter__() if isinstance(judge, JointDiscriminator))
+        return (each for each in super().__iter__() if isinstance(each, JointDiscriminator))
 
 
 def init_adversarial(module: nn.Module) -> None:
@@ -286,7 +310,7 @@ def init_adversarial(module: nn.Module) -> None:
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """What is computed inside passes gradients through `module`, and none to its parameters."""
+    """Pass gradients of the block through `module`, and none to its parameters."""
     learning = [p for p in module.parameters() if p.requires_grad]
     try:
         for p in learning:

@@ -169,7 +169,7 @@ def contrastive(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def word_scores(regions: Tensor, words: Tensor, mask: Tensor, *, gamma1: float = 5.0, gamma2: float = 5.0) -> Tensor:
-    """How well the words of each caption find themselves in each picture, R(Q, D): (N, M), natural logarithms.
+    """Scores R(Q, D) of the words of each caption in each picture: (N, M), natural logarithms.
 
     With s = w . v for word t and region r: attention a = softmax_r(gamma1 softmax_t(s)), context c_t = sum_r a v_r,
     R = log sum_t exp(gamma2 cos(c_t, w_t)). Padding takes part in no sum.
@@ -241,7 +241,7 @@ def known_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def colour_consistency(fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
-    """How far two sizes of each picture differ in mean colour and in the covariance of colours; two scalars.
+    """Differences of two sizes of each picture in mean colour and in the covariance of colours; two scalars.
 
     Mean squared error between the means (B, 3) and between the covariances (B, 3, 3) over all pixels, pictures in
     [-1, 1] of any two sizes; mean over B and the entries.

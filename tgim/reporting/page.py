@@ -1,4 +1,4 @@
-"""One HTML page of result lines, and of pictures where some are given: complete in itself, no other file is loaded.
+"""HTML page of result lines, and of pictures where some are given, in one file that loads no other.
 
 Everything that comes from a file (names, captions, hashes) is escaped.
 """
@@ -49,12 +49,12 @@ READ = {  # protocol -> how its figures are read
     "tradeoff@1": "Change of the picture against fit of the caption, at several strengths. A good curve is steep.",
     "mp@1": "Manipulative precision: (1 - mean change) times similarity of result and caption. High only if both are.",
     "directional@1": "Cosine between how picture and caption moved in the judge's space; 0 if the picture did not.",
-    "truth@1": "On drawn pictures the true edit is known: how far off the result is, and how many parts are right.",
+    "truth@1": "On synthetic pictures the true edit is known: how far off the result is, and how many parts are right.",
     PARTS: "One part of a photograph is asked for in a colour that it does not have. Hit: the part is nearest to it. "
     "Spilt: other parts, not beside it, that change. Texture: 1 where it is all kept, 0 under flat paint. Painting "
     "everything hits and spills, doing nothing does neither.",
     "swaps@1": "Two captions swap the colours of two parts: the judge must prefer either edit's own. Doing nothing "
-    "scores 0. Read photographs against one colour for all, and drawings against their true edits.",
+    "scores 0. Read photographs against one colour for all, and synthetic pictures against their true edits.",
     "realism@1": "Statistics of edited against real pictures. They depend on extractor and n: compare within a table.",
     GENERATION: "Pictures of captions alone: does the judge find the caption among 100, are they like photographs "
     "(KID: less is better), do those of one caption differ? Read each figure against real photographs.",
@@ -82,7 +82,7 @@ def page(lines: Iterable[Line], *, gallery: Gallery | None = None, title: str = 
     edits = [line for line in lines if line.protocol != GENERATION]
     links = [("ranking", "Ranking")] if edits else []
     links += [("pictures", "Pictures")] if gallery else []
-    links += [("worst", "The worst"), ("best", "The best")] if gallery and not gallery.drawn else []
+    links += [("worst", "The worst"), ("best", "The best")] if gallery and not gallery.generated else []
     links += [("tables", "Tables"), ("origin", "Where the figures come from")]
     body = [
         f"<header><h1>{escape(title)}</h1>",
@@ -213,20 +213,21 @@ def _gallery(gallery: Gallery) -> list[str]:
         cells.append(f"<p>{escape(caption)}</p>")
         cells += [f'<img src="{uri}" alt="{escape(caption, quote=True)}" loading="lazy">' for uri in row]
     about = (
-        f"Pictures that <code>{escape(gallery.model)}</code> drew of captions; those of one column share their noise."
-        if gallery.drawn
+        f"Pictures that <code>{escape(gallery.model)}</code> generated from captions; "
+        "those of one column share their noise."
+        if gallery.generated
         else f"Pictures of {escape(gallery.data)}, edited by <code>{escape(gallery.model)}</code> at full strength. "
         "They belong to their authors: this page is for your own disk."
     )
     order = (
-        "Sorted by the rank of the target caption among 100 in the judge's eyes, then by the change under the "
+        "Sorted by the rank of the target caption among 100 by the judge, then by the change under the "
         "picture's own caption (RMSE in [-1, 1]); photograph left, edit right."
     )
     sheet = [
         f'<section id="pictures"><h2>Pictures</h2><p class="small faint">{about}</p>',
         f'<div class="sheet" style="{style}">{"".join(cells)}</div></section>',
     ]
-    if gallery.drawn:
+    if gallery.generated:
         return sheet
     return [
         *sheet,

@@ -20,7 +20,7 @@ NOTE = (
 
 
 def parts_tables(lines: Iterable[Line], *, intervals: bool = False, broken_down: bool = True) -> list[Table]:
-    """For each set of photographs a table of all asks and, `broken_down`, hits and spills of each part and colour."""
+    """Make for each set of photographs a table of all asks and, `broken_down`, of each part and colour."""
     tables = []
     own = (line for line in lines if line.protocol == PARTS)
     for (where, _), part in grouped(own, lambda line: (setting(line), line.options.get("limit"))).items():
@@ -41,7 +41,7 @@ def parts_tables(lines: Iterable[Line], *, intervals: bool = False, broken_down:
 
 
 def _alone(lines: Sequence[Line], title: str) -> Table:
-    """One metric of single parts or colours, with the pictures that each is of."""
+    """Make the table of one metric for single parts or colours, with the number of pictures of each."""
     counts = {line.metric: line.n for line in lines}
     heads = [f"{_value(metric)}, n {count}" for metric, count in counts.items()]
     return _table(lines, title, list(counts), heads, False, ())

@@ -1,4 +1,4 @@
-"""Pictures for the page: a contact sheet, and the edits that the judge liked least and most, as JPEG data URIs."""
+"""Pictures for the page: a contact sheet, and the edits that the judge ranks lowest and highest, as JPEG data URIs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ CAPTIONS = {
 
 @dataclass(frozen=True)
 class Example:
-    """One edit with what was measured of it; pictures are data URIs."""
+    """Edit of one picture and its measures; pictures are data URIs."""
 
     source: str
     edited: str
@@ -72,7 +72,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Gallery:
-    """What the page shows; `rows` are data URIs, one row for each of `captions`."""
+    """Pictures of the page; `rows` are data URIs, one row for each of `captions`."""
 
     model: str
     data: str
@@ -81,7 +81,7 @@ class Gallery:
     worst: tuple[Example, ...]
     best: tuple[Example, ...]
     notes: tuple[str, ...] = ()
-    drawn: bool = False  # of captions alone, a noise in each column; then there is no worst and no best
+    generated: bool = False  # of captions alone, a noise in each column; then there is no worst and no best
 
 
 def gallery_of(
@@ -98,7 +98,7 @@ def gallery_of(
 ) -> Gallery:
     """Edit a few pictures of a data set to look at, and find the worst and the best edits of all that were measured.
 
-    A text-to-image model draws pictures of captions instead.
+    A text-to-image model generates pictures of captions instead.
 
     Args:
         model: name or path of an editor or a text-to-image model.
@@ -116,7 +116,7 @@ def gallery_of(
     """
     contender = ModelContender.open(model)
     if contender.only_draws:
-        return drawings_of(model, contender, data=data, lines=lines, captions=captions, columns=columns)
+        return generated_gallery(model, contender, data=data, lines=lines, captions=captions, columns=columns)
     some = [line for line in lines if line.judge is not None]
     judge = judge or (str(some[0].judge).rsplit(":", 1)[0] if some else None)
     if judge is None:
@@ -157,7 +157,7 @@ def gallery_of(
     )
 
 
-def drawings_of(
+def generated_gallery(
     model: str,
     contender: ModelContender,
     *,
@@ -169,8 +169,8 @@ def drawings_of(
     """A contact sheet of a text-to-image model: captions down, noises across; arguments as of `gallery_of`."""
     if not captions:
         captions = CAPTIONS.get(data.name) or tuple(item.captions[0] for item in open_dataset(data).items[:6])
-    drawn = Generator.from_pretrained(model).generate(captions, n=columns, seed=lines[0].seed)
-    uris = iter(within_budget(list(drawn.flatten(0, 1))))
+    pictures = Generator.from_pretrained(model).generate(captions, n=columns, seed=lines[0].seed)
+    uris = iter(within_budget(list(pictures.flatten(0, 1))))
     known = {line.checkpoint for line in lines}
     return Gallery(
         model=contender.name,
@@ -180,12 +180,12 @@ def drawings_of(
         worst=(),
         best=(),
         notes=tuple(_unlike("checkpoint", contender.checkpoint, known)),
-        drawn=True,
+        generated=True,
     )
 
 
 def measured(bench: Bench, contender: Contender) -> tuple[NDArray[np.int64], int, NDArray[np.float64]]:
-    """For each picture the rank of its target caption, among how many, and its RMSE under its own caption."""
+    """Measure each picture: rank of its target caption, number of candidates, RMSE under its own caption."""
     ranks = target_ranks(bench, bench.edits(contender, bench.target))
     change = rmse(bench.edits(contender, bench.own), bench.pictures)
     return ranks, 1 + bench.task.target_wrong.shape[1], change.double().numpy()
@@ -204,7 +204,7 @@ def one_edit(editor: Editor, photo: Photo, text: str, *, focus: bool) -> Tensor:
 
 
 def _differences(bench: Bench, contender: Contender, lines: Sequence[Line]) -> Iterator[str]:
-    """What the pictures were made with that the figures were not."""
+    """Note how the pictures were made, and where that differs from the figures."""
     yield f"ranks and changes of single edits: {len(bench)} pictures of {bench.size} px, judge {bench.judge_label}"
     for what, mine, theirs in (
         ("data", bench.content, {line.content for line in lines}),
@@ -230,7 +230,7 @@ def data_uri(pixels: Tensor, *, side: int, quality: int) -> str:
 
 
 def within_budget(pictures: Sequence[Tensor], *, budget: int = BUDGET) -> list[str]:
-    """All pictures as data URIs, as large and as good as fits into `budget` bytes; the smallest kind in any case."""
+    """Encode pictures as data URIs, as large and good as fits into `budget` bytes; the smallest size in any case."""
     uris: list[str] = []
     for side, quality in QUALITIES:
         uris = [data_uri(pixels, side=side, quality=quality) for pixels in pictures]

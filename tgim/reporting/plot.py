@@ -82,7 +82,7 @@ def tradeoff_svg(lines: Sequence[Line], *, references: Sequence[Line] = ()) -> s
 
 
 def _curves(lines: Sequence[Line]) -> dict[Entrant, list[tuple[Line, Line]]]:
-    """For each contender its pairs of RMSE and R@1, the weakest edit first."""
+    """Collect for each contender its pairs of RMSE and R@1, the weakest edit first."""
     curves = {}
     for who, own in grouped(lines, entrant).items():
         pairs = []
@@ -134,10 +134,10 @@ def _axes(at: Callable[[float, float], tuple[float, float]], right: float, top: 
 
 def _spot(spot: tuple[float, float], style: str, who: Entrant, point: tuple[Line, Line]) -> str:
     rmse, recall = point
-    said = (
+    text = (
         f"{who.name}, strength {rmse.strength or 1:g}: RMSE {rmse.value:.3f}, R@1 {written('recall@1', recall.value)}"
     )
-    return f'<circle class="{style}" cx="{spot[0]}" cy="{spot[1]}" r="4"><title>{escape(said)}</title></circle>'
+    return f'<circle class="{style}" cx="{spot[0]}" cy="{spot[1]}" r="4"><title>{escape(text)}</title></circle>'
 
 
 def _labels(labels: Sequence[Label]) -> list[str]:
@@ -156,6 +156,6 @@ def _labels(labels: Sequence[Label]) -> list[str]:
 
 
 def _overlap(one: Label, other: Label) -> bool:
-    """Whether two labels would share columns, at about 6.5 units a letter."""
+    """Test whether two labels would share columns, at about 6.5 units a letter."""
     first, second = sorted((one, other), key=lambda each: each.x)
     return first.x + 6.5 * len(first.text) + 10 > second.x

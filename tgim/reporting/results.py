@@ -1,4 +1,4 @@
-"""Result lines side by side: which may be compared, what they are called, how their figures are written."""
+"""Comparison of result lines: which may stand side by side, names of contenders and metrics, number formats."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = {
     FLOOR: "unedited photograph",
     CHANCE: "chance",
     "true": "true edit",
-    "true_drawn": "true edit (drawn)",
+    "true_drawn": "true edit (synthetic)",
     "one_colour": "one colour for all",
     "real_jpeg75": "real photograph, JPEG 75",
     "identity": "identity",
@@ -60,7 +60,7 @@ COARSE = ("fid", "inception_score", "named_change", "others_change", "near_chang
 
 
 class Setting(NamedTuple):
-    """What must be equal for the figures of two protocols to stand in one row."""
+    """Key of rows: figures of two protocols stand in one row only where all of it is equal."""
 
     data: str
     split: str
@@ -74,7 +74,7 @@ class Setting(NamedTuple):
 
 
 class Section(NamedTuple):
-    """What must be equal, beside the setting, for two figures of one protocol to stand in one table."""
+    """Key of tables: beside the setting, figures of one protocol stand in one table only where it is equal."""
 
     protocol: str
     size: int
@@ -87,7 +87,7 @@ class Section(NamedTuple):
 
 
 class Entrant(NamedTuple):
-    """One contender: two checkpoints of one name are two."""
+    """Contender of a comparison: two checkpoints of one name are two."""
 
     name: str
     kind: str
@@ -122,7 +122,7 @@ def entrant(line: Line) -> Entrant:
 
 
 def grouped(lines: Iterable[Line], by: Callable[[Line], KeyT]) -> dict[KeyT, list[Line]]:
-    """Lines by what `by` says of them, in the order in which each first appears."""
+    """Group lines by a key, in the order in which each first appears."""
     groups: dict[KeyT, list[Line]] = {}
     for line in lines:
         groups.setdefault(by(line), []).append(line)

@@ -36,15 +36,15 @@ PUBLISHED = {  # reconstruction error under the own caption, from SOURCE; norm, 
 }
 ROUNDING = 0.005  # of the published figures
 NOTHING = "–"
-DRAWN = (
-    "Pictures drawn from captions alone. Diversity: how much the pictures of one caption differ by their noise, "
+GENERATION_NOTE = (
+    "Pictures generated from captions alone. Diversity: how much the pictures of one caption differ by their noise, "
     "1 - cosine to the judge and RMSE in [-1, 1]; noise differs, too, so read it beside KID."
 )
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a table; `line` where it is a measured figure."""
+    """Text of a table's cell; `line` where it is a measured figure."""
 
     text: str
     line: Line | None = None
@@ -150,7 +150,7 @@ def l2_tables(lines: Iterable[Line], *, intervals: bool = True) -> list[Table]:
 
 
 def excluded(lines: Iterable[Line], published: dict[str, float]) -> list[str]:
-    """What the row of an unrelated photograph says of each reading of the published figures, sentence by sentence."""
+    """Say of each reading of the published figures whether an unrelated photograph excludes it, a sentence each."""
     lines = list(lines)
     worst = max(published, key=lambda name: published[name])
     figures = {metric: pick(lines, metric, protocol=OWN, model="unrelated") for metric in READINGS}
@@ -171,15 +171,15 @@ def excluded(lines: Iterable[Line], published: dict[str, float]) -> list[str]:
 
 
 def summary_tables(lines: Iterable[Line]) -> list[Table]:
-    """For each data set one table that fits a README: retrieval, preservation, trade-off and truth in one row."""
+    """Make for each data set one table for a README: retrieval, preservation, trade-off and truth in one row."""
     lines = list(lines)
     truth = [line for line in lines if line.protocol == TRUTH]
     tables = []
     shown = (RETRIEVAL, OWN, EDIT, TRADEOFF)
     for where, part in grouped((line for line in lines if line.protocol in shown), setting).items():
         names = {line.checkpoint for line in part if line.kind == "model"}
-        drawn = {line.content for line in truth if line.kind == "model" and line.checkpoint in names}
-        known = [line for line in truth if line.content in drawn]
+        contents = {line.content for line in truth if line.kind == "model" and line.checkpoint in names}
+        known = [line for line in truth if line.content in contents]
         real = pick(part, "recall@1", protocol=RETRIEVAL, model=CEILING)
         everyone = grouped(part, entrant)
         rows = [
@@ -211,7 +211,7 @@ def _summary(who: Entrant, part: list[Line], truth: list[Line], real: Line | Non
 
 
 def generation_tables(lines: Iterable[Line], *, intervals: bool = False) -> list[Table]:
-    """For each data set one table of text-to-image models: fit to the caption, realism, diversity."""
+    """Make for each data set one table of text-to-image models: fit to the caption, realism, diversity."""
     tables = []
     metrics = ("recall@1", "recall@10", "kid", "diversity", "diversity_rmse")
     own = (line for line in lines if line.protocol == GENERATION)
@@ -231,7 +231,7 @@ def generation_tables(lines: Iterable[Line], *, intervals: bool = False) -> list
         count = next((line.n for line in part if line.metric == "recall@1"), None)
         by = f"; KID by {what.extractor}" if what.extractor != what.judge else ""
         title = f"{where._replace(n=count)}; {what.size} px; judge {what.judge}{by}"
-        tables.append(Table(title, tuple(heads), tuple(rows), (DRAWN,)))
+        tables.append(Table(title, tuple(heads), tuple(rows), (GENERATION_NOTE,)))
     return tables
 
 
@@ -248,7 +248,7 @@ def ranking(lines: Iterable[Line]) -> list[tuple[Entrant, Line]]:
 
 
 def _measured(lines: Sequence[Line], title: str, intervals: bool) -> Table:
-    """One row for each contender and strength, one column for each metric."""
+    """Make a table: a row for each contender and strength, a column for each metric."""
     metrics = sorted(dict.fromkeys(line.metric for line in lines), key=lambda m: ORDER.index(m) if m in ORDER else 99)
     everyone = grouped(lines, entrant)
     best = best_of(lines)

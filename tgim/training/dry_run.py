@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 
 from tgim.data.batch import Batch
-from tgim.data.synthetic.pool import drawn_count
+from tgim.data.synthetic.pool import synthetic_count
 from tgim.environment import Precision
 from tgim.training.build import build_trainer, precision_of
 from tgim.training.loop import Prefetch, Trainer
@@ -171,7 +171,7 @@ def _small(recipe: Recipe, precision: Precision) -> Recipe:
 def _pictures(recipe: Recipe, trainer: Trainer) -> int:
     """How many pictures the run has."""
     data = recipe.data
-    return drawn_count(data.synthetic.pool, data.split) if data.name == "synthetic" else trainer.pictures
+    return synthetic_count(data.synthetic.pool, data.split) if data.name == "synthetic" else trainer.pictures
 
 
 def _parameters(trainer: Trainer) -> dict[str, tuple[int, int]]:
@@ -190,7 +190,7 @@ def _with_cache(measured: Measured, recipe: Recipe, trainer: Trainer) -> Measure
     if measured.memory is None or trainer.accelerator.device.type != "cpu":
         return measured
     synthetic = recipe.data.synthetic
-    pairs = drawn_count(synthetic.pool, recipe.data.split) if synthetic.pairs else 0
+    pairs = synthetic_count(synthetic.pool, recipe.data.split) if synthetic.pairs else 0
     held = trainer.batches.mapped(_pictures(recipe, trainer), pairs)
     return replace(measured, memory=measured.memory + held)
 

@@ -16,10 +16,10 @@ from tgim.inference.editor import Editor
 from tgim.models.base import Config, Localising, Request
 from tgim.models.editing.painting import Painter
 from tgim.models.editing.painting.already import true_already
+from tgim.models.editing.painting.captions import parse_caption
 from tgim.models.editing.painting.lab import to_lab
-from tgim.models.editing.painting.painter import wish_masks
+from tgim.models.editing.painting.painter import target_masks
 from tgim.models.editing.painting.pairs import painted_pairs
-from tgim.models.editing.painting.reading import read
 from tgim.text.understand import UnknownWordWarning
 from tgim.text.vocabulary import Vocabulary
 
@@ -109,15 +109,17 @@ def test_a_part_that_has_its_colour_is_left_alone(painter):
     maps = torch.zeros(4, *lab.shape[1:])
     maps[1] = 1
     for caption, expected in (("red head", True), ("blue head", False), ("white head", False)):
-        wishes = read(caption, PARTS).wishes
-        assert true_already(lab, torch.ones(1, *lab.shape[1:]), maps, wishes, PARTS) == [expected], caption
+        targets = parse_caption(caption, PARTS).targets
+        assert true_already(lab, torch.ones(1, *lab.shape[1:]), maps, targets, PARTS) == [expected], caption
 
 
 def test_a_whole_bird_leaves_room_for_its_parts():
     maps = torch.zeros(4, 6, 9)
     for i in range(3):
         maps[i + 1, :, 3 * i : 3 * i + 3] = 1
-    whole, wings = wish_masks(maps, torch.ones(6, 9), read("white bird with black wings", PARTS).wishes, PARTS)
+    whole, wings = target_masks(
+        maps, torch.ones(6, 9), parse_caption("white bird with black wings", PARTS).targets, PARTS
+    )
     assert (whole[:, :6] == 1).all()
     assert (whole[:, 6:] == 0).all()
     assert (wings[:, 6:] == 1).all()

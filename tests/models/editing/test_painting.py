@@ -7,13 +7,13 @@ import pytest
 import torch
 from skimage.color import rgb2lab
 
-from tgim.data.synthetic.pairs import draw, random_scene
+from tgim.data.synthetic.pairs import random_scene, render
 from tgim.images.photo import from_uint8
 from tgim.models.editing.painting.already import Surroundings, evidence, names, to_change
 from tgim.models.editing.painting.brush import Tones, paint, tone_curve
+from tgim.models.editing.painting.captions import ColourTarget
 from tgim.models.editing.painting.lab import limited, to_lab, to_rgb
 from tgim.models.editing.painting.palette import RAMPS, chroma_of, ramp
-from tgim.models.editing.painting.reading import Wish
 from tgim.models.editing.painting.words import NAMED, Colour
 
 # Eleven colours by name, as people asked for them would point at them; differences of lightness count half.
@@ -107,10 +107,10 @@ def test_nothing_changes_at_strength_0_nor_outside_the_mask():
 def test_parts_of_drawn_birds_become_what_is_asked():
     shares = []
     for seed in range(4):
-        drawing = draw(random_scene("bird", np.random.default_rng(seed)), 96)
-        photo = from_uint8(torch.from_numpy(drawing.image).permute(2, 0, 1))
+        rendering = render(random_scene("bird", np.random.default_rng(seed)), 96)
+        photo = from_uint8(torch.from_numpy(rendering.image).permute(2, 0, 1))
         for parts, name in ((("crown", "face", "nape"), "red"), (("belly",), "yellow"), (("wings",), "blue")):
-            mask = torch.from_numpy(np.clip(sum(drawing.parts[part] for part in parts), 0, 1)).float()
+            mask = torch.from_numpy(np.clip(sum(rendering.parts[part] for part in parts), 0, 1)).float()
             if (mask > 0.9).sum() < 30:
                 continue
             after = to_lab(paint(photo, mask, ramp(Colour(name)), radius=2))[:, mask > 0.9]
@@ -119,8 +119,8 @@ def test_parts_of_drawn_birds_become_what_is_asked():
     assert np.mean(shares) > 0.9
 
 
-def wish(*colours: str) -> Wish:
-    return Wish("head", ("head",), tuple(Colour(name) for name in colours))
+def target(*colours: str) -> ColourTarget:
+    return ColourTarget("head", ("head",), tuple(Colour(name) for name in colours))
 
 
 @pytest.mark.parametrize(("name", "rgb"), [("red", (185, 40, 30)), ("black", (20, 20, 22)), ("yellow", (225, 200, 50))])
@@ -128,8 +128,8 @@ def test_a_part_that_has_its_colour_is_known_to(name, rgb):
     own = to_lab(torch.tensor(rgb).view(3, 1).expand(-1, 50) / 127.5 - 1)
     around, even = Surroundings(dark=15.0, light=75.0, a=2.0, b=8.0), torch.ones(50)
     other = "blue" if name != "blue" else "red"
-    assert evidence(own, even, wish(name), around, "head") > evidence(own, even, wish(other), around, "head") + 2
-    assert evidence(own, even, wish(other, name), around, "head") == evidence(own, even, wish(name), around, "head")
+    assert evidence(own, even, target(name), around, "head") > evidence(own, even, target(other), around, "head") + 2
+    assert evidence(own, even, target(other, name), around, "head") == evidence(own, even, target(name), around, "head")
 
 
 def test_names_are_known_of_all_colours():
@@ -139,6 +139,6 @@ def test_names_are_known_of_all_colours():
 def test_pixels_that_are_right_already_are_kept():
     lab = torch.tensor([42.0, 62.0, 46.0]).view(3, 1, 1).expand(-1, 20, 40).clone()
     lab[:, :, 20:] = torch.tensor([50.0, 0.0, 0.0]).view(3, 1, 1)
-    change = to_change(lab, wish("red"))
+    change = to_change(lab, target("red"))
     assert (change[:, :16] == 0).all()
     assert (change[:, 24:] == 1).all()

@@ -96,17 +96,17 @@ def test_a_step_is_the_releases():
         relevant = torch.stack([own[1], own[0], own[2], own[3]])
         edited, mean, log_sigma = generator.generator(batch.image, relevant)
         ones, zeros = torch.ones(4), torch.zeros(4)
-        judge, bce = discriminator.discriminator, F.binary_cross_entropy_with_logits
+        logits_of, bce = discriminator.discriminator, F.binary_cross_entropy_with_logits
         expected = {
-            "real": bce(judge(batch.image, own), ones),
-            "mismatch": 0.5 * bce(judge(batch.image, own[[3, 0, 1, 2]]), zeros),
-            "fake": 0.5 * bce(judge(edited, relevant), zeros),
+            "real": bce(logits_of(batch.image, own), ones),
+            "mismatch": 0.5 * bce(logits_of(batch.image, own[[3, 0, 1, 2]]), zeros),
+            "fake": 0.5 * bce(logits_of(edited, relevant), zeros),
         }
         kl = (-log_sigma + 0.5 * ((2 * log_sigma).exp() + mean.square() - 1)).mean()
     steps = dict(model.steps(batch))
     for name, value in expected.items():
         assert_close(steps["discriminator"][name].detach(), value, rtol=1e-4, atol=1e-6)
-    assert_close(steps["generator"]["fake"].detach(), bce(judge(edited, relevant), ones), rtol=1e-4, atol=1e-6)
+    assert_close(steps["generator"]["fake"].detach(), bce(logits_of(edited, relevant), ones), rtol=1e-4, atol=1e-6)
     assert_close(steps["generator"]["kl"].detach(), kl)
 
 

@@ -65,14 +65,14 @@ def test_outputs_are_those_of_the_release(released, mode):
     recorded, _, text, make_model = released
     model, image = make_model().train(mode == "train"), recorded["image"]
     edited, condition = model.generator(image, model.sentence(text))
-    seen, code = model.discriminator.see(image), model.discriminator.read(text)
+    features, code = model.discriminator.encode(image), model.discriminator.read(text)
     found = {
         "generator.image": edited,
         "generator.mu": condition.mean,
         "generator.log_sigma": condition.log_var / 2,
-        "discriminator.unconditional_logit": seen.logit,
-        "discriminator.positive_probability": model.discriminator.match(seen, code).exp(),
-        "discriminator.negative_probability": model.discriminator.match(seen, code.roll()).exp(),
+        "discriminator.unconditional_logit": features.logit,
+        "discriminator.positive_probability": model.discriminator.match(features, code).exp(),
+        "discriminator.negative_probability": model.discriminator.match(features, code.roll()).exp(),
     }
     for name, value in found.items():
         assert relative(value, recorded[f"{mode}.{name}"]) < 1e-4, name
@@ -132,8 +132,8 @@ def test_match_is_the_product_of_the_words_classifiers():
     with torch.no_grad():
         for p in net.parameters():
             p.mul_(3)  # away from the flat start
-        seen, code = net.see(batch.image), net.read(batch.text)
-        log_probability = net.match(seen, code)
+        features, code = net.encode(batch.image), net.read(batch.text)
+        log_probability = net.match(features, code)
         for b, length in enumerate(batch.text.lengths.tolist()):
             words = code.words[b, :length]
             mean = words.mean(0)
@@ -144,7 +144,7 @@ def test_match_is_the_product_of_the_words_classifiers():
                 local = torch.tensor(0.0)
                 for j, make_filter in enumerate(net.word_filter):
                     out = make_filter.weight @ word + make_filter.bias
-                    local = local + beta[j] * torch.sigmoid(out[:-1] @ seen.scales[j][b] + out[-1])
+                    local = local + beta[j] * torch.sigmoid(out[:-1] @ features.scales[j][b] + out[-1])
                 product = product * local ** alpha[i]
             assert_close(log_probability[b].exp(), product, rtol=1e-4, atol=1e-6)
 
@@ -159,8 +159,8 @@ def test_the_condition_reaches_the_picture_beside_a_skip():
     assert not torch.equal(loud, model.generator(batch.image, sentence)[0])
     model.generator.residual = torch.nn.Module()
     model.generator.residual.forward = lambda x: torch.zeros_like(x[:, :32])
-    seen = model.generator.encoder(batch.image)
-    assert_close(model.generator(batch.image, sentence)[0], model.generator.decoder(seen))
+    features = model.generator.encoder(batch.image)
+    assert_close(model.generator(batch.image, sentence)[0], model.generator.decoder(features))
 
 
 @pytest.mark.parametrize("options", [{"image_size": 100}, {"image_size": 0}, {"width": 0}, {"lambda1": 3}])

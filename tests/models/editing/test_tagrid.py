@@ -20,13 +20,13 @@ from tgim.models.editing.tagrid import (
     Plan,
     TAGrid,
     TAGridConfig,
-    Wishes,
+    Targets,
     apply_affine,
-    draw_wishes,
     known_cross_entropy,
     random_view,
     rmse,
     roughness,
+    sample_targets,
     slice_grid,
 )
 from tgim.models.matching.late_interaction import LateInteraction, LateInteractionConfig, Member
@@ -135,7 +135,7 @@ def test_strength_is_asked_of_the_model_and_nought_changes_nothing(model):
 def test_strength_is_the_share_of_the_full_edits_cost(model):
     batch = batch_of()
     image = 0.5 * batch.image
-    seen = model.generator.subject(model.see(image))
+    seen = model.generator.subject(model.features(image))
     cost = [rmse(model._render(image, model.plan(image, batch.text, strength=s).grid, seen), image) for s in (0.5, 1.0)]
     assert (cost[0] <= 0.5 * cost[1] + 1e-3).all()
     assert cost[0].min() > 0.01
@@ -193,8 +193,8 @@ def test_photographs_of_a_batch_do_not_mix(model):
 def test_a_caption_that_fits_better_than_the_references_needs_no_edit(model, monkeypatch):
     table = torch.zeros(64, 3)
     table[:4, 1] = table[:32, 2] = 2.0  # none, 4 and 32 of 64 references fit the three captions better
-    monkeypatch.setattr(Member, "logits", lambda self, seen, read: table)
-    monkeypatch.setattr(Member, "pair_logits", lambda self, seen, read: torch.ones(3))
+    monkeypatch.setattr(Member, "logits", lambda self, image, text: table)
+    monkeypatch.setattr(Member, "pair_logits", lambda self, image, text: torch.ones(3))
     references, member = model.generator.references, model.matching.members[0]
     assert references.need(member, None, None).tolist() == [1, 1, 1]  # nothing was ever seen
     monkeypatch.setattr(references, "whole", torch.ones(64, 16))
@@ -204,7 +204,7 @@ def test_a_caption_that_fits_better_than_the_references_needs_no_edit(model, mon
 def test_training_pictures_become_references():
     model, batch = model_of("tagrid", references=6), batch_of()
     list(model.steps(batch))
-    code = model.matching.members[0].see(batch.image)
+    code = model.matching.members[0].encode_image(batch.image)
     assert_close(model.generator.references.whole[:4], code.whole)
     assert_close(model.generator.references.regions[:4], code.regions)
     assert not model.generator.references.whole[4:].any()
@@ -263,7 +263,7 @@ def test_the_mask_is_taught_by_its_labels_alone():
     for name, term in terms.items():
         grads = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
         taught = any(g is not None and g.any() for g in grads)
-        assert taught is (name in ("subject", "drawn_subject")), name
+        assert taught is (name in ("subject", "synthetic_subject")), name
 
 
 def test_terms_come_with_their_data():
@@ -274,12 +274,12 @@ def test_terms_come_with_their_data():
     *_, (_, terms) = model.steps(batch)
     assert terms.keys() == always | {
         "subject",
-        "drawn",
-        "drawn_rest",
-        "drawn_gate",
-        "drawn_own",
-        "drawn_own_gate",
-        "drawn_subject",
+        "synthetic",
+        "synthetic_rest",
+        "synthetic_gate",
+        "synthetic_own",
+        "synthetic_own_gate",
+        "synthetic_subject",
     }
 
 
@@ -292,9 +292,9 @@ def test_match_takes_the_own_caption_as_a_negative_but_no_other_that_may_fit(mod
     labels = torch.tensor([0, 0, 1, 0])
     local, false = torch.tensor([False, True, False, False]), torch.tensor([False, False, True, False])
     batch = replace(batch_of(), labels=labels)
-    monkeypatch.setattr(Member, "logits", lambda self, seen, read: table)
-    monkeypatch.setattr(Member, "pair_logits", lambda self, seen, read: extra)
-    loss = model._match(batch.image, Wishes(batch.text, batch.text, local, false), batch)
+    monkeypatch.setattr(Member, "logits", lambda self, image, text: table)
+    monkeypatch.setattr(Member, "pair_logits", lambda self, image, text: extra)
+    loss = model._match(batch.image, Targets(batch.text, batch.text, local, false), batch)
     scale, expected = model.config.match_scale, 0.0
     for i in range(4):
         before = (i - 1) % 4
@@ -306,24 +306,24 @@ def test_match_takes_the_own_caption_as_a_negative_but_no_other_that_may_fit(mod
     assert loss.item() == pytest.approx(expected / 4, rel=1e-4)
 
 
-def test_wishes_are_other_captions_or_the_own_one_altered():
+def test_targets_are_other_captions_or_the_own_one_altered():
     batch = batch_of()
     altered = Tokens(batch.text.ids.clone(), batch.text.mask)
     altered.ids[1, 0] = altered.ids[2, 0] = 7  # the others cannot be altered
     batch = replace(batch, altered=altered)
-    others = draw_wishes(batch, 0.0)
-    assert torch.equal(others.target.ids, batch.text.ids.roll(1, 0))
+    others = sample_targets(batch, 0.0)
+    assert torch.equal(others.captions.ids, batch.text.ids.roll(1, 0))
     assert others.local.tolist() == [False] * 4
     assert others.false.tolist() == [False, False, True, True]
     assert torch.equal(others.extra.ids, altered.ids.roll(1, 0))
-    own = draw_wishes(batch, 1.0)
+    own = sample_targets(batch, 1.0)
     assert own.local.tolist() == [False, True, True, False]
     assert own.false.tolist() == [False, False, False, True]
-    assert torch.equal(own.target.ids[1:3], altered.ids[1:3])
+    assert torch.equal(own.captions.ids[1:3], altered.ids[1:3])
     assert torch.equal(own.extra.ids[1:3], altered.ids[1:3])
-    assert torch.equal(own.target.ids[0], batch.text.ids[3])
-    assert torch.equal(own.target.mask[1], batch.text.mask[1])
-    assert draw_wishes(replace(batch, altered=None), 1.0).extra is None
+    assert torch.equal(own.captions.ids[0], batch.text.ids[3])
+    assert torch.equal(own.captions.mask[1], batch.text.mask[1])
+    assert sample_targets(replace(batch, altered=None), 1.0).extra is None
 
 
 def test_a_random_view_shows_the_same_picture():

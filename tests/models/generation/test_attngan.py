@@ -70,7 +70,7 @@ def test_maps_belong_to_the_picture_and_can_be_shown():
     text, noise = batch_of().text, noise_for(model)
     maps = model.attention_maps(text, noise)
     assert [m.shape[1:] for m in maps] == [(text.ids.shape[1], side, side) for side in (16, 32)]
-    drawn = model.draw(model.condition(text), noise)
+    drawn = model.generate_scales(model.condition(text), noise)
     assert all(map(torch.equal, maps, drawn.maps))
     assert torch.equal(model.generate(text, noise), drawn.images[-1])
     captions = [caption.split() for caption in CAPTIONS]
@@ -102,7 +102,7 @@ def test_shapes_at_every_number_of_scales(size, scales):
     for _, terms in model.steps(batch):
         assert {int(name.rsplit("_", 1)[1]) for name in terms if name[-1].isdigit()} == set(model.config.sizes)
         assert sum(terms.values()).isfinite()
-    drawn = model.draw(model.condition(batch.text), noise_for(model, 2))
+    drawn = model.generate_scales(model.condition(batch.text), noise_for(model, 2))
     assert [image.shape[-1] for image in drawn.images] == [size >> i for i in range(scales - 1, -1, -1)]
     assert len(drawn.maps) == scales - 1
     assert model.attention_maps(batch.text, noise_for(model, 2))[:0] == []
@@ -154,7 +154,7 @@ def test_the_frozen_matching_model_stays_and_stays_in_evaluation_mode(tmp_path):
     assert not any(module.training for module in model.matching.modules())
     assert not trainable(model.matching)
     text = batch_of().text
-    assert_close(F.normalize(model.read(text).sentence), damsm.embed_captions(text))  # sentences themselves are raw
+    assert_close(F.normalize(model.encode_text(text).sentence), damsm.embed_captions(text))  # sentences are raw
 
 
 def test_an_untrained_matching_model_is_told(caplog):

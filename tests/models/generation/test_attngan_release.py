@@ -81,15 +81,19 @@ def test_the_networks_compute_what_the_release_computes(released):
         states["generator"], sentence, words * mask[..., None], lengths, noise
     )
     condition = model.generator.augment(sentence)
-    drawn = model.draw((condition.sample, words, mask.float()), noise)
+    drawn = model.generate_scales((condition.sample, words, mask.float()), noise)
     for found, expected in zip(
         (condition.mean, condition.log_var, *drawn.images, *drawn.maps), (mean, log_var, *images, *maps), strict=True
     ):
         assert_close(found, expected, atol=1e-4, rtol=1e-4)
     for i, image in enumerate(images):
-        judge = model.discriminator[i]
-        seen = judge.see(image)
-        found = judge.alone(seen), judge.match(seen, sentence), judge.match(seen[:-1], sentence[1:])
+        discriminator = model.discriminator[i]
+        seen = discriminator.encode(image)
+        found = (
+            discriminator.alone(seen),
+            discriminator.match(seen, sentence),
+            discriminator.match(seen[:-1], sentence[1:]),
+        )
         for ours, theirs in zip(found, facts.judge(states[f"discriminator{i}"], image, sentence), strict=True):
             assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
@@ -98,7 +102,7 @@ def test_a_step_has_the_losses_of_the_release(released, monkeypatch):
     model, states = released
     batch, text = batch_of(128, 3), None
     monkeypatch.setattr(model.generator.augment, "noise", lambda count: torch.zeros(count, 5))  # the mean
-    text = model.read(batch.text)
+    text = model.encode_text(batch.text)
     torch.manual_seed(1)
     found = {f"{network}.{k}": v.item() for network, terms in model.steps(batch) for k, v in terms.items()}
     torch.manual_seed(1)
@@ -154,7 +158,7 @@ def test_a_converted_release_draws_and_reads_as_it_did(folder):
     rnn = torch.nn.LSTM(8, 8, batch_first=True, bidirectional=True)
     rnn.load_state_dict({k.removeprefix("rnn."): v for k, v in text.items() if k.startswith("rnn.")})
     words, (last, _) = rnn(text["encoder.weight"][tokens.ids[:1] - 1])  # their numbers are ours less one
-    code = model.read(tokens)
+    code = model.encode_text(tokens)
     assert_close(code.words[0], words[0])
     assert_close(code.sentence[0], last[:, 0].flatten())
     assert not code.words[1, 3:].any()

@@ -127,11 +127,11 @@ def test_switches_move_their_own_terms_and_no_other():
     }
     plain, half = found[False, False], 0.5
     for (cls, interpolate), terms in found.items():
-        judge, maker = terms["discriminator"], terms["generator"]
-        assert list(judge) == ["real", "mismatch", "fake"] if cls else ["real", "fake"]
+        discriminator, maker = terms["discriminator"], terms["generator"]
+        assert list(discriminator) == ["real", "mismatch", "fake"] if cls else ["real", "fake"]
         assert list(maker) == ["fake", "interpolated"] if interpolate else ["fake"]
-        assert judge["real"] == plain["discriminator"]["real"]
-        assert judge["fake"] == pytest.approx((half if cls else 1) * plain["discriminator"]["fake"])
+        assert discriminator["real"] == plain["discriminator"]["real"]
+        assert discriminator["fake"] == pytest.approx((half if cls else 1) * plain["discriminator"]["fake"])
         assert maker["fake"] == plain["generator"]["fake"]
     assert found[True, True]["discriminator"] == found[True, False]["discriminator"]
     assert found[True, True]["generator"] == found[False, True]["generator"]
@@ -140,23 +140,26 @@ def test_switches_move_their_own_terms_and_no_other():
 def test_a_step_is_algorithm_1_with_interpolation():
     model, batch = tiny(mismatch_weight=0.3, interpolation_weight=2.0, beta=0.25), labelled(4, 4, 7, 9)
     found, bce = terms_of(model, batch), F.binary_cross_entropy_with_logits
-    judge, ones, zeros = model.discriminator, torch.ones(4), torch.zeros(4)
+    discriminator, ones, zeros = model.discriminator, torch.ones(4), torch.zeros(4)
     torch.manual_seed(3)
     with torch.no_grad():
-        own, told = model.generator.read(batch.text), judge.read(batch.text)
+        own, told = model.generator.read(batch.text), discriminator.read(batch.text)
         drawn = model.generator(own, torch.randn(4, 6))
         assert found["discriminator"] == pytest.approx(
             {
-                "real": float(bce(judge(batch.image, told), ones)),
-                "mismatch": 0.3 * float(bce(judge(batch.image, told[[3, 3, 1, 2]]), zeros)),
-                "fake": 0.7 * float(bce(judge(drawn, told), zeros)),
+                "real": float(bce(discriminator(batch.image, told), ones)),
+                "mismatch": 0.3 * float(bce(discriminator(batch.image, told[[3, 3, 1, 2]]), zeros)),
+                "fake": 0.7 * float(bce(discriminator(drawn, told), zeros)),
             },
             rel=1e-4,
         )
         between = model.generator(0.25 * own[:2] + 0.75 * own[2:], torch.randn(2, 6))
-        verdict = judge(between, 0.25 * told[:2] + 0.75 * told[2:])
+        logits = discriminator(between, 0.25 * told[:2] + 0.75 * told[2:])
         assert found["generator"] == pytest.approx(
-            {"fake": float(bce(judge(drawn, told), ones)), "interpolated": 2 * 0.5 * float(bce(verdict, ones[:2]))},
+            {
+                "fake": float(bce(discriminator(drawn, told), ones)),
+                "interpolated": 2 * 0.5 * float(bce(logits, ones[:2])),
+            },
             rel=1e-4,
         )
 

@@ -19,7 +19,7 @@ from tgim.conversion.convert import convert
 from tgim.conversion.files import load_part
 from tgim.conversion.stackgan import checked, discriminator_names, generator_names, untrained
 from tgim.errors import CheckpointError, UserError
-from tgim.models.generation.adversarial import judge_terms
+from tgim.models.generation.adversarial import discriminator_terms
 from tgim.models.generation.stackgan import StackGAN2, StackGAN2Config
 from tgim.models.matching.sje import SJE, SJEConfig
 from tgim.nn.losses import gaussian_kl
@@ -103,11 +103,11 @@ def test_pictures_and_logits_are_those_of_the_release(system, batch):
     assert_close(image, expected, atol=1e-5, rtol=1e-4)
     assert_close(condition.mean, mean)
     assert_close(condition.log_var, log_var)
-    judge = model.discriminator
+    discriminator = model.discriminator
     joint, alone = facts.run_judge(states["discriminator"], expected, mean, batch)
-    assert_close(judge.match(judge.see(expected), mean), joint, atol=1e-5, rtol=1e-4)
+    assert_close(discriminator.match(discriminator.encode(expected), mean), joint, atol=1e-5, rtol=1e-4)
     if alone is not None:
-        assert_close(judge.alone(judge.see(expected)), alone, atol=1e-5, rtol=1e-4)
+        assert_close(discriminator.alone(discriminator.encode(expected)), alone, atol=1e-5, rtol=1e-4)
 
 
 def bce(logits: torch.Tensor, real: bool) -> torch.Tensor:
@@ -132,10 +132,10 @@ def test_a_training_step_is_that_of_the_release(system):
             sentence = model.first.read(text)
             small = model.first(sentence, noise, stage1_eps)[0]
             drawn, condition = model.generator(small, sentence, torch.randn(4, CONDITION))
-        mean, judge = condition.mean, states["discriminator"]
-        real, real_alone = facts.run_judge(judge, batch.image, mean, True)
-        fake, fake_alone = facts.run_judge(judge, drawn, mean, True)
-        seen = model.discriminator.see(batch.image)
+        mean, discriminator = condition.mean, states["discriminator"]
+        real, real_alone = facts.run_judge(discriminator, batch.image, mean, True)
+        fake, fake_alone = facts.run_judge(discriminator, drawn, mean, True)
+        seen = model.discriminator.encode(batch.image)
         wrong = model.discriminator.match(seen[:-1], mean[1:])
         kl = 2 * (-0.5 * (1 + condition.log_var - mean**2 - condition.log_var.exp())).mean()
         if system == "stackgan1":
@@ -166,27 +166,27 @@ def test_conditioning_augmentation_and_its_kl_by_formula():
 
 def test_a_wrong_caption_is_a_fake_and_reaches_no_generator():
     model = model_of("stackgan1")
-    judge, batch = model.discriminator, batch_of(16)
+    discriminator, batch = model.discriminator, batch_of(16)
     mean = torch.randn(4, 5, requires_grad=True)
-    terms = judge_terms(judge, batch.image, batch.image.flip(0), mean)
-    seen = judge.see(batch.image)
-    assert_close(terms["mismatch"], 0.5 * F.softplus(judge.match(seen[:-1], mean[1:])).mean())
+    terms = discriminator_terms(discriminator, batch.image, batch.image.flip(0), mean)
+    seen = discriminator.encode(batch.image)
+    assert_close(terms["mismatch"], 0.5 * F.softplus(discriminator.match(seen[:-1], mean[1:])).mean())
     sum(terms.values()).backward()
     assert mean.grad is None
-    assert "mismatch" not in judge_terms(judge, batch.image[:1], batch.image[:1], mean[:1])
+    assert "mismatch" not in discriminator_terms(discriminator, batch.image[:1], batch.image[:1], mean[:1])
 
 
 def test_the_discriminator_learns_which_caption_is_right():
-    judge, image = model_of("stackgan1").discriminator, batch_of(16).image
+    discriminator, image = model_of("stackgan1").discriminator, batch_of(16).image
     mean, drawn = 2 * torch.randn(4, 5), torch.zeros_like(image)
-    optimizer = torch.optim.Adam(judge.parameters(), 5e-3)
+    optimizer = torch.optim.Adam(discriminator.parameters(), 5e-3)
     for _ in range(60):
         optimizer.zero_grad()
-        sum(judge_terms(judge, image, drawn, mean).values()).backward()
+        sum(discriminator_terms(discriminator, image, drawn, mean).values()).backward()
         optimizer.step()
     with torch.no_grad():
-        seen = judge.see(image)
-        assert judge.match(seen, mean).min() > judge.match(seen[:-1], mean[1:]).max()
+        seen = discriminator.encode(image)
+        assert discriminator.match(seen, mean).min() > discriminator.match(seen[:-1], mean[1:]).max()
 
 
 def test_stage_one_stays_as_it_is_within_stage_two():

@@ -95,11 +95,11 @@ def test_without_captions_noise_takes_the_place_of_the_condition(batch):
     noise = torch.randn(4, NOISE, generator=torch.Generator().manual_seed(3))
     expected = facts.run_tree_without_captions(state, noise, batch)
     drawn = model.generate_scales(model.condition(VOCABULARY.encode(CAPTIONS)), noise)
-    for ours, theirs, judge in zip(drawn, expected, model.discriminator, strict=True):
+    for ours, theirs, discriminator in zip(drawn, expected, model.discriminator, strict=True):
         assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-        assert judge.alone(judge.see(ours)).shape == (4,)
+        assert discriminator.alone(discriminator.encode(ours)).shape == (4,)
         with pytest.raises(ValueError, match="judges pictures alone"):
-            judge.match(judge.see(ours), noise)
+            discriminator.match(discriminator.encode(ours), noise)
     assert not model.reads
     assert model.variation_size == 0
 
@@ -138,11 +138,11 @@ def test_pictures_and_logits_are_those_of_the_release(batch, branches):
         assert_close(image, other, atol=1e-5, rtol=1e-4)
     assert_close(condition.mean, mean)
     assert_close(condition.log_var, log_var)
-    for i, (judge, image) in enumerate(zip(model.discriminator, expected, strict=True)):
+    for i, (discriminator, image) in enumerate(zip(model.discriminator, expected, strict=True)):
         joint, alone = facts.run_tree_judge(states[f"discriminator{i}"], image, mean, batch)
-        seen = judge.see(image)
-        assert_close(judge.match(seen, mean), joint, atol=1e-5, rtol=1e-4)
-        assert_close(judge.alone(seen), alone, atol=1e-5, rtol=1e-4)
+        seen = discriminator.encode(image)
+        assert_close(discriminator.match(seen, mean), joint, atol=1e-5, rtol=1e-4)
+        assert_close(discriminator.alone(seen), alone, atol=1e-5, rtol=1e-4)
 
 
 def test_the_largest_discriminator_is_that_of_the_release():
@@ -152,10 +152,10 @@ def test_the_largest_discriminator_is_that_of_the_release():
         model, shapes = untrained(config), facts.tree_judge(2, 5, halvings=6)
         state, image, mean = release.weights(shapes), torch.rand(2, 3, 256, 256) * 2 - 1, torch.randn(2, 5)
         load_part(model, discriminator_names(config, 2), state, path="rule", what="discriminator")
-        judge = model.discriminator[2]
+        discriminator = model.discriminator[2]
         joint, alone = facts.run_tree_judge(state, image, mean, True)
-        assert_close(judge.match(judge.see(image), mean), joint, atol=1e-4, rtol=1e-3)
-        assert_close(judge.alone(judge.see(image)), alone, atol=1e-4, rtol=1e-3)
+        assert_close(discriminator.match(discriminator.encode(image), mean), joint, atol=1e-4, rtol=1e-3)
+        assert_close(discriminator.alone(discriminator.encode(image)), alone, atol=1e-4, rtol=1e-3)
 
 
 def bce(logits: torch.Tensor, real: bool) -> torch.Tensor:
@@ -178,13 +178,16 @@ def test_a_training_step_is_that_of_the_release(unconditional):
     judged = pleased = torch.tensor(0.0)
     with torch.no_grad():
         drawn, condition = model.generator(model.generator.read(text), noise, eps)
-        mean, judges = condition.mean, model.discriminator
+        mean, nets = condition.mean, model.discriminator
         for i, fake in enumerate(drawn):
-            real = judges[i].see(resize(batch.image, (8 * 2**i,) * 2))
-            other, seen = real[torch.tensor([3, 3, 1, 2])], judges[i].see(fake)  # the nearest before, of another class
-            joint = [bce(judges[i].match(*pair), kind) for pair, kind in (((real, mean), True), ((other, mean), False))]
-            joint.append(bce(judges[i].match(seen, mean), False))
-            alone = [bce(judges[i].alone(x), kind) for x, kind in ((real, True), (other, True), (seen, False))]
+            real = nets[i].encode(resize(batch.image, (8 * 2**i,) * 2))
+            other, seen = (
+                real[torch.tensor([3, 3, 1, 2])],
+                nets[i].encode(fake),
+            )  # the nearest before, of another class
+            joint = [bce(nets[i].match(*pair), kind) for pair, kind in (((real, mean), True), ((other, mean), False))]
+            joint.append(bce(nets[i].match(seen, mean), False))
+            alone = [bce(nets[i].alone(x), kind) for x, kind in ((real, True), (other, True), (seen, False))]
             share = 1 if unconditional else 0.5
             judged = judged + joint[0] + share * (joint[1] + joint[2]) + unconditional * sum(alone)
             of_tree = facts.run_tree_judge(states[f"discriminator{i}"], fake, mean, True)

@@ -22,7 +22,7 @@ def slow_scores(model, image, text):
     table = torch.zeros(len(image), len(text.ids))
     for member in model.members:
         a, b = member.log_scales.exp()
-        seen, read = member.see(image), member.read(text)
+        seen, read = member.encode_image(image), member.encode_text(text)
         for i in range(len(image)):
             for j in range(len(text.ids)):
                 best = 0.0
@@ -67,7 +67,7 @@ def test_embeddings_are_unit_vectors_whose_product_is_the_mean_of_cosines(model)
     images, captions = model.embed_images(batch.image), model.embed_captions(batch.text)
     for part in (images, captions):
         torch.testing.assert_close(part.norm(dim=1), torch.ones(len(part)))
-    members = [m.see(batch.image).whole @ m.read(batch.text).sentence.T for m in model.members]
+    members = [m.encode_image(batch.image).whole @ m.encode_text(batch.text).sentence.T for m in model.members]
     torch.testing.assert_close(images @ captions.T, torch.stack(members).mean(0))
 
 

@@ -130,13 +130,13 @@ def test_a_source_is_a_wrong_target_only_where_something_changes(name, halves):
     model, batch = composer(name).eval(), batch_of_triples()
     without = composer(name, own_negatives=False).eval()
 
-    def loss(system, drawn):
-        ((_, terms),) = system.steps(replace(batch, drawn=drawn))
-        return float(terms["drawn"].detach())
+    def loss(system, pairs):
+        ((_, terms),) = system.steps(replace(batch, synthetic=pairs))
+        return float(terms["synthetic"].detach())
 
-    drawn = batch.drawn
-    assert loss(model, drawn) > loss(without, drawn)
-    still = replace(drawn, target=drawn.image)
+    pairs = batch.synthetic
+    assert loss(model, pairs) > loss(without, pairs)
+    still = replace(pairs, target=pairs.image)
     assert loss(model, still) == pytest.approx(loss(without, still), rel=1e-6)
 
 
@@ -153,15 +153,15 @@ def test_captioned_triples_have_no_wrong_target_of_the_same_class(name, halves):
     apart = torch.arange(len(target))
     assert loss(torch.zeros_like(apart)) < loss(apart)
     assert loss(apart, source=target) < loss(apart) + 5  # a source that is the target is no wrong target: finite
-    both = Batch(target, change, apart, drawn=batch_of_triples().drawn, source=source, change=change)
+    both = Batch(target, change, apart, synthetic=batch_of_triples().synthetic, source=source, change=change)
     ((_, terms),) = model.steps(both)
-    assert set(terms) == {"drawn", "captioned"}
+    assert set(terms) == {"synthetic", "captioned"}
 
 
 @every
 def test_without_triples_there_is_nothing_to_learn(name, halves):
-    batch = replace(batch_of_triples(), drawn=None)
-    with pytest.raises(RecipeError, match=r"data\.drawn"):
+    batch = replace(batch_of_triples(), synthetic=None)
+    with pytest.raises(RecipeError, match=r"data\.synthetic\.pairs"):
         list(composer(name).steps(batch))
 
 
@@ -193,7 +193,7 @@ def given(halves, tmp_path):
 def test_what_is_frozen_stays(given, frozen):
     config = ComposerConfig(matching=str(given), frozen=frozen)
     model = COMPOSERS["tirg"](config, vocabulary_size=len(WORDS))
-    assert (model.config.system, model.config.encoder) == ("halves", {"image_size": 16})
+    assert (model.config.system, model.config.encoder) == (registry.reference(Halves), {"image_size": 16})
     model.load_parts()
     before = checkpoint.load(given).model.weight
     assert torch.equal(model.matching.weight, before)
@@ -262,6 +262,6 @@ def test_the_recipes_resolve(name):
     stem = f"compose_{name.removeprefix('compose_')}"
     drawn, birds = (recipe.load(RECIPES / f"{stem}_{data}.yaml") for data in ("synthetic", "birds"))
     assert drawn.model_class is birds.model_class is COMPOSERS[name]
-    assert drawn.data.drawn_task == "changes"
-    assert birds.data.changes
+    assert drawn.data.synthetic.task == "changes"
+    assert birds.data.captions.changes
     assert birds.data.split == "trainval"

@@ -1,4 +1,4 @@
-"""Blurred natural backgrounds for drawn pictures: foliage, sky, water, earth, twigs and light out of focus."""
+"""Blurred natural backgrounds for synthetic pictures: foliage, sky, water, earth, twigs and light out of focus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawn birds: proportions, feathers, beak, eye and legs, and what they sit on.
+"""Synthetic birds: proportions, feathers, beak, eye and legs, and what they sit on.
 
 All proportions come from one seeded generator, so a bird's geometry does not depend on its colours.
 """

@@ -1,4 +1,4 @@
-"""Drawing with formulas: soft shapes, feather-like noise, blurred backdrops, and layers whose colour comes last.
+"""Renderer by formulas: soft shapes, feather-like noise, and layers whose colour comes last.
 
 Every shape is evaluated at the pixel centres in picture coordinates (the shorter side spans [-1, 1], y points down), so
 a picture has no resolution of its own: two sizes of one scene differ by sampling alone. `Layers` keeps, for each pixel,
@@ -21,7 +21,7 @@ SCENERY = "scenery"  # the name of layers that are neither backdrop nor subject:
 
 
 def step(x: Field, width: float) -> Field:
-    """Smooth 0 -> 1 over `width` around x = 0; the antialiased inside of a shape where x > 0."""
+    """Smooth step 0 -> 1 over `width` around x = 0: the antialiased inside of a shape where x > 0."""
     t = np.clip(x / width + 0.5, 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
@@ -103,7 +103,7 @@ def capsule(
 
 @dataclass
 class Light:
-    """Where light comes from and what colour it has; all seeded, none of it depends on the part colours."""
+    """Direction and colours of the light; all seeded, independent of the part colours."""
 
     direction: tuple[float, float, float]  # unit vector towards the sun, y down, z towards the viewer
     sun: Field  # (3,) linear
@@ -125,7 +125,7 @@ class Light:
                    ground.astype(f32), soft)  # fmt: skip
 
     def shade(self, nx: Field, ny: Field, nz: Field) -> tuple[Field, Field, Field]:
-        """How much sun, sky and ground light (each (H, W)) a surface with this normal gets."""
+        """Shade a surface by its normal (H, W): shares (H, W) of sun, sky and ground light."""
         lx, ly, lz = self.direction
         sun = np.clip(nx * lx + ny * ly + nz * lz + 0.15, 0, None) / 1.15
         return sun, np.asarray(0.75 - 0.25 * ny, np.float32), np.clip(0.35 + 0.65 * ny, 0, None)
@@ -188,7 +188,7 @@ class Layers:
         last.shadow = by if last.shadow is None else last.shadow * by
 
     def finish(self, backdrop: Field, *, exposure: float, grain: Field) -> Exposed:
-        """Work out what is visible. `backdrop` (H, W, 3) linear light; `grain` (H, W) is added to the final sRGB."""
+        """Composite the layers over `backdrop` (H, W, 3), linear light; `grain` (H, W) is added to the final sRGB."""
         free: Field = np.ones(self.canvas.shape, np.float32)
         shadow: Field | None = None
         visible: Field
@@ -229,7 +229,7 @@ class Layers:
 
 @dataclass
 class Exposed:
-    """A drawing without its part colours: `paint` gives the picture for any colours at the cost of one product."""
+    """A rendered scene without its part colours: `paint` gives the picture for any colours by one matrix product."""
 
     parts: dict[str, Field]  # visible share (H, W) in [0, 1] of every part that takes a scene colour
     weights: Field  # (3 * parts, H, W) sun, sky and ground light that each part sends to the eye if it is white
@@ -240,7 +240,7 @@ class Exposed:
     grain: Field  # (H, W)
 
     def paint(self, albedo: Mapping[str, Rgb]) -> NDArray[np.uint8]:
-        """The picture (H, W, 3) with these sRGB part colours."""
+        """Render the picture (H, W, 3) with these sRGB part colours."""
         light = self.base
         if self.parts:
             tones = [linear(albedo[name]) for name in self.parts]

@@ -1,6 +1,6 @@
-"""Captions of drawn pictures, in the manner of the CUB and Oxford-102 captions, and the way back to part colours.
+"""Captions of synthetic pictures, in the manner of CUB and Oxford-102, and a parser from captions to part colours.
 
-A caption made here is always true of its picture, and `read_caption` gives back every colour that it states.
+A caption made here is always true of its picture, and `read_caption` recovers every colour that it states.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Mention = tuple[str, str]  # (word of a part, colour)
 
 
 def read_caption(caption: str, kind: str) -> dict[str, str]:
-    """Part colours that a caption states: adjectives before a part, or ``part is/are colour``; finer words win.
+    """Parse the part colours of a caption: adjectives before a part, or ``part is/are colour``; finer words win.
 
     >>> read_caption("a yellow bird with black wings", "bird")["wings"]
     'black'
@@ -66,7 +66,7 @@ def read_caption(caption: str, kind: str) -> dict[str, str]:
 
 
 def apply_caption(scene: Scene, caption: str) -> Scene:
-    """The scene with the caption made true: stated colours are painted, all else stays.
+    """Make a caption true of a scene: stated colours are painted, all else stays.
 
     A plain word is already true of its modified shades ("blue" of a dark blue part), which therefore stay. Sizes and
     shapes that a caption names never change the picture.
@@ -80,7 +80,7 @@ def _true_of(stated: str, colour: str) -> bool:
 
 
 def caption_of(scene: Scene, rng: Rng) -> str:
-    """A caption or bare phrase that is true of the scene."""
+    """Sample a caption or bare phrase that is true of the scene."""
     mentions = _true_mentions(scene, rng, int(rng.choice([1, 2, 3], p=[0.3, 0.45, 0.25])))
     whole = _true_whole(scene, rng)
     if whole is not None and (rng.random() < 0.75 or not mentions):
@@ -90,7 +90,7 @@ def caption_of(scene: Scene, rng: Rng) -> str:
 
 
 def edit_scene(scene: Scene, rng: Rng) -> tuple[str, Scene]:
-    """A target caption and the scene that it asks for; about one in eight asks for nothing new."""
+    """Sample a target caption and the scene that it makes; about one in eight changes nothing."""
     if rng.random() < 0.12:
         caption = caption_of(scene, rng)
         return caption, apply_caption(scene, caption)
@@ -119,9 +119,9 @@ def edit_scene(scene: Scene, rng: Rng) -> tuple[str, Scene]:
 
 
 def swap_scene(scene: Scene, rng: Rng, words: Sequence[str]) -> tuple[tuple[str, Scene], tuple[str, Scene]] | None:
-    """Two wishes that differ by which part gets which colour ("red head and white belly", "white head and red belly").
+    """Sample two targets with colours swapped ("red head and white belly", "white head and red belly").
 
-    Each is a caption and the scene that it asks for. The captions have one wording and name two of `words`, which share
+    Each is a caption and the scene that it makes. The captions have one wording and name two of `words`, which share
     no part; None when fewer than two can be chosen.
     """
     weights = {word: weight for word, weight in _GROUPS[scene.kind].items() if word in words}
@@ -131,18 +131,18 @@ def swap_scene(scene: Scene, rng: Rng, words: Sequence[str]) -> tuple[tuple[str,
     shared = sorted(set.intersection(*(set(palette(WORDS[scene.kind][word][0])) for word in chosen)))
     one, other = (shared[i] for i in rng.choice(len(shared), size=2, replace=False))
     start = _one(rng, f"this {scene.kind} has ", f"a {scene.kind} with ", "")
-    wishes = []
+    targets = []
     for colours in ((one, other), (other, one)):
         named = [f"{colour} {word}" for colour, word in zip(colours, chosen, strict=True)]
         if start:
             named = [text if word in PLURAL else _article(text) for text, word in zip(named, chosen, strict=True)]
         caption = start + " and ".join(named)
-        wishes.append((caption, apply_caption(scene, caption)))
-    return wishes[0], wishes[1]
+        targets.append((caption, apply_caption(scene, caption)))
+    return targets[0], targets[1]
 
 
 def _choose(weights: Mapping[str, int], rng: Rng, count: int, taken: Sequence[str] = ()) -> list[str]:
-    """`count` words whose parts do not overlap."""
+    """Sample `count` words whose parts do not overlap."""
     kind = "bird" if weights.keys() <= _BIRD_GROUPS.keys() else "flower"
     words = list(weights)
     chosen: list[str] = []
@@ -166,7 +166,7 @@ def _true_mentions(scene: Scene, rng: Rng, count: int) -> list[Mention]:
 
 
 def _true_whole(scene: Scene, rng: Rng) -> tuple[str, list[Mention]] | None:
-    """The main colour and all its exceptions, or None where that would take more than three of them."""
+    """Find the main colour and its exceptions; None where there are more than three."""
     if scene.kind == "flower":
         rest = [("edges", scene.colour("edges"))] if scene.colour("edges") else []
         rest += [item for item in _true_mentions(scene, rng, 2) if item[0] in INNER]
@@ -212,7 +212,7 @@ def _spell(colour: str, rng: Rng) -> str:
 
 
 def _join(mentions: Sequence[Mention], scene: Scene, rng: Rng, *, article: bool = True) -> str:
-    """``a red head and breast with black wings``: neighbours of one colour share the adjective."""
+    """Join mentions, ``a red head and breast with black wings``: neighbours of one colour share the adjective."""
     groups: list[list[Mention]] = []
     for item in mentions:
         if groups and groups[-1][0][1] == item[1] and item[0] not in ("beak", "bill"):

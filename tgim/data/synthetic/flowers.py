@@ -1,4 +1,4 @@
-"""Drawn flowers: rings of overlapping petals around a centre, stamens, stem and leaves."""
+"""Synthetic flowers: rings of overlapping petals around a centre, stamens, stem and leaves."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _petals(
     layers: Layers, frame: Canvas, radius: Field, theta: Field, count: int, shape: str, form: str, rng: Rng,
     edge: float, light: Light,
 ) -> None:  # fmt: skip
-    """One ring of petals; each lies over its neighbour on one side or both, so no seams show."""
+    """Lay a ring of petals; each overlaps a neighbour, so that no seams show."""
     sizes = rng.uniform(0.86, 1.0, count).astype(np.float32)
     tones = rng.uniform(0.86, 1.08, count).astype(np.float32)
     drift = rng.normal(0, 0.06, count).astype(np.float32)

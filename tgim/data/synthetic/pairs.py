@@ -1,11 +1,11 @@
-"""Drawn birds and flowers: for any caption of theirs the true edited picture and what may change are known.
+"""Synthetic birds and flowers: for any caption the true edited picture is known, and where it may change.
 
 >>> rng = np.random.default_rng(0)
 >>> scene = random_scene("bird", rng)
 >>> red = apply_caption(scene, "red head and breast")
 >>> red.colour("crown"), red.colour("breast"), red.colour("belly") == scene.colour("belly")
 ('red', 'red', True)
->>> draw(red, 64).image.shape
+>>> render(red, 64).image.shape
 (64, 64, 3)
 """
 
@@ -27,9 +27,28 @@ from tgim.errors import DataError, nearest
 from tgim.text.lexicon.synthetic import PARTS, UNDER
 
 __all__ = [
-    "COLOURS", "PARTS", "UNDER", "Drawing", "Pair", "PairArrays", "Scene", "albedos", "apply_caption", "caption_of",
-    "draw", "draw_pair", "draw_pairs", "edit_scene", "expose", "random_pair", "random_scene", "read_caption",
-    "sample_picture", "shade", "swap_scene", "visible_parts",
+    "COLOURS",
+    "PARTS",
+    "UNDER",
+    "Pair",
+    "PairArrays",
+    "Rendering",
+    "Scene",
+    "albedos",
+    "apply_caption",
+    "caption_of",
+    "edit_scene",
+    "expose",
+    "random_pair",
+    "random_scene",
+    "read_caption",
+    "render",
+    "render_pair",
+    "render_pairs",
+    "sample_picture",
+    "shade",
+    "swap_scene",
+    "visible_parts",
 ]  # fmt: skip
 
 KINDS = {"birds": "bird", "flowers": "flower"}
@@ -52,8 +71,8 @@ _SUITS = {
 }
 
 
-class Drawing(NamedTuple):
-    """A drawn scene."""
+class Rendering(NamedTuple):
+    """A rendered scene and the masks of its parts."""
 
     image: NDArray[np.uint8]  # (H, W, 3) sRGB
     subject: Field  # (H, W) in [0, 1], the share of each pixel that is bird or flower
@@ -62,7 +81,7 @@ class Drawing(NamedTuple):
 
 @dataclass(frozen=True)
 class Pair:
-    """A scene and what a caption makes of it."""
+    """A scene, and the scene that a target caption makes of it."""
 
     source: Scene
     caption: str  # true of `source`
@@ -71,7 +90,10 @@ class Pair:
 
 
 class PairArrays(NamedTuple):
-    """n drawn pairs; the masks are quantised upwards, so outside `change` > 0 both pictures are equal byte for byte."""
+    """Pixels and captions of n rendered pairs.
+
+    The masks are quantised upwards, so that outside `change` > 0 both pictures are equal byte for byte.
+    """
 
     image: NDArray[np.uint8]  # (n, S, S, 3) sRGB
     target: NDArray[np.uint8]  # (n, S, S, 3) sRGB, the true edited picture
@@ -81,44 +103,48 @@ class PairArrays(NamedTuple):
     target_captions: list[str]
 
 
-def draw(scene: Scene, size: int | tuple[int, int]) -> Drawing:
-    """Draw a scene at `size` pixels (square) or (height, width). Equal arguments give equal bytes.
+def render(scene: Scene, size: int | tuple[int, int]) -> Rendering:
+    """Render a scene at `size` pixels (square) or (height, width). Equal arguments give equal bytes.
 
     Raises:
         DataError: a side under 8 pixels.
     """
     exposed = expose(scene, size)
-    return Drawing(exposed.paint(albedos(scene)), exposed.subject, visible_parts(exposed, scene))
+    return Rendering(exposed.paint(albedos(scene)), exposed.subject, visible_parts(exposed, scene))
 
 
-def draw_pair(pair: Pair, size: int | tuple[int, int]) -> tuple[Drawing, NDArray[np.uint8], Field]:
-    """The drawn source, the true edited picture (H, W, 3) and the mask (H, W) in [0, 1] of what differs."""
+def render_pair(pair: Pair, size: int | tuple[int, int]) -> tuple[Rendering, NDArray[np.uint8], Field]:
+    """Render a pair: the source, the true edited picture (H, W, 3) and the mask (H, W) in [0, 1] of what differs."""
     exposed = expose(pair.source, size)
     before, after = albedos(pair.source), albedos(pair.target)
     change = np.zeros(exposed.grain.shape, np.float32)
     for part, mask in exposed.parts.items():
         if before[part] != after[part]:
             change += mask
-    source = Drawing(exposed.paint(before), exposed.subject, visible_parts(exposed, pair.source))
+    source = Rendering(exposed.paint(before), exposed.subject, visible_parts(exposed, pair.source))
     return source, exposed.paint(after), np.clip(change, 0, 1)
 
 
 def random_pair(kind: str, rng: Rng) -> Pair:
-    """A random scene of `kind` ("bird" or "flower") and a random wish for it."""
+    """Sample a scene of `kind` ("bird" or "flower") and a target caption for it."""
     source = random_scene(kind, rng)
     target_caption, target = edit_scene(source, rng)
     return Pair(source, caption_of(source, rng), target, target_caption)
 
 
-def draw_pairs(kind: str, rng: Rng, n: int, size: int) -> PairArrays:
-    """Draw `n` random pairs of "birds" or "flowers" at `size` pixels square; everything comes from `rng`."""
+def render_pairs(kind: str, rng: Rng, n: int, size: int) -> PairArrays:
+    """Render `n` random pairs of "birds" or "flowers" at `size` pixels square; all randomness comes from `rng`.
+
+    Raises:
+        DataError: another kind.
+    """
     if kind not in KINDS:
-        raise DataError(f"kind {kind!r} is not drawn; take 'birds' or 'flowers'{nearest(kind, KINDS)}")
+        raise DataError(f"kind {kind!r} cannot be rendered; take 'birds' or 'flowers'{nearest(kind, KINDS)}")
     image, target = (np.empty((n, size, size, 3), np.uint8) for _ in range(2))
     change, subject = (np.empty((n, size, size), np.uint8) for _ in range(2))
     pairs = [random_pair(KINDS[kind], rng) for _ in range(n)]
     for i, pair in enumerate(pairs):
-        source, target[i], differs = draw_pair(pair, size)
+        source, target[i], differs = render_pair(pair, size)
         image[i] = source.image
         change[i] = np.ceil(255 * differs)
         subject[i] = np.ceil(255 * source.subject)
@@ -128,22 +154,26 @@ def draw_pairs(kind: str, rng: Rng, n: int, size: int) -> PairArrays:
 def sample_picture(
     kind: str = "birds", *, seed: int = 0, size: int | tuple[int, int] = (675, 900)
 ) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) that may be shipped with the project: nobody's photograph. Seed 0 comes first."""
+    """Render a sample picture (H, W, 3), free to ship because it is no photograph; `seed` chooses which.
+
+    Raises:
+        DataError: another kind than "birds" or "flowers".
+    """
     if kind not in KINDS:
-        raise DataError(f"kind {kind!r} is not drawn; take 'birds' or 'flowers'{nearest(kind, KINDS)}")
+        raise DataError(f"kind {kind!r} cannot be rendered; take 'birds' or 'flowers'{nearest(kind, KINDS)}")
     scene = random_scene(KINDS[kind], np.random.default_rng([seed + _FIRST, 7]))
     if kind == "birds":
         scene = apply_caption(scene, _SAMPLES[seed % len(_SAMPLES)])
-    return draw(scene, size).image
+    return render(scene, size).image
 
 
 def albedos(scene: Scene) -> dict[str, Rgb]:
-    """sRGB in [0, 1] of every part; an absent pattern has the colour of the part that shows in its place."""
+    """List the sRGB colours in [0, 1] of all parts; an absent pattern has the colour of the part in its place."""
     return {part: scene.albedo(part if colour else UNDER[part]) for part, colour in scene.colours}
 
 
 def visible_parts(exposed: Exposed, scene: Scene) -> dict[str, Field]:
-    """Visible share of each part; an absent pattern counts as the part that shows in its place."""
+    """Visible share (H, W) in [0, 1] of each part; an absent pattern counts as the part in its place."""
     masks = dict(exposed.parts)
     for pattern, under in UNDER.items():
         if pattern in masks and not scene.colour(pattern):
@@ -152,13 +182,13 @@ def visible_parts(exposed: Exposed, scene: Scene) -> dict[str, Field]:
 
 
 def expose(scene: Scene, size: int | tuple[int, int], *, scale: float = 1.0) -> Exposed:
-    """The scene without its part colours: `Exposed.paint` with the `albedos` of any repainting gives the picture.
+    """Render a scene up to its part colours: `Exposed.paint` with the `albedos` of any repainting gives the picture.
 
-    `scale` draws the subject, and what it sits on, larger or smaller about the centre of the picture.
+    `scale` enlarges the subject, and what it sits on, about the centre of the picture.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 8:
-        raise DataError(f"size {size} is too small to draw; take at least 8 pixels a side")
+        raise DataError(f"size {size} is too small to render; take at least 8 pixels a side")
     canvas = Canvas.of(height, width)
     closer = canvas if scale == 1 else Canvas(canvas.x / scale, canvas.y / scale, canvas.pixel)
     light = Light.random(np.random.default_rng([scene.light, 3]))

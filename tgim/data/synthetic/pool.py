@@ -1,4 +1,4 @@
-"""Drawn pairs, rendered once: training draws from the pool, so that a step does not wait for the renderer."""
+"""Pools of synthetic pairs, rendered once and kept in the cache, so that training does not wait for the renderer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Kind = Literal["birds", "flowers"]
 STREAM = 2  # of `random_source`
 CHUNK = 50  # pairs rendered between two reports of progress
-LICENCE = "drawn by tgim itself; no photograph was used"
+LICENCE = "rendered by tgim itself; no photograph was used"
 SHARES: dict[Split, tuple[float, float]] = {
     "train": (0.0, 0.8),
     "val": (0.8, 0.9),
@@ -34,7 +34,7 @@ SHARES: dict[Split, tuple[float, float]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class PoolSpec:
-    """What a pool holds: the part `split` of `count` pictures of a kind."""
+    """Contents of a pool: the part `split` of `count` pictures of a kind."""
 
     kind: Kind
     count: int  # of all splits
@@ -43,8 +43,8 @@ class PoolSpec:
     split: Split = "train"
 
 
-class DrawnPool:
-    """`size` x `size` pixels of some pairs in `pixels` (N, S, S, 8) uint8 and their captions.
+class SyntheticPool:
+    """Synthetic pairs in memory-mapped `pixels` (N, S, S, 8) uint8, and their captions.
 
     The last axis holds the picture (3), the true edited picture (3), what may change (1) and the subject (1).
     Pair i depends on kind, seed and i alone.
@@ -55,17 +55,17 @@ class DrawnPool:
 
     @classmethod
     def open(cls, spec: PoolSpec, *, folder: str | Path | None = None, progress: Progress | None = None) -> Self:
-        """The pairs of `spec`, rendered when the cache does not hold them yet; a changed renderer makes a new pool.
+        """Open the pairs of `spec`, rendered when the cache does not hold them; a changed renderer makes a new pool.
 
         Raises:
             DataError: there is no such split, it is empty, or the cache cannot be written.
         """
-        folder = Path(folder) if folder is not None else cache_folder()
+        folder = cache_folder(folder)
         return cls._of(spec, *kept_array(folder, cls._name(spec), lambda path: cls._render(spec, path, progress)))
 
     @classmethod
     def _name(cls, spec: PoolSpec) -> str:
-        """Name of the file of a pool; all splits share one."""
+        """Name of a pool's file in the cache; all splits share one."""
         return f"drawn-{spec.kind}-{spec.size}-{spec.count}-{spec.seed}-{renderer_hash(spec.kind)}"
 
     @classmethod
@@ -80,7 +80,7 @@ class DrawnPool:
         shape = (spec.count, spec.size, spec.size, 8)
         pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
         for i in range(spec.count):
-            pair = synthetic.draw_pairs(spec.kind, random_source(spec.seed, STREAM, i), 1, spec.size)
+            pair = synthetic.render_pairs(spec.kind, random_source(spec.seed, STREAM, i), 1, spec.size)
             masks = pair.change[..., None], pair.subject[..., None]
             pixels[i] = np.concatenate([pair.image, pair.target, *masks], -1)[0]
             notes["captions"] += pair.captions
@@ -94,30 +94,30 @@ class DrawnPool:
         return len(self.captions)
 
     def pick(self, source: np.random.Generator, count: int) -> NDArray[np.int64]:
-        """Rows (count,) of a batch."""
+        """Sample rows (count,) of a batch."""
         return source.integers(0, len(self), count)
 
 
-def as_dataset(pool: DrawnPool, kind: Kind) -> CaptionedImages:
-    """The drawn pictures of a pool as a data set without files: items carry the caption and a name, no class."""
+def as_dataset(pool: SyntheticPool, kind: Kind) -> CaptionedImages:
+    """Present the pictures of a pool as a data set without files: items have a caption and a name, no class."""
     items = (Item(Path(kind) / f"{i:06d}", (caption,)) for i, caption in enumerate(pool.captions))
     return CaptionedImages("synthetic", Path(kind), tuple(items), (), LICENCE)
 
 
 @cache
 def renderer_hash(kind: Kind) -> str:
-    """A short hash of what the renderer draws and says now, over a few small pairs."""
-    drawn = synthetic.draw_pairs(kind, random_source(0, STREAM), 6, 32)
-    digest = hashlib.sha256(repr((drawn.captions, drawn.target_captions)).encode())
-    for pixels in (drawn.image, drawn.target, drawn.change, drawn.subject):
+    """Hash the present renderer's pixels and captions, over a few small pairs: 12 hex digits."""
+    pairs = synthetic.render_pairs(kind, random_source(0, STREAM), 6, 32)
+    digest = hashlib.sha256(repr((pairs.captions, pairs.target_captions)).encode())
+    for pixels in (pairs.image, pairs.target, pairs.change, pairs.subject):
         digest.update(pixels.tobytes())
     return digest.hexdigest()[:12]
 
 
-def drawn_count(count: int, split: Split) -> int:
-    """How many of `count` drawn pairs belong to `split`; DataError when none does.
+def synthetic_count(count: int, split: Split) -> int:
+    """Count the synthetic pairs of `split` among `count`; DataError when there is none.
 
-    >>> drawn_count(100, "test")
+    >>> synthetic_count(100, "test")
     10
     """
     return len(range(count)[_part(count, split)])
@@ -126,5 +126,5 @@ def drawn_count(count: int, split: Split) -> int:
 def _part(count: int, split: Split) -> slice:
     low, high = (round(count * share) for share in SHARES[split])
     if low == high:
-        raise DataError(f"split {split!r} of {count} drawn pairs is empty; render at least 10 (synthetic.pool)")
+        raise DataError(f"split {split!r} of {count} synthetic pairs is empty; render at least 10 (synthetic.pool)")
     return slice(low, high)

@@ -1,7 +1,7 @@
-"""What a drawn picture shows: the colour of every part by its everyday word, and seeds for all the rest.
+"""Scenes: the content of a synthetic picture, colours of parts by everyday words and seeds for all the rest.
 
-A `Scene` separates what a caption can change (part colours) from what it cannot (pose, light, backdrop), so drawing a
-scene with other colours gives the true edited picture. Nothing here imports torch.
+A `Scene` separates what a caption can change (part colours) from what it cannot (pose, light, backdrop): rendering it
+with other colours gives the true edited picture. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ PALETTES: dict[str, dict[str, int]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """One drawable picture. Seeds fix everything that captions do not name; equal scenes give equal pictures."""
+    """Content of a synthetic picture. Seeds fix all that captions do not name; equal scenes give equal pictures."""
 
     kind: str  # "bird" or "flower"
     colours: tuple[tuple[str, str], ...]  # (part, colour) in the order of PARTS[kind]; '' where a pattern is absent
@@ -80,7 +80,9 @@ class Scene:
 
     def __post_init__(self) -> None:
         if self.kind not in PARTS:
-            raise DataError(f"kind {self.kind!r} is not drawn; take 'bird' or 'flower'{nearest(self.kind, PARTS)}")
+            raise DataError(
+                f"kind {self.kind!r} cannot be rendered; take 'bird' or 'flower'{nearest(self.kind, PARTS)}"
+            )
         if tuple(part for part, _ in self.colours) != PARTS[self.kind]:
             raise DataError(f"colours of a {self.kind} must name the parts {', '.join(PARTS[self.kind])} in this order")
         for part, colour in self.colours:
@@ -88,18 +90,18 @@ class Scene:
                 split_colour(colour)
 
     def colour(self, part: str) -> str:
-        """Colour word(s) of a part, e.g. ``'dark blue'``; '' for an absent pattern."""
+        """Look up the colour word(s) of a part, e.g. ``'dark blue'``; '' for an absent pattern."""
         return dict(self.colours)[part]
 
     def repaint(self, colours: Mapping[str, str]) -> Scene:
-        """The same scene with other colours of some parts."""
+        """Copy the scene with other colours of some parts; DataError for a part that it lacks."""
         unknown = sorted(set(colours) - set(PARTS[self.kind]))
         if unknown:
             raise DataError(f"a {self.kind} has no part {unknown[0]!r}{nearest(unknown[0], PARTS[self.kind])}")
         return replace(self, colours=tuple((part, colours.get(part, now)) for part, now in self.colours))
 
     def albedo(self, part: str) -> tuple[float, float, float]:
-        """sRGB colour in [0, 1] of a part: its word's range, sampled by `tint` (and a little by the part)."""
+        """Colour of a part, sRGB in [0, 1]: a sample of its word's range by `tint` (and a little by the part)."""
         name = self.colour(part)
         index = PARTS[self.kind].index(part)
         word = list(COLOURS).index(split_colour(name)[1])
@@ -109,7 +111,7 @@ class Scene:
 
 @lru_cache(maxsize=64)
 def _tints(seed: int) -> NDArray[np.float64]:
-    """Where in its range a picture takes each colour word: (words, parts + 1, 3) in [0, 1]; the last row is shared."""
+    """Sample places in the ranges of colour words: (words, parts + 1, 3) in [0, 1]; the last column is shared."""
     return np.random.default_rng([seed, 8]).random((len(COLOURS), len(BIRD_PARTS) + 1, 3))
 
 
@@ -127,7 +129,7 @@ def split_colour(name: str) -> tuple[str, str]:
 
 
 def shade(name: str, at: Sequence[float] | np.ndarray = (0.5, 0.5, 0.5)) -> tuple[float, float, float]:
-    """sRGB in [0, 1] of a colour word at the place `at` (three numbers in [0, 1]) of its range.
+    """Colour of a word, sRGB in [0, 1], at the place `at` (three numbers in [0, 1]) of its range.
 
     >>> [round(c, 2) for c in shade("white")]
     [0.97, 0.97, 0.95]
@@ -141,12 +143,12 @@ def shade(name: str, at: Sequence[float] | np.ndarray = (0.5, 0.5, 0.5)) -> tupl
 
 
 def palette(part: str) -> Mapping[str, int]:
-    """The colour words that a part may be given, each with how often nature gives it."""
+    """List the colour words of a part with their weights, after how often nature has them."""
     return PALETTES.get(part, _PLUMAGE)
 
 
 def pick_colour(part: str, rng: Rng, *, flat: float = 0.0) -> str:
-    """A colour for a part: mostly what nature gives it, with probability `flat` any of the words of its palette."""
+    """Sample a colour for a part by the weights of its palette, or, with probability `flat`, uniformly."""
     words = list(palette(part))
     weights = np.ones(len(words)) if rng.random() < flat else np.array(list(palette(part).values()), float)
     word = words[int(rng.choice(len(words), p=weights / weights.sum()))]
@@ -158,9 +160,9 @@ def pick_colour(part: str, rng: Rng, *, flat: float = 0.0) -> str:
 
 
 def random_scene(kind: str, rng: Rng) -> Scene:
-    """A scene of the given kind ("bird" or "flower"), everything drawn from `rng`."""
+    """Sample a scene of `kind` ("bird" or "flower"); DataError for another kind."""
     if kind not in PARTS:
-        raise DataError(f"kind {kind!r} is not drawn; take 'bird' or 'flower'{nearest(kind, PARTS)}")
+        raise DataError(f"kind {kind!r} cannot be rendered; take 'bird' or 'flower'{nearest(kind, PARTS)}")
     paint = _bird_colours(rng) if kind == "bird" else _flower_colours(rng)
     shapes = ("short", "long") if kind == "bird" else ("round", "pointed")
     seeds = [int(seed) for seed in rng.integers(2**31, size=4)]

@@ -1,4 +1,4 @@
-"""Shapes that drawn birds and flowers share: ellipses, leaves, grooves of feathers, placing in the frame."""
+"""Shapes shared by synthetic birds and flowers: ellipses, leaves, grooves of feathers, placing in the frame."""
 
 from __future__ import annotations
 

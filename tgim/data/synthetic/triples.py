@@ -1,4 +1,4 @@
-"""Drawn triples: a picture, a text that says what is to be different, and the picture meant, which is known exactly.
+"""Synthetic triples: a source picture, a text that says what is to be different, and the exact target picture.
 
 After the set of rendered scenes in Vo et al., "Composing Text and Image for Image Retrieval" (TIRG, CVPR 2019, §4.3):
 
@@ -8,12 +8,12 @@ After the set of rendered scenes in Vo et al., "Composing Text and Image for Ima
 - remove: a pattern vanishes ("without the wingbars").
 
 All else (pose, light, backdrop, other colours) stays. Triples come in groups of six that share one source picture, so
-that neither the picture nor the text alone says which target is meant: the picture narrows it to six, the text to those
-of all scenes that it fits. The seven pictures of a group differ plainly from each other. Training and test triples come
-from streams of random numbers of their own.
+that neither the picture nor the text alone determines the target: the picture leaves six candidates, the text all
+scenes that it fits. The seven pictures of a group differ plainly from each other. Training and test triples come from
+streams of random numbers of their own.
 
 >>> rng = np.random.default_rng(0)
->>> triple = next(wishes(random_view("bird", rng), rng))
+>>> triple = next(triples_of(random_view("bird", rng), rng))
 >>> triple.change, triple.source.scene == triple.target.scene
 ('size', True)
 """
@@ -37,7 +37,7 @@ from tgim.data.differences import with_article
 from tgim.data.synthetic.canvas import Exposed
 from tgim.data.synthetic.captions import apply_caption, caption_of
 from tgim.data.synthetic.pairs import KINDS, albedos, expose
-from tgim.data.synthetic.pool import CHUNK, DrawnPool, Kind, PoolSpec
+from tgim.data.synthetic.pool import CHUNK, Kind, PoolSpec, SyntheticPool
 from tgim.data.synthetic.scenes import Rng, Scene, pick_colour, random_scene
 from tgim.errors import DataError
 from tgim.text.lexicon.synthetic import PATTERN_WORDS, PATTERNS, WHOLE, WORDS
@@ -50,7 +50,7 @@ CHANGES: tuple[Change, ...] = get_args(Change)
 GROUP = 6  # triples of one source picture
 STREAM = 903  # of `random_source`
 PARTS_OF_STREAM: dict[Split, int] = {"train": 0, "trainval": 0, "val": 1, "test": 2}
-SMALL = 0.7  # scale of a subject that is drawn smaller
+SMALL = 0.7  # scale of a smaller subject
 PLAIN = 24  # of 255: pixels that differ by so much in a channel differ plainly
 LEAST = 0.003  # share of the pixels by which two pictures of a group must differ plainly
 TRIES = 100  # scenes that may be passed over for one group
@@ -69,7 +69,7 @@ WORDING = re.sub(r"{\w+}", " ", " ".join((*_COLOUR, *_ADD, *_REMOVE, *_SIZE[Fals
 
 @dataclass(frozen=True)
 class View:
-    """A scene, and how much of its usual size the subject has."""
+    """A scene and the scale of its subject. Its name and fields are in what `triples_hash` hashes."""
 
     scene: Scene
     scale: float = 1.0
@@ -77,7 +77,7 @@ class View:
 
 @dataclass(frozen=True)
 class Triple:
-    """What a text makes of a view."""
+    """A source view, a text, and the target view that the text makes of it."""
 
     change: Change
     text: str
@@ -86,7 +86,7 @@ class Triple:
 
 
 class Group(NamedTuple):
-    """`GROUP` triples of one source, drawn at S pixels square."""
+    """`GROUP` triples of one source, rendered at S pixels square."""
 
     triples: list[Triple]
     image: NDArray[np.uint8]  # (S, S, 3)
@@ -94,8 +94,8 @@ class Group(NamedTuple):
     subject: NDArray[np.uint8]  # (S, S) 255 where all of the pixel is subject, of the source
 
 
-class TriplePool(DrawnPool):
-    """Drawn triples, rendered once; `target_captions` are the texts, `changes` say what kind of change each is.
+class TriplePool(SyntheticPool):
+    """Synthetic triples, rendered once; `target_captions` are the texts, `changes` the kind of each change.
 
     There are `count` triples of one split, rounded down to whole groups of six. Group i depends on kind, size, seed,
     split and i alone; "trainval" is "train", and there is no "all".
@@ -111,7 +111,7 @@ class TriplePool(DrawnPool):
     def _name(cls, spec: PoolSpec) -> str:
         """Name of the file of the triples of one split."""
         groups, stream = _extent(spec)
-        return f"triples-{spec.kind}-{spec.size}-{groups}-{spec.seed}-{stream}-{renderer_hash(spec.kind)}"
+        return f"triples-{spec.kind}-{spec.size}-{groups}-{spec.seed}-{stream}-{triples_hash(spec.kind)}"
 
     @classmethod
     def _of(cls, spec: PoolSpec, pixels: NDArray[np.uint8], notes: dict[str, Any]) -> Self:
@@ -126,7 +126,7 @@ class TriplePool(DrawnPool):
         pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
         for i in range(groups):
             rng = random_source(spec.seed, STREAM, stream, i)
-            group = draw_group(spec.kind, rng, spec.size)
+            group = render_group(spec.kind, rng, spec.size)
             for j, (triple, target) in enumerate(zip(group.triples, group.targets, strict=True)):
                 differs = 255 * (group.image != target).any(-1, keepdims=True).astype(np.uint8)
                 pixels[i * GROUP + j] = np.concatenate([group.image, target, differs, group.subject[..., None]], -1)
@@ -140,14 +140,17 @@ class TriplePool(DrawnPool):
         return notes
 
     def pick(self, source: np.random.Generator, count: int) -> NDArray[np.int64]:
-        """Whole groups, each at most once while there are enough: the triples of one source are each other's rivals."""
+        """Sample rows (count,) by whole groups, each at most once while there are enough.
+
+        The triples of one source are each other's negatives.
+        """
         groups = -(-count // GROUP)
         chosen = source.choice(len(self) // GROUP, groups, replace=groups > len(self) // GROUP)
         return np.asarray((chosen[:, None] * GROUP + np.arange(GROUP)).ravel()[:count], np.int64)
 
 
 def random_view(kind: str, rng: Rng) -> View:
-    """A random scene of "bird" or "flower", at either size, with a pattern of its own as often as not."""
+    """Sample a scene of "bird" or "flower" at either size; each pattern is there with probability one half."""
     scene = random_scene(kind, rng)
     for part in PATTERNS:
         if part in dict(scene.colours):
@@ -155,8 +158,8 @@ def random_view(kind: str, rng: Rng) -> View:
     return View(scene, 1.0 if rng.random() < 0.5 else SMALL)
 
 
-def wishes(view: View, rng: Rng) -> Iterator[Triple]:
-    """Triples of one source without end: its size, two of its patterns, then colours; some may change little."""
+def triples_of(view: View, rng: Rng) -> Iterator[Triple]:
+    """Yield triples of one source without end: its size, two of its patterns, then colours; some change little."""
     scene = view.scene
     larger = view.scale < 1
     yield Triple("size", _one(rng, _SIZE[larger]).format(kind=scene.kind), view, View(scene, 1.0 if larger else SMALL))
@@ -185,8 +188,8 @@ def wishes(view: View, rng: Rng) -> Iterator[Triple]:
             yield Triple("colour", text, view, replace(view, scene=target))
 
 
-def draw_group(kind: str, rng: Rng, size: int) -> Group:
-    """Six triples of a random source of "birds" or "flowers"; sources that do not show six plain changes are redrawn.
+def render_group(kind: str, rng: Rng, size: int) -> Group:
+    """Render six triples of a random source of "birds" or "flowers"; a source without six plain changes is replaced.
 
     Raises:
         DataError: no scene does at this size.
@@ -195,26 +198,26 @@ def draw_group(kind: str, rng: Rng, size: int) -> Group:
         source = random_view(KINDS[kind], rng)
         exposed = expose(source.scene, size, scale=source.scale)
         pictures, kept = [exposed.paint(albedos(source.scene))], list[Triple]()
-        for triple, _ in zip(wishes(source, rng), range(10 * GROUP), strict=False):
-            picture = _seen(triple, exposed, size)
+        for triple, _ in zip(triples_of(source, rng), range(10 * GROUP), strict=False):
+            picture = _target_picture(triple, exposed, size)
             if all(plainly_differ(picture, other) for other in pictures):
                 pictures.append(picture)
                 kept.append(triple)
             if len(kept) == GROUP:
                 subject = np.ceil(255 * exposed.subject).astype(np.uint8)
                 return Group(kept, pictures[0], pictures[1:], subject)
-    raise DataError(f"no drawing of {size} pixels shows {GROUP} plain changes; draw at 48 pixels or more")
+    raise DataError(f"no scene at {size} pixels shows {GROUP} plain changes; render at 48 pixels or more")
 
 
-def _seen(triple: Triple, exposed: Exposed, size: int) -> NDArray[np.uint8]:
-    """The target's picture; `exposed` is the source."""
+def _target_picture(triple: Triple, exposed: Exposed, size: int) -> NDArray[np.uint8]:
+    """Render the target's picture (S, S, 3); `exposed` is the source."""
     if triple.change == "size":
         exposed = expose(triple.target.scene, size, scale=triple.target.scale)
     return exposed.paint(albedos(triple.target.scene))
 
 
 def plainly_differ(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
-    """Whether two pictures (S, S, 3) differ by 24 of 255 or more in some channel, in 0.3 % of their pixels or more.
+    """Test whether pictures (S, S, 3) differ by 24 of 255 or more in some channel, in 0.3 % of the pixels or more.
 
     >>> black = np.zeros((20, 20, 3), np.uint8)
     >>> plainly_differ(black, black), plainly_differ(black, black + 30), plainly_differ(black, black + 20)
@@ -225,11 +228,11 @@ def plainly_differ(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
 
 
 @cache
-def renderer_hash(kind: Kind) -> str:
-    """A short hash of what is drawn and said now, over two small groups."""
+def triples_hash(kind: Kind) -> str:
+    """Hash the present renderer's triples, over two small groups: 12 hex digits."""
     digest = hashlib.sha256()
     for i in range(2):
-        group = draw_group(kind, random_source(0, STREAM, 0, i), 48)
+        group = render_group(kind, random_source(0, STREAM, 0, i), 48)
         digest.update(repr(group.triples).encode())
         for pixels in (group.image, group.subject, *group.targets):
             digest.update(pixels.tobytes())
@@ -241,7 +244,7 @@ def _one(rng: Rng, texts: list[str] | tuple[str, ...]) -> str:
 
 
 def _extent(spec: PoolSpec) -> tuple[int, int]:
-    """How many groups a pool of triples has, and the stream of random numbers of its split.
+    """Count the groups of a pool of triples; also returns the stream of random numbers of its split.
 
     Raises:
         DataError: there is no such split.

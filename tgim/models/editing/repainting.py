@@ -1,6 +1,7 @@
-"""What the editors that repaint a whole small photograph share (SISGAN and, after it, TAGAN).
+"""Generator and base class of the editors that repaint a whole small photograph (SISGAN and TAGAN).
 
-An encoder of the photograph, the condition of a caption beside every place of the map, residual blocks, a decoder.
+The generator: an encoder of the photograph, the condition of a caption beside every place of the map, residual blocks,
+a decoder.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from tgim.text.vocabulary import Tokens, Vocabulary
 
 
 class Repainter(nn.Module):
-    """Photographs (B, 3, S, S) and sentences (B, E) to edited pictures (B, 3, S, S), all in [-1, 1].
+    """Generator of edited pictures (B, 3, S, S) from photographs (B, 3, S, S), both in [-1, 1], and sentences (B, E).
 
-    A subclass makes the four parts; `skip` adds what the residual blocks make to what the encoder saw.
+    A subclass makes the four parts; `skip` adds the output of the residual blocks to their input.
     """
 
     skip: ClassVar[bool] = False
@@ -29,18 +30,18 @@ class Repainter(nn.Module):
     decoder: nn.Sequential
 
     def forward(self, image: Tensor, sentence: Tensor, eps: Tensor | None = None) -> tuple[Tensor, Condition]:
-        """Edited pictures and the condition of their captions; `eps` as in `ConditioningAugmentation`."""
+        """Edit pictures; returns them and the conditions of their captions. `eps` as in `ConditioningAugmentation`."""
         return self.paint(self.encoder(image), sentence, eps)
 
-    def paint(self, seen: Tensor, sentence: Tensor, eps: Tensor | None = None) -> tuple[Tensor, Condition]:
-        """`forward` from what the encoder made of the photographs, (B, C, h, w)."""
+    def paint(self, features: Tensor, sentence: Tensor, eps: Tensor | None = None) -> tuple[Tensor, Condition]:
+        """Edit as `forward` does, from features (B, C, h, w) of the encoder."""
         condition = self.augment(sentence, eps)
-        return self.decode(seen, condition.sample), condition
+        return self.decode(features, condition.sample), condition
 
-    def decode(self, seen: Tensor, condition: Tensor) -> Tensor:
-        """Edited pictures of what the encoder made of photographs and of conditions (B, C)."""
-        painted = self.residual(tile(seen, condition))
-        edited: Tensor = self.decoder(seen + painted if self.skip else painted)
+    def decode(self, features: Tensor, condition: Tensor) -> Tensor:
+        """Decode features (B, C, h, w) of photographs with conditions (B, C) to edited pictures."""
+        painted = self.residual(tile(features, condition))
+        edited: Tensor = self.decoder(features + painted if self.skip else painted)
         return edited
 
 
@@ -52,27 +53,27 @@ class Repainting(Editing):
     generator: Any
 
     def sentence(self, text: Tokens) -> Tensor:
-        """Sentences (B, E) of captions, as the generator takes them."""
+        """Sentence vectors (B, E) of captions, the generator's input."""
         raise NotImplementedError  # abstract: every such editor says how it reads
 
     @classmethod
     def vocabulary_for(cls, config: Any) -> Vocabulary | None:
-        """The words of the given word vectors; None when vectors are learned."""
+        """Vocabulary of the given word vectors; None when vectors are learned."""
         return read_word_vectors(config.word_vectors).vocabulary if config.word_vectors else None
 
     def load_parts(self) -> None:
-        """Take the given word vectors; before training only."""
+        """Load the given word vectors; before training only."""
         if self.config.word_vectors:
             self.fill_words(read_word_vectors(self.config.word_vectors).table)
 
     def fill_words(self, table: Tensor) -> None:
-        """Give every network that reads the word vectors `table` (V, word_size)."""
+        """Fill every word table with the vectors `table` (V, word_size)."""
         for module in self.modules():
             if isinstance(module, WordTable):
                 module.fill(table)
 
     def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
-        """Edited pictures (B, 3, S, S) in [-1, 1] by the mean of the condition, or a draw from it by `seed`."""
+        """Edit pictures (B, 3, S, S) in [-1, 1] by the mean of the condition, or a sample of it by `seed`."""
         eps = None
         if seed is not None:
             eps = self.generator.augment.noise(len(image), generator=torch.Generator().manual_seed(seed))
@@ -80,7 +81,7 @@ class Repainting(Editing):
         return edited.float()
 
     def encode(self, image: Tensor) -> Codes:
-        """What the encoder makes of photographs: (B, C, h, w)."""
+        """Encode photographs (B, 3, S, S) in [-1, 1]: (B, C, h, w)."""
         return (self.generator.encoder(image),)
 
     def condition(self, text: Tokens) -> Codes:
@@ -88,11 +89,11 @@ class Repainting(Editing):
         return (self.generator.augment(self.sentence(text)).mean,)
 
     def edit_from(self, encoded: Codes, condition: Codes) -> Tensor:
-        """Edited pictures of what `encode` and `condition` gave; codes of both can be interpolated."""
+        """Decode what `encode` and `condition` gave to edited pictures; codes of both can be interpolated."""
         edited: Tensor = self.generator.decode(encoded[0], condition[0])
         return edited.float()
 
     def noise(self, count: int) -> Tensor:
-        """`eps` (B, C) of a training step, of the standard deviation in the config."""
+        """Sample `eps` (B, C) of a training step, of the standard deviation in the config."""
         noise: Tensor = self.config.noise * self.generator.augment.noise(count)
         return noise

@@ -43,11 +43,11 @@ from tgim.nn.layers import (
     ConditioningAugmentation,
     Residual,
     bottleneck,
+    conv_block,
     down,
     from_image,
     frozen,
     init_adversarial,
-    mix,
     tile,
     to_image,
     up,
@@ -78,7 +78,7 @@ class SISGANConfig(Config):
 
 
 class VisualSemanticEmbedding(nn.Module):
-    """Captions and photographs in one space; captions as sentence vectors are what the other networks read."""
+    """Embedding of captions and photographs in one space; its sentence vectors are the input of the other networks."""
 
     def __init__(self, config: SISGANConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class Generator(Repainter):
         self.augment = ConditioningAugmentation(config.text_size, config.condition_size, bias=False)
         self.encoder = nn.Sequential(from_image(widths[0]), *(down(a, b) for a, b in pairwise(widths)))
         self.residual = nn.Sequential(
-            mix(deep + config.condition_size, deep, activation=nn.Identity()),
+            conv_block(deep + config.condition_size, deep, activation=nn.Identity()),
             *(Residual(deep, rectified=True) for _ in range(config.residual_blocks)),
         )
         self.decoder = nn.Sequential(*(up(a, b) for a, b in pairwise(widths[::-1])), to_image(widths[0]))
@@ -118,7 +118,7 @@ class Generator(Repainter):
 
 
 class Discriminator(nn.Module):
-    """Pictures (B, 3, S, S) in [-1, 1] and sentence vectors (B, E) to logits (B,)."""
+    """Discriminator of pictures (B, 3, S, S) in [-1, 1] with sentence vectors (B, E): logits (B,)."""
 
     def __init__(self, config: SISGANConfig) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class Discriminator(nn.Module):
         self.residual = bottleneck(deep, activation=leaky)
         self.compress = nn.Sequential(nn.Linear(config.text_size, config.condition_size), leaky)
         self.classify = nn.Sequential(
-            mix(deep + config.condition_size, deep, kernel=1, activation=leaky),
+            conv_block(deep + config.condition_size, deep, kernel=1, activation=leaky),
             nn.Conv2d(deep, 1, min(4, config.image_size // 16)),
         )
         self.apply(init_adversarial)
@@ -167,7 +167,7 @@ class SISGAN(Repainting):
         return code.sentence
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """The text by ranking (see `text_steps`), then the discriminator, then the generator."""
+        """Yield the losses of the text by ranking (see `text_steps`), of the discriminator and of the generator."""
         c, image = self.config, batch.image
         step = int(self.step_count)
         self.step_count += 1
@@ -180,28 +180,28 @@ class SISGAN(Repainting):
             own = self.sentence(batch.text)
         relevant = relevant_rows(own)
         edited, condition = self.generator(image, relevant, self.noise(len(image)))
-        judge = self.discriminator
+        discriminator = self.discriminator
         yield (
             "discriminator",
             {
-                "real": real_fake(judge(image, own), True),
-                "mismatch": c.mismatch_weight * real_fake(judge(image, own.roll(1, 0)), False),
-                "fake": c.fake_weight * real_fake(judge(edited.detach(), relevant), False),
+                "real": real_fake(discriminator(image, own), True),
+                "mismatch": c.mismatch_weight * real_fake(discriminator(image, own.roll(1, 0)), False),
+                "fake": c.fake_weight * real_fake(discriminator(edited.detach(), relevant), False),
             },
         )
-        with frozen(judge):
-            verdict = judge(edited, relevant)
+        with frozen(discriminator):
+            logits = discriminator(edited, relevant)
         yield (
             "generator",
             {
-                "fake": real_fake(verdict, True),
+                "fake": real_fake(logits, True),
                 "kl": c.kl_weight * gaussian_kl(condition.mean, condition.log_var),
             },
         )
 
 
 def relevant_rows(own: Tensor) -> Tensor:
-    """Sentences t- for a batch of own ones (B, E): the first half gets its next neighbour's, the second half its own.
+    """Choose sentences t- for a batch of own ones (B, E): the next neighbour's for the first half, then the own ones.
 
     >>> relevant_rows(torch.arange(4.0)[:, None]).flatten()
     tensor([1., 0., 2., 3.])

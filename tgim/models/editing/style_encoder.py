@@ -1,15 +1,15 @@
 """Style encoder: photographs into a trained text-to-image generator (Reed et al., ICML 2016, section 4.4).
 
-A generator keeps in its noise z what captions do not say: pose, place, background. The style encoder S learns to give
-z back, from pictures that the frozen generator G draws of captions t:
+A generator keeps in its noise z what captions do not say: pose, place, background. The style encoder S learns to
+recover z from pictures that the frozen generator G makes of captions t:
 
     L = | z - S(G(z, t)) |^2        and an edit is        G(S(x), t)
 
-The edit is drawn anew: it shares with the photograph x what S sees in it, and no pixel.
+The edit is a new picture: it shares with the photograph x what S encodes of it, and no pixel.
 
 Differs from the paper:
-- any registered generator will do, and is part of the checkpoint; where it draws conditioning augmentation, S learns to
-  see past that;
+- any registered generator will do, and is part of the checkpoint; S learns to ignore its conditioning augmentation,
+  where it has one;
 - the error is the mean over z, not its sum; the layers of S, which the paper leaves open, are those of a DC-GAN's
   discriminator;
 - the generator stays in evaluation mode, as it is used.
@@ -46,7 +46,7 @@ class StyleEncoderConfig(Config):
 
 
 class Encoder(nn.Module):
-    """Pictures (B, 3, S, S) in [-1, 1] to the noise (B, Z) that draws them."""
+    """Encoder of pictures (B, 3, S, S) in [-1, 1] to the noise (B, Z) of a generator."""
 
     def __init__(self, width: int, side: int, noise_size: int) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Encoder(nn.Module):
         while side >> halvings > LAST:
             halvings += 1
         widths = [width * min(8, 2**i) for i in range(halvings)]
-        self.see = nn.Sequential(
+        self.see = nn.Sequential(  # `see` and `tell` are in the keys of saved weights
             from_image(widths[0], halve=True), *(down(a, b, activation=leaky) for a, b in pairwise(widths))
         )
         self.tell = nn.Linear(widths[-1] * (side >> halvings) ** 2, noise_size)
@@ -67,7 +67,7 @@ class Encoder(nn.Module):
 
 @register("style_encoder")
 class StyleEncoder(Editing):
-    """Reed et al. 2016, section 4.4: edits by a text-to-image generator that it knows how to start."""
+    """Reed et al. 2016, section 4.4: an editor that encodes photographs to the noise of a text-to-image generator."""
 
     Config: ClassVar[type[Config]] = StyleEncoderConfig
     networks: ClassVar[tuple[str, ...]] = ("encoder",)
@@ -79,21 +79,21 @@ class StyleEncoder(Editing):
         if config.sizes is None and config.generator is not None:
             header = GENERATOR.header(config.generator)
             system, sizes = header["address"], header["config"]
-        kind = GENERATOR.kind(system, said=f"model.system is {system!r}")
-        self.generator = for_drawing(kind(kind.Config(**sizes), vocabulary_size=vocabulary_size))
+        kind = GENERATOR.kind(system, origin=f"model.system is {system!r}")
+        self.generator = without_discriminators(kind(kind.Config(**sizes), vocabulary_size=vocabulary_size))
         sizes = self.generator.config.model_dump(mode="json")
         self.config = config.model_copy(update={"system": system, "sizes": sizes})
         self.encoder = Encoder(config.width, self.image_size, self.generator.noise_size)
 
     @classmethod
     def vocabulary_for(cls, config: StyleEncoderConfig) -> Vocabulary | None:
-        """The vocabulary of the trained generator: captions must mean the same ids to it."""
+        """Vocabulary of the trained generator: captions must mean the same ids to it."""
         return GENERATOR.vocabulary(config.generator)
 
     def load_parts(self) -> None:
-        """Take the weights of the trained generator; before training only."""
+        """Load the weights of the trained generator; before training only."""
         trained = GENERATOR.load(self.config.generator, self.generator.config)
-        self.generator.load_state_dict(for_drawing(trained).state_dict())
+        self.generator.load_state_dict(without_discriminators(trained).state_dict())
 
     @property
     def image_size(self) -> int:
@@ -116,7 +116,10 @@ class StyleEncoder(Editing):
         return self
 
     def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
-        """G(S(image), text); `seed` draws the conditioning augmentation of a generator that has one, else its mean."""
+        """Edit pictures (B, 3, S, S) in [-1, 1]: G(S(image), text).
+
+        `seed` samples the conditioning augmentation of a generator that has one; without it, its mean is taken.
+        """
         variation = None
         if seed is not None and self.generator.variation_size:
             source = torch.Generator().manual_seed(seed)
@@ -124,18 +127,18 @@ class StyleEncoder(Editing):
         return self.generator.generate(text, self.encoder(image), variation=variation).float()
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One phase: the noise of drawn pictures from the pictures; the batch gives the captions."""
+        """Yield the error of the noise that S predicts from generated pictures; the batch gives the captions."""
         noise, variation = (
             normal(len(batch.image), size, like=batch.image)
             for size in (self.generator.noise_size, self.generator.variation_size)
         )
         with torch.no_grad():
-            drawn = self.generator.generate(batch.text, noise, variation=variation if variation.numel() else None)
-        yield "encoder", {"noise": (self.encoder(drawn) - noise).square().mean()}
+            generated = self.generator.generate(batch.text, noise, variation=variation if variation.numel() else None)
+        yield "encoder", {"noise": (self.encoder(generated) - noise).square().mean()}
 
 
-def for_drawing(model: Generating) -> Generating:
-    """A generator, frozen, without its discriminators, which drawing does not need; they are taken off `model`."""
+def without_discriminators(model: Generating) -> Generating:
+    """Freeze a generator and delete its discriminators, which generating does not need; `model` itself is changed."""
     for network in model.networks:
         if network.startswith("discriminator"):
             delattr(model, network)

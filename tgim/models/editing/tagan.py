@@ -41,11 +41,11 @@ from tgim.nn.layers import (
     SLOPE,
     ConditioningAugmentation,
     Residual,
+    conv_block,
     down,
     from_image,
     frozen,
     init_adversarial,
-    mix,
     to_image,
     up,
 )
@@ -71,7 +71,7 @@ class TAGANConfig(Config):
     kl_weight: float = Field(0.5, ge=0)  # of each of two captions
 
 
-class CaptionReader(nn.Module):
+class CaptionEncoder(nn.Module):
     """Captions to a `TextCode` by a word table and a `BiGru`; generator and discriminator have one each."""
 
     def __init__(self, config: TAGANConfig, vocabulary_size: int) -> None:
@@ -93,25 +93,25 @@ class Generator(Repainter):
         super().__init__()
         widths = [config.width * 2**i for i in range(4)]  # 64, 128, 256, 512
         deep = widths[-1]
-        self.read = CaptionReader(config, vocabulary_size)
+        self.read = CaptionEncoder(config, vocabulary_size)
         self.augment = ConditioningAugmentation(config.text_size, config.condition_size)
         self.encoder = nn.Sequential(from_image(widths[0]), *(down(a, b) for a, b in pairwise(widths)))
         self.residual = nn.Sequential(
-            mix(deep + config.condition_size, deep), *(Residual(deep) for _ in range(config.residual_blocks))
+            conv_block(deep + config.condition_size, deep), *(Residual(deep) for _ in range(config.residual_blocks))
         )
         self.decoder = nn.Sequential(*(up(a, b) for a, b in pairwise(widths[::-1])), to_image(widths[0]))
         self.apply(init_adversarial)
 
 
-class Seen(NamedTuple):
-    """What the discriminator makes of pictures."""
+class PictureFeatures(NamedTuple):
+    """Output of the discriminator for pictures alone."""
 
     logit: Tensor  # (B,) real or fake, whatever the caption
     scales: tuple[Tensor, ...]  # (B, 4 width), (B, 8 width), (B, 8 width): each scale, averaged over places
 
 
 class Discriminator(nn.Module):
-    """Judges pictures alone (`see`) and with captions, word by word (`match`)."""
+    """Text-adaptive discriminator: pictures alone (`encode`), and with captions, word by word (`match`)."""
 
     def __init__(self, config: TAGANConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -119,31 +119,31 @@ class Discriminator(nn.Module):
         widths = [config.width * m for m in (1, 2, 4, 8, 8)]  # 64, 128, 256, 512, 512
         scales = widths[2:]
         halvings = [down(a, b, activation=leaky) for a, b in pairwise(widths)]
-        self.read = CaptionReader(config, vocabulary_size)
+        self.read = CaptionEncoder(config, vocabulary_size)
         first = nn.Sequential(from_image(widths[0], halve=True), *halvings[:2])
         self.encoder = nn.ModuleList([first, *halvings[2:]])
-        self.pool = nn.ModuleList(mix(n, n, activation=leaky) for n in scales)
+        self.pool = nn.ModuleList(conv_block(n, n, activation=leaky) for n in scales)
         self.word_filter = nn.ModuleList(nn.Linear(config.text_size, n + 1) for n in scales)  # W and b
         self.scale_weight = nn.Linear(config.text_size, len(scales))
         self.classify = nn.Conv2d(scales[-1], 1, min(4, config.image_size // 32))
         self.apply(init_adversarial)
 
-    def see(self, image: Tensor) -> Seen:
-        """Features of pictures (B, 3, S, S) in [-1, 1]."""
+    def encode(self, image: Tensor) -> PictureFeatures:
+        """Logits and features of pictures (B, 3, S, S) in [-1, 1]."""
         x, scales = image, []
         for encode, pool in zip(self.encoder, self.pool, strict=True):
             x = encode(x)
             scales.append(pool(x).mean((2, 3)))
-        return Seen(self.classify(x).float().mean((1, 2, 3)), tuple(scales))
+        return PictureFeatures(self.classify(x).float().mean((1, 2, 3)), tuple(scales))
 
-    def match(self, seen: Seen, text: TextCode) -> Tensor:
-        """log D(x, t), (B,): the logarithm of the probability that the captions fit the pictures."""
+    def match(self, features: PictureFeatures, text: TextCode) -> Tensor:
+        """Logarithm (B,) of D(x, t), the probability that the captions fit the pictures."""
         words = text.words.float()
         importance = (words * text.sentence.float()[:, None]).sum(-1)  # B, T
         alpha = importance.masked_fill(~text.mask, torch.finfo(importance.dtype).min).softmax(1)
         beta = self.scale_weight(words).float().softmax(-1)  # B, T, S
         answers = []
-        for v, make in zip(seen.scales, self.word_filter, strict=True):
+        for v, make in zip(features.scales, self.word_filter, strict=True):
             weight, bias = make(words).float().split((v.shape[1], 1), -1)  # B, T, C and B, T, 1
             answers.append((weight * v.float()[:, None]).sum(-1) + bias[..., 0])
         log_words = log_mixture(beta, torch.stack(answers, -1))  # B, T
@@ -163,26 +163,26 @@ class TAGAN(Repainting):
         self.discriminator = Discriminator(config, vocabulary_size)
 
     def sentence(self, text: Tokens) -> Tensor:
-        """Sentences (B, E) of captions, as the generator reads them."""
+        """Sentence vectors (B, E) of captions, by the generator's text encoder."""
         code: TextCode = self.generator.read(text)
         return code.sentence
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """The discriminator, then the generator with the neighbour's caption and with the own one (eq. 5-7)."""
+        """Yield the discriminator's losses, then the generator's by the neighbour's and the own caption (eq. 5-7)."""
         c, image, own = self.config, batch.image, batch.text
-        sentence, seen = self.sentence(own), self.generator.encoder(image)
-        edited, wrong_condition = self.generator.paint(seen, sentence.roll(1, 0), self.noise(len(image)))
+        sentence, features = self.sentence(own), self.generator.encoder(image)
+        edited, wrong_condition = self.generator.paint(features, sentence.roll(1, 0), self.noise(len(image)))
 
-        yield "discriminator", self._judge(image, own, edited.detach())
+        yield "discriminator", self._discriminator_terms(image, own, edited.detach())
 
-        kept, own_condition = self.generator.paint(seen, sentence, self.noise(len(image)))
+        kept, own_condition = self.generator.paint(features, sentence, self.noise(len(image)))
         with frozen(self.discriminator):
-            judged = self.discriminator.see(edited)
-            match = self.discriminator.match(judged, self.discriminator.read(own).roll())
+            output = self.discriminator.encode(edited)
+            match = self.discriminator.match(output, self.discriminator.read(own).roll())
         yield (
             "generator",
             {
-                "fake": real_fake(judged.logit, True),
+                "fake": real_fake(output.logit, True),
                 "match": c.match_weight * real_fake_log(match, True),
                 "reconstruction": c.reconstruction_weight * F.l1_loss(kept.float(), image),
                 "kl_wrong": c.kl_weight * gaussian_kl(wrong_condition.mean, wrong_condition.log_var),
@@ -190,13 +190,13 @@ class TAGAN(Repainting):
             },
         )
 
-    def _judge(self, image: Tensor, own: Tokens, edited: Tensor) -> Terms:
+    def _discriminator_terms(self, image: Tensor, own: Tokens, edited: Tensor) -> Terms:
         half = 0.5 * self.config.match_weight
-        real = self.discriminator.see(image)
+        real = self.discriminator.encode(image)
         text = self.discriminator.read(own)
         return {
             "real": real_fake(real.logit, True),
             "match": half * real_fake_log(self.discriminator.match(real, text), True),
             "mismatch": half * real_fake_log(self.discriminator.match(real, text.roll()), False),
-            "fake": real_fake(self.discriminator.see(edited).logit, False),
+            "fake": real_fake(self.discriminator.encode(edited).logit, False),
         }

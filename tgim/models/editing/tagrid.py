@@ -15,8 +15,8 @@ Training needs no pairs (nothing is known about how a real photograph ought to l
 - strength is an input: training samples it, and it says how much of the picture's colours an edit may cost (RMSE);
 - with its own caption a picture stays what it is;
 - a small patch discriminator keeps colours plausible, a penalty keeps them inside the range;
-- drawn pictures, whose true edit is known, teach colour words and parts directly;
-- where the training data offer a guess at the subject (GrabCut), the mask is taught by it and by the drawn pictures.
+- synthetic pictures, whose true edit is known, teach colour words and parts directly;
+- where the training data offer a guess at the subject (GrabCut), the mask is taught by it and by synthetic pictures.
 
 An edit differs from training's picture in two things: the mask is refined by the photograph (`tgim.images.matting`),
 and a caption that fits this picture better than it does nearly all references is true already: strength is taken back.
@@ -28,19 +28,27 @@ from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.registry import register
-from tgim.data.batch import Batch, DrawnPairs
+from tgim.data.batch import Batch, SyntheticPairs
 from tgim.images.matting import subject_mask
 from tgim.images.resample import resize
 from tgim.models.base import Codes, Config, Editing, Request, Terms
-from tgim.models.editing.tagrid_head import Eyes, GridHead, Guide, References, SubjectMask, View, patch_discriminator
-from tgim.models.editing.tagrid_wishes import Wishes, draw_wishes
-from tgim.models.matching.late_interaction import LateInteraction, LateInteractionConfig, Member, Seen
+from tgim.models.editing.tagrid_head import (
+    FeatureEncoder,
+    FeaturePyramid,
+    GridHead,
+    Guide,
+    References,
+    SubjectMask,
+    patch_discriminator,
+)
+from tgim.models.editing.tagrid_targets import Targets, sample_targets
+from tgim.models.matching.late_interaction import ImageFeatures, LateInteraction, LateInteractionConfig, Member
 from tgim.models.parts import Part
 from tgim.nn.bilateral import apply_affine, look_up, roughness, slice_grid
 from tgim.nn.losses import known_cross_entropy
@@ -50,7 +58,7 @@ MATCHING = Part("matching", "encoder", LateInteraction)
 
 
 class TAGridConfig(Config):
-    """Sizes and loss weights of TAGrid."""
+    """Sizes, loss weights and shares of a batch of TAGrid."""
 
     matching: str | None = None  # trained matching model: path of a checkpoint or name of an embedded one
     start: str | None = None  # a trained TAGrid to go on from, by path or name; brings its own matching model
@@ -71,25 +79,29 @@ class TAGridConfig(Config):
     smooth_weight: float = 0.1  # of the difference of neighbouring cells
     adversarial_weight: float = 0.5
     subject_weight: float = 2.0  # of the mask's cross-entropy
-    gate_weight: float = 2.0  # of the cross-entropy of which cells change: known of drawn pairs and own captions
-    drawn_weight: float = 10.0  # of the mean squared error on drawn pairs, where they change
+    gate_weight: float = 2.0  # of the cross-entropy of which cells change: known of synthetic pairs and own captions
+    synthetic_weight: float = Field(  # of the mean squared error on synthetic pairs, where they change
+        10.0, validation_alias=AliasChoices("synthetic_weight", "drawn_weight")
+    )
     references: int = Field(64, ge=1)  # pictures of the training data that tell how well a caption usually fits
-    drawn_rest_weight: float = 12.0  # of the mean absolute error elsewhere, a share of the whole picture
+    synthetic_rest_weight: float = Field(  # of the mean absolute error elsewhere, a share of the whole picture
+        12.0, validation_alias=AliasChoices("synthetic_rest_weight", "drawn_rest_weight")
+    )
 
 
 class Plan(NamedTuple):
-    """An edit, small: predicted once from a small copy, applied at any resolution."""
+    """Edit predicted from a small copy of a photograph, to be applied at any resolution."""
 
     grid: Tensor  # (B, 12, bins, G, G), what is added: affine coefficients, row by row of the 3x4 matrix
     subject: Tensor  # (B, 1, S, S), probability that the subject is there
 
 
 class Generator(nn.Module):
-    """All that is trained to edit."""
+    """Networks that predict an edit."""
 
     def __init__(self, config: TAGridConfig, encoder: LateInteractionConfig) -> None:
         super().__init__()
-        self.eyes = Eyes(config.width, 2 * encoder.width, 4 * encoder.width)
+        self.eyes = FeatureEncoder(config.width, 2 * encoder.width, 4 * encoder.width)  # `eyes`: in keys of weights
         self.head = GridHead(
             config.width,
             config.bins,
@@ -145,48 +157,47 @@ class TAGrid(Editing):
     def plan(self, image: Tensor, text: Tokens, *, strength: float = 1.0) -> Plan:
         """Predict the edit of small pictures (B, 3, S, S) in [-1, 1].
 
-        `strength` is the share of the full edit's cost (RMSE of the small picture): 0 changes nothing, 1 is all of it.
-        What is changed first at that cost, the model has learned.
+        `strength` is the share of the full edit's cost (RMSE of the small picture): 0 changes nothing, 1 is the full
+        edit. Training decides what a weaker edit changes first.
         """
         return self.plan_from(image, self.condition(text), strength=strength)
 
     def condition(self, text: Tokens) -> Codes:
-        """What is read of captions: a `TextCode`."""
+        """Encode captions: the fields of a `TextCode`."""
         return tuple(self._first.text(text))
 
     def plan_from(self, image: Tensor, condition: Codes, *, strength: float = 1.0) -> Plan:
-        """`plan` by what `condition` gave of captions."""
-        seen, code = self._see(image)
-        said = TextCode(*condition)
-        need = self.generator.references.need(self._first, code, self._first.read_code(said))
-        grid, _ = self.generator.head(seen, said, need)
-        logits = self.generator.subject(seen)
+        """Predict the edit as `plan` does, from what `condition` gave."""
+        features, code = self._encode(image)
+        text = TextCode(*condition)
+        need = self.generator.references.need(self._first, code, self._first.encode_words(text))
+        grid, _ = self.generator.head(features, text, need)
+        logits = self.generator.subject(features)
         if strength < 1:
-            weak, _ = self.generator.head(seen, said, strength * need)
+            weak, _ = self.generator.head(features, text, strength * need)
             cost, full = (rmse(self._render(image, each, logits), image) for each in (weak, grid))
             grid = (strength * full / cost).clamp(max=1).view(-1, 1, 1, 1, 1) * weak
         return Plan(grid, torch.sigmoid(logits))
 
     def subject(self, image: Tensor) -> Tensor:
         """Probability (B, 1, S, S) that the subject is there, in small pictures (B, 3, S, S) in [-1, 1]."""
-        return torch.sigmoid(self.generator.subject(self.see(image)))
+        return torch.sigmoid(self.generator.subject(self.features(image)))
 
-    def see(self, image: Tensor) -> View:
-        """All that the head needs to know of small pictures (B, 3, S, S) in [-1, 1], whatever the caption."""
-        return self._see(image)[0]
+    def features(self, image: Tensor) -> FeaturePyramid:
+        """Features of small pictures (B, 3, S, S) in [-1, 1] for the head; no caption is involved."""
+        return self._encode(image)[0]
 
-    def _see(self, image: Tensor) -> tuple[View, Seen]:
+    def _encode(self, image: Tensor) -> tuple[FeaturePyramid, ImageFeatures]:
         with torch.no_grad():
             fine, coarse = self._first.maps(image)
-            code = self._first.see_maps(coarse)
+            code = self._first.encode_maps(coarse)
         return self.generator.eyes(image, fine, coarse, code.whole), code
 
     def recolour(self, image: Tensor, plan: Plan, *, strip: int = 256) -> Tensor:
-        """Carry a plan out on photographs (B, 3, H, W) in [-1, 1] of any size; the same shape comes back, in [-1, 1].
+        """Apply a plan to photographs (B, 3, H, W) in [-1, 1] of any size; the same shape comes back, in [-1, 1].
 
-        Only pixels under the mask are touched; the others stay bit-identical. The mask is refined by the photograph's
-        own colours and edges (`tgim.images.matting`), which training does without. `strip` rows are worked on at a
-        time.
+        Pixels outside the mask stay bit-identical. The mask is refined by the photograph's own colours and edges
+        (`tgim.images.matting`), which training does without. `strip` rows are worked on at a time.
         """
         result = image.clone()
         height, width = image.shape[-2:]
@@ -206,7 +217,7 @@ class TAGrid(Editing):
         return result
 
     def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
-        """Edited pictures at the model's own resolution; there is no noise, `seed` changes nothing."""
+        """Edit pictures (B, 3, S, S) in [-1, 1] at the model's resolution; `seed` changes nothing."""
         return self.recolour(image, self.plan(image, text))
 
     def edit_photo_from(self, photo: Tensor, condition: Codes) -> Tensor:
@@ -216,24 +227,24 @@ class TAGrid(Editing):
         return torch.cat([self.recolour(photo, self.plan_from(small, row)) for row in rows])
 
     def edit_photo(self, photo: Tensor, request: Request) -> Tensor:
-        """Edits at the photographs' own resolution, by a plan made of small copies."""
+        """Edit photographs (B, 3, H, W) in [-1, 1] at their own resolution, by a plan made of small copies."""
         small = resize(photo, (self.image_size, self.image_size))
         plan = self.plan(small, request.tokens, strength=request.strength)
         return self.recolour(small if request.raw else photo, plan)
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """Discriminator on photographs and edits, then the generator on everything listed at the top of this file."""
+        """Yield the discriminator's losses, then those of the generator listed at the top of this file."""
         c, image = self.config, batch.image
         own_count = max(1, round(c.own_share * len(image)))
-        wishes = draw_wishes(batch, c.local_share)
+        targets = sample_targets(batch, c.local_share)
         with torch.no_grad():
-            target = self._first.text(wishes.target)
+            target = self._first.text(targets.captions)
             own = self._first.text(batch.text[:own_count])
-        seen, code = self._see(image)
+        features, code = self._encode(image)
         self.generator.references.remember(code)
-        mask_logits = self.generator.subject(seen)
+        mask_logits = self.generator.subject(features)
         strength = self._strengths(image)
-        grid, _ = self.generator.head(seen, target, strength)
+        grid, _ = self.generator.head(features, target, strength)
         edited = self._render(image, grid, mask_logits)
 
         yield (
@@ -244,10 +255,10 @@ class TAGrid(Editing):
             },
         )
         few = slice(0, own_count)
-        own_grid, own_gate = self.generator.head(seen[few], own, strength[few])
+        own_grid, own_gate = self.generator.head(features[few], own, strength[few])
         kept = self._render(image[few], own_grid, mask_logits[few])
         terms = {
-            "match": c.match_weight * self._match(edited, wishes, batch),
+            "match": c.match_weight * self._match(edited, targets, batch),
             "keep": c.keep_weight * (edited - image).abs().mean(),
             "budget": c.budget_weight * F.relu(rmse(edited, image) - c.budget * strength).mean(),
             "own": c.own_weight * (kept - image[few]).abs().mean(),
@@ -258,65 +269,68 @@ class TAGrid(Editing):
         }
         if batch.subject is not None:
             terms["subject"] = c.subject_weight * known_cross_entropy(mask_logits, batch.subject)
-        if batch.drawn is not None:
-            terms |= self._drawn_terms(batch.drawn)
+        if batch.synthetic is not None:
+            terms |= self._synthetic_terms(batch.synthetic)
         yield "generator", terms
 
     def _render(self, image: Tensor, grid: Tensor, mask_logits: Tensor) -> Tensor:
         transform = slice_grid(grid, self.generator.guide(image))
-        mask = firm(mask_logits).detach()  # it learns where the subject is, not what pays
+        mask = mask_from_logits(mask_logits).detach()  # it learns where the subject is, not what pays
         return image + mask * apply_affine(image, transform)
 
     def _strengths(self, image: Tensor) -> Tensor:
-        """(B,) full strength for some of the pictures, any other for the rest."""
+        """Sample strengths (B,): 1 for a share `full_share` of the pictures, uniform in [0.15, 1] for the rest."""
         some = torch.rand(2, len(image), device=image.device)
         return torch.where(some[0] < self.config.full_share, 1.0, 0.15 + 0.85 * some[1])
 
-    def _match(self, edited: Tensor, wishes: Wishes, batch: Batch) -> Tensor:
-        """Cross-entropy of the target among all captions, by one member, for a picture moved and noised."""
+    def _match(self, edited: Tensor, targets: Targets, batch: Batch) -> Tensor:
+        """Cross-entropy of the target among all captions, by one member of the matching model.
+
+        The pictures are moved and noised first.
+        """
         labels, member = batch.labels, self._members[int(torch.randint(len(self._members), ()))]
         with torch.no_grad():
-            own = member.read(batch.text)
-            extra = None if wishes.extra is None else member.read(wishes.extra)
+            own = member.encode_text(batch.text)
+            extra = None if targets.extra is None else member.encode_text(targets.extra)
         moved = random_view(edited)
-        seen = member.see(moved + 0.03 * torch.randn_like(moved))
-        logits = member.logits(seen, own).float()  # (B, B); row i is to become caption i - 1
+        features = member.encode_image(moved + 0.03 * torch.randn_like(moved))
+        logits = member.logits(features, own).float()  # (B, B); row i is to become caption i - 1
         rows = torch.arange(len(labels), device=labels.device)
         target = rows.roll(1)
-        wanted = torch.where(wishes.local, labels, labels.roll(1))
+        wanted = torch.where(targets.local, labels, labels.roll(1))
         may_fit = wanted[:, None] == labels[None]
         may_fit[rows, target] = False
         may_fit[rows, rows] = False  # the own caption is always a negative
         logits = logits.masked_fill(may_fit, -1e4)
         if extra is not None:
-            column = member.pair_logits(seen, extra).float().masked_fill(~(wishes.local | wishes.false), -1e4)
+            column = member.pair_logits(features, extra).float().masked_fill(~(targets.local | targets.false), -1e4)
             logits = torch.cat([logits, column[:, None]], 1)
-            target = torch.where(wishes.local, len(labels), target)
+            target = torch.where(targets.local, len(labels), target)
         return F.cross_entropy(self.config.match_scale * logits, target)
 
-    def _drawn_terms(self, drawn: DrawnPairs) -> Terms:
-        c, half = self.config, slice(0, max(1, len(drawn.image) // 2))
+    def _synthetic_terms(self, pairs: SyntheticPairs) -> Terms:
+        c, half = self.config, slice(0, max(1, len(pairs.image) // 2))
         with torch.no_grad():
-            text, own = self._first.text(drawn.target_text), self._first.text(drawn.text[half])
-        seen = self.see(drawn.image)
-        logits = self.generator.subject(seen)
-        strength = self._strengths(drawn.image)
-        grid, gate = self.generator.head(seen, text, strength)
-        edited = self._render(drawn.image, grid, logits)
-        error = edited - torch.lerp(drawn.image, drawn.target, strength.view(-1, 1, 1, 1))
-        inside = (error.square().mean(1, keepdim=True) * drawn.change).sum((1, 2, 3))
-        inside = inside / drawn.change.sum((1, 2, 3)).clamp(min=10)
-        own_grid, own_gate = self.generator.head(seen[half], own, strength[half])
-        kept = self._render(drawn.image[half], own_grid, logits[half])
-        change = F.adaptive_avg_pool2d(drawn.change, (gate.shape[-2], gate.shape[-1]))
+            text, own = self._first.text(pairs.target_text), self._first.text(pairs.text[half])
+        features = self.features(pairs.image)
+        logits = self.generator.subject(features)
+        strength = self._strengths(pairs.image)
+        grid, gate = self.generator.head(features, text, strength)
+        edited = self._render(pairs.image, grid, logits)
+        error = edited - torch.lerp(pairs.image, pairs.target, strength.view(-1, 1, 1, 1))
+        inside = (error.square().mean(1, keepdim=True) * pairs.change).sum((1, 2, 3))
+        inside = inside / pairs.change.sum((1, 2, 3)).clamp(min=10)
+        own_grid, own_gate = self.generator.head(features[half], own, strength[half])
+        kept = self._render(pairs.image[half], own_grid, logits[half])
+        change = F.adaptive_avg_pool2d(pairs.change, (gate.shape[-2], gate.shape[-1]))
         return {
-            "drawn": c.drawn_weight * inside.mean(),
-            "drawn_rest": c.drawn_rest_weight * (error.abs() * (1 - drawn.change)).mean(),
-            "drawn_own": c.own_weight * (kept - drawn.image[half]).abs().mean(),
-            "drawn_gate": c.gate_weight
+            "synthetic": c.synthetic_weight * inside.mean(),
+            "synthetic_rest": c.synthetic_rest_weight * (error.abs() * (1 - pairs.change)).mean(),
+            "synthetic_own": c.own_weight * (kept - pairs.image[half]).abs().mean(),
+            "synthetic_gate": c.gate_weight
             * F.binary_cross_entropy_with_logits(gate, change, pos_weight=gate.new_tensor(3.0)),
-            "drawn_own_gate": c.gate_weight * F.softplus(own_gate).mean(),
-            "drawn_subject": c.subject_weight * known_cross_entropy(logits, drawn.subject),
+            "synthetic_own_gate": c.gate_weight * F.softplus(own_gate).mean(),
+            "synthetic_subject": c.subject_weight * known_cross_entropy(logits, pairs.subject),
         }
 
     @property
@@ -332,7 +346,7 @@ START = Part("start", "encoder", TAGrid)
 
 
 def matching_config(config: TAGridConfig) -> LateInteractionConfig:
-    """Sizes of the matching model that `config` gives or names, or the defaults."""
+    """Find the sizes of the matching model: those that `config` gives or names, else the defaults."""
     given = config.encoder
     if given is None and config.start is not None:
         given = START.sizes(config.start).encoder
@@ -345,17 +359,19 @@ def rmse(x: Tensor, y: Tensor) -> Tensor:
     return ((x - y).flatten(1).square().mean(1) + 1e-6).sqrt()
 
 
-def firm(logits: Tensor) -> Tensor:
-    """Training's mask from logits: 0 below a probability of 5 %, 1 above 35 % (GrabCut misses much of a subject).
+def mask_from_logits(logits: Tensor) -> Tensor:
+    """Threshold logits softly to a mask for training: 0 below a probability of 5 %, 1 above 35 %.
 
-    >>> firm(torch.tensor([-9.0, 0.0, 9.0]))
+    The threshold is low because GrabCut misses much of a subject.
+
+    >>> mask_from_logits(torch.tensor([-9.0, 0.0, 9.0]))
     tensor([0., 1., 1.])
     """
     return ((torch.sigmoid(logits) - 0.05) / 0.3).clamp(0, 1)
 
 
 def random_view(image: Tensor) -> Tensor:
-    """The pictures each mirrored or not, scaled by 0.85 to 1.2 and moved by up to a tenth; borders are repeated."""
+    """Mirror (or not), scale by 0.85 to 1.2 and move by up to a tenth each picture (B, C, H, W), borders repeated."""
     count = len(image)
     mirror, scale, x, y = torch.rand(4, count, device=image.device)
     mirror, scale, x, y = 2 * mirror.round() - 1, 0.85 + 0.35 * scale, 0.4 * x - 0.2, 0.4 * y - 0.2

@@ -1,10 +1,9 @@
 """AttnGAN: Fine-Grained Text to Image Generation with Attentional GANs (Xu et al., CVPR 2018).
 
-Generator, section 3.1: a first stage draws a small picture from the sentence and noise; each further stage looks up,
-for every place of the map before it, the words that matter there (eq. 2-3), and draws a picture of twice the size. Each
-scale i has a discriminator of its own, which judges pictures alone and with the sentence. A DAMSM (section 3.2),
-trained first and then frozen, lends its text encoder, and by both of its encoders the generator's last picture must be
-found.
+Generator, section 3.1: a first stage makes a small picture from the sentence and noise; each further stage attends, at
+every place of the map before it, to the words that matter there (eq. 2-3), and makes a picture of twice the size. Each
+scale i has a discriminator of its own, with heads for pictures alone and with the sentence. A DAMSM (section 3.2),
+trained first and then frozen, gives its text encoder, and its loss on the generator's last picture.
 
     L_Di = (BCE(D(x), 1) + BCE(D(x, s), 1)) / 2 + (BCE(D(G), 0) + BCE(D(G, s), 0) + BCE(D(x, s^), 0)) / 3
     L_G = sum_i (BCE(D(G), 1) + BCE(D(G, s), 1)) + KL + lambda (L_words + L_sentence)
@@ -37,8 +36,8 @@ from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.images.resample import resize
 from tgim.models.base import Codes, Config, Terms
-from tgim.models.generation.adversarial import Drawing, at_side, generator_terms, judge_terms
-from tgim.models.generation.attngan_blocks import Drawn, Generator
+from tgim.models.generation.adversarial import AdversarialGenerator, at_side, discriminator_terms, generator_terms
+from tgim.models.generation.attngan_blocks import GeneratedScales, Generator
 from tgim.models.matching.damsm import DAMSM, DAMSMConfig
 from tgim.models.parts import Part
 from tgim.nn.layers import JointDiscriminators
@@ -83,7 +82,7 @@ class AttnGANConfig(Config):
 
 
 @register("attngan")
-class AttnGAN(Drawing):
+class AttnGAN(AdversarialGenerator):
     """Xu et al. 2018: pictures from captions, coarse to fine, each place by the words that matter there."""
 
     Config: ClassVar[type[Config]] = AttnGANConfig
@@ -109,11 +108,11 @@ class AttnGAN(Drawing):
 
     @classmethod
     def vocabulary_for(cls, config: AttnGANConfig) -> Vocabulary | None:
-        """The vocabulary of the matching model: captions must mean the same ids to both."""
+        """Vocabulary of the matching model: captions must mean the same ids to both."""
         return MATCHING.vocabulary(config.matching)
 
     def load_parts(self) -> None:
-        """Take the weights of the trained matching model; before training only."""
+        """Load the weights of the trained matching model; before training only."""
         if self.config.matching:
             self.matching.load_state_dict(MATCHING.load(self.config.matching, self.config.encoder).state_dict())
         else:
@@ -125,63 +124,64 @@ class AttnGAN(Drawing):
         self.matching.eval()
         return self
 
-    # Drawing
+    # Generating
 
-    def read(self, text: Tokens) -> TextCode:
-        """Code of captions by the frozen text encoder; sentences as they are, not of unit length."""
+    def encode_text(self, text: Tokens) -> TextCode:
+        """Encode captions by the frozen text encoder; sentences are not of unit length."""
         with torch.no_grad():
             code: TextCode = self.matching.encoders.caption(self.matching.encoders.table(text), text.mask)
         return code
 
     def condition(self, text: Tokens, *, variation: Tensor | None = None) -> Codes:
-        """Condition (B, V), words (B, T, E) and their presence (B, T): 1 for words, 0 for padding.
+        """Encode captions: condition (B, V), words (B, T, E) and their presence (B, T), 1 for words, 0 for padding.
 
         Captions of one `Tokens` have one T, so that their codes can be interpolated; words that only one of two has
         then count in proportion.
         """
-        code = self.read(text)
+        code = self.encode_text(text)
         return self.generator.augment(code.sentence, variation).sample, code.words, code.mask.float()
 
-    def draw(self, condition: Codes, noise: Tensor) -> Drawn:
-        """Pictures of all scales and the attentions that made them, from what `condition` gave and noise (B, Z)."""
+    def generate_scales(self, condition: Codes, noise: Tensor) -> GeneratedScales:
+        """Generate pictures of all scales, with their attentions, from what `condition` gave and noise (B, Z)."""
         sample, words, presence = condition
-        drawn: Drawn = self.generator(sample, noise, words, presence)
-        return drawn
+        generated: GeneratedScales = self.generator(sample, noise, words, presence)
+        return generated
 
     def generate_from(self, condition: Codes, noise: Tensor) -> Tensor:
-        """Pictures (B, 3, S, S) in [-1, 1] of what `condition` gave and of noise (B, Z)."""
-        return self.draw(condition, noise).images[-1]
+        """Generate pictures (B, 3, S, S) in [-1, 1] from what `condition` gave and noise (B, Z)."""
+        return self.generate_scales(condition, noise).images[-1]
 
     def attention_maps(self, text: Tokens, noise: Tensor, *, variation: Tensor | None = None) -> list[Tensor]:
-        """How much each place attends to each word: (B, T, h, w) a refining stage, coarse to fine; 1 in all over T.
+        """Attention maps (B, T, h, w) of each refining stage, coarse to fine; they sum to 1 over T.
 
-        They belong to the picture that `generate` draws of the same arguments; `tgim.inference.attention` shows them.
+        They belong to the picture that `generate` makes of the same arguments; `tgim.inference.attention` shows them.
         """
-        return self.draw(self.condition(text, variation=variation), noise).maps
+        return self.generate_scales(self.condition(text, variation=variation), noise).maps
 
     # Training
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """The discriminators of all scales, then the generator; pictures are made once and shown to both."""
-        c, text = self.config, self.read(batch.text)
+        """Yield the losses of the discriminators of all scales, then the generator's; pictures are made once."""
+        c, text = self.config, self.encode_text(batch.text)
         condition = self.generator.augment(text.sentence, self.generator.augment.noise(len(batch.image)))
-        drawn = self.draw((condition.sample, text.words, text.mask.float()), self.noise(batch.image)).images
+        codes = (condition.sample, text.words, text.mask.float())
+        generated = self.generate_scales(codes, self.noise(batch.image)).images
 
         terms: Terms = {}
-        for side, judge, image in zip(c.sizes, self.discriminator, drawn, strict=True):
+        for side, discriminator, image in zip(c.sizes, self.discriminator, generated, strict=True):
             photographs = resize(batch.image, (side, side))
-            terms |= at_side(side, judge_terms(judge, photographs, image, text.sentence))
+            terms |= at_side(side, discriminator_terms(discriminator, photographs, image, text.sentence))
         yield "discriminator", terms
 
         terms = {}
-        for side, judge, image in zip(c.sizes, self.discriminator, drawn, strict=True):
-            found = generator_terms(judge, image, text.sentence)
+        for side, discriminator, image in zip(c.sizes, self.discriminator, generated, strict=True):
+            found = generator_terms(discriminator, image, text.sentence)
             terms |= at_side(side, found, weight=c.adversarial_weight)
-        terms |= {} if not c.damsm_weight else self._found(drawn[-1], text, batch.labels)
+        terms |= {} if not c.damsm_weight else self._damsm_terms(generated[-1], text, batch.labels)
         yield "generator", {**terms, "kl": c.kl_weight * gaussian_kl(condition.mean, condition.log_var)}
 
-    def _found(self, image: Tensor, text: TextCode, labels: Tensor) -> Terms:
-        """The DAMSM's losses of drawn pictures, both directions together."""
+    def _damsm_terms(self, image: Tensor, text: TextCode, labels: Tensor) -> Terms:
+        """Losses of the DAMSM on generated pictures, both directions together."""
         c, m = self.config, self.matching.config
         picture = self.matching.encode_image(resize(image, (m.image_size, m.image_size)))
         gammas = {"gamma1": m.gamma1, "gamma2": m.gamma2, "gamma3": m.gamma3}

@@ -1,4 +1,4 @@
-"""The generator of AttnGAN (Xu et al., CVPR 2018, section 3.1): a first stage, and stages that attend to words.
+"""Generator of AttnGAN (Xu et al., CVPR 2018, section 3.1): a first stage, and stages that attend to words.
 
 Shapes: B batch, C channels, H W pixels, T tokens, E text width, Z noise.
 """
@@ -15,7 +15,7 @@ from tgim.nn.layers import ConditioningAugmentation, GatedResidual, gated_up, in
 
 
 class WordAttention(nn.Module):
-    """What each place of a map finds among the words of a caption (section 3.1, eq. 2-3; no scale, as there).
+    """Attention of the places of a map to the words of a caption (section 3.1, eq. 2-3; no scale, as there).
 
     Words are projected to the width of the map; a place attends to them by the softmax of its dot products with them,
     and gets their mean by those weights.
@@ -44,7 +44,7 @@ class WordAttention(nn.Module):
 
 
 class RefiningStage(nn.Module):
-    """A map (B, C, H, W) and words to a map (B, C, 2H, 2W): attention, residual blocks, upsampling."""
+    """Refining stage: attention, residual blocks, upsampling; maps (B, C, H, W) and words to (B, C, 2H, 2W)."""
 
     def __init__(self, width: int, text_size: int, residual_blocks: int) -> None:
         super().__init__()
@@ -53,20 +53,20 @@ class RefiningStage(nn.Module):
         self.up = gated_up(2 * width, width)
 
     def forward(self, x: Tensor, words: Tensor, presence: Tensor) -> tuple[Tensor, Tensor]:
-        """The finer map, and the attention (B, T, H, W)."""
+        """Refine a map; returns the finer map and the attention (B, T, H, W)."""
         context, weights = self.attend(x, words, presence)
         return self.up(self.residual(torch.cat([x, context.to(x.dtype)], 1))), weights
 
 
-class Drawn(NamedTuple):
-    """What the generator draws, coarse to fine."""
+class GeneratedScales(NamedTuple):
+    """Generated pictures and attentions, coarse to fine."""
 
     images: list[Tensor]  # S pictures (B, 3, h, w) in [-1, 1]
     maps: list[Tensor]  # S - 1 attentions (B, T, h, w), each at the scale before the picture that it made
 
 
 class Generator(nn.Module):
-    """A condition (B, C), noise (B, Z) and words (B, T, E) to pictures of one to three scales."""
+    """Generator of pictures of one to three scales from conditions (B, C), noise (B, Z) and words (B, T, E)."""
 
     def __init__(
         self,
@@ -92,15 +92,15 @@ class Generator(nn.Module):
         self.paint = nn.ModuleList(to_image(width, bias=False) for _ in range(scales))
         self.apply(init_orthogonal)
 
-    def forward(self, condition: Tensor, noise: Tensor, words: Tensor, presence: Tensor) -> Drawn:
-        """Pictures and attentions; `presence` as in `WordAttention`."""
+    def forward(self, condition: Tensor, noise: Tensor, words: Tensor, presence: Tensor) -> GeneratedScales:
+        """Generate pictures and attentions; `presence` as in `WordAttention`."""
         x = self.first(torch.cat([condition, noise], 1))
-        drawn = Drawn([self.paint[0](x).float()], [])
+        result = GeneratedScales([self.paint[0](x).float()], [])
         for refine, paint in zip(self.refine, self.paint[1:], strict=True):
             x, weights = refine(x, words, presence)
-            drawn.maps.append(weights)
-            drawn.images.append(paint(x).float())
-        return drawn
+            result.maps.append(weights)
+            result.images.append(paint(x).float())
+        return result
 
 
 def init_orthogonal(module: nn.Module) -> None:

@@ -1,7 +1,8 @@
 """GAN-INT-CLS: Generative Adversarial Text to Image Synthesis (Reed et al., ICML 2016).
 
-A DC-GAN that draws from noise z and a caption's code h. Section 4.1: the code is compressed and joined with z at the
-start of the generator, and at 4x4 places in the discriminator. Algorithm 1, with a caption h^ of another class (CLS):
+A DC-GAN that generates from noise z and a caption's code h. Section 4.1: the code is compressed and joined with z at
+the start of the generator, and at 4x4 places in the discriminator. Algorithm 1, with a caption h^ of another class
+(CLS):
 
     L_D = BCE(D(x, h), 1) + (BCE(D(x, h^), 0) + BCE(D(G(z, h), h), 0)) / 2
     L_G = BCE(D(G(z, h), h), 1)
@@ -12,14 +13,14 @@ Codes come from a char-CNN-RNN that the structured joint embedding trained befor
 
 Differs from the paper or the authors' release:
 - one caption of a picture is read where theirs averages the codes of four;
-- a picture is drawn once per step and shown to both phases, as in Algorithm 1; the release draws it anew for G;
+- a picture is generated once per step and shown to both phases, as in Algorithm 1; the release makes another for G;
 - interpolated pictures are normalised as a batch of their own, not along with the others: so each switch moves its own
   terms and no other;
 - the mismatching pair is x with another caption (Algorithm 1), not another picture with h (release); in a batch of
   one class alone there is none;
 - the discriminator follows section 4.1; the release has no activation after the third convolution, normalises the
   compressed code, and names a residual block that it never fills in;
-- without `text` each network learns a reader of words (`BiGru`) of its own, and INT goes between the codes of each;
+- without `text` each network learns an encoder of words (`BiGru`) of its own, and INT goes between the codes of each;
 - picture sizes other than 64: as many doublings as are needed, at most 8 times the width.
 """
 
@@ -36,16 +37,16 @@ from torch import Tensor, nn
 from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch, mismatching_rows
 from tgim.models.base import Codes, Config, Terms
-from tgim.models.generation.adversarial import Drawing
+from tgim.models.generation.adversarial import AdversarialGenerator
 from tgim.models.generation.sentences import (
     SentenceConfig,
-    SentenceReader,
+    SentenceEncoder,
+    encode_frozen,
     fill_encoder,
     frozen_encoder,
-    read_frozen,
     vocabulary_of,
 )
-from tgim.nn.layers import SLOPE, bottleneck, down, frozen, init_adversarial, mix, tile
+from tgim.nn.layers import SLOPE, bottleneck, conv_block, down, frozen, init_adversarial, tile
 from tgim.nn.losses import fake_where, real_fake
 from tgim.text.vocabulary import Tokens, Vocabulary
 
@@ -63,8 +64,8 @@ class GanIntClsConfig(SentenceConfig):
     width: int = Field(128, ge=1)  # the generator's channels at half resolution, doubled at each halving
     discriminator_width: int = Field(64, ge=1)  # the same of the discriminator
     cls: bool = True  # show the discriminator photographs with mismatching captions
-    mismatch_weight: float = Field(0.5, ge=0, le=1)  # of these; the drawn ones have the rest of 1
-    interpolate: bool = True  # draw codes between two captions, too
+    mismatch_weight: float = Field(0.5, ge=0, le=1)  # of these; the generated ones have the rest of 1
+    interpolate: bool = True  # generate from codes between two captions, too
     beta: float = Field(0.5, ge=0, le=1)  # share of the first caption
     interpolation_weight: float = Field(1.0, ge=0)  # of such a picture, where one of its own caption counts 1
 
@@ -90,12 +91,12 @@ class Bottleneck(nn.Module):
 
 
 class Generator(nn.Module):
-    """Sentences (B, E) and noise (B, Z) to pictures (B, 3, S, S) in [-1, 1]."""
+    """Generator of pictures (B, 3, S, S) in [-1, 1] from sentences (B, E) and noise (B, Z)."""
 
-    def __init__(self, config: GanIntClsConfig, reader: SentenceReader | None) -> None:
+    def __init__(self, config: GanIntClsConfig, encoder: SentenceEncoder | None) -> None:
         super().__init__()
         widths = doubled(config.width, config.image_size)[::-1]  # 1024, 512, 256, 128
-        self.read = reader
+        self.read = encoder
         self.compress = nn.Sequential(
             nn.Linear(config.sentence_size, config.condition_size), nn.LeakyReLU(SLOPE, inplace=True)
         )
@@ -118,15 +119,15 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Pictures (B, 3, S, S) in [-1, 1] (`see`) with sentences (B, E) to logits (B,) (`match`)."""
+    """Discriminator of pictures (B, 3, S, S) in [-1, 1] (`encode`) with sentences (B, E): logits (B,) (`match`)."""
 
-    def __init__(self, config: GanIntClsConfig, reader: SentenceReader | None) -> None:
+    def __init__(self, config: GanIntClsConfig, encoder: SentenceEncoder | None) -> None:
         super().__init__()
         leaky = nn.LeakyReLU(SLOPE, inplace=True)
         widths = doubled(config.discriminator_width, config.image_size)  # 64, 128, 256, 512
         deep = widths[-1]
-        self.read = reader
-        self.see = nn.Sequential(
+        self.read = encoder
+        self.see = nn.Sequential(  # `see` and `read` are in the keys of saved weights
             nn.Conv2d(3, widths[0], 4, stride=2, padding=1, bias=False),
             leaky,
             *(down(a, b, activation=leaky) for a, b in pairwise(widths[:-1])),
@@ -135,23 +136,28 @@ class Discriminator(nn.Module):
         )
         self.compress = nn.Sequential(nn.Linear(config.sentence_size, config.condition_size), leaky)
         self.classify = nn.Sequential(
-            mix(deep + config.condition_size, deep, kernel=1, activation=leaky),
+            conv_block(deep + config.condition_size, deep, kernel=1, activation=leaky),
             nn.Conv2d(deep, 1, START, bias=False),
         )
         self.apply(init_dcgan)
 
-    def match(self, seen: Tensor, sentence: Tensor) -> Tensor:
-        """Logits (B,) that what `see` made of pictures is real and fits the sentences."""
-        logits: Tensor = self.classify(tile(seen, self.compress(sentence)))
+    def encode(self, image: Tensor) -> Tensor:
+        """Features (B, D, 4, 4) of pictures (B, 3, S, S)."""
+        features: Tensor = self.see(image)
+        return features
+
+    def match(self, features: Tensor, sentence: Tensor) -> Tensor:
+        """Logits (B,) that pictures are real and fit the sentences (B, E), from features of the pictures."""
+        logits: Tensor = self.classify(tile(features, self.compress(sentence)))
         return logits.float().flatten()
 
     def forward(self, image: Tensor, sentence: Tensor) -> Tensor:
-        return self.match(self.see(image), sentence)
+        return self.match(self.encode(image), sentence)
 
 
 @register("gan_int_cls")
-class GanIntCls(Drawing):
-    """Reed et al. 2016: the first drawer of small pictures from captions."""
+class GanIntCls(AdversarialGenerator):
+    """Reed et al. 2016: the first generator of small pictures from captions."""
 
     Config: ClassVar[type[Config]] = GanIntClsConfig
 
@@ -159,9 +165,9 @@ class GanIntCls(Drawing):
         super().__init__()
         self.config = config = config.filled()
         self.text = frozen_encoder(config, vocabulary_size)
-        readers = [SentenceReader(config, vocabulary_size) if self.text is None else None for _ in range(2)]
-        self.generator = Generator(config, readers[0])
-        self.discriminator = Discriminator(config, readers[1])
+        encoders = [SentenceEncoder(config, vocabulary_size) if self.text is None else None for _ in range(2)]
+        self.generator = Generator(config, encoders[0])
+        self.discriminator = Discriminator(config, encoders[1])
 
     @classmethod
     def vocabulary_for(cls, config: GanIntClsConfig) -> Vocabulary | None:
@@ -169,7 +175,7 @@ class GanIntCls(Drawing):
         return vocabulary_of(config)
 
     def load_parts(self) -> None:
-        """Take the trained char-CNN-RNN, if one is given; before training only."""
+        """Load the trained char-CNN-RNN, if one is given; before training only."""
         fill_encoder(self.text, self.config)
 
     @property
@@ -178,49 +184,51 @@ class GanIntCls(Drawing):
         return 0
 
     def condition(self, text: Tokens, *, variation: Tensor | None = None) -> Codes:
-        """The sentences (B, E) of captions; there is no conditioning augmentation, `variation` changes nothing."""
+        """Encode captions to sentences (B, E); there is no conditioning augmentation, `variation` changes nothing."""
         return (self._sentence(text),)
 
     def generate_from(self, condition: Codes, noise: Tensor) -> Tensor:
-        """Pictures (B, 3, S, S) in [-1, 1] of sentences (B, E) and noise (B, Z)."""
+        """Generate pictures (B, 3, S, S) in [-1, 1] from sentences (B, E) and noise (B, Z)."""
         image: Tensor = self.generator(condition[0], noise)
         return image.float()
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """The discriminator on photographs and drawn pictures, then the generator, by what is switched on."""
-        c, judge, image = self.config, self.discriminator, batch.image
+        """Yield the discriminator's losses, then the generator's, by what the config switches on."""
+        c, discriminator, image = self.config, self.discriminator, batch.image
         own = self._sentence(batch.text)
-        drawn = self.generator(own, self.noise(image))
-        told, seen = own if judge.read is None else judge.read(batch.text), judge.see(image)  # read once if frozen
-        terms = {"real": real_fake(judge.match(seen, told), True)}
+        generated = self.generator(own, self.noise(image))
+        sentence = own if discriminator.read is None else discriminator.read(batch.text)  # encoded once if frozen
+        features = discriminator.encode(image)
+        terms = {"real": real_fake(discriminator.match(features, sentence), True)}
         if c.cls:
             rows = mismatching_rows(batch.labels)
             wrong = batch.labels[rows] != batch.labels
-            terms["mismatch"] = c.mismatch_weight * fake_where(judge.match(seen, told[rows]), wrong)
+            terms["mismatch"] = c.mismatch_weight * fake_where(discriminator.match(features, sentence[rows]), wrong)
         fake_weight = 1 - c.mismatch_weight if c.cls else 1.0
-        terms["fake"] = fake_weight * real_fake(judge(drawn.detach(), told), False)
+        terms["fake"] = fake_weight * real_fake(discriminator(generated.detach(), sentence), False)
         yield "discriminator", terms
 
-        with frozen(judge):
-            told = own if judge.read is None else judge.read(batch.text)
-            terms = {"fake": real_fake(judge(drawn, told), True)}
+        with frozen(discriminator):
+            sentence = own if discriminator.read is None else discriminator.read(batch.text)
+            terms = {"fake": real_fake(discriminator(generated, sentence), True)}
             half = len(image) // 2
             if c.interpolate and half:
                 between = self.generator(between_pairs(own, c.beta), self.noise(image[:half]))
                 share = c.interpolation_weight * half / len(image)
-                terms["interpolated"] = share * real_fake(judge(between, between_pairs(told, c.beta)), True)
+                logits = discriminator(between, between_pairs(sentence, c.beta))
+                terms["interpolated"] = share * real_fake(logits, True)
         yield "generator", terms
 
     def _sentence(self, text: Tokens) -> Tensor:
-        """Sentences (B, E) as the generator reads them: by the frozen encoder, or by its own reader."""
+        """Encode captions to sentences (B, E) for the generator, by the frozen encoder or its own."""
         if self.generator.read is not None:
             learned: Tensor = self.generator.read(text)
             return learned
-        return read_frozen(self.text, text)  # type: ignore[arg-type]  # there whenever readers are not
+        return encode_frozen(self.text, text)  # type: ignore[arg-type]  # there whenever those are not
 
 
 def doubled(width: int, side: int) -> list[int]:
-    """Channels of the maps from half of `side` down to 4x4: doubled at each halving, at most 8 times `width`.
+    """List the channels of the maps from half of `side` down to 4x4: doubled at each halving, at most 8 times `width`.
 
     >>> doubled(64, 64)
     [64, 128, 256, 512]
@@ -236,7 +244,7 @@ def grow(inputs: int, outputs: int, *, activation: nn.Module | None = None) -> n
 
 
 def init_dcgan(module: nn.Module) -> None:
-    """`init_adversarial` for transposed convolutions, too; linear layers stay as they are, as in the release."""
+    """Initialise as `init_adversarial` does, transposed convolutions, too; linear layers stay, as in the release."""
     if isinstance(module, nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif not isinstance(module, nn.Linear):
@@ -244,7 +252,7 @@ def init_dcgan(module: nn.Module) -> None:
 
 
 def between_pairs(codes: Tensor, beta: float) -> Tensor:
-    """beta h1 + (1 - beta) h2 for the rows h1 of the first half of (B, E) and h2 of the second: (B // 2, E).
+    """Interpolate codes (B, E): beta h1 + (1 - beta) h2, with h1 of the first half and h2 of the second; (B // 2, E).
 
     >>> between_pairs(torch.tensor([[0.0], [1.0], [4.0], [9.0], [50.0]]), 0.5)
     tensor([[2.],

@@ -1,4 +1,4 @@
-"""How the generators that read sentences alone (GAN-INT-CLS, StackGAN and its successor) come by them.
+"""Sentence encoders of the generators that use no single words (GAN-INT-CLS, StackGAN and its successor).
 
 The papers' way is a char-CNN-RNN that was trained before, by the structured joint embedding
 (`tgim.models.matching.sje`), and is frozen. Without one, words and a `BiGru` are learned along, as a part of the
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tgim.data.batch import Batch
 from tgim.models.base import Codes, Config
-from tgim.models.generation.adversarial import Drawing
+from tgim.models.generation.adversarial import AdversarialGenerator
 from tgim.models.matching.sje import SJE, SJEConfig, caption_encoder
 from tgim.models.parts import Part
 from tgim.nn.encoders import BiGru, CharCnnRnn, WordTable
@@ -26,7 +26,7 @@ C = TypeVar("C", bound="SentenceConfig")
 
 
 class SentenceConfig(Config):
-    """The keys of a generator that say how it reads."""
+    """Keys of a generator's config that choose its sentence encoder."""
 
     text: str | None = None  # trained structured joint embedding: path of a checkpoint; None: words, learned along
     encoder: SJEConfig | None = None  # sizes of that embedding; filled in from its checkpoint
@@ -35,16 +35,16 @@ class SentenceConfig(Config):
 
     @property
     def sentence_size(self) -> int:
-        """E, whoever reads."""
+        """E, of either encoder."""
         return self.text_size if self.encoder is None else self.encoder.embedding_size
 
     def filled(self: C) -> C:
-        """The same with the sizes of the embedding that it names, if it names one."""
+        """Copy the config with the sizes of the embedding that it names, if it names one."""
         return self.model_copy(update={"encoder": TEXT.sizes(self.text, self.encoder)})
 
 
-class SentenceReader(nn.Module):
-    """Captions to sentences (B, E); E is `size`."""
+class SentenceEncoder(nn.Module):
+    """Encoder of captions to sentences (B, E); E is `size`."""
 
     def __init__(self, config: SentenceConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -56,27 +56,27 @@ class SentenceReader(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tensor:
         if self.characters is not None:
-            return read_frozen(self.characters, tokens)
+            return encode_frozen(self.characters, tokens)
         learned: TextCode = self.gru(self.table(tokens), tokens.mask)
         return learned.sentence
 
 
 def frozen_encoder(config: SentenceConfig, vocabulary_size: int) -> CharCnnRnn | None:
-    """The char-CNN-RNN of the sizes in `config`, not trained yet; None where words are learned."""
+    """Build the char-CNN-RNN of the sizes in `config`, untrained; None where words are learned."""
     if config.encoder is None:
         return None
     return caption_encoder(config.encoder, vocabulary_size).requires_grad_(False)
 
 
-def read_frozen(encoder: CharCnnRnn, tokens: Tokens) -> Tensor:
-    """Sentences (B, E) without a gradient."""
+def encode_frozen(encoder: CharCnnRnn, tokens: Tokens) -> Tensor:
+    """Encode captions to sentences (B, E) without a gradient."""
     with torch.no_grad():
         code: TextCode = encoder(tokens)
     return code.sentence
 
 
 def fill_encoder(encoder: CharCnnRnn | None, config: SentenceConfig) -> None:
-    """Take the text side of the trained embedding that `config` names, if captions are read by one.
+    """Load the text encoder of the trained embedding that `config` names, if there is an `encoder`.
 
     Raises:
         CheckpointError: none is named although there is an `encoder`, or one of other sizes.
@@ -87,12 +87,12 @@ def fill_encoder(encoder: CharCnnRnn | None, config: SentenceConfig) -> None:
 
 
 def vocabulary_of(config: SentenceConfig) -> Vocabulary | None:
-    """The characters, where captions are read by them; None when words are learned."""
+    """Alphabet of a char-CNN-RNN; None when words are learned."""
     return None if config.filled().encoder is None else Alphabet()
 
 
-class SentenceDrawing(Drawing):
-    """A generator that reads by a `SentenceReader` of its own, `read`, and draws of a condition, by `augment`."""
+class SentenceGenerator(AdversarialGenerator):
+    """Generator with a `SentenceEncoder` (`read`, a key of saved weights) and conditioning augmentation (`augment`)."""
 
     generator: Any
 
@@ -102,14 +102,14 @@ class SentenceDrawing(Drawing):
         return vocabulary_of(config)
 
     def load_parts(self) -> None:
-        """Take the trained char-CNN-RNN, if one is given; before training only."""
+        """Load the trained char-CNN-RNN, if one is given; before training only."""
         fill_encoder(self.generator.read.characters, self.config)
 
     def condition(self, text: Tokens, *, variation: Tensor | None = None) -> Codes:
-        """The conditions (B, C) of captions."""
+        """Encode captions to conditions (B, C)."""
         return (self.generator.augment(self.generator.read(text), variation).sample,)
 
-    def draw_for(self, batch: Batch) -> Any:
-        """What the generator makes of the captions of a batch, in training: of new noise and conditions drawn anew."""
+    def generate_for(self, batch: Batch) -> Any:
+        """Generate pictures for the captions of a batch, with new noise; returns what the generator's forward does."""
         sentence, noise = self.generator.read(batch.text), self.noise(batch.image)
         return self.generator(sentence, noise, self.generator.augment.noise(len(noise)))

@@ -1,10 +1,10 @@
 """StackGAN: Text to Photo-realistic Image Synthesis with Stacked GANs (Zhang, Xu, Li, Zhang, Wang, Huang and Metaxas,
 ICCV 2017).
 
-Conditioning augmentation §3.2: a sentence becomes a Gaussian N(mu, diag sigma^2), of which a condition c is drawn.
-Stage I §3.3 draws a small picture from noise and c. Stage II §3.4 sees that picture, whose generator is frozen, joins
-a condition of its own at a quarter of its size, and draws the large one. Matching-aware discriminators D(x, mu), with
-mu' that of the next caption in the batch:
+Conditioning augmentation §3.2: a sentence becomes a Gaussian N(mu, diag sigma^2), of which a condition c is sampled.
+Stage I §3.3 makes a small picture from noise and c. Stage II §3.4 encodes that picture, whose generator is frozen,
+joins a condition of its own at a quarter of its size, and decodes the large one. Matching-aware discriminators
+D(x, mu), with mu' that of the next caption in the batch:
 
     stage I    L_D = BCE(D(x, mu), 1) + (BCE(D(x, mu'), 0) + BCE(D(G, mu), 0)) / 2
     stage II   L_D = (BCE(D(x, mu), 1) + BCE(D(x), 1)) / 2 + (BCE(D(x, mu'), 0) + BCE(D(G, mu), 0) + BCE(D(G), 0)) / 3
@@ -17,7 +17,7 @@ Differs from the paper or the authors' release:
 - stage I inside stage II keeps all of its numbers: like the release it normalises by the batch in training, but its
   running statistics, which drift on there, stay;
 - without a given char-CNN-RNN (`text`) words are learned along, see `tgim.models.generation.sentences`;
-- without `variation` a picture is drawn from mu; the release always draws noise;
+- without `variation` a picture is made from mu; the release always samples c;
 - other sizes than 64 -> 256 px take as many halvings and doublings as they need; 64 -> 128 px, one less of each.
 """
 
@@ -35,18 +35,18 @@ from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError
 from tgim.models.base import Codes, Config, Terms
-from tgim.models.generation.adversarial import Drawing, generator_terms, judge_terms
-from tgim.models.generation.sentences import SentenceConfig, SentenceDrawing, SentenceReader, vocabulary_of
+from tgim.models.generation.adversarial import AdversarialGenerator, discriminator_terms, generator_terms
+from tgim.models.generation.sentences import SentenceConfig, SentenceEncoder, SentenceGenerator, vocabulary_of
 from tgim.models.parts import Part
 from tgim.nn.layers import (
     Condition,
     ConditioningAugmentation,
     JointDiscriminator,
     Residual,
+    conv_block,
     down,
     from_image,
     init_adversarial,
-    mix,
     start_map,
     tile,
     to_image,
@@ -89,35 +89,41 @@ class StackGAN2Config(Config):
 
 
 class Generator1(nn.Module):
-    """Sentences (B, E) and noise (B, Z) to small pictures (B, 3, S, S) in [-1, 1]; reads captions, too."""
+    """Generator of stage I: sentences (B, E) and noise (B, Z) to small pictures (B, 3, S, S) in [-1, 1].
+
+    `read` encodes captions to sentences; its name is in the keys of saved weights.
+    """
 
     def __init__(self, config: StackGAN1Config, vocabulary_size: int) -> None:
         super().__init__()
         doublings = config.image_size.bit_length() - 3
         widths = [config.width // 2 * 2**i for i in range(doublings, -1, -1)]  # 1024, 512, 256, 128, 64
-        reader = SentenceReader(config, vocabulary_size)
-        self.augment = augmentation(reader.size, config.condition_size)
+        encoder = SentenceEncoder(config, vocabulary_size)
+        self.augment = augmentation(encoder.size, config.condition_size)
         self.paint = nn.Sequential(
             start_map(config.noise_size + config.condition_size, widths[0]),
             *(up(a, b) for a, b in pairwise(widths)),
             to_image(widths[-1], bias=False),
         )
         self.apply(init_adversarial)
-        self.read = reader
+        self.read = encoder
 
     def forward(self, sentence: Tensor, noise: Tensor, eps: Tensor | None = None) -> tuple[Tensor, Condition]:
         """Pictures and the condition of their captions; `eps` as in `ConditioningAugmentation`."""
         condition = self.augment(sentence, eps)
-        return self.draw(condition.sample, noise), condition
+        return self.decode(condition.sample, noise), condition
 
-    def draw(self, condition: Tensor, noise: Tensor) -> Tensor:
-        """Pictures of conditions (B, C) and noise (B, Z)."""
+    def decode(self, condition: Tensor, noise: Tensor) -> Tensor:
+        """Generate pictures from conditions (B, C) and noise (B, Z)."""
         image: Tensor = self.paint(torch.cat([noise, condition.to(noise.dtype)], 1))
         return image.float()
 
 
 class Generator2(nn.Module):
-    """Stage I's pictures (B, 3, s, s) and sentences (B, E) to large pictures (B, 3, S, S), all in [-1, 1]."""
+    """Generator of stage II: stage I's pictures (B, 3, s, s) and sentences (B, E) to large pictures (B, 3, S, S).
+
+    All pictures are in [-1, 1].
+    """
 
     def __init__(self, config: StackGAN2Config, first_size: int, text_size: int) -> None:
         super().__init__()
@@ -128,7 +134,7 @@ class Generator2(nn.Module):
         self.augment = augmentation(text_size, config.condition_size)
         self.encoder = nn.Sequential(from_image(config.width, bias=False), *(down(a, b) for a, b in pairwise(halved)))
         self.residual = nn.Sequential(
-            mix(deep + config.condition_size, deep),
+            conv_block(deep + config.condition_size, deep),
             *(Residual(deep, rectified=True) for _ in range(config.residual_blocks)),
         )
         self.decoder = nn.Sequential(*(up(a, b) for a, b in pairwise(widths)), to_image(widths[-1], bias=False))
@@ -137,16 +143,16 @@ class Generator2(nn.Module):
     def forward(self, image: Tensor, sentence: Tensor, eps: Tensor | None = None) -> tuple[Tensor, Condition]:
         """Pictures and the condition of their captions; `eps` as in `ConditioningAugmentation`."""
         condition = self.augment(sentence, eps)
-        return self.draw(condition.sample, image), condition
+        return self.decode(condition.sample, image), condition
 
-    def draw(self, condition: Tensor, image: Tensor) -> Tensor:
-        """Pictures of conditions (B, C) and stage I's pictures."""
-        drawn: Tensor = self.decoder(self.residual(tile(self.encoder(image), condition)))
-        return drawn.float()
+    def decode(self, condition: Tensor, image: Tensor) -> Tensor:
+        """Generate large pictures from conditions (B, C) and stage I's pictures."""
+        large: Tensor = self.decoder(self.residual(tile(self.encoder(image), condition)))
+        return large.float()
 
 
 @register("stackgan1")
-class StackGAN1(SentenceDrawing):
+class StackGAN1(SentenceGenerator):
     """Zhang et al. 2017, stage I: small pictures from captions."""
 
     Config: ClassVar[type[Config]] = StackGAN1Config
@@ -160,22 +166,22 @@ class StackGAN1(SentenceDrawing):
         )
 
     def generate_from(self, condition: Codes, noise: Tensor) -> Tensor:
-        """Pictures (B, 3, S, S) in [-1, 1] of conditions and noise (B, Z)."""
-        image: Tensor = self.generator.draw(condition[0], noise)
+        """Generate pictures (B, 3, S, S) in [-1, 1] from conditions and noise (B, Z)."""
+        image: Tensor = self.generator.decode(condition[0], noise)
         return image
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """The discriminator on photographs and a drawn picture, then the generator on the same."""
-        drawn, condition = self.draw_for(batch)
-        yield "discriminator", judge_terms(self.discriminator, batch.image, drawn, condition.mean)
-        yield "generator", pleasing_terms(self.discriminator, drawn, condition, self.config.kl_weight)
+        """Yield the discriminator's losses, then the generator's on the same pictures."""
+        generated, condition = self.generate_for(batch)
+        yield "discriminator", discriminator_terms(self.discriminator, batch.image, generated, condition.mean)
+        yield "generator", generator_terms_with_kl(self.discriminator, generated, condition, self.config.kl_weight)
 
 
 STAGE1 = Part("stage1", "first", StackGAN1)
 
 
 @register("stackgan2")
-class StackGAN2(Drawing):
+class StackGAN2(AdversarialGenerator):
     """Zhang et al. 2017, stage II: large pictures from captions, by way of a frozen stage I."""
 
     Config: ClassVar[type[Config]] = StackGAN2Config
@@ -193,11 +199,11 @@ class StackGAN2(Drawing):
 
     @classmethod
     def vocabulary_for(cls, config: StackGAN2Config) -> Vocabulary | None:
-        """The words or characters of stage I: captions must mean the same ids to both."""
+        """Vocabulary of stage I: captions must mean the same ids to both."""
         return STAGE1.vocabulary(config.stage1) or (vocabulary_of(config.first) if config.first else None)
 
     def load_parts(self) -> None:
-        """Take the trained stage I; before training only, CheckpointError when there is none."""
+        """Load the trained stage I; before training only, CheckpointError when there is none."""
         trained = STAGE1.load(self.config.stage1, self.config.first)
         self.first.load_state_dict(trained.generator.state_dict())
 
@@ -210,7 +216,7 @@ class StackGAN2(Drawing):
         return int(self.config.first.condition_size + self.config.condition_size)
 
     def condition(self, text: Tokens, *, variation: Tensor | None = None) -> Codes:
-        """The conditions of captions for stage I and for stage II, (B, c) and (B, C)."""
+        """Encode captions to conditions for stage I and for stage II, (B, c) and (B, C)."""
         sentence = self.first.read(text)
         eps: list[Tensor | None] = [None, None]
         if variation is not None:
@@ -219,37 +225,43 @@ class StackGAN2(Drawing):
         return self.first.augment(sentence, eps[0]).sample, self.generator.augment(sentence, eps[1]).sample
 
     def generate_from(self, condition: Codes, noise: Tensor) -> Tensor:
-        """Pictures (B, 3, S, S) in [-1, 1] of both conditions and noise (B, Z)."""
-        return self.generator.draw(condition[1], self.first.draw(condition[0], noise))
+        """Generate pictures (B, 3, S, S) in [-1, 1] from both conditions and noise (B, Z)."""
+        return self.generator.decode(condition[1], self.first.decode(condition[0], noise))
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """Stage I draws, stage II draws over it; the discriminator on photographs and that, then the generator."""
+        """Yield the losses of stage II's discriminator, then its generator's; stage I makes their input."""
         count = len(batch.image)
         with torch.no_grad():
             sentence = self.first.read(batch.text)
             small, _ = self.first(sentence, self.noise(batch.image), self.first.augment.noise(count))
-        drawn, condition = self.generator(small, sentence, self.generator.augment.noise(count))
-        yield "discriminator", judge_terms(self.discriminator, batch.image, drawn, condition.mean)
-        yield "generator", pleasing_terms(self.discriminator, drawn, condition, self.config.kl_weight)
+        generated, condition = self.generator(small, sentence, self.generator.augment.noise(count))
+        yield "discriminator", discriminator_terms(self.discriminator, batch.image, generated, condition.mean)
+        yield "generator", generator_terms_with_kl(self.discriminator, generated, condition, self.config.kl_weight)
 
 
 def first_of(config: StackGAN2Config) -> StackGAN1Config:
-    """Sizes of the stage I that `config` gives or names, or the defaults; CheckpointError when it draws too large."""
+    """Find the sizes of stage I: those that `config` gives or names, else the defaults.
+
+    Raises:
+        CheckpointError: the pictures of stage I are too large.
+    """
     first = STAGE1.sizes(config.stage1, config.first) or StackGAN1Config.model_validate({})
     if first.image_size >= config.image_size:
         raise CheckpointError(
-            f"{config.stage1} draws {first.image_size} px; model.image_size must be larger, got {config.image_size}"
+            f"{config.stage1} generates {first.image_size} px; model.image_size must be larger, got {config.image_size}"
         )
     found: StackGAN1Config = first.filled()
     return found
 
 
-def pleasing_terms(judge: JointDiscriminator, drawn: Tensor, condition: Condition, kl_weight: float) -> Terms:
-    """What the generator of either stage minimises: its pictures are to please the discriminator, which sees mu."""
-    terms = generator_terms(judge, drawn, condition.mean.detach())
+def generator_terms_with_kl(
+    discriminator: JointDiscriminator, generated: Tensor, condition: Condition, kl_weight: float
+) -> Terms:
+    """Losses of the generator of either stage: those by the discriminator, given mu, and the KL divergence."""
+    terms = generator_terms(discriminator, generated, condition.mean.detach())
     return terms | {"kl": kl_weight * gaussian_kl(condition.mean, condition.log_var)}
 
 
 def augmentation(text_size: int, size: int) -> ConditioningAugmentation:
-    """The release's: ReLU on the mean and on the logarithm of the variance."""
+    """Build the release's conditioning augmentation: ReLU on the mean and on the logarithm of the variance."""
     return ConditioningAugmentation(text_size, size, spelling="log_var", gate="relu")

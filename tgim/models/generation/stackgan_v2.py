@@ -11,7 +11,7 @@ for the picture alone and one for the picture with mu. With x^ a photograph of a
 and the generator's sum over scales has lambda KL(N(mu, diag sigma^2) || N(0, I)) and, weighted by alpha, the colour
 consistency of eq. 8: each picture's mean colour and covariance of colours shall be those of the smaller one. As in the
 authors' release lambda is 2, and alpha 0 where captions are read (they say enough of colour) and 50 where none are.
-The weights' exponential moving average, 0.999, draws.
+Pictures are made by the weights' exponential moving average, 0.999.
 
 Without captions (`conditional: false`, §4.1) the noise takes the place of the condition, h_i = F_i(h_{i-1}, z), and of
 the losses those remain that see pictures alone: BCE(D(x), 1) + BCE(D(G), 0), BCE(D(G), 1), and colour consistency.
@@ -23,7 +23,7 @@ Differs from the paper or the authors' release:
 - running statistics are averaged along with the weights;
 - all discriminators are one network here: no loss of one reaches another, and Adam moves each number alone;
 - without a given char-CNN-RNN (`text`) words are learned along, see `tgim.models.generation.sentences`;
-- without `variation` a picture is drawn from mu; the release always draws noise.
+- without `variation` a picture is made from mu; the release always samples c.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tgim.data.batch import Batch, mismatching_rows
 from tgim.images.resample import resize
 from tgim.models.base import Codes, Config, Terms
 from tgim.models.generation.adversarial import at_side, generator_terms
-from tgim.models.generation.sentences import SentenceConfig, SentenceDrawing, SentenceReader
+from tgim.models.generation.sentences import SentenceConfig, SentenceEncoder, SentenceGenerator
 from tgim.nn.layers import (
     Condition,
     ConditioningAugmentation,
@@ -71,13 +71,13 @@ class StackGANv2Config(SentenceConfig):
     discriminator_width: int = Field(64, ge=1)  # channels at half resolution, doubled at each halving
     noise_size: int = Field(100, ge=1)  # Z
     condition_size: int = Field(128, ge=1)  # of the conditioning augmentation
-    unconditional_weight: float = Field(1.0, ge=0)  # of the head that sees the picture alone
+    unconditional_weight: float = Field(1.0, ge=0)  # of the head for pictures alone
     kl_weight: float = Field(2.0, ge=0)  # lambda
     colour_weight: float = Field(0.0, ge=0)  # alpha; 50 is the release's without captions
     colour_spread_weight: float = Field(5.0, ge=0)  # of the covariances, times alpha; the means count 1
 
     @model_validator(mode="after")
-    def _judged(self) -> StackGANv2Config:
+    def _consistent(self) -> StackGANv2Config:
         if not self.conditional and not self.unconditional_weight:
             raise ValueError("without captions unconditional_weight must be above 0, or nothing judges the pictures")
         if not self.conditional and (self.text or self.encoder):
@@ -85,8 +85,8 @@ class StackGANv2Config(SentenceConfig):
         return self
 
     @property
-    def told_size(self) -> int:
-        """Channels beside the map of each further branch: of the condition, or of the noise in its place."""
+    def condition_channels(self) -> int:
+        """Channels beside the map of each further branch: those of the condition, or of the noise in its place."""
         return self.condition_size if self.conditional else self.noise_size
 
     @property
@@ -101,7 +101,7 @@ class StackGANv2Config(SentenceConfig):
 
 
 class Branch(nn.Module):
-    """A map (B, C, H, W) and a condition to the next map (B, C/2, 2H, 2W)."""
+    """Branch of the tree: a map (B, C, H, W) and a condition to the next map (B, C/2, 2H, 2W)."""
 
     def __init__(self, channels: int, condition_size: int, residual_blocks: int) -> None:
         super().__init__()
@@ -116,8 +116,8 @@ class Branch(nn.Module):
         return finer
 
 
-class NoReader(nn.Module):
-    """Stands for the reader where no caption is read: sentences (B, 0)."""
+class NoTextEncoder(nn.Module):
+    """Substitute for the sentence encoder where captions are not used: sentences (B, 0)."""
 
     characters = None
 
@@ -126,19 +126,20 @@ class NoReader(nn.Module):
 
 
 class NoAugmentation(nn.Module):
-    """Stands for conditioning augmentation where there is nothing to draw from: conditions (B, 0)."""
+    """Substitute for conditioning augmentation where captions are not used: conditions (B, 0)."""
 
     def forward(self, sentence: Tensor, eps: Tensor | None = None) -> Condition:
         return Condition(sentence, sentence, sentence)
 
     def noise(self, count: int) -> None:
-        """No noise."""
+        """Return None: there is nothing to sample."""
 
 
 class Generator(nn.Module):
-    """Sentences (B, E) and noise (B, Z) to pictures in [-1, 1] of every scale, small to large; reads captions, too.
+    """Generator of pictures in [-1, 1] of every scale, small to large, from sentences (B, E) and noise (B, Z).
 
-    Without captions sentences and conditions have no numbers, (B, 0).
+    Without captions sentences and conditions are empty, (B, 0). `read` encodes captions to sentences; its name is in
+    the keys of saved weights.
     """
 
     def __init__(self, config: StackGANv2Config, vocabulary_size: int) -> None:
@@ -156,31 +157,31 @@ class Generator(nn.Module):
             *(gated_up(a, b) for a, b in pairwise(widths)),
         )
         self.branches = nn.ModuleList(
-            Branch(channels, config.told_size, config.residual_blocks) for channels in ends[:-1]
+            Branch(channels, config.condition_channels, config.residual_blocks) for channels in ends[:-1]
         )
         self.paint = nn.ModuleList(to_image(channels, bias=False) for channels in ends)
         self.apply(init_adversarial)
-        self.read: nn.Module = SentenceReader(config, vocabulary_size) if config.conditional else NoReader()
+        self.read: nn.Module = SentenceEncoder(config, vocabulary_size) if config.conditional else NoTextEncoder()
 
     def forward(self, sentence: Tensor, noise: Tensor, eps: Tensor | None = None) -> tuple[list[Tensor], Condition]:
         """Pictures and the condition of their captions; `eps` as in `ConditioningAugmentation`."""
         condition: Condition = self.augment(sentence, eps)
-        return self.draw(condition.sample, noise), condition
+        return self.decode(condition.sample, noise), condition
 
-    def draw(self, condition: Tensor, noise: Tensor) -> list[Tensor]:
-        """Pictures of conditions (B, C) and noise (B, Z)."""
+    def decode(self, condition: Tensor, noise: Tensor) -> list[Tensor]:
+        """Generate pictures of every scale from conditions (B, C) and noise (B, Z)."""
         x = self.start(torch.cat([condition.to(noise.dtype), noise], 1))
         images = [self.paint[0](x).float()]
-        told = condition if condition.shape[1] else noise
+        beside = condition if condition.shape[1] else noise
         for branch, paint in zip(self.branches, self.paint[1:], strict=True):
-            x = branch(x, told)
+            x = branch(x, beside)
             images.append(paint(x).float())
         return images
 
 
 @register("stackgan_v2")
-class StackGANv2(SentenceDrawing):
-    """Zhang et al. 2018: pictures of several sizes from captions, drawn by one tree."""
+class StackGANv2(SentenceGenerator):
+    """Zhang et al. 2018: pictures of several sizes from captions, made by one tree."""
 
     Config: ClassVar[type[Config]] = StackGANv2Config
 
@@ -205,49 +206,52 @@ class StackGANv2(SentenceDrawing):
         return int(self.config.condition_size) if self.config.conditional else 0
 
     def generate_from(self, condition: Codes, noise: Tensor) -> Tensor:
-        """The largest pictures (B, 3, S, S) in [-1, 1] of conditions and noise (B, Z)."""
+        """Generate the largest pictures (B, 3, S, S) in [-1, 1] from conditions and noise (B, Z)."""
         return self.generate_scales(condition, noise)[-1]
 
     def generate_scales(self, condition: Codes, noise: Tensor) -> list[Tensor]:
-        """Pictures of every scale, small to large, of conditions and noise (B, Z)."""
-        images: list[Tensor] = self.generator.draw(condition[0], noise)
+        """Generate pictures of every scale, small to large, from conditions and noise (B, Z)."""
+        images: list[Tensor] = self.generator.decode(condition[0], noise)
         return images
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """The discriminators on photographs and drawn pictures of every scale, then the generator on the same."""
-        drawn, condition = self.draw_for(batch)
-        yield "discriminator", self._judge(batch, drawn, condition.mean.detach())
-        yield "generator", self._please(drawn, condition)
+        """Yield the discriminators' losses on pictures of every scale, then the generator's on the same."""
+        generated, condition = self.generate_for(batch)
+        yield "discriminator", self._discriminator_terms(batch, generated, condition.mean.detach())
+        yield "generator", self._generator_terms(generated, condition)
 
-    def _judge(self, batch: Batch, drawn: list[Tensor], mean: Tensor) -> Terms:
+    def _discriminator_terms(self, batch: Batch, generated: list[Tensor], mean: Tensor) -> Terms:
         c, terms = self.config, Terms()
         rows = mismatching_rows(batch.labels)
         wrong = batch.labels[rows] != batch.labels
         weight = 1.0 if c.unconditional_weight else 0.5  # the release's
-        for side, judge, fake in zip(c.image_sizes, self.discriminator, drawn, strict=True):
-            real, seen = judge.see(resize(batch.image, (side, side))), judge.see(fake.detach())
+        for side, discriminator, fake in zip(c.image_sizes, self.discriminator, generated, strict=True):
+            real, features = (
+                discriminator.encode(resize(batch.image, (side, side))),
+                discriminator.encode(fake.detach()),
+            )
             found = Terms()
             if c.conditional:
-                found["real"] = real_fake(judge.match(real, mean), True)
-                found["mismatch"] = weight * fake_where(judge.match(real[rows], mean), wrong)
-                found["fake"] = weight * real_fake(judge.match(seen, mean), False)
+                found["real"] = real_fake(discriminator.match(real, mean), True)
+                found["mismatch"] = weight * fake_where(discriminator.match(real[rows], mean), wrong)
+                found["fake"] = weight * real_fake(discriminator.match(features, mean), False)
             if c.unconditional_weight:
-                logits = judge.alone(real)
+                logits = discriminator.alone(real)
                 found["real_alone"] = c.unconditional_weight * real_fake(logits, True)
                 if c.conditional:  # a photograph of another class is a photograph still
                     found["real_alone"] += c.unconditional_weight * fake_where(-logits[rows], wrong)
-                found["fake_alone"] = c.unconditional_weight * real_fake(judge.alone(seen), False)
+                found["fake_alone"] = c.unconditional_weight * real_fake(discriminator.alone(features), False)
             terms |= at_side(side, found)
         return terms
 
-    def _please(self, drawn: list[Tensor], condition: Condition) -> Terms:
+    def _generator_terms(self, generated: list[Tensor], condition: Condition) -> Terms:
         c, terms = self.config, Terms()
-        for side, judge, image in zip(c.image_sizes, self.discriminator, drawn, strict=True):
-            found = generator_terms(judge, image, condition.mean)
+        for side, discriminator, image in zip(c.image_sizes, self.discriminator, generated, strict=True):
+            found = generator_terms(discriminator, image, condition.mean)
             if "fake_alone" in found:
                 found["fake_alone"] = c.unconditional_weight * found["fake_alone"]
             terms |= at_side(side, found)
-        for side, (coarse, fine) in zip(c.image_sizes[1:], pairwise(drawn), strict=True):
+        for side, (coarse, fine) in zip(c.image_sizes[1:], pairwise(generated), strict=True):
             if c.colour_weight:
                 mean, spread = colour_consistency(fine, coarse.detach())
                 terms[f"colour_{side}"] = c.colour_weight * (mean + c.colour_spread_weight * spread)

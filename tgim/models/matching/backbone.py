@@ -1,4 +1,4 @@
-"""The picture's side of the matching models: a map of regions and a vector of the whole, from one network.
+"""Picture encoders of the matching models: a map of regions and a vector of the whole, from one network.
 
 Either a small convolutional net, trained from scratch along with the text, or a classifier of torchvision without its
 last layer, which is what the papers used. Its weights come from a local file (a state dict as torchvision saves it, or
@@ -22,13 +22,13 @@ from torch.nn import functional as F
 from tgim.checkpoints.state_dict import read_state_dict
 from tgim.errors import CheckpointError
 from tgim.models.base import Config
-from tgim.models.matching.dual_encoder import Residual, halve
+from tgim.models.matching.trunk import residual_trunk
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of values in [0, 1]
 
 
 class PictureConfig(Config):
-    """The keys of a matching model that say how it sees."""
+    """Keys of a matching model's config that choose its picture encoder."""
 
     image_size: int = Field(64, ge=32, multiple_of=8)  # pixels, square
     backbone: Literal["small", "vgg16_bn", "resnet18", "resnet50", "inception_v3"] = "small"
@@ -50,14 +50,14 @@ class PictureConfig(Config):
 
 
 class Features(NamedTuple):
-    """What a backbone sees."""
+    """Output of a backbone for pictures."""
 
     regions: Tensor  # (B, C, h, w)
     whole: Tensor  # (B, F)
 
 
 class PictureCode(NamedTuple):
-    """What a matching model makes of pictures."""
+    """Code of pictures by a matching model."""
 
     regions: Tensor  # (B, D, R) in the space of the words, or (B, C, R) as the backbone sees them
     embedding: Tensor  # (B, D)
@@ -71,15 +71,8 @@ class SmallNet(nn.Module):
 
     def __init__(self, config: PictureConfig) -> None:
         super().__init__()
-        half, quarter, eighth = (config.width * m for m in (1, 2, 4))
-        self.body = nn.Sequential(
-            halve(3, half),
-            Residual(half),
-            halve(half, quarter),
-            *(Residual(quarter) for _ in range(config.blocks)),
-            halve(quarter, eighth),
-            *(Residual(eighth) for _ in range(config.blocks)),
-        )
+        eighth = 4 * config.width
+        self.body = residual_trunk(config.width, config.blocks)
         self.saliency = nn.Conv2d(eighth, 1, 1, bias=False)
         self.region_size, self.whole_size = eighth, 2 * eighth
 
@@ -91,7 +84,7 @@ class SmallNet(nn.Module):
 
 
 class Pretrained(NamedTuple):
-    """Where a classifier of torchvision is cut, by the names of its layers."""
+    """Cut of a classifier of torchvision, by the names of its layers."""
 
     side: int  # pixels, square, that it was trained on
     regions: str  # the last layer before the map of regions
@@ -132,7 +125,7 @@ class TorchvisionNet(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> TorchvisionNet:
-        """As usual, but what is frozen stays in evaluation mode."""
+        """Switch to training mode; a frozen network stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
             self.net.eval()

@@ -23,7 +23,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
-from tgim.models.base import Config, Matching, Terms
+from tgim.models.base import Config, Terms
+from tgim.models.matching.trunk import residual_trunk, trunk_to_quarter
+from tgim.models.matching.two_tower import TwoTower
 from tgim.nn.encoders import run_in_fp32
 from tgim.nn.losses import contrastive
 from tgim.text.vocabulary import UNKNOWN, TextCode, Tokens
@@ -43,7 +45,7 @@ class DualEncoderConfig(Config):
 
 
 class ImageCode(NamedTuple):
-    """What the image encoder returns for pictures of side S."""
+    """Code of pictures of side S by the image encoder."""
 
     fine: Tensor  # (B, 2 width, S/4, S/4)
     coarse: Tensor  # (B, 4 width, S/8, S/8)
@@ -51,40 +53,14 @@ class ImageCode(NamedTuple):
     embedding: Tensor  # (B, D), unit length
 
 
-class Residual(nn.Module):
-    """Two 3x3 convolutions with batch normalisation around a skip: (B, C, H, W) -> the same."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.body(x))
-
-
-def halve(inputs: int, outputs: int) -> nn.Sequential:
-    """A 4x4 convolution of stride 2: (B, inputs, H, W) -> (B, outputs, H/2, W/2)."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
-    )
-
-
 class ImageEncoder(nn.Module):
     """Pictures (B, 3, S, S) in [-1, 1] to an `ImageCode`."""
 
     def __init__(self, config: DualEncoderConfig) -> None:
         super().__init__()
-        half, quarter, eighth = config.width, 2 * config.width, 4 * config.width
-        self.fine = nn.Sequential(
-            halve(3, half), Residual(half), halve(half, quarter), *(Residual(quarter) for _ in range(config.blocks))
-        )
-        self.coarse = nn.Sequential(halve(quarter, eighth), *(Residual(eighth) for _ in range(config.blocks)))
+        eighth, quarter = 4 * config.width, trunk_to_quarter(config.blocks)
+        layers = residual_trunk(config.width, config.blocks)
+        self.fine, self.coarse = nn.Sequential(*layers[:quarter]), nn.Sequential(*layers[quarter:])
         self.saliency = nn.Conv2d(eighth, 1, 1) if config.pooling == "attention" else None
         self.project = nn.Linear(2 * eighth, config.embedding_size)
 
@@ -135,7 +111,7 @@ class TextEncoder(nn.Module):
 
 
 class Encoders(nn.Module):
-    """Both encoders and the temperature: one network for the loop."""
+    """Encoders of pictures and captions, and the temperature."""
 
     def __init__(self, config: DualEncoderConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -145,12 +121,10 @@ class Encoders(nn.Module):
 
 
 @register("dual_encoder")
-class DualEncoder(Matching):
+class DualEncoder(TwoTower):
     """Image-text matching by cosine similarity in one space."""
 
     Config: ClassVar[type[Config]] = DualEncoderConfig
-    networks: ClassVar[tuple[str, ...]] = ("encoders",)
-    averaged: ClassVar[tuple[str, ...]] = ("encoders",)
 
     def __init__(self, config: DualEncoderConfig, *, vocabulary_size: int) -> None:
         super().__init__()
@@ -167,16 +141,8 @@ class DualEncoder(Matching):
         code: TextCode = self.encoders.text(tokens)
         return code
 
-    def embed_images(self, image: Tensor) -> Tensor:
-        """Unit embeddings (B, D) of pictures (B, 3, S, S) in [-1, 1]."""
-        return self.encode_image(image).embedding
-
-    def embed_captions(self, text: Tokens) -> Tensor:
-        """Unit embeddings (B, D) of captions."""
-        return self.encode_text(text).sentence
-
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One phase: the symmetric cross-entropy, same-class pairs left out of the negatives."""
+        """Yield the symmetric cross-entropy; same-class pairs are left out of the negatives."""
         images = self.encode_image(batch.image).embedding
         captions = self.encode_text(batch.text).sentence
         scale = self.encoders.log_scale.exp().clamp(max=100)

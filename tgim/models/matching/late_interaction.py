@@ -5,16 +5,16 @@ as in Yao et al., "FILIP", ICLR 2022, section 3.1. A member's score of a picture
 
     s = (a cos(picture, sentence) + b sum_t w_t max_r cos(word t, region r)) / (a + b),     sum_t w_t = 1
 
-It guides TAGrid, and another of its kind, trained apart, is what edits are judged by: what is true of an unseen bird is
-a new mixture of old facts, a red head, a white belly. No editor is trained against a judge.
+It guides TAGrid. Another of its kind, trained apart, is the judge that evaluates edits; no editor is trained against a
+judge. Words and regions generalise to unseen birds, which are new mixtures of known facts: a red head, a white belly.
 
 Differs from them:
 - the weight w of a word is learned from the word in its caption: "this bird has" says little;
 - captions of the same class as the picture are not used as negatives, because they may well fit it;
-- drawn pictures, where the batch has them, are a second group with negatives of its own: their parts have any colour,
-  so that colours and parts are learned apart from the species that have them;
+- synthetic pictures, where the batch has them, are a second group with negatives of its own: their parts have any
+  colour, so that colours and parts are learned apart from the species that have them;
 - captions made false by one attribute, where the batch has them, must score lower than the true ones (pairwise
-  logistic loss): whoever looks for a colour anywhere in the picture cannot tell them apart;
+  logistic loss): a colour found anywhere in the picture is not enough to tell them apart;
 - members differ by their starting weights alone; their scores are averaged, and their embeddings joined.
 """
 
@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from typing import ClassVar, NamedTuple, cast
 
 import torch
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -34,7 +34,8 @@ from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError
 from tgim.models.base import Codes, Config, Matching, Terms
-from tgim.models.matching.dual_encoder import DualEncoderConfig, Residual, TextEncoder, halve
+from tgim.models.matching.dual_encoder import DualEncoderConfig, TextEncoder
+from tgim.models.matching.trunk import residual_trunk, trunk_to_quarter
 from tgim.nn.losses import contrastive
 from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
 
@@ -53,19 +54,21 @@ class LateInteractionConfig(Config):
     match_size: int = Field(96, ge=8)  # K, of words and regions
     word_dropout: float = Field(0.1, ge=0, lt=1)  # probability that a training word is replaced by "unknown"
     sentence_weight: float = Field(0.3, ge=0)  # of a second loss on the embeddings alone
-    drawn_weight: float = Field(0.5, ge=0)  # of the losses among drawn pictures
+    synthetic_weight: float = Field(  # of the losses among synthetic pictures
+        0.5, ge=0, validation_alias=AliasChoices("synthetic_weight", "drawn_weight")
+    )
     altered_weight: float = Field(0.5, ge=0)  # of captions made false by one attribute, where the batch has them
 
 
-class Seen(NamedTuple):
-    """One member's code of B pictures."""
+class ImageFeatures(NamedTuple):
+    """Features of B pictures by one member."""
 
     whole: Tensor  # (B, D), unit length
     regions: Tensor  # (B, K, R), unit length over K
 
 
-class Read(NamedTuple):
-    """One member's code of N captions."""
+class TextFeatures(NamedTuple):
+    """Features of N captions by one member."""
 
     sentence: Tensor  # (N, D), unit length
     words: Tensor  # (N, T, K), unit length over K
@@ -73,20 +76,12 @@ class Read(NamedTuple):
 
 
 class Member(nn.Module):
-    """Both encoders of one model and how they are weighed."""
+    """Encoders of pictures and captions, and the weights a and b of their two cosines."""
 
     def __init__(self, config: LateInteractionConfig, vocabulary_size: int) -> None:
         super().__init__()
-        half, quarter, eighth = config.width, 2 * config.width, 4 * config.width
-        self.quarter = 3 + config.blocks  # how many layers lead to a quarter of the resolution
-        self.trunk = nn.Sequential(
-            halve(3, half),
-            Residual(half),
-            halve(half, quarter),
-            *(Residual(quarter) for _ in range(config.blocks)),
-            halve(quarter, eighth),
-            *(Residual(eighth) for _ in range(config.blocks)),
-        )
+        eighth, self.quarter = 4 * config.width, trunk_to_quarter(config.blocks)
+        self.trunk = residual_trunk(config.width, config.blocks)
         self.glance = nn.Conv2d(eighth, config.glances, 1, bias=False)
         self.project = nn.Linear((config.glances + 1) * eighth, config.embedding_size)
         self.region = nn.Conv2d(eighth, config.match_size, 1)
@@ -97,48 +92,48 @@ class Member(nn.Module):
         self.log_scales = nn.Parameter(torch.full((2,), math.log(10.0)))  # log a, log b
 
     def maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Features of pictures (B, 3, S, S): (B, 2W, S/4, S/4) and (B, 4W, S/8, S/8)."""
+        """Maps of pictures (B, 3, S, S) in [-1, 1]: (B, 2W, S/4, S/4) and (B, 4W, S/8, S/8)."""
         fine = self.trunk[: self.quarter](image)
         return fine, self.trunk[self.quarter :](fine)
 
-    def see(self, image: Tensor) -> Seen:
-        """Code of pictures (B, 3, S, S)."""
-        return self.see_maps(self.maps(image)[1])
+    def encode_image(self, image: Tensor) -> ImageFeatures:
+        """Features of pictures (B, 3, S, S) in [-1, 1]."""
+        return self.encode_maps(self.maps(image)[1])
 
-    def see_maps(self, features: Tensor) -> Seen:
-        """Code of pictures from their coarser features (B, 4W, S/8, S/8)."""
+    def encode_maps(self, features: Tensor) -> ImageFeatures:
+        """Features of pictures from their coarser maps (B, 4W, S/8, S/8)."""
         places = self.glance(features).float().flatten(2).softmax(-1)  # B, G, R
         pooled = places @ features.float().flatten(2).mT  # B, G, C
         pooled = torch.cat([pooled.flatten(1), features.float().mean((2, 3))], 1)
         regions = self.region(features).float().flatten(2)
-        return Seen(F.normalize(self.project(pooled).float(), dim=1), F.normalize(regions, dim=1))
+        return ImageFeatures(F.normalize(self.project(pooled).float(), dim=1), F.normalize(regions, dim=1))
 
-    def read(self, tokens: Tokens) -> Read:
-        """Code of captions."""
-        return self.read_code(self.text(tokens))
+    def encode_text(self, tokens: Tokens) -> TextFeatures:
+        """Features of captions."""
+        return self.encode_words(self.text(tokens))
 
-    def read_code(self, code: TextCode) -> Read:
-        """Code of captions from what the text encoder makes of them."""
+    def encode_words(self, code: TextCode) -> TextFeatures:
+        """Features of captions from the codes of the text encoder."""
         worth = self.weigh(code.words).float().squeeze(-1).masked_fill(~code.mask, -1e4)
-        return Read(code.sentence, F.normalize(self.word(code.words).float(), dim=-1), worth.softmax(-1))
+        return TextFeatures(code.sentence, F.normalize(self.word(code.words).float(), dim=-1), worth.softmax(-1))
 
-    def scores(self, seen: Seen, read: Read) -> tuple[Tensor, Tensor]:
+    def scores(self, image: ImageFeatures, text: TextFeatures) -> tuple[Tensor, Tensor]:
         """Cosines of pictures with sentences, and of words with their best regions: (B, N) each."""
-        best = torch.einsum("bkr,ntk->bntr", seen.regions, read.words).max(-1).values  # 16 bits under autocast
-        return seen.whole @ read.sentence.T, (best.float() * read.weights).sum(-1)
+        best = torch.einsum("bkr,ntk->bntr", image.regions, text.words).max(-1).values  # 16 bits under autocast
+        return image.whole @ text.sentence.T, (best.float() * text.weights).sum(-1)
 
-    def logits(self, seen: Seen, read: Read) -> Tensor:
+    def logits(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
         """a and b times both cosines: (B, N)."""
-        whole, words = self.scores(seen, read)
+        whole, words = self.scores(image, text)
         a, b = self.scales()
         logits: Tensor = a * whole + b * words
         return logits
 
-    def pair_logits(self, seen: Seen, read: Read) -> Tensor:
+    def pair_logits(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
         """`logits` of picture i and caption i alone: (B,)."""
-        best = torch.einsum("bkr,btk->btr", seen.regions, read.words).max(-1).values
+        best = torch.einsum("bkr,btk->btr", image.regions, text.words).max(-1).values
         a, b = self.scales()
-        logits: Tensor = a * (seen.whole * read.sentence).sum(1) + b * (best * read.weights).sum(1)
+        logits: Tensor = a * (image.whole * text.sentence).sum(1) + b * (best * text.weights).sum(1)
         return logits
 
     def scales(self) -> Tensor:
@@ -147,7 +142,7 @@ class Member(nn.Module):
 
 
 class Members(nn.ModuleList):
-    """All members: one network for the loop."""
+    """List of members, trained as one network."""
 
 
 @register("late_interaction")
@@ -181,40 +176,40 @@ class LateInteraction(Matching):
 
     def embed_images(self, image: Tensor) -> Tensor:
         """Unit embeddings (B, M D) of pictures (B, 3, S, S) in [-1, 1]: those of the members side by side."""
-        parts = [member.see(image).whole for member in self._members()]
+        parts = [member.encode_image(image).whole for member in self._members()]
         return torch.cat(parts, 1) / math.sqrt(len(parts))
 
     def embed_captions(self, text: Tokens) -> Tensor:
         """Unit embeddings (B, M D) of captions; the dot product with a picture's is the members' mean cosine."""
-        parts = [member.read(text).sentence for member in self._members()]
+        parts = [member.encode_text(text).sentence for member in self._members()]
         return torch.cat(parts, 1) / math.sqrt(len(parts))
 
     def read_images(self, image: Tensor) -> Codes:
-        """The picture as a whole and its regions, of each member in turn."""
-        return tuple(part for member in self._members() for part in member.see(image))
+        """Embeddings (B, D) and regions (B, K, R) of pictures, of each member in turn."""
+        return tuple(part for member in self._members() for part in member.encode_image(image))
 
     def read_captions(self, text: Tokens) -> Codes:
-        """Sentences, words and their weights of each member in turn."""
-        return tuple(part for member in self._members() for part in member.read(text))
+        """Sentences (N, D), words (N, T, K) and their weights (N, T), of each member in turn."""
+        return tuple(part for member in self._members() for part in member.encode_text(text))
 
     def scores(self, images: Codes, captions: Codes) -> Tensor:
         """Mean over members of s, in [-1, 1]: (B, N)."""
         total = images[0].new_zeros(len(images[0]), len(captions[0]))
         for i, member in enumerate(self._members()):
-            parts = member.scores(Seen(*images[2 * i : 2 * i + 2]), Read(*captions[3 * i : 3 * i + 3]))
+            parts = member.scores(ImageFeatures(*images[2 * i : 2 * i + 2]), TextFeatures(*captions[3 * i : 3 * i + 3]))
             a, b = member.scales() / member.scales().sum()
             total = total + a * parts[0] + b * parts[1]
         return total / len(self.members)
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One phase: each member's symmetric cross-entropy among the photographs, and among the drawn pictures."""
+        """Yield the members' losses: symmetric cross-entropy among photographs, and among synthetic pictures."""
         terms = self._contrast(batch.image, batch.text, batch.labels, batch.altered)
-        if batch.drawn is not None and self.config.drawn_weight:
-            drawn = batch.drawn
-            labels = torch.arange(2 * len(drawn.image), device=drawn.image.device)
-            images = torch.cat([drawn.image, drawn.target])
-            found = self._contrast(images, joined(drawn.text, drawn.target_text), labels)
-            terms |= {f"drawn_{name}": self.config.drawn_weight * term for name, term in found.items()}
+        if batch.synthetic is not None and self.config.synthetic_weight:
+            pairs = batch.synthetic
+            labels = torch.arange(2 * len(pairs.image), device=pairs.image.device)
+            images = torch.cat([pairs.image, pairs.target])
+            found = self._contrast(images, joined(pairs.text, pairs.target_text), labels)
+            terms |= {f"synthetic_{name}": self.config.synthetic_weight * term for name, term in found.items()}
         yield "members", terms
 
     def _contrast(self, image: Tensor, text: Tokens, labels: Tensor, altered: Tokens | None = None) -> Terms:
@@ -222,14 +217,15 @@ class LateInteraction(Matching):
         alone: list[Tensor] = []
         true: list[Tensor] = []
         for member in self._members():
-            seen, read = member.see(image), member.read(text)
-            whole, words = member.scores(seen, read)
+            pictures, captions = member.encode_image(image), member.encode_text(text)
+            whole, words = member.scores(pictures, captions)
             a, b = member.scales()
             joint += contrastive(a * whole + b * words, labels)
             alone += contrastive(a * whole, labels)
             if altered is not None:
                 false = (altered.ids != text.ids).any(1).float()
-                margin = member.pair_logits(seen, read) - member.pair_logits(seen, member.read(altered))
+                fits = member.pair_logits(pictures, captions)
+                margin = fits - member.pair_logits(pictures, member.encode_text(altered))
                 true.append((F.softplus(-margin) * false).sum() / false.sum().clamp(min=1))
         terms = {
             "words_and_sentence": 0.5 * torch.stack(joint).sum(),

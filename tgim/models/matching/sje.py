@@ -24,8 +24,9 @@ from torch import Tensor, nn
 
 from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
-from tgim.models.base import Config, Matching, Terms
+from tgim.models.base import Config, Terms
 from tgim.models.matching.backbone import PictureCode, PictureConfig, load_weights, make_backbone
+from tgim.models.matching.two_tower import TwoTower
 from tgim.nn.encoders import CharCnnRnn
 from tgim.nn.losses import structured_hinge
 from tgim.text.vocabulary import Alphabet, TextCode, Tokens, Vocabulary
@@ -42,7 +43,7 @@ class SJEConfig(PictureConfig):
 
 
 def caption_encoder(config: SJEConfig, vocabulary_size: int) -> CharCnnRnn:
-    """phi, untrained."""
+    """Build phi, the text encoder, untrained."""
     return CharCnnRnn(
         vocabulary_size,
         widths=config.text_widths,
@@ -53,7 +54,7 @@ def caption_encoder(config: SJEConfig, vocabulary_size: int) -> CharCnnRnn:
 
 
 class Encoders(nn.Module):
-    """Both sides: one network for the loop."""
+    """Encoders of pictures and captions."""
 
     def __init__(self, config: SJEConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -63,12 +64,10 @@ class Encoders(nn.Module):
 
 
 @register("sje")
-class SJE(Matching):
+class SJE(TwoTower):
     """Reed et al. 2016: captions read character by character, matched by class."""
 
     Config: ClassVar[type[Config]] = SJEConfig
-    networks: ClassVar[tuple[str, ...]] = ("encoders",)
-    averaged: ClassVar[tuple[str, ...]] = ("encoders",)
 
     def __init__(self, config: SJEConfig, *, vocabulary_size: int) -> None:
         super().__init__()
@@ -85,7 +84,7 @@ class SJE(Matching):
         load_weights(self.encoders.backbone, self.config)
 
     def encode_image(self, image: Tensor) -> PictureCode:
-        """Code of pictures (B, 3, S, S) in [-1, 1]."""
+        """Code of pictures (B, 3, S, S) in [-1, 1]; its `embedding` is not of unit length, the score is no cosine."""
         regions, whole = self.encoders.backbone(image)
         return PictureCode(regions.flatten(2), self.encoders.picture(whole).float())
 
@@ -94,16 +93,8 @@ class SJE(Matching):
         code: TextCode = self.encoders.caption(tokens)
         return code
 
-    def embed_images(self, image: Tensor) -> Tensor:
-        """Embeddings (B, D) of pictures (B, 3, S, S) in [-1, 1]; not of unit length, the score is no cosine."""
-        return self.encode_image(image).embedding
-
-    def embed_captions(self, text: Tokens) -> Tensor:
-        """Embeddings (B, D) of captions, given as characters."""
-        return self.encode_text(text).sentence
-
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One phase: the two hinges."""
+        """Yield the two hinge losses."""
         images, captions = self.embed_images(batch.image), self.embed_captions(batch.text)
         with torch.autocast(images.device.type, enabled=False):  # 16 bits would blur the margin
             scores = images @ captions.T

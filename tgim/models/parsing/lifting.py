@@ -1,4 +1,4 @@
-"""Part maps at the photograph's own resolution, drawn to its edges.
+"""Part maps at the photograph's own resolution, aligned with its edges.
 
 What a localiser knows of the subject's outline is weighed against the colours of this very photograph
 (`tgim.images.matting.weigh_colours`). Then the guided filter (He, Sun and Tang, "Guided Image Filtering", TPAMI 2013,
@@ -18,7 +18,7 @@ from tgim.images.matting import guided_fit, weigh_colours, window_mean
 from tgim.images.resample import resize
 from tgim.models.parsing.part_maps import PartMaps
 
-GRID = 128  # cells of the longer side of the subject's region, at which the maps are drawn to edges
+GRID = 128  # cells of the longer side of the subject's region, at which the maps are aligned with edges
 WINDOW, SMOOTHNESS = 5, 2e-3  # of the guided filter there; squared [-1, 1] units
 OUTLINE = 3  # cells: window of the fit that is applied to the photograph's own pixels
 NOTHING = 0.02  # probabilities below this, of a part or of the subject, are not worked on
@@ -26,7 +26,7 @@ TRUST = 0.5  # power of the colours' evidence
 ENOUGH = 0.2  # share of background about the subject at which they count in full
 CERTAIN_OUT, CERTAIN_IN = 0.15, 0.6  # probabilities of the subject that become 0 and 1
 ROOM = 5  # cells of the maps around the subject that are worked on, too
-FEWEST = 8  # pixels a side of the least region that is drawn to edges
+FEWEST = 8  # pixels a side of the least region that is aligned with edges
 
 
 @torch.no_grad()
@@ -53,11 +53,11 @@ def lift(found: PartMaps, photo: Tensor) -> Tensor:
         result[active, y : y + h, x : x + w] = F.interpolate(coarse, (h, w), mode="bilinear", align_corners=False)[0]
         return result
     guide = resize(pixels, size)
-    drawn = guided(guide, _outlined(guide, coarse))
-    drawn = drawn / drawn.sum(1, keepdim=True).clamp(min=1e-6)  # (1, A, *size)
-    subject = 1 - drawn[:, :1]
+    aligned = guided(guide, _outlined(guide, coarse))
+    aligned = aligned / aligned.sum(1, keepdim=True).clamp(min=1e-6)  # (1, A, *size)
+    subject = 1 - aligned[:, :1]
     slopes = guided_fit(guide, subject, window=OUTLINE, eps=SMOOTHNESS)
-    maps = torch.cat([slopes, drawn[:, 1:] / subject.clamp(min=1e-6)], 1)
+    maps = torch.cat([slopes, aligned[:, 1:] / subject.clamp(min=1e-6)], 1)
     fine = F.interpolate(maps, (h, w), mode="bilinear", align_corners=False)[0]
     inside = fine[3].addcmul_(fine[0], pixels[0, 0]).addcmul_(fine[1], pixels[0, 1]).addcmul_(fine[2], pixels[0, 2])
     inside = torch.where(inside < NOTHING, 0.0, inside).clamp_(0, 1)
@@ -72,12 +72,12 @@ def _outlined(guide: Tensor, maps: Tensor) -> Tensor:
     before = 1 - maps[:, :1]
     around = float(1 - before.mean())  # without a background, its colours say nothing
     likely = weigh_colours(guide, before, trust=TRUST * min(1.0, around / ENOUGH))
-    firm = ((likely - CERTAIN_OUT) / (CERTAIN_IN - CERTAIN_OUT)).clamp(0, 1)
-    return torch.cat([1 - firm, maps[:, 1:] * (firm / before.clamp(min=1e-4))], 1)
+    outline = ((likely - CERTAIN_OUT) / (CERTAIN_IN - CERTAIN_OUT)).clamp(0, 1)
+    return torch.cat([1 - outline, maps[:, 1:] * (outline / before.clamp(min=1e-4))], 1)
 
 
 def _region(found: PartMaps, height: int, width: int) -> Box | None:
-    """Where the subject may be, in whole pixels of the photograph; None where it is nowhere."""
+    """Bounds of the subject in whole pixels of the photograph; None where it is nowhere."""
     cells = (found.maps[0] < 1 - NOTHING).nonzero()
     if not len(cells):
         return None

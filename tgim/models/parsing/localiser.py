@@ -1,7 +1,7 @@
-"""Where the parts of a subject are: a small decoder on the maps of a frozen network that knows ImageNet.
+"""Part localiser: a small decoder on the maps of a frozen ImageNet network finds the parts of a subject.
 
-`recipes/parts_birds.yaml` and `recipes/parts_flowers.yaml` train it on points that people clicked, on drawn pictures
-whose parts are known, and on guesses of where the subject is.
+`recipes/parts_birds.yaml` and `recipes/parts_flowers.yaml` train it on points that people clicked, on synthetic
+pictures whose parts are known, and on guesses of where the subject is.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class PartLocaliserConfig(Config):
     subject_classes: tuple[tuple[int, int], ...] = ()  # ImageNet classes [first, last] that are a subject
     together: bool = False  # all subjects of a photograph count as one, blossoms of a plant say
     teacher: str | None = None  # a trained localiser of the same parts, whose guesses are learned, too; path or name
-    guess_weight: float = Field(0.5, ge=0)  # of guesses, where what a person said, and drawn truth, weigh 1
+    guess_weight: float = Field(0.5, ge=0)  # of guesses, where labels by a person, and synthetic truth, weigh 1
     dropout: float = Field(0.0, ge=0, lt=1)  # share of the backbone's channels that is left out in training
     lean: dict[str, float] = Field(
         default_factory=dict
@@ -65,7 +65,7 @@ class PartLocaliserConfig(Config):
 
 @register("part_localiser")
 class PartLocaliser(Localising):
-    """See the module."""
+    """Localiser of parts: a frozen backbone and a trained decoder."""
 
     Config = PartLocaliserConfig
     networks = ("decoder",)
@@ -86,7 +86,7 @@ class PartLocaliser(Localising):
         )
 
     def load_parts(self) -> None:
-        """Give the backbone its ImageNet weights: called once, before a run starts."""
+        """Load the ImageNet weights of the backbone; before training only."""
         if self.config.pretrained:
             load_pretrained(self.backbone, self.config.backbone)
 
@@ -97,7 +97,7 @@ class PartLocaliser(Localising):
 
     @property
     def together(self) -> bool:
-        """Whether all subjects of a photograph count as one."""
+        """True where all subjects of a photograph count as one."""
         return self.config.together
 
     def look(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,7 +120,7 @@ class PartLocaliser(Localising):
 
     @classmethod
     def vocabulary_for(cls, config: PartLocaliserConfig) -> Vocabulary:
-        """The names of the parts: a localiser reads no captions."""
+        """Vocabulary of the names of the parts: a localiser takes no captions."""
         return Vocabulary.build([BACKGROUND, *config.part_names])
 
     def open_batches(
@@ -149,7 +149,7 @@ class PartLocaliser(Localising):
         )
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One step: every known cell is to be named, half of the batches mirrored."""
+        """Yield the losses of the known cells; half of the batches are mirrored."""
         views = batch.views
         if views is None:
             raise ValueError("a part localiser learns from labelled views, and the batch has none")
@@ -166,7 +166,7 @@ class PartLocaliser(Localising):
 
 
 def cell_terms(logits: Tensor, cells: Tensor, *, guess_weight: float = 1.0, balance: float = 0.0) -> Terms:
-    """What logits (B, P, s, s) say of labelled cells (B, s, s); each term is a mean over the cells that it is about.
+    """Losses of logits (B, P, s, s) for labelled cells (B, s, s); each is a mean over the cells that it is about.
 
     - parts, background: -log p(label) where a person, a box or the renderer says which; a part of which n cells are
       known in the batch weighs n ** -balance, so that 1 lets all parts weigh the same, and 0 all cells;

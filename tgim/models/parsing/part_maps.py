@@ -1,4 +1,4 @@
-"""Finding a subject and its parts in a whole photograph: a look at all of it, then closer looks at what was found."""
+"""Search for a subject and its parts in a photograph: a look at all of it, then closer looks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SURE, MAYBE = 0.5, 0.3  # probabilities: a subject is where one cell is sure, an
 EDGE, FINE = 0.6, 4  # probability at a subject's edge, and parts of a cell to which the edge is found
 SPECK = 0.02  # share of a subject below which a piece of it does not widen its bounds
 ROOM = 1.3  # side of the frame of a closer look over the longer side of what was found
-SETTLED = 0.08  # change of the extent, of its longer side, under which no further look is taken
+CONVERGED = 0.08  # change of the extent, of its longer side, under which no further look is taken
 LOOKS = 3  # closer looks at the most
 NEAR, NEARER = (
     3,
@@ -48,7 +48,7 @@ class PartMaps:
 
 @dataclass(frozen=True)
 class _Look:
-    """What one look saw."""
+    """Output of the localiser for one frame of a photograph."""
 
     maps: Tensor  # (P, s, s)
     present: float  # probability that the frame shows a subject
@@ -89,7 +89,7 @@ def _without_specks(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 @torch.no_grad()
 def find_parts(model: Localising, photo: Tensor, *, box: Box | None = None) -> PartMaps | None:
-    """Look for a subject and its parts.
+    """Find a subject and its parts.
 
     Args:
         model: of the parts.
@@ -108,33 +108,33 @@ def find_parts(model: Localising, photo: Tensor, *, box: Box | None = None) -> P
     if extent is None:
         return None
     for _ in range(LOOKS):
-        seen = _look(model, photo, _square(extent, ROOM))
-        pieces = subjects(seen.foreground, together=model.together, near=NEARER)
+        look = _look(model, photo, _square(extent, ROOM))
+        pieces = subjects(look.foreground, together=model.together, near=NEARER)
         if not pieces:
             break
         before = extent
-        chosen = max(pieces, key=lambda piece: _overlap(seen.extent(piece), before))
-        extent = seen.extent(chosen)
-        if box is not None or _change(before, extent) < SETTLED:
+        chosen = max(pieces, key=lambda piece: _overlap(look.extent(piece), before))
+        extent = look.extent(chosen)
+        if box is not None or _change(before, extent) < CONVERGED:
             break
-    maps = _alone(seen.maps, chosen) if pieces and not model.together else seen.maps
+    maps = _alone(look.maps, chosen) if pieces and not model.together else look.maps
     inside = 1 - maps[0]
     sure = inside[inside > SURE]
-    score = seen.present / (seen.present + SPREAD_OUT) * float(sure.mean()) if pieces and len(sure) else 0.0
+    score = look.present / (look.present + SPREAD_OUT) * float(sure.mean()) if pieces and len(sure) else 0.0
     if box is None and score < FOUND:
         return None
-    x, y, w, h = seen.frame
+    x, y, w, h = look.frame
     return PartMaps(model.parts, maps, (x, y, w, h), _inside(extent, photo), score, others)
 
 
 def _first_look(model: Localising, photo: Tensor) -> tuple[Extent | None, tuple[Box, ...]]:
-    """Where the largest subject of a photograph is, if there is one, and boxes of the others."""
+    """Find the largest subject of a photograph, if there is one, and boxes of the others."""
     height, width = photo.shape[-2:]
-    seen = _look(model, photo, _square((0, 0, width, height), 1.0), twice=False)
-    pieces = subjects(seen.foreground, together=model.together)
+    look = _look(model, photo, _square((0, 0, width, height), 1.0), twice=False)
+    pieces = subjects(look.foreground, together=model.together)
     if not pieces:
         return None, ()
-    return seen.extent(pieces[0]), tuple(_inside(seen.extent(piece), photo) for piece in pieces[1:])
+    return look.extent(pieces[0]), tuple(_inside(look.extent(piece), photo) for piece in pieces[1:])
 
 
 def _look(model: Localising, photo: Tensor, frame: Frame, *, twice: bool = True) -> _Look:
@@ -169,7 +169,7 @@ def framed(photo: Tensor, frame: Frame, size: int) -> Tensor:
 
 
 def subjects(foreground: NDArray[np.float32], *, together: bool = False, near: int = NEAR) -> list[NDArray[np.bool_]]:
-    """Cells (s, s) of each subject seen, largest first; pieces that lie close together are one, or all of them are."""
+    """Cells (s, s) of each subject, largest first; pieces that lie close together are one, or all of them are."""
     cells = foreground > MAYBE
     joined = morphology.dilation(cells, np.ones((near, near), bool))
     labels = measure.label(joined) * cells  # type: ignore[no-untyped-call]

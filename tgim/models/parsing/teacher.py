@@ -53,8 +53,8 @@ class Teacher:
             mean = (maps[:1] + maps[1:].flip(-1)) / 2
             scaled = at * widest / side
             grid = torch.stack(torch.meshgrid(scaled, scaled, indexing="xy"), -1)[None]
-            seen = (grid[0].abs().amax(-1) <= 1).float()
-            total += seen * F.grid_sample(mean, grid, padding_mode="border", align_corners=False)[0]
-            weight += seen
+            covered = (grid[0].abs().amax(-1) <= 1).float()
+            total += covered * F.grid_sample(mean, grid, padding_mode="border", align_corners=False)[0]
+            weight += covered
         mean = (total / weight).permute(1, 2, 0).contiguous()
         return Guessed(mean.numpy(), (x - widest / 2, y - widest / 2, widest, widest))

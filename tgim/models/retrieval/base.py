@@ -1,11 +1,11 @@
-"""What all systems of composed retrieval share: a matching model that sees and reads, the loss, and the triples.
+"""Base of the systems of composed retrieval: a matching model as encoder, the loss, and the triples.
 
 Training pulls the composition of source picture and text to the target picture, with the other targets of the batch as
 negatives (Vo et al., "Composing Text and Image for Image Retrieval", CVPR 2019, eq. 4-5 with K = B: softmax over
 cosines times a learned scale). There are two kinds of triples, and a batch may have both:
 
-- drawn ones (`data.synthetic.pairs`): with `synthetic.task: changes` the texts say what is to change and siblings share
-  the source (`tgim.data.synthetic.triples`); with `edits` they are target captions;
+- synthetic ones (`data.synthetic.pairs`): with `synthetic.task: changes` the texts say what is to change and siblings
+  share the source (`tgim.data.synthetic.triples`); with `edits` they are target captions;
 - of captioned pictures (`data.captions.changes`): the text says what the source lacks (`tgim.data.differences`).
   Targets of the target's own class are no negatives, since the text may well fit them.
 
@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, ValidationError, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -50,7 +50,9 @@ class ComposerConfig(Config):
     frozen: Literal["nothing", "pictures", "all"] = "nothing"  # what of it stays: how it sees; how it reads, too
     scale: float = Field(4.0, gt=0)  # s at the start: cosines are multiplied by s squared, learned
     own_negatives: bool = True  # the source is one of the wrong targets of a triple
-    drawn_weight: float = Field(1.0, gt=0)  # of the loss on drawn triples, beside that on captioned pictures
+    synthetic_weight: float = Field(  # of the loss on synthetic triples, beside that on captioned pictures
+        1.0, gt=0, validation_alias=AliasChoices("synthetic_weight", "drawn_weight")
+    )
 
     @model_validator(mode="after")
     def _checks(self) -> ComposerConfig:
@@ -77,7 +79,7 @@ class ComposerConfig(Config):
 
 
 class Parts(nn.Module):
-    """All that is trained: one network for the loop. A frozen matching model is part of it, too, and learns nothing."""
+    """Networks that are trained, and the matching model, even where it is frozen."""
 
     def __init__(self, matching: Matching, join: nn.Module, scale: float) -> None:
         super().__init__()
@@ -132,7 +134,7 @@ class Composer(Composing):
 
     @property
     def matching(self) -> Matching:
-        """The model that sees and reads."""
+        """The matching model, which encodes pictures and texts."""
         return self.composer.matching
 
     @property
@@ -149,20 +151,20 @@ class Composer(Composing):
     def embed_images(self, image: Tensor) -> Tensor:
         """Unit embeddings (B, D) of pictures (B, 3, S, S) in [-1, 1]; in training a frozen model looks at each once."""
         if self.config.frozen == "nothing":
-            return self._see(image)
+            return self._embed(image)
         reading = self.matching.training
         self.matching.eval()
         with torch.no_grad():
-            seen = self._memory.embedded(image, self._see) if self.training else self._see(image)
+            pictures = self._memory.embedded(image, self._embed) if self.training else self._embed(image)
         self.matching.train(reading)
-        return seen
+        return pictures
 
     def embed_captions(self, text: Tokens) -> Tensor:
         """Unit embeddings (B, D) of texts."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.frozen != "all"):
             return F.normalize(self.matching.embed_captions(text).float(), dim=1)
 
-    def _see(self, image: Tensor) -> Tensor:
+    def _embed(self, image: Tensor) -> Tensor:
         return F.normalize(self.matching.embed_images(image).float(), dim=1)
 
     def compose(self, image: Tensor, text: Tokens) -> Tensor:
@@ -170,17 +172,17 @@ class Composer(Composing):
         return self.compose_embeddings(self.embed_images(image), self.embed_captions(text))
 
     def compose_embeddings(self, image: Tensor, text: Tensor) -> Tensor:
-        """The same from the unit embeddings (B, D) of both."""
+        """Compose unit embeddings (B, D) of pictures and texts."""
         entries = image.shape[1] ** 0.5  # a unit vector times this has entries of about one
         return F.normalize(self.composer.join(entries * image, entries * text).float(), dim=1)
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """One phase: the softmax over targets, of drawn triples and of captioned pictures."""
+        """Yield the softmax losses over targets, of synthetic triples and of captioned pictures."""
         terms = Terms()
-        if batch.drawn is not None:
-            drawn = batch.drawn
-            loss = self._loss(drawn.image, drawn.target_text, drawn.target)
-            terms["drawn"] = self.config.drawn_weight * loss
+        if batch.synthetic is not None:
+            pairs = batch.synthetic
+            loss = self._loss(pairs.image, pairs.target_text, pairs.target)
+            terms["synthetic"] = self.config.synthetic_weight * loss
         if batch.source is not None and batch.change is not None:
             terms["captioned"] = self._loss(batch.source, batch.change, batch.image, labels=batch.labels)
         if not terms:
@@ -191,9 +193,9 @@ class Composer(Composing):
 
     def _loss(self, source: Tensor, text: Tokens, target: Tensor, *, labels: Tensor | None = None) -> Tensor:
         """The softmax over targets, of triples."""
-        seen, wanted = self.embed_images(source), self.embed_images(target)
-        meant = self.compose_embeddings(seen, self.embed_captions(text))
-        own = (seen, (source != target).flatten(1).any(1)) if self.config.own_negatives else None
+        pictures, wanted = self.embed_images(source), self.embed_images(target)
+        meant = self.compose_embeddings(pictures, self.embed_captions(text))
+        own = (pictures, (source != target).flatten(1).any(1)) if self.config.own_negatives else None
         return target_softmax(meant, wanted, scale=self._scale, labels=labels, own=own)
 
     @property

@@ -1,4 +1,4 @@
-"""What a frozen model made of a picture, kept: in training the same pictures come again and again."""
+"""Cache of a frozen model's embeddings: in training the same pictures come again and again."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import yaml
 
 from tgim.checkpoints import checkpoint
 from tgim.data import open_dataset
-from tgim.data.synthetic.pool import drawn_count
+from tgim.data.synthetic.pool import synthetic_count
 from tgim.evaluation import Line, counting, evaluate
 from tgim.evaluation.task import draw_task, in_order
 from tgim.files import replacing, write_file
@@ -140,7 +140,7 @@ def report_pictures(stages: Stages) -> int:
         return 0
     data, limit = stages.report_data(), stages.report.limit
     if data.name == "synthetic":
-        count = drawn_count(data.synthetic.pool, data.split)
+        count = synthetic_count(data.synthetic.pool, data.split)
     else:
         task = draw_task(in_order(open_dataset(data)), split=data.split, seed=stages.report.seed, limit=2)
         count = len(task.captions)

@@ -1,6 +1,6 @@
-"""Editing by rules: which part a caption names, in which colour, and how to put the one on the other."""
+"""Editing by rules: captions parsed to parts and colours, part masks, and recolouring inside them."""
 
+from tgim.models.editing.painting.captions import ColourTarget, ParsedCaption, parse_caption
 from tgim.models.editing.painting.painter import Painter
-from tgim.models.editing.painting.reading import Reading, Wish, read
 
-__all__ = ["Painter", "Reading", "Wish", "read"]
+__all__ = ["ColourTarget", "Painter", "ParsedCaption", "parse_caption"]

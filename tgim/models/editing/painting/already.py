@@ -1,10 +1,9 @@
-"""Whether a part already has the colour that a caption names: then it is left alone.
+"""Tests of whether a part already has the colour that a caption names; such a part is not painted.
 
-People call a bird white that is gray in its own shadow, and blue what a palette calls gray. How people name what they
-see was learned from pictures whose part locations and captions are known (`benchmarks/colour_names.py`): for each name
-a logistic regression tells whether a pixel of a part would be called by it, from its Lab, the lightness and the hue of
-the rest of the subject, and which part it is. A caption all of whose colours fit well enough describes the picture as
-it is. Otherwise each part must fit by itself, and better.
+People call a bird white that is gray in its own shadow, and blue what a palette calls gray. Colour names are therefore
+learned from pictures with known part locations and captions (`benchmarks/colour_names.py`): for each name a logistic
+regression on a pixel's Lab, the lightness and hue of the rest of the subject, and the part. A caption all of whose
+colours fit well enough describes the picture as it is. Otherwise each part must fit by itself, and better.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ import torch
 from torch import Tensor
 
 from tgim.images.matting import window_mean
+from tgim.models.editing.painting.captions import ColourTarget
 from tgim.models.editing.painting.palette import RAMPS, nearest
-from tgim.models.editing.painting.reading import Wish
 from tgim.models.editing.painting.words import Colour
 from tgim.text.lexicon.colours import HUELESS
 from tgim.text.lexicon.colours import PLAIN as NAMED
@@ -49,7 +48,7 @@ WINDOW = 5  # pixels over which that is smoothed
 
 
 class Surroundings(NamedTuple):
-    """What a subject's parts have in common: usual lightness of the dark and light ones, mean a and b."""
+    """Lab statistics over the parts of a subject: tenths of lightness from both ends, mean a and b."""
 
     dark: float
     light: float
@@ -58,7 +57,7 @@ class Surroundings(NamedTuple):
 
 
 def surroundings(lab: Tensor, maps: Tensor, parts: Sequence[str]) -> Surroundings:
-    """Of Lab (3, N) and probabilities (P, N) of the parts, the first of which is the background."""
+    """Statistics of Lab (3, N) by probabilities (P, N) of the parts, the first of which is the background."""
     chosen = maps.argmax(0)
     known = [i for i, part in enumerate(parts) if part in KNOWN[kind_of(parts)]]
     usual = [lab[:, chosen == i].median(1).values for i in known if (chosen == i).any()]
@@ -70,12 +69,12 @@ def surroundings(lab: Tensor, maps: Tensor, parts: Sequence[str]) -> Surrounding
 
 
 def kind_of(parts: Sequence[str]) -> str:
-    """Which table of names is for a subject of these parts: "flower" or "bird"."""
+    """Name the table of colour names for a subject of these parts: "flower" or "bird"."""
     return "flower" if "petals" in parts else "bird"
 
 
 def features(lab: Tensor, around: Surroundings, part: str, kind: str) -> Tensor:
-    """What a name is told from: (N, F) of Lab (3, N)."""
+    """Features (N, F) of pixels in Lab (3, N), the inputs of the logistic regressions of colour names."""
     light, a, b = lab
     x = torch.stack([
         light / 50 - 1, a / 40, b / 40, (light - around.light) / 40, (light - around.dark) / 40,
@@ -98,64 +97,68 @@ def names(kind: str) -> Mapping[str, Tensor]:
     return {name: torch.tensor(weights) for name, weights in json.loads(text)[kind].items()}
 
 
-def evidence(lab: Tensor, weight: Tensor, wish: Wish, around: Surroundings, part: str, kind: str = "bird") -> float:
-    """Mean evidence that pixels (3, N) of weights (N,) of a part are called by one of the wish's colours already."""
-    known = {name for colour in wish.colours for name in (colour.name, colour.towards) if name}
+def evidence(
+    lab: Tensor, weight: Tensor, target: ColourTarget, around: Surroundings, part: str, kind: str = "bird"
+) -> float:
+    """Mean evidence that pixels (3, N) of weights (N,) of a part are called by one of the target's colours already."""
+    known = {name for colour in target.colours for name in (colour.name, colour.towards) if name}
     x = features(lab, around, part, kind)
     each = torch.stack([x @ names(kind)[name].to(x) for name in sorted(known)]).amax(0).clamp(-MOST, MOST)
     return float((each * weight).sum() / weight.sum().clamp(min=1e-6))
 
 
-def true_already(lab: Tensor, masks: Tensor, maps: Tensor, wishes: Sequence[Wish], parts: Sequence[str]) -> list[bool]:
-    """Which wishes a picture fulfils as it is.
+def true_already(
+    lab: Tensor, masks: Tensor, maps: Tensor, targets: Sequence[ColourTarget], parts: Sequence[str]
+) -> list[bool]:
+    """Test for each of N targets whether a picture fulfils it as it is.
 
     Args:
         lab: (3, H, W) of the picture.
-        masks: (N, H, W) in [0, 1] of the wishes.
+        masks: (N, H, W) in [0, 1] of the targets.
         maps: (P, H, W) probabilities of the parts.
-        wishes: N.
-        parts: names of the maps, the first is the background.
+        targets: N.
+        parts: names of the maps; the first is the background.
     """
     flat, masks, maps = lab.flatten(1), masks.flatten(1), maps.flatten(1)
     around = surroundings(flat, maps, parts)
     kind = kind_of(parts)
     plumage = torch.tensor([part in KNOWN[kind] for part in parts], device=maps.device)[maps.argmax(0)]
     found, share = [], []
-    for wish, mask in zip(wishes, masks, strict=True):
-        own = (mask > 0.5) & plumage if wish.whole else mask > 0.5
+    for target, mask in zip(targets, masks, strict=True):
+        own = (mask > 0.5) & plumage if target.whole else mask > 0.5
         if not own.any():
             found.append(-MOST)
             share.append(0.0)
             continue
-        part = EVERYWHERE if wish.whole else wish.parts[0]
-        found.append(evidence(flat[:, own], mask[own], wish, around, part, kind))
-        share.append(float(called(flat[:, own], wish).mean()))
-        if float(tinted(flat[:, own], wish).mean()) < TINTED:
+        part = EVERYWHERE if target.whole else target.parts[0]
+        found.append(evidence(flat[:, own], mask[own], target, around, part, kind))
+        share.append(float(called(flat[:, own], target).mean()))
+        if float(tinted(flat[:, own], target).mean()) < TINTED:
             found[-1] = -MOST
         usual = float(flat[0, own].median())
-        if not any(fits_lightness(colour, usual) for colour in wish.colours):
+        if not any(fits_lightness(colour, usual) for colour in target.colours):
             found[-1], share[-1] = -MOST, 0.0
-    told = [i for i, wish in enumerate(wishes) if wish.whole or wish.parts[0] in KNOWN[kind]]
-    fits = [min(found[i], FOR) for i in told]
-    if len(told) > 1 and (min(fits) > TOGETHER or (len(told) > 2 and sum(fits) > 0)):
+    named = [i for i, target in enumerate(targets) if target.whole or target.parts[0] in KNOWN[kind]]
+    fits = [min(found[i], FOR) for i in named]
+    if len(named) > 1 and (min(fits) > TOGETHER or (len(named) > 2 and sum(fits) > 0)):
         return [True] * len(found)
-    alone = PART if len(told) < 2 else AMONG
-    least = [(WHOLE if wish.whole else alone) - MIXED * (len(wish.colours) > 1) for wish in wishes]
+    alone = PART if len(named) < 2 else AMONG
+    least = [(WHOLE if target.whole else alone) - MIXED * (len(target.colours) > 1) for target in targets]
     return [own > enough or most > MAJORITY for own, enough, most in zip(found, least, share, strict=True)]
 
 
 def fits_lightness(colour: Colour, usual: float) -> bool:
-    """Whether a part of the `usual` lightness, 0 to 100, may be called by a colour: no dark part is white or light."""
+    """Test whether a part of the `usual` lightness, 0 to 100, may have a colour's name: no dark part is white."""
     low, high = TONES.get(colour.name, (0.0, 100.0))
     low, high = max(low, DARK if colour.light > 0.5 else 0.0), min(high, LIGHT if colour.light < -0.5 else 100.0)
     return low <= usual <= high
 
 
-def tinted(lab: Tensor, wish: Wish) -> Tensor:
-    """Which colours (N,) of Lab (3, N) have the hue of one of the wish's colours; all, for colours that have none."""
+def tinted(lab: Tensor, target: ColourTarget) -> Tensor:
+    """1 (N,) where Lab (3, N) has the hue of one of the target's colours, else 0; 1 for colours without hue."""
     hue, chroma = torch.rad2deg(torch.atan2(lab[2], lab[1])), torch.hypot(lab[1], lab[2])
     found = torch.zeros_like(hue, dtype=torch.bool)
-    for colour in wish.colours:
+    for colour in target.colours:
         if colour.name in HUELESS:
             return torch.ones_like(hue)
         own = RAMPS[colour.name][2][2]
@@ -163,19 +166,19 @@ def tinted(lab: Tensor, wish: Wish) -> Tensor:
     return found.to(lab)
 
 
-def called(lab: Tensor, wish: Wish) -> Tensor:
-    """Which colours (N,) of Lab (3, N) are nearest, by eye, to one of the wish's own."""
+def called(lab: Tensor, target: ColourTarget) -> Tensor:
+    """1 (N,) where the nearest named colour of Lab (3, N) is one of the target's, else 0."""
     name = nearest(lab)[0]
-    return torch.stack([name == NAMED.index(colour.name) for colour in wish.colours]).any(0).to(lab)
+    return torch.stack([name == NAMED.index(colour.name) for colour in target.colours]).any(0).to(lab)
 
 
-def to_change(lab: Tensor, wish: Wish) -> Tensor:
-    """The share (H, W) of Lab (3, H, W) that is not of the wish's colours yet: 0 keeps a pixel, 1 paints it."""
-    if wish.colours[0].light or wish.colours[0].towards:
+def to_change(lab: Tensor, target: ColourTarget) -> Tensor:
+    """Weights (H, W) in [0, 1] of Lab (3, H, W): 1 where a pixel lacks the target's colours, 0 where it has them."""
+    if target.colours[0].light or target.colours[0].towards:
         return torch.ones_like(lab[0])
     smooth = window_mean(lab[None], 3)[0] if min(lab.shape[-2:]) > 3 else lab
     lead = nearest(smooth)[1]
-    right = called(smooth, wish) * (lead / SURELY).clamp(0, 1)
+    right = called(smooth, target) * (lead / SURELY).clamp(0, 1)
     if min(lab.shape[-2:]) > WINDOW:
         right = window_mean(right[None, None], WINDOW)[0, 0]
     return 1 - ((right - 0.2) / 0.6).clamp(0, 1)

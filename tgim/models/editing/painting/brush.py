@@ -1,4 +1,4 @@
-"""One colour put on one part of a photograph, so that its light, shade and texture stay.
+"""Recolouring of one part of a photograph that keeps its light, shade and texture.
 
 Lightness goes through one monotone curve, which brings the part's own tones into those that the colour may have
 (`palette.RANGES`); chroma and hue are those of the colour at the new lightness (`palette.ramp`), with a little of the
@@ -24,7 +24,6 @@ LIVELY, LIVELIEST = 0.6, 1.3  # share of a colour's range that the tones of a pa
 OWN = 0.22  # share of the photograph's own variation of a and b that stays
 OWN_MOST = 9.0  # of it, in units of Lab
 FINE = 0.42  # of a colour's range of lightness: fine detail that is put back at the most
-GLARE = 94.0  # lightness of the light's own reflections, on parts that are much darker
 
 
 class Tones(NamedTuple):
@@ -45,7 +44,7 @@ def tones_of(light: Tensor, weight: Tensor) -> Tones:
 
 
 def tone_curve(own: Tones, wanted: Ramp) -> Tensor:
-    """The new lightness (BINS + 1,) of the lightness 0, ..., 100: it never falls, and ends inside the wanted tones."""
+    """Monotone curve (BINS + 1,) of new lightness over lightness 0, ..., 100; it ends inside the wanted tones."""
     light = torch.linspace(0, 100, BINS + 1)
     natural = (wanted.usual + 16) / (own.middle + 16)
     down = _slope(own.middle - own.low, wanted.usual - wanted.low, natural)
@@ -59,23 +58,23 @@ def tone_curve(own: Tones, wanted: Ramp) -> Tensor:
 
 
 def _slope(own: float, room: float, natural: float) -> float:
-    """How steep half of the curve is, so that `own` tones fit into `room`.
+    """Slope of half of the curve that fits a range of `own` tones into a range `room`, both in lightness.
 
-    A thing of another colour under the same light shows contrast in proportion to its lightness + 16 (L* + 16 grows as
-    the cube root of luminance): that slope is the `natural` one.
+    `natural` is the slope of a thing of another colour under the same light: contrast is in proportion to lightness
+    + 16 (L* + 16 grows as the cube root of luminance).
     """
     fit = room / max(own, 1e-3)
     return min(max(min(fit, max(natural, min(LIVELY * fit, LIVELIEST))), FLATTEST), STEEPEST)
 
 
 def _bent(curve: Tensor, end: float, side: float) -> Tensor:
-    """The curve with what lies beyond `end` pressed to a quarter, and at last to nothing."""
+    """Compress the part of a curve beyond `end`: slope 0.4 there, falling to 0 (`side` 1 above, -1 below)."""
     over = (side * (curve - end)).clamp(min=0)
     return torch.where(over > 0, end + side * 4 * (1 - torch.exp(-over / 10)), curve)
 
 
 def look_up(curve: Tensor, light: Tensor) -> Tensor:
-    """The curve at lightness (N,)."""
+    """Interpolate a curve (BINS + 1,) at lightness (N,), 0 to 100."""
     place = (light * (BINS / 100)).clamp(0, BINS)
     first = place.long().clamp(max=BINS - 1)
     curve = curve.to(light)
@@ -95,7 +94,7 @@ def fine_detail(light: Tensor, weight: Tensor, radius: int) -> Tensor:
 
 
 def painted(lab: Tensor, weight: Tensor, detail: Tensor, wanted: Ramp) -> Tensor:
-    """Lab (3, N) of the pixels of a part in another colour.
+    """Recolour the pixels of a part in Lab: (3, N) to (3, N).
 
     Args:
         lab: (3, N) of the photograph.
@@ -123,8 +122,7 @@ def _middle_slope(curve: Tensor, own: Tones) -> float:
 
 
 def paint(photo: Tensor, weight: Tensor, wanted: Ramp, *, radius: int, strength: float = 1.0) -> Tensor:
-    """A part of a photograph in another colour.
-
+    """Recolour a part of a photograph.
     Args:
         photo: (3, H, W) in [-1, 1].
         weight: (H, W) in [0, 1], the part; pixels where it is 0 stay bit-identical.

@@ -1,4 +1,4 @@
-"""From part maps to masks that a brush can follow: firm inside, exactly 0 where the part is unlikely."""
+"""Masks from part maps: 1 inside a part, exactly 0 where it is unlikely."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ SINGLE = 0.35  # of the largest piece of a mask: smaller pieces are left out whe
 CUT = 0.02  # below, a mask is 0
 
 
-def firm(subject: Tensor) -> Tensor:
-    """Probabilities (H, W) of the subject as its mask in [0, 1]."""
+def outline_mask(subject: Tensor) -> Tensor:
+    """Threshold probabilities (H, W) of the subject softly, by `OUTLINE`: a mask in [0, 1]."""
     return _ramp(subject, *OUTLINE)
 
 
 def part_mask(
     maps: Tensor, subject: Tensor, rows: Sequence[int], *, rivals: Sequence[int] = (), boost: float = NAMED
 ) -> Tensor:
-    """The mask (H, W) in [0, 1] of the parts `rows` of maps (P, H, W), the first of which is the background.
+    """Mask (H, W) in [0, 1] of the parts `rows` of maps (P, H, W), the first of which is the background.
 
     Args:
         maps: probabilities of each pixel.
@@ -44,13 +44,13 @@ def part_mask(
 
 
 def _ramp(x: Tensor, low: float, high: float) -> Tensor:
-    """0 below `low`, 1 above `high`, smooth between."""
+    """Smooth step: 0 below `low`, 1 above `high`, cubic between."""
     x = ((x - low) / (high - low)).clamp(0, 1)
     return x * x * (3 - 2 * x)
 
 
 def main_pieces(mask: Tensor) -> Tensor:
-    """A mask (H, W) without pieces that are much smaller than the largest."""
+    """Mask (H, W) without connected pieces of less than `SINGLE` times the largest."""
     labels = measure.label((mask > 0).cpu().numpy(), connectivity=1)  # type: ignore[no-untyped-call]
     pieces = torch.from_numpy(labels).to(mask.device)
     sizes = torch.bincount(pieces.flatten(), mask.flatten())

@@ -1,10 +1,10 @@
-"""Where the subject ends: the localiser's guess, put right by the photograph's own colours around its edge.
+"""Subject mask at the photograph's edges, from the localiser's coarse mask and the colours around its outline.
 
-A localiser knows the outline of a bird to a few cells. What is well inside and what is well outside is sure; the band
-between is decided by colour, as in matting: by what is common inside and rare outside in the whole picture (the
-histograms of `tgim.images.matting`), and by a linear fit of inside and outside on colour in a window of the sure pixels
-nearby (Levin, Lischinski and Weiss, "A Closed-Form Solution to Natural Image Matting", TPAMI 2008, whose local colour
-lines these are), each with the localiser's guess. The result is drawn to the photograph's edges by the guided filter.
+The localiser's outline is right to a few cells. Pixels well inside and well outside are taken as known. The band
+between is decided as in matting, by the sum of three scores: the localiser's probability; histograms of colours inside
+and outside over the whole picture (`tgim.images.matting`); and a linear fit of the label on colour in a window of known
+pixels (the local colour lines of Levin, Lischinski and Weiss, "A Closed-Form Solution to Natural Image Matting",
+TPAMI 2008). The guided filter aligns the result with the photograph's edges.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SIZE = 160  # pixels of the longer side at which the outline is decided
 SURE, MAYBE = 0.85, 0.15  # guesses above which a pixel may be inside for sure, and below which it is outside
 BAND = 0.04  # of the longer side: how far inside the guess it takes to be sure
 TRUST_GUESS, TRUST_COLOUR, TRUST_NEARBY = 0.6, 0.5, 4.0  # weights of the three kinds of evidence
-FIRM = 2.0  # times their sum
+SHARPNESS = 2.0  # times their sum
 BIAS = -0.5  # the guess tends to be too wide ...
 SURE_GUESS, BONUS = (0.6, 0.85), 2.0  # ... but counts for more where it is as sure as the second
 DEEP, AGAINST = 3, -1.0  # times `BAND`: what lies so deep tells which colours cannot be inside for sure
@@ -29,7 +29,7 @@ RIDGE = 1e-2  # of the local fit, in squared [-1, 1] units
 
 
 def refined(photo: Tensor, guess: Tensor) -> Tensor:
-    """The subject (H, W) in [0, 1], by a guess of it.
+    """Refine a coarse subject mask to the photograph's edges; returns (H, W) in [0, 1].
 
     Args:
         photo: (3, H, W) in [-1, 1]: the subject and some of what is around it.
@@ -50,15 +50,15 @@ def refined(photo: Tensor, guess: Tensor) -> Tensor:
     bonus = BONUS * ((small - SURE_GUESS[0]) / (SURE_GUESS[1] - SURE_GUESS[0])).clamp(0, 1)
     deep = 1 - _widest(1 - (small > SURE).float(), DEEP * band)
     typical = _colour_evidence(image, deep + 0.1 * inside + 0.01 * small, outside + 1e-4)
-    inside, firm = inside * (typical > AGAINST), small
+    inside, mask = inside * (typical > AGAINST), small
     for _ in range(ROUNDS):
-        colour = _colour_evidence(image, inside + 0.02 * firm, outside + 1e-4).clamp(-4, 4)
+        colour = _colour_evidence(image, inside + 0.02 * mask, outside + 1e-4).clamp(-4, 4)
         label = inside / (inside + outside).clamp(min=1e-3)
         nearby = local_fit(image, label, inside + outside + 1e-3, 4 * band + 1)
         logit = bonus + TRUST_GUESS * prior + TRUST_COLOUR * colour + TRUST_NEARBY * (nearby - 0.5).clamp(-1, 1)
-        firm = torch.sigmoid(FIRM * logit) * (small > MAYBE / 3)
-        inside, outside = inside * (firm > 0.5), torch.maximum(outside, (firm < 0.1).float())
-    slopes = guided_fit(image, firm, window=5, eps=2e-3)
+        mask = torch.sigmoid(SHARPNESS * logit) * (small > MAYBE / 3)
+        inside, outside = inside * (mask > 0.5), torch.maximum(outside, (mask < 0.1).float())
+    slopes = guided_fit(image, mask, window=5, eps=2e-3)
     return follow(photo[None], F.interpolate(slopes, (height, width), mode="bilinear", align_corners=False))[0, 0]
 
 
@@ -71,7 +71,7 @@ def _sure(guess: Tensor, band: int) -> tuple[Tensor, Tensor]:
 
 
 def _widest(x: Tensor, radius: int) -> Tensor:
-    """The greatest value within `radius` pixels (a square)."""
+    """Dilate: the greatest value within `radius` pixels (a square)."""
     x = F.max_pool2d(x, (2 * radius + 1, 1), 1, (radius, 0))
     return F.max_pool2d(x, (1, 2 * radius + 1), 1, (0, radius))
 
@@ -85,7 +85,7 @@ def _colour_evidence(image: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
 
 
 def local_fit(image: Tensor, label: Tensor, weight: Tensor, window: int) -> Tensor:
-    """Each pixel's value by the weighted linear fit of `label` on colour in the window around it.
+    """Predict each pixel's label by a weighted linear fit of `label` on colour in the window around it.
 
     Args:
         image: (1, 3, H, W) in [-1, 1].

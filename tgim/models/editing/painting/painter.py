@@ -1,8 +1,8 @@
-"""The painter: an editor that reads parts and colours from a caption and puts the one on the other, by rules.
+"""Painter: an editor that recolours, by rules, the parts that a caption names.
 
-A part localiser says where the parts are; nothing else of it is learned. The photograph's own light and texture stay
+A part localiser finds the parts; it is the only learned piece. The photograph's light and texture stay
 (`tgim.models.editing.painting.brush`), a part that already has its colour is left alone
-(`tgim.models.editing.painting.already`), and what no caption names stays bit-identical.
+(`tgim.models.editing.painting.already`), and pixels of parts that the caption does not name stay bit-identical.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from tgim.images.resample import resize
 from tgim.models.base import Editing, Localising, Request
 from tgim.models.editing.painting.already import to_change, true_already
 from tgim.models.editing.painting.brush import fine_detail, painted
+from tgim.models.editing.painting.captions import ColourTarget, parse_caption
 from tgim.models.editing.painting.lab import to_lab, to_rgb
-from tgim.models.editing.painting.masks import BLOSSOM, CENTRE, CUT, NAMED, WHOLE, firm, main_pieces, part_mask
+from tgim.models.editing.painting.masks import BLOSSOM, CENTRE, CUT, NAMED, WHOLE, main_pieces, outline_mask, part_mask
 from tgim.models.editing.painting.outline import refined
 from tgim.models.editing.painting.palette import ramp
-from tgim.models.editing.painting.reading import Wish, read
 from tgim.models.editing.painting.words import vocabulary_words
 from tgim.models.parsing import PartMaps, find_parts
 from tgim.text.lexicon.parts import FLOWER_PARTS, SEVERAL
@@ -68,39 +68,39 @@ class Painter(Editing):
 
     @property
     def what(self) -> str:
-        """What it looks for, for messages."""
+        """Name of the subject for messages: "bird", "flower" or "subject"."""
         return subject_of(self.localiser)
 
     def remarks(self, caption: str) -> tuple[str, ...]:
-        """What of a caption is not painted.
+        """List what of a caption is not painted, one line for each thing.
 
         Raises:
-            TextError: nothing is.
+            TextError: the caption names no colour of a part that can be painted.
         """
-        wishes, notes = read(caption, self.localiser.parts)
-        if not wishes:
+        targets, notes = parse_caption(caption, self.localiser.parts)
+        if not targets:
             parts = ", ".join(self.localiser.parts[1:])
             raise TextError(f"text {caption!r} says no colour of a part that can be painted ({parts}, or the whole)")
         return notes
 
     def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
-        """Edited pictures (B, 3, S, S) in [-1, 1] by captions of `vocabulary`; there is no noise."""
+        """Edit pictures (B, 3, S, S) in [-1, 1] by captions of `vocabulary`; `seed` changes nothing."""
         known = self.vocabulary.words
         captions = [" ".join(known[i - 2] for i in ids.tolist() if i > 1) for ids in text.ids]
         return self.edit_photo(image, Request(tuple(captions), text, skip=True))
 
     @torch.no_grad()
     def edit_photo(self, photo: Tensor, request: Request) -> Tensor:
-        """Edits at the photographs' own resolution.
+        """Edit photographs (B, 3, H, W) in [-1, 1] at their own resolution.
 
         Raises:
-            SubjectError: there is none, or none of the named parts is in view, unless the request says `skip`.
+            SubjectError: no subject is found, or none of the named parts is in view, unless the request says `skip`.
         """
         return self._edit(photo, request, None)
 
     @torch.no_grad()
     def edit_box(self, photo: Tensor, request: Request, box: Box) -> Tensor:
-        """As `edit_photo`, of the subject in `box`, which is taken for granted; nothing outside changes."""
+        """Edit the subject in `box`, whose presence is taken for granted; pixels outside stay bit-identical."""
         return self._edit(photo, request, box)
 
     def _edit(self, photo: Tensor, request: Request, box: Box | None) -> Tensor:
@@ -112,57 +112,59 @@ class Painter(Editing):
         return torch.cat(edited)
 
     def _one(self, photo: Tensor, caption: str, request: Request, box: Box | None) -> Tensor:
-        wishes = read(caption, self.localiser.parts).wishes
-        found = find_parts(self.localiser, photo, box=box) if wishes and request.strength > 0 else None
+        targets = parse_caption(caption, self.localiser.parts).targets
+        found = find_parts(self.localiser, photo, box=box) if targets and request.strength > 0 else None
         if found is None:
-            if request.skip or not wishes or request.strength == 0:
+            if request.skip or not targets or request.strength == 0:
                 return photo.clone()
             raise SubjectError(f"no {self.what} is found in the picture; say where it is by --box x,y,width,height")
-        return self._paint(photo, wishes, found, request, box)
+        return self._paint(photo, targets, found, request, box)
 
     def _paint(
-        self, photo: Tensor, wishes: Sequence[Wish], found: PartMaps, request: Request, box: Box | None
+        self, photo: Tensor, targets: Sequence[ColourTarget], found: PartMaps, request: Request, box: Box | None
     ) -> Tensor:
         top, bottom, left, right = _bounds(found, photo)
         region = photo[:, :, top:bottom, left:right]
         scale = min(1.0, WORKING / max(bottom - top, right - left))
         small = resize(region, (max(1, round((bottom - top) * scale)), max(1, round((right - left) * scale))))
         maps = sampled(_moved(found, left, top, scale), small)
-        subject = firm(refined(small[0], 1 - maps[0]))
-        coarse = wish_masks(maps, subject, wishes, self.localiser.parts)
+        subject = outline_mask(refined(small[0], 1 - maps[0]))
+        coarse = target_masks(maps, subject, targets, self.localiser.parts)
         lab = to_lab(small[0])
-        done = true_already(lab, coarse, maps, wishes, self.localiser.parts)
+        done = true_already(lab, coarse, maps, targets, self.localiser.parts)
         wanted = [i for i, each in enumerate(done) if not each]
         if not wanted:
             return photo.clone()
-        wishes = [wishes[i] for i in wanted]
-        coarse = coarse[wanted] * torch.stack([to_change(lab, wish) for wish in wishes])
+        targets = [targets[i] for i in wanted]
+        coarse = coarse[wanted] * torch.stack([to_change(lab, target) for target in targets])
         masks = enlarged(coarse, small, region)
         if box is not None:
             masks = masks * _within(box, top, bottom, left, right).to(masks)
         least = max(FEWEST, SMALLEST * float(subject.sum()) / scale**2)
-        seen = masks.flatten(1).sum(1) >= least
-        missing = [wish.word for wish, there in zip(wishes, seen.tolist(), strict=True) if not there]
-        if not seen.any() and not request.skip:
+        visible = masks.flatten(1).sum(1) >= least
+        missing = [target.word for target, there in zip(targets, visible.tolist(), strict=True) if not there]
+        if not visible.any() and not request.skip:
             raise SubjectError(
                 f"{' and '.join(missing)} of the {self.what} cannot be seen in the picture; nothing is changed"
             )
         for word in missing if not request.skip else ():
             warnings.warn(f"{word!r} cannot be seen in the picture and is left out", MissingPartWarning, stacklevel=2)
         result = photo.clone()
-        result[0, :, top:bottom, left:right] = paint_wishes(
-            region[0], masks * seen[:, None, None], wishes, strength=request.strength, longer=max(found.subject[2:])
+        result[0, :, top:bottom, left:right] = paint_targets(
+            region[0], masks * visible[:, None, None], targets, strength=request.strength, longer=max(found.subject[2:])
         )
         return result
 
 
-def paint_wishes(region: Tensor, masks: Tensor, wishes: Sequence[Wish], *, strength: float, longer: float) -> Tensor:
-    """All wishes carried out on a region of a photograph.
+def paint_targets(
+    region: Tensor, masks: Tensor, targets: Sequence[ColourTarget], *, strength: float, longer: float
+) -> Tensor:
+    """Paint all targets on a region of a photograph.
 
     Args:
         region: (3, H, W) in [-1, 1].
-        masks: (N, H, W) in [0, 1] of the wishes, their sum at most 1; pixels where all are 0 stay bit-identical.
-        wishes: N.
+        masks: (N, H, W) in [0, 1] of the targets, their sum at most 1; pixels where all are 0 stay bit-identical.
+        targets: N.
         strength: 0 to 1.
         longer: pixels of the subject's longer side.
 
@@ -180,50 +182,56 @@ def paint_wishes(region: Tensor, masks: Tensor, wishes: Sequence[Wish], *, stren
     light[there] = lab[0]
     detail = fine_detail(light, union, max(1, round(DETAIL * longer)))[there]
     change = torch.zeros_like(pixels)
-    for wish, weight in zip(wishes, weights, strict=True):
+    for target, weight in zip(targets, weights, strict=True):
         own = weight > 0
         if own.any():
-            new = painted(lab[:, own], weight[own], detail[own], ramp(wish.colours[0]))
+            new = painted(lab[:, own], weight[own], detail[own], ramp(target.colours[0]))
             change[:, own] += weight[own] * (to_rgb(new).clamp(-1, 1) - pixels[:, own])
     result[:, there] = pixels + strength * change
     return result
 
 
-def wish_masks(maps: Tensor, subject: Tensor, wishes: Sequence[Wish], parts: Sequence[str]) -> Tensor:
-    """Masks (N, H, W) of wishes in part maps (P, H, W); a whole subject leaves room for named parts."""
-    rows = [[parts.index(part) for part in wish.parts] for wish in wishes]
+def target_masks(maps: Tensor, subject: Tensor, targets: Sequence[ColourTarget], parts: Sequence[str]) -> Tensor:
+    """Masks (N, H, W) of targets in part maps (P, H, W); a whole subject leaves room for named parts."""
+    rows = [[parts.index(part) for part in target.parts] for target in targets]
     if CENTER in parts:
         maps = maps.clone()
         maps[parts.index(CENTER)] *= CENTRE
-    for own, wish in zip(rows, wishes, strict=True):  # "a red head and breast": the throat between them, too
+    for own, target in zip(rows, targets, strict=True):  # "a red head and breast": the throat between them, too
         for near, far, between in BETWEEN:
-            same = [each for each in wishes if each.colours[0] == wish.colours[0] and far in each.parts]
-            if near in wish.parts and same and not any(between in each.parts for each in wishes) and between in parts:
+            same = [each for each in targets if each.colours[0] == target.colours[0] and far in each.parts]
+            if (
+                near in target.parts
+                and same
+                and not any(between in each.parts for each in targets)
+                and between in parts
+            ):
                 own.append(parts.index(between))
-    named = [i for each, wish in zip(rows, wishes, strict=True) if not wish.whole for i in each]
+    named = [i for each, target in zip(rows, targets, strict=True) if not target.whole for i in each]
     masks = []
-    for own, wish in zip(rows, wishes, strict=True):
-        if wish.whole:
+    for own, target in zip(rows, targets, strict=True):
+        if target.whole:
             masks.append(part_mask(maps, subject, own, boost=WHOLE))
             continue
-        boost = BLOSSOM if set(wish.parts) & set(FLOWER_PARTS) else NAMED
+        boost = BLOSSOM if set(target.parts) & set(FLOWER_PARTS) else NAMED
         mask = part_mask(maps, subject, own, rivals=[i for i in named if i not in own], boost=boost)
-        masks.append(mask if set(wish.parts) & SEVERAL else main_pieces(mask))
-    room = 1 - sum((mask for mask, wish in zip(masks, wishes, strict=True) if not wish.whole), 0 * subject).clamp(max=1)
-    masks = [mask * room if wish.whole else mask for mask, wish in zip(masks, wishes, strict=True)]
+        masks.append(mask if set(target.parts) & SEVERAL else main_pieces(mask))
+    named_masks = (mask for mask, target in zip(masks, targets, strict=True) if not target.whole)
+    room = 1 - sum(named_masks, 0 * subject).clamp(max=1)
+    masks = [mask * room if target.whole else mask for mask, target in zip(masks, targets, strict=True)]
     stack = torch.stack(masks)
     return stack / stack.sum(0).clamp(min=1)
 
 
 def vocabulary_for(localiser: Localising) -> Vocabulary:
-    """The words that a painter reads; the subject's own stands before that of the other kind."""
+    """Vocabulary of the words that a painter reads; the subject's own noun stands before the other kind's."""
     words = vocabulary_words()
     first = subject_of(localiser)
     return Vocabulary(sorted(words, key=lambda word: word != first))
 
 
 def subject_of(localiser: Localising) -> str:
-    """ "bird", "flower" or "subject", by the names of the parts."""
+    """Name the subject by the names of its parts: "bird", "flower" or "subject"."""
     if "petals" in localiser.parts:
         return "flower"
     return "bird" if {"wings", "beak"} & set(localiser.parts) else "subject"
@@ -247,13 +255,13 @@ def _bounds(found: PartMaps, photo: Tensor) -> tuple[int, int, int, int]:
 
 
 def _moved(found: PartMaps, left: int, top: int, scale: float) -> PartMaps:
-    """The same maps for a copy of a region of the photograph that begins at `left`, `top`, times `scale`."""
+    """Part maps in the frame of a region of the photograph that begins at `left`, `top`, resized by `scale`."""
     x, y, w, h = found.frame
     return replace(found, frame=((x - left) * scale, (y - top) * scale, w * scale, h * scale))
 
 
 def sampled(found: PartMaps, photo: Tensor) -> Tensor:
-    """The part maps (P, H, W) as they are, over a small photograph (1, 3, H, W); outside their frame is background."""
+    """Sample part maps (P, H, W) over a small photograph (1, 3, H, W); outside their frame is background."""
     height, width = photo.shape[-2:]
     x, y, w, h = found.frame
     columns = (torch.arange(width) + 0.5 - x) / w * 2 - 1
@@ -267,7 +275,7 @@ def sampled(found: PartMaps, photo: Tensor) -> Tensor:
 
 
 def enlarged(masks: Tensor, small: Tensor, region: Tensor) -> Tensor:
-    """Masks (N, h, w) of a small copy (1, 3, h, w) for the region (1, 3, H, W) itself, drawn to its edges."""
+    """Enlarge masks (N, h, w) of a small copy (1, 3, h, w) to the region (1, 3, H, W), aligned with its edges."""
     if small.shape == region.shape or min(small.shape[-2:]) < WINDOW:
         return F.interpolate(masks[None], region.shape[-2:], mode="bilinear", align_corners=False)[0]
     large = []
@@ -281,7 +289,7 @@ def enlarged(masks: Tensor, small: Tensor, region: Tensor) -> Tensor:
 
 
 def _within(box: Box, top: int, bottom: int, left: int, right: int) -> Tensor:
-    """1 inside a box of the photograph, 0 outside, over a region of it; fading in within `EDGE` of the box."""
+    """Weights over a region of the photograph: 1 inside a box, 0 outside, a ramp of `EDGE` inside its border."""
     x, y, w, h = box
     fade = max(1.0, EDGE * min(w, h))
     rows, columns = torch.arange(top, bottom) + 0.5, torch.arange(left, right) + 0.5

@@ -1,9 +1,8 @@
-"""What a named colour looks like on plumage or petals: a chroma and a hue for each lightness, and which lightness.
+"""Tones of named colours on plumage or petals: for each colour a range of lightness, and chroma and hue along it.
 
-A red thing in the shade is dark red, in the light a lighter and paler red. A `Ramp` has this for one colour: along it
-the colour keeps its name, from the darkest to the lightest tone that it may have. The tones are set by hand so that on
-the ramp the named one is the nearest of eleven colours (CIE Lab, differences of lightness count half), which
-`tests/models/editing/test_painting.py` holds them to.
+A red thing in the shade is dark red, in the light a lighter and paler red. A `Ramp` describes this for one colour, from
+the darkest to the lightest tone that it may have. The tones are set by hand so that on the ramp the named colour is the
+nearest of eleven (CIE Lab, differences of lightness count half), as `tests/models/editing/test_painting.py` checks.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class Ramp:
 
 @cache
 def ramp(colour: Colour) -> Ramp:
-    """The tones of a colour as captions say it."""
+    """Build the tones of a colour as captions say it, shade and mixture included."""
     ab, (low, usual, high) = _named(colour.name), RANGES[colour.name]
     tones = torch.tensor([float(low), float(usual), float(high)])
     if colour.towards and colour.towards in RAMPS:
@@ -73,7 +72,7 @@ def ramp(colour: Colour) -> Ramp:
 
 @cache
 def _named(name: str) -> Tensor:
-    """(2, STEPS) a and b of each lightness, straight between the tones that are given, the ends carried on."""
+    """Interpolate a and b (2, STEPS) over lightness between the tones of `RAMPS`; the ends are extrapolated."""
     places = torch.arange(STEPS, dtype=torch.float32)
     tones = torch.tensor(RAMPS[name], dtype=torch.float32)
     light = tones[:, 0].contiguous()
@@ -86,7 +85,7 @@ def _named(name: str) -> Tensor:
 
 
 def _at(ab: Tensor, light: Tensor) -> Tensor:
-    """(2, N) of a table (2, STEPS) at lightness (N,)."""
+    """Interpolate a table (2, STEPS) at lightness (N,): (2, N)."""
     light = light.clamp(0, STEPS - 1)
     first = light.long().clamp(max=STEPS - 2)
     return torch.lerp(ab[:, first], ab[:, first + 1], light - first)
@@ -98,9 +97,9 @@ def chroma_of(tones: Ramp, light: Tensor) -> Tensor:
 
 
 def nearest(lab: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of `NAMED` each colour of Lab (3, ...) is nearest to, and how much farther the next one is.
+    """Find for each Lab (3, ...) the index in `NAMED` of the nearest colour, and how much farther the next one is.
 
-    Differences of lightness count half, for light and shade change a colour's name less than its hue does.
+    Differences of lightness count half: light and shade change a colour's name less than its hue does.
     """
     usual = [RANGES[name][1] for name in NAMED]
     centres = torch.stack(

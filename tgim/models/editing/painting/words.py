@@ -110,7 +110,7 @@ def mixed(colour: Colour, other: Colour) -> Colour:
 
 
 def vocabulary_words() -> tuple[str, ...]:
-    """All words that mean something to a painter, and ordinary words of captions about which nothing is to be said."""
+    """List all words that a painter knows: colours, parts, patterns, and words of captions that need no remark."""
     found = [
         *NAMED,
         *ISH,

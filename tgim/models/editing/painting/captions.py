@@ -1,10 +1,10 @@
-"""Captions as wishes: which part is to have which colour, read by rules over words, in the order of the caption.
+"""Parser of captions to colour targets (a part and its colours), by rules over words in the order of the caption.
 
->>> [str(wish) for wish in read("this bird has a dark red head and breast", BIRD_PARTS).wishes]
+>>> [str(target) for target in parse_caption("this bird has a dark red head and breast", BIRD_PARTS).targets]
 ['head: dark red', 'breast: dark red']
->>> [str(wish) for wish in read("a small blue bird whose belly and throat are white", BIRD_PARTS).wishes]
+>>> [str(target) for target in parse_caption("a small blue bird whose belly and throat are white", BIRD_PARTS).targets]
 ['bird: blue', 'belly: white', 'throat: white']
->>> read("a red bird with speckled wings", BIRD_PARTS).notes
+>>> parse_caption("a red bird with speckled wings", BIRD_PARTS).notes
 ("'speckled' is left out: patterns are not painted", "'wings' stays as it is: no colour is said of it")
 """
 
@@ -40,45 +40,45 @@ _MOST = 4  # plain words between a colour and its part: "red long thin pointed b
 
 
 @dataclass(frozen=True)
-class Wish:
-    """One part, or the whole subject, in a colour."""
+class ColourTarget:
+    """A part, or the whole subject, and the colours that a caption gives it."""
 
     word: str  # as the caption calls it
     parts: tuple[str, ...]  # of the localiser
-    colours: tuple[Colour, ...]  # the first is painted, all are taken for right where they are there
+    colours: tuple[Colour, ...]  # the first is painted; a part that has any of them already is left alone
     whole: bool = False
 
     def __str__(self) -> str:
         return f"{self.word}: {' and '.join(map(str, self.colours))}"
 
 
-class Reading(NamedTuple):
-    """What is read of a caption."""
+class ParsedCaption(NamedTuple):
+    """Colour targets of a caption, and notes on the rest of it."""
 
-    wishes: tuple[Wish, ...]
+    targets: tuple[ColourTarget, ...]
     notes: tuple[str, ...] = ()  # one line for each thing that is not painted
 
 
-def read(caption: str, parts: Sequence[str]) -> Reading:
-    """The wishes of a caption, whole subjects before parts.
+def parse_caption(caption: str, parts: Sequence[str]) -> ParsedCaption:
+    """Parse a caption to its colour targets, whole subjects before parts.
 
     Args:
         caption: a sentence or phrase, in English.
         parts: those that can be found in pictures, "background" left out or not.
     """
-    reader = _Reader(caption, tuple(part for part in parts if part != "background"))
-    reader.run()
-    return Reading(tuple(sorted(reader.found.values(), key=lambda wish: not wish.whole)), reader.remarks())
+    parser = _Parser(caption, tuple(part for part in parts if part != "background"))
+    parser.run()
+    return ParsedCaption(tuple(sorted(parser.found.values(), key=lambda target: not target.whole)), parser.remarks())
 
 
-class _Reader:
-    """One pass over the words of a caption."""
+class _Parser:
+    """Parser state of one pass over the words of a caption."""
 
     def __init__(self, caption: str, parts: tuple[str, ...]) -> None:
         text = re.sub(r"\b(bill|beak)(?=\w{3})", r"\1 ", caption.lower().replace("-", " ").replace("\u2019", "'"))
         self.words = re.findall(r"[a-z0-9']+|[,;.&]", text)
         self.parts, self.flower = parts, "petals" in parts
-        self.found: dict[str, Wish] = {}
+        self.found: dict[str, ColourTarget] = {}
         self.bare: dict[str, None] = {}  # parts that were named
         self.notes: dict[str, None] = {}
         self.topic: list[str] = []  # what the next "is", "are" speaks of
@@ -129,7 +129,7 @@ class _Reader:
         return list(dict.fromkeys(colours)), i
 
     def _colour(self, i: int) -> tuple[Colour, int]:
-        """One colour with its shades: "bright red", "reddish brown", "blue green"."""
+        """Parse one colour with its shades: "bright red", "reddish brown", "blue green"."""
         shades, before = [], None
         while self.words[i] in known.SHADES:
             shades.append(self.words[i])
@@ -144,7 +144,7 @@ class _Reader:
         return known.shaded(colour if before is None else known.mixed(colour, before), *shades), i
 
     def _own_part(self, i: int) -> bool:
-        """Whether the colours at `i` stand before a part of their own, when those before them have none yet.
+        """Test whether the colours at `i` stand before a part of their own, when those before them have none yet.
 
         "black and white wings" is one part of two colours; in "yellow, with a black crown" the second has its own.
         """
@@ -183,7 +183,7 @@ class _Reader:
         nouns, end = self._run(j)
         if not joined and end < len(self.words) and self.words[end] in PATTERNS:
             if nouns[:-1]:
-                self._wish(nouns[:-1], colours)
+                self._target(nouns[:-1], colours)
                 j = self._last_start(j, end) + 1
             self._pattern(" ".join(self.words[j - 1 : end + 1]))  # "black wing bars"
             return self._after_pattern(end + 1)
@@ -194,7 +194,7 @@ class _Reader:
         feathers = nouns[-1] in PAINTED_WHOLE - BIRD and (place := self._place(end))
         if not joined and feathers:  # "red feathers on its head"
             return self._of(colours, place, joined=True)
-        self._wish(nouns, colours)
+        self._target(nouns, colours)
         self.topic, self.linked = nouns, False
         return end
 
@@ -203,12 +203,12 @@ class _Reader:
         if (self.linked and self.topic) or (
             i >= 1 and self.words[i - 1] in ("in", "of", "being", "colored", "color") and self.topic
         ):
-            self._wish(self.topic, colours)
+            self._target(self.topic, colours)
         elif not self.found or (self.topic and self._whole(self.topic[-1])):
-            self._wish(["flower" if self.flower else "bird"], colours)
+            self._target(["flower" if self.flower else "bird"], colours)
 
     def _place(self, i: int) -> int:
-        """Where the part of "(yellow) on its belly" stands; 0 if there is none."""
+        """Index of the part in "(yellow) on its belly"; 0 if there is none."""
         if i >= len(self.words) or self.words[i] not in _PLACES | {"color", "colour", "coloring", "feathers", "all"}:
             return 0
         j = i
@@ -275,7 +275,7 @@ class _Reader:
     def _whole(self, word: str) -> bool:
         return word in PAINTED_WHOLE or (self.flower and word in FLOWER)
 
-    def _wish(self, nouns: Sequence[str], colours: Sequence[Colour]) -> None:
+    def _target(self, nouns: Sequence[str], colours: Sequence[Colour]) -> None:
         for word in nouns:
             if word in UNPAINTED or not colours:
                 if word in UNPAINTED:
@@ -294,7 +294,7 @@ class _Reader:
                     *self.found[key].colours,
                     *colours,
                 )  # "red crown, white cheeks": what is said first is painted
-            self.found[key] = Wish(word, parts, tuple(dict.fromkeys(colours)), whole)
+            self.found[key] = ColourTarget(word, parts, tuple(dict.fromkeys(colours)), whole)
 
     def _parts(self, word: str, whole: bool) -> tuple[str, ...]:
         if whole:
@@ -304,8 +304,8 @@ class _Reader:
 
     # What is not painted
 
-    def _pattern(self, said: str) -> None:
-        self.notes.setdefault(f"{said!r} is left out: patterns are not painted")
+    def _pattern(self, phrase: str) -> None:
+        self.notes.setdefault(f"{phrase!r} is left out: patterns are not painted")
         self.topic, self.linked = [], False
 
     def _after_pattern(self, i: int) -> int:
@@ -327,10 +327,12 @@ class _Reader:
         """Notes, and a line for each part of which no colour is said."""
         several = [w for w in self.found.values() if len(w.colours) > 1]
         notes = [*self.notes]
-        for wish in several:
-            first, *rest = map(str, wish.colours)
-            notes.append(f"{wish.word!r} becomes {first}, not {' or '.join(rest)} too: a part is painted in one colour")
-        painted = {part for wish in self.found.values() for part in wish.parts if not wish.whole}
+        for target in several:
+            first, *rest = map(str, target.colours)
+            notes.append(
+                f"{target.word!r} becomes {first}, not {' or '.join(rest)} too: a part is painted in one colour"
+            )
+        painted = {part for target in self.found.values() for part in target.parts if not target.whole}
         for word in self.bare:
             parts = self._parts(word, False) if word not in UNPAINTED and not self._whole(word) else ()
             if parts and not painted & set(parts):

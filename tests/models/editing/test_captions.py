@@ -1,10 +1,10 @@
-"""Captions as wishes: the table of what is read, and what is said of the rest."""
+"""Captions as targets: the table of what is read, and what is said of the rest."""
 
 from __future__ import annotations
 
 import pytest
 
-from tgim.models.editing.painting.reading import read
+from tgim.models.editing.painting.captions import parse_caption
 from tgim.models.editing.painting.words import NAMED, colour_of, vocabulary_words
 from tgim.text.lexicon.parts import BIRD_PARTS, FLOWER_PARTS
 
@@ -48,12 +48,12 @@ FLOWERS = {
 
 @pytest.mark.parametrize("caption", BIRDS)
 def test_bird_captions_are_read(caption):
-    assert [str(wish) for wish in read(caption, BIRD_PARTS).wishes] == BIRDS[caption]
+    assert [str(target) for target in parse_caption(caption, BIRD_PARTS).targets] == BIRDS[caption]
 
 
 @pytest.mark.parametrize("caption", FLOWERS)
 def test_flower_captions_are_read(caption):
-    assert [str(wish) for wish in read(caption, FLOWER_PARTS).wishes] == FLOWERS[caption]
+    assert [str(target) for target in parse_caption(caption, FLOWER_PARTS).targets] == FLOWERS[caption]
 
 
 @pytest.mark.parametrize(
@@ -63,28 +63,28 @@ def test_flower_captions_are_read(caption):
      ("underside", "belly"), ("cheeks", "head")],
 )  # fmt: skip
 def test_finer_words_map_to_the_parts_that_are_found(word, part):
-    (wish,) = read(f"red {word}", BIRD_PARTS).wishes
-    assert part in wish.parts
-    assert set(wish.parts) <= set(BIRD_PARTS)
+    (target,) = parse_caption(f"red {word}", BIRD_PARTS).targets
+    assert part in target.parts
+    assert set(target.parts) <= set(BIRD_PARTS)
 
 
 def test_a_whole_bird_keeps_its_beak_and_legs():
-    (wish,) = read("this bird is completely yellow", BIRD_PARTS).wishes
-    assert wish.whole
-    assert not {"beak", "legs"} & set(wish.parts)
+    (target,) = parse_caption("this bird is completely yellow", BIRD_PARTS).targets
+    assert target.whole
+    assert not {"beak", "legs"} & set(target.parts)
 
 
 def test_what_is_not_painted_is_said_in_one_line_each():
-    notes = read("a red bird with speckled wings, black eyes and a long beak", BIRD_PARTS).notes
+    notes = parse_caption("a red bird with speckled wings, black eyes and a long beak", BIRD_PARTS).notes
     assert len(notes) == 4
     assert not any("\n" in note for note in notes)
     assert all(any(word in note for note in notes) for word in ("speckled", "eyes", "beak", "wings"))
-    assert "black" in read("black and white wings", BIRD_PARTS).notes[0]
+    assert "black" in parse_caption("black and white wings", BIRD_PARTS).notes[0]
 
 
 def test_a_part_that_is_never_found_is_said_to_be():
-    reading = read("red tail and blue head", ("background", "head"))
-    assert [wish.word for wish in reading.wishes] == ["head"]
+    reading = parse_caption("red tail and blue head", ("background", "head"))
+    assert [target.word for target in reading.targets] == ["head"]
     assert "tail" in reading.notes[0]
 
 
@@ -106,5 +106,5 @@ def test_nearly_all_captions_of_the_data_sets_name_a_part_and_a_colour():
         (cub.load(root / "cub", split="val").captions, BIRD_PARTS, 0.93),
         (oxford102.load(root / "oxford102", split="val").captions, FLOWER_PARTS, 0.95),
     ):
-        read_any = [bool(read(caption, parts).wishes) for caption in captions[::7]]
+        read_any = [bool(parse_caption(caption, parts).targets) for caption in captions[::7]]
         assert sum(read_any) / len(read_any) > least
