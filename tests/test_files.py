@@ -14,7 +14,7 @@ from tgim.files import replacing, write_file
 
 def test_what_is_written_stands_there_alone(tmp_path):
     write_file(tmp_path / "a.txt", "first")
-    write_file(tmp_path / "a.txt", b"\xff second", sync=True)
+    write_file(tmp_path / "a.txt", b"\xff second")
     write_file(tmp_path / ("n" * 255), "\u00e9")
     assert (tmp_path / "a.txt").read_bytes() == b"\xff second"
     assert (tmp_path / ("n" * 255)).read_bytes() == b"\xc3\xa9"

@@ -16,7 +16,7 @@ import tgim
 
 PACKAGE = Path(tgim.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-HEAVY = ("torch", "torchvision", "kornia", "numpy", "PIL", "pydantic", "skimage", "accelerate")
+HEAVY = ("torch", "torchvision", "numpy", "PIL", "pydantic", "skimage", "accelerate")
 LAYERS = (  # a room imports itself and rooms of earlier layers
     {"_version", "errors", "files", "runtime"},
     {"environment", "images", "text"},
@@ -77,7 +77,7 @@ def test_importing_is_cheap(module):
 
 def test_a_checkpoint_is_described_without_torch(tagrid_file):
     code = f"from tgim.checkpoints.card import model_card, render\nrender(model_card({str(tagrid_file)!r}))"
-    assert not loaded_by(code) & {"torch", "kornia", "numpy"}
+    assert not loaded_by(code) & {"torch", "numpy"}
 
 
 def test_help_answers_at_once():

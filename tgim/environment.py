@@ -17,7 +17,6 @@ from tgim.runtime import THREADS, WAIT_POLICY, cpu_quota, machine_cores, usable_
 PACKAGES = (
     "torch",
     "torchvision",
-    "kornia",
     "pillow",
     "numpy",
     "safetensors",

@@ -43,13 +43,13 @@ def replacing(path: str | os.PathLike[str], *, sync: bool = False) -> Iterator[P
         raise
 
 
-def write_file(path: str | os.PathLike[str], content: bytes | str, *, sync: bool = False) -> None:
+def write_file(path: str | os.PathLike[str], content: bytes | str) -> None:
     """Write `content`, text as UTF-8, to `path` by `replacing`.
 
     Raises:
         OSError: the file cannot be written.
     """
-    with replacing(path, sync=sync) as temporary:
+    with replacing(path) as temporary:
         temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 

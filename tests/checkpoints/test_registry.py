@@ -139,6 +139,8 @@ def test_a_module_that_is_gone_is_named(file, monkeypatch):
     monkeypatch.setenv(registry.PLUGINS, "my_editors")
     with pytest.raises(CheckpointError, match=r"no module 'my_editors' to import; .*PYTHONPATH"):
         checkpoint.load(file)
+    with pytest.raises(PluginError, match=r"TGIM_PLUGINS names 'my_editors', but there is no module 'my_editors'"):
+        registry.systems()
 
 
 @pytest.mark.parametrize(

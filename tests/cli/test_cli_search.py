@@ -16,7 +16,7 @@ from tgim.checkpoints import checkpoint
 from tgim.data.cache import decode
 from tgim.errors import CheckpointError, ImageError, UserError
 from tgim.images.photo import from_uint8
-from tgim.inference import ranking
+from tgim.inference import scoring
 from tgim.inference.search import SUM, as_caption, search
 
 TEXT = "red head and breast"
@@ -119,7 +119,7 @@ def test_what_is_to_be_different_is_read_as_a_phrase(text, phrase):
 def test_pictures_are_read_a_few_at_a_time_and_may_be_of_any_form(photos, tirg, monkeypatch):
     paths = sorted(photos.iterdir())
     expected = search(paths[1:], image=paths[0], text=TEXT, model=tirg)
-    monkeypatch.setattr(ranking, "CHUNK", 2)
+    monkeypatch.setattr(scoring, "CHUNK", 2)
     calls = []
     forms = [path.read_bytes() for path in paths[1:]]
     found = search(forms, image=Image.open(paths[0]), text=TEXT, model=tirg, progress=lambda *call: calls.append(call))

@@ -7,6 +7,7 @@ import torch
 from kornia.filters import box_blur, guided_blur
 from torch.nn import functional as F
 
+from tgim.images.carry import box_mean
 from tgim.images.matting import LEVELS, ROUNDS, TRUST, cut, enlarged, every, guided_fit, subject_mask, window_mean
 from tgim.images.resample import resize
 
@@ -76,6 +77,7 @@ def test_a_flat_picture_keeps_its_guess():
 def test_window_means_are_a_box_blur(window):
     x = torch.randn(2, 3, 11, 14, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(window_mean(x, window), box_blur(x, window, "reflect"), atol=1e-6, rtol=0)
+    torch.testing.assert_close(box_mean(x, window), box_blur(x, window, "replicate"), atol=1e-6, rtol=0)
 
 
 def test_enlarging_is_bilinear_at_the_places_that_are_asked():

@@ -151,12 +151,12 @@ def test_a_sheet_has_a_row_for_each_caption_and_the_same_noises_always(tmp_path,
     options = {"captions": TEXTS, "vocabulary": VOCABULARY, "device": torch.device("cpu")}
     torch.manual_seed(3)
     state = torch.get_rng_state()
-    first = logs.drawn_sheet(tmp_path / "a" / "1.png", model, **options)
+    first = logs.generated_sheet(tmp_path / "a" / "1.png", model, **options)
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
-    second = logs.drawn_sheet(tmp_path / "a" / "2.png", model, **options)
+    second = logs.generated_sheet(tmp_path / "a" / "2.png", model, **options)
     assert first.read_bytes() == second.read_bytes()
-    other = logs.drawn_sheet(tmp_path / "a" / "3.png", model, **{**options, "captions": TEXTS[::-1]})
+    other = logs.generated_sheet(tmp_path / "a" / "3.png", model, **{**options, "captions": TEXTS[::-1]})
     assert other.read_bytes() != first.read_bytes()
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["1.png", "2.png", "3.png"]
 

@@ -15,7 +15,7 @@ from tgim.checkpoints import checkpoint
 from tgim.data.cache import decode
 from tgim.errors import CheckpointError, ImageError, TextError, UserError
 from tgim.images.photo import from_uint8
-from tgim.inference import ranking
+from tgim.inference import ranking, scoring
 from tgim.models.base import Matching
 from tgim.text.understand import UnknownWordWarning
 
@@ -67,7 +67,7 @@ def test_scores_are_the_models_own_for_each_pair(photos, name):
 def test_orders_follow_the_scores_and_phrases_are_completed(matcher, photos, monkeypatch):
     expected = brute_force(checkpoint.load(matcher), photos, [*TEXTS[:2], "this bird has a white belly"])
     for chunk in (2, 64):
-        monkeypatch.setattr(ranking, "CHUNK", chunk)
+        monkeypatch.setattr(scoring, "CHUNK", chunk)
         found = ranking.rank(photos, TEXTS, model=matcher)
         assert found.images == tuple(map(str, photos))
         assert found.texts == tuple(TEXTS)
@@ -102,7 +102,7 @@ def test_transparent_pixels_are_white_in_any_form(matcher, tmp_path):
 
 
 def test_pictures_are_read_a_few_at_a_time(matcher, photos, monkeypatch):
-    monkeypatch.setattr(ranking, "CHUNK", 4)
+    monkeypatch.setattr(scoring, "CHUNK", 4)
     batches, calls = [], []
     source = ranking.open_matching(matcher)
     embed = source.model.embed_images

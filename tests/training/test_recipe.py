@@ -75,6 +75,13 @@ def test_a_network_takes_the_common_settings_but_its_own() -> None:
         ("train.optimizers.discriminator.lrr=1", "'lr'"),
         ("train.optimizers.generatr.lr=1", "no network of toy; did you mean 'generator'"),
         ("data.checkpoint_every=3", r"'train\.checkpoint_every'"),
+        ("data.augment.flpi=true", r"data\.augment\.flpi .*'flip'"),
+        ("data.flpi=true", r"data\.flpi .*'augment\.flip'"),
+        ("data.drawn_pol=40", r"data\.drawn_pol .*'synthetic\.pool'"),
+        ("data.synthetic.drawn_pool=40", r"'data\.synthetic\.pool'"),
+        ("train.min_word_count=2", r"'data\.captions\.min_word_count'"),
+        ("data.flip=perhaps", r"override 'data\.flip=perhaps': data\.augment\.flip .*got 'perhaps'"),
+        ("data.augment=3", r"data\.augment .*got 3"),
         ("crad.title=x", "'card'"),
         ("train.lr=-1", r"train\.lr .*greater than 0, got -1"),
         ("train.lr=fast", r"train\.lr .*number"),
@@ -95,6 +102,55 @@ def test_what_does_not_fit_is_one_line_that_helps(file: Path, override: str, exp
     with pytest.raises(RecipeError, match=expected) as caught:
         recipe.load(file, [override])
     assert "\n" not in str(caught.value)
+
+
+OLD = {"margin": 4, "flip": True, "captions": "first", "min_word_count": 2, "drawn": 3, "drawn_pool": 40}
+NEW = {
+    "augment": {"margin": 4, "flip": True},
+    "captions": {"pick": "first", "min_word_count": 2},
+    "synthetic": {"pairs": 3, "pool": 40},
+}
+
+
+def test_a_recipe_of_flat_keys_is_read_as_sections() -> None:
+    old, new = values(), values()
+    old["data"] |= OLD
+    new["data"] |= NEW
+    assert recipe.parse(old) == recipe.parse(new)
+    assert not set(OLD) - {"captions"} & recipe.parse(old).values()["data"].keys()
+
+
+@pytest.mark.parametrize("data", [OLD, NEW])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("data.flip=false", "data.augment.flip=false"),
+        ("data.captions=random", "data.captions.pick=random"),
+        ("data.captions={phrases: 0.5}", "data.captions={phrases: 0.5}"),
+        ("data.drawn_pool=50", "data.synthetic.pool=50"),
+        (
+            "data={name: folder, flip: true, augment: {margin: 3}}",
+            "data={name: folder, augment: {flip: on, margin: 3}}",
+        ),
+    ],
+)
+def test_an_old_override_does_what_the_new_one_does(data: dict[str, Any], old: str, new: str) -> None:
+    given = values()
+    given["data"] |= data
+    changed = recipe.parse(given, [old])
+    assert changed == recipe.parse(given, [new])
+    assert changed != recipe.parse(given)
+    twice = recipe.parse(given, [new, "data.flip=true", "data.augment.flip=false"])
+    assert not twice.data.augment.flip
+
+
+def test_a_value_under_its_old_and_new_key_is_refused(file: Path) -> None:
+    given = values()
+    given["data"] |= {"flip": True, "augment": {"flip": True}}
+    with pytest.raises(RecipeError, match=r"flip and augment\.flip are the same key"):
+        recipe.parse(given)
+    with pytest.raises(RecipeError, match=r"flip and augment\.flip are the same key"):
+        recipe.load(file, ["data={flip: true, augment: {flip: true}}"])
 
 
 def test_faults_of_the_file_name_the_file(file: Path) -> None:

@@ -251,6 +251,14 @@ def test_overrides_go_to_the_stages_that_they_are_for() -> None:
         {"licence": "none", "title": "Mine"},
         {"licence": "none", "title": "J"},
     ]
+    recipe["stages"]["judge"]["data"] = {"augment": {"flip": False}}  # as in older and in newer recipes
+    again = stages.parse(recipe, ["data.augment.flip=true", "editor.data.margin=4", "data.drawn_pool=50"]).trainings
+    assert [each.data.augment.flip for each in again.values()] == [True, True, False]
+    assert [(each.data.augment.margin, each.data.synthetic.pool) for each in again.values()] == [
+        (0, 50),
+        (4, 50),
+        (0, 50),
+    ]
     apart = stages.parse(recipe, ["judge.data.split=train", "data.split=trainval"]).trainings
     assert [each.data.split for each in apart.values()] == ["trainval", "trainval", "train"]
 

@@ -167,7 +167,10 @@ def _plugins() -> list[str]:
 
 def _import_plugins() -> None:
     for name in _plugins():
-        _import(name)
+        try:
+            _import(name)
+        except PluginError as error:
+            raise PluginError(f"{PLUGINS} names {name!r}, but {error}") from None
 
 
 def _import(name: str) -> Any:

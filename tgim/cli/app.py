@@ -1,4 +1,4 @@
-"""What all verbs of the command `tgim` share: the group that they join, how errors end, options, and what is said.
+"""What all verbs of the command `tgim` share: the group that they join, how errors end, and what is said.
 
 Nothing heavy is imported until a verb needs it. What the user can mend ends as one line on stderr and exit code 2; a
 folder with bad pictures, or an unusable data set, as exit code 1; ctrl-C as 130.
@@ -10,7 +10,8 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,14 +81,43 @@ def say(value: dict[str, Any]) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-FILE = click.Path(path_type=Path)
-steps_option = click.option(
-    "--invert-steps",
-    type=click.IntRange(0, 100_000),
-    metavar="N",
-    help="Of the search for a photograph's noise, with a generator.  [default: 200; 0 with a style encoder]",
-)
+def check_picture(path: Path, *, advice: str = "give --image a picture") -> None:
+    """Refuse what is no file; UserError."""
+    if not path.is_file():
+        raise UserError(f"{path} is {'not a file' if path.exists() else 'not there'}; {advice}")
+
+
+def end_with(failed: Sequence[str]) -> None:
+    """Name pictures that could not be used, a line each, and exit with 1 where there are any."""
+    for error in failed:
+        click.echo(f"tgim: failed: {' '.join(error.split())}", err=True)
+    if failed:
+        sys.exit(1)
+
+
+@contextmanager
+def progress_bar(unit: str, *, total: int | None = None) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal; what it gives is called with (done, total)."""
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit=unit, disable=None, leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress
+
+
+@contextmanager
+def naming_unknown_words() -> Iterator[None]:
+    """Say on stderr, at once, which words of a text the model does not know."""
+    from tgim.text.understand import UnknownWordWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UnknownWordWarning)
+        warnings.showwarning = lambda message, *_: warn(str(message))
+        yield
 
 
 def open_editor(model: str, *, device: str, invert_steps: int | None, progress: bool) -> Editor:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from tgim.cli.app import FILE, as_json, main, open_editor, say, steps_option, warn
+from tgim.cli.app import check_picture, end_with, main, open_editor, say, warn
+from tgim.cli.options import (
+    FILE,
+    device_option,
+    invert_steps_option,
+    json_option,
+    model_option,
+    quality_option,
+    seed_option,
+)
 from tgim.errors import UserError
-
-if TYPE_CHECKING:
-    pass
 
 
 @main.command()
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
     "--text", "texts", multiple=True, required=True, help="Caption of the result, or a phrase; may be repeated."
 )
 @click.option("--out", "target", help="File or folder to write.  [default: <name>-edited<suffix> in this folder]")
-@click.option("--model", default="birds", show_default=True, help="Name (see tgim list) or file of a checkpoint.")
+@model_option("birds")
 @click.option("--strength", type=float, default=1.0, show_default=True, help="0 leaves the picture, 1 edits fully.")
 @click.option("--box", metavar="X,Y,W,H", help="Edit this region alone, in pixels from the upper left; soft edge.")
 @click.option("--focus/--no-focus", default=True, help="Look closer at a small subject.  [default: focus]")
@@ -34,13 +39,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of the result: the photograph's, or the model's raw output.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Of models that draw noise.")
-@steps_option
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP files.")
+@seed_option("Of models that draw noise.", default=None)
+@invert_steps_option
+@device_option
+@quality_option
 @click.option("--metadata", is_flag=True, help="Keep the EXIF block (camera, date, place).")
 @click.option("--force", is_flag=True, help="Allow --out to replace the picture itself.")
-@as_json
+@json_option
 def edit(
     image: Path | None,
     images: Path | None,
@@ -88,8 +93,8 @@ def edit(
         options["box"] = parse_box(options["box"])
     into_folder = images is not None or (target is not None and target.endswith(("/", os.sep)))
     sources = [image] if image is not None else list_images(str(images))
-    if image is not None and not image.is_file():
-        raise UserError(f"{image} is {'not a file' if image.exists() else 'not there'}; give --image a picture")
+    if image is not None:
+        check_picture(image)
     if into_folder and out is not None and out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file, but --out must name a folder here")
     todo = jobs.plan(sources, texts, out=out, into_folder=into_folder, force=force)
@@ -125,7 +130,4 @@ def edit(
                 click.echo(result.job.out)
     if images is not None and not as_json:
         click.echo(f"{len(todo) - len(failed)} of {len(todo)} edits written to {out}")
-    for error in failed:
-        click.echo(f"tgim: failed: {' '.join(error.split())}", err=True)
-    if failed:
-        sys.exit(1)
+    end_with(failed)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgim.cli.app import FILE, as_json, fail, main, say, warn
+from tgim.cli.app import end_with, fail, main, naming_unknown_words, progress_bar, say
+from tgim.cli.options import FILE, device_option, json_option, layout_option, model_option, seed_option, texts_option
 from tgim.errors import DataError, TextError, UserError, nearest
 
 if TYPE_CHECKING:
@@ -43,14 +42,12 @@ PROTOCOLS = {  # what --help says of each
 
 @main.command()
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=FILE)
-@click.option("--text", "texts", multiple=True, help="A caption, or a phrase; may be repeated.")
+@texts_option
 @click.option("--texts", "file", type=FILE, help="A file of captions, one a line; adds to --text.")
-@click.option(
-    "--model", default="judge-birds", show_default=True, help="Name (see tgim list) or file of a matching model."
-)
+@model_option("judge-birds", of="a matching model")
 @click.option("--top", type=click.IntRange(1), help=f"Print this many of each list.  [default: {TOP}; all with --json]")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@as_json
+@device_option
+@json_option
 def match(
     images: tuple[Path, ...],
     texts: tuple[str, ...],
@@ -75,42 +72,21 @@ def match(
     --json prints a line for each pair: text, image, score, the picture's rank for the text (picture_rank) and the
     text's for the picture (text_rank). Pictures that cannot be read are named at the end; the exit code is 1 then.
     """
-    from tqdm import tqdm
-
     from tgim.environment import pick_device
     from tgim.inference.ranking import rank
-    from tgim.text.understand import UnknownWordWarning
 
     captions = list(dict.fromkeys([*texts, *(read_texts(file) if file else ())]))
     if not captions:
         raise click.UsageError("give --text CAPTION, or --texts FILE with one a line")
     pictures = find_pictures(images)
-    with (
-        warnings.catch_warnings(),
-        tqdm(total=len(pictures), unit="picture", disable=None, leave=False) as bar,
-    ):
-
-        def progress(done: int, total: int) -> None:
-            bar.update(done - bar.n)
-
-        warnings.simplefilter("always", UnknownWordWarning)
-        warnings.showwarning = lambda message, *_: warn(str(message))  # at once, before the pictures are read
-        found = rank(
-            pictures,
-            captions,
-            model=model,
-            device=pick_device(device),
-            progress=progress,
-        )
+    with naming_unknown_words(), progress_bar("picture", total=len(pictures)) as progress:
+        found = rank(pictures, captions, model=model, device=pick_device(device), progress=progress)
     if as_json:
         for pair in found.pairs(top=top):
             say(pair | {"image": click.format_filename(pair["image"]), "model": model})
     else:
         click.echo(click.format_filename(found.text(top=top or TOP)))
-    for error in found.failed:
-        click.echo(f"tgim: failed: {' '.join(error.split())}", err=True)
-    if found.failed:
-        sys.exit(1)
+    end_with(found.failed)
 
 
 def find_pictures(paths: Sequence[Path]) -> list[Path]:
@@ -174,9 +150,7 @@ is not measured again: after ctrl-C or a crash, the same command goes on.
 @main.command(name="eval", help=HELP)
 @click.option("--model", "models", multiple=True, required=True, help="Name or file of a model; may be repeated.")
 @click.option("--data", required=True, metavar="PATH|NAME", help="What is edited; see above.")
-@click.option(
-    "--kind", type=click.Choice(["cub", "oxford102", "folder"]), help="Layout of PATH.  [default: recognised]"
-)
+@layout_option("Layout of PATH.  [default: recognised]")
 @click.option(
     "--split", type=click.Choice(["train", "val", "trainval", "test", "all"]), default="test", show_default=True
 )
@@ -186,15 +160,15 @@ is not measured again: after ctrl-C or a crash, the same command goes on.
     "--judge", help="Name or file of a matching model.  [default: judge-birds for cub, judge-flowers for oxford102]"
 )
 @click.option("--baselines/--no-baselines", default=True, help="Measure trivial editors, too.  [default: baselines]")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the target captions.")
+@seed_option("Of the target captions.", bits=31)
 @click.option("--limit", type=click.IntRange(2), metavar="N", help="Measure on this many pictures, a seeded choice.")
 @click.option(
     "--size", type=click.IntRange(16, 1024), metavar="PX", help="Side of the pictures.  [default: the model's]"
 )
 @click.option("--photos", type=FILE, metavar="DIR", help="Of parts: whole photographs, named as cub's pictures are.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
 @click.option("--extractor", help="Of realism: file of the Inception weights, or a matching model.")
-@as_json
+@json_option
 def evaluate_command(
     models: tuple[str, ...],
     data: str,

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgim.cli.app import FILE, as_json, main, open_editor, say, steps_option, warn
+from tgim.cli.app import main, open_editor, progress_bar, say, warn
+from tgim.cli.options import (
+    FILE,
+    device_option,
+    invert_steps_option,
+    json_option,
+    model_option,
+    quality_option,
+    seed_option,
+    texts_option,
+)
 from tgim.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,22 +33,13 @@ if TYPE_CHECKING:
 
 ROW = 8  # pictures of a caption beside each other in a grid
 LEAST = 64  # pixels, of a picture in a grid
-seed_option = click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of what is drawn at random."
-)
-device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-quality_option = click.option(
-    "--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP files."
-)
 
 
 @main.command()
-@click.option(
-    "--model", default="attngan-birds", show_default=True, help="Name (see tgim list) or file of a text-to-image model."
-)
-@click.option("--text", "texts", multiple=True, help="A caption, or a phrase; may be repeated.")
+@model_option("attngan-birds", of="a text-to-image model")
+@texts_option
 @click.option("--n", "count", type=click.IntRange(1), default=8, show_default=True, help="Pictures of each text.")
-@seed_option
+@seed_option()
 @click.option("--out", "target", required=True, help="Picture file for a grid; or a folder, for one file a picture.")
 @click.option(
     "--vary",
@@ -51,7 +52,7 @@ quality_option = click.option(
 @click.option("--attention", metavar="FILE", help="Write what each word attended to as well: a row for each picture.")
 @device_option
 @quality_option
-@as_json
+@json_option
 def generate(
     model: str,
     texts: tuple[str, ...],
@@ -79,8 +80,6 @@ def generate(
     replaced. --json prints a line for each file. A model that draws of noise alone (StackGAN-v2 without captions) takes
     no --text.
     """
-    from tqdm import tqdm
-
     from tgim.environment import pick_device
     from tgim.images.photo import Photo, check_target, open_image, save_image
     from tgim.inference import batch_edit as jobs
@@ -106,11 +105,7 @@ def generate(
         raise UserError(f"there is no --text, and {model} draws of captions; give one, e.g. --text 'a red bird'")
     for message in jobs.check_texts(generator, texts):
         warn(message)
-    with quiet(), tqdm(total=len(texts) * count, unit="picture", disable=None, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.update(done - bar.n)
-
+    with quiet(), progress_bar("picture", total=len(texts) * count) as progress:
         captions = [generator.caption(text) for text in texts]
         pictures = generator.generate(texts, n=count, seed=seed, vary=vary, progress=progress)
         if attention is not None:
@@ -178,11 +173,11 @@ def check_folder(out: Path) -> None:
 
 
 @main.command()
-@click.option("--model", default="birds", show_default=True, help="Name (see tgim list) or file of a checkpoint.")
+@model_option("birds")
 @click.option("--text", "texts", multiple=True, required=True, help="A caption, or a phrase; once or twice.")
 @click.option("--image", "images", multiple=True, type=FILE, help="A photograph; up to twice.")
 @click.option("--steps", type=click.IntRange(2, 1000), default=8, show_default=True, help="Pictures, both ends among.")
-@seed_option
+@seed_option()
 @click.option("--out", "target", required=True, help="Strip of pictures; moving pictures with .gif or .webp.")
 @click.option(
     "--side",
@@ -190,10 +185,10 @@ def check_folder(out: Path) -> None:
     metavar="PX",
     help="Longest side of a photograph in the frames.  [default: 384]",
 )
-@steps_option
+@invert_steps_option
 @device_option
 @quality_option
-@as_json
+@json_option
 def interpolate(
     model: str,
     texts: tuple[str, ...],

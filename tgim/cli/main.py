@@ -15,14 +15,15 @@ from tgim.cli import generate as cli_make
 from tgim.cli import parts as cli_parts
 from tgim.cli import search as cli_search
 from tgim.cli import train as cli_train
-from tgim.cli.app import FILE, as_json, main, say
+from tgim.cli.app import main, say
+from tgim.cli.options import FILE, json_option, seed_option
 
 __all__ = ["cli_edit", "cli_eval", "cli_make", "cli_parts", "cli_search", "cli_train", "main"]
 
 
 @main.command()
 @click.argument("model")
-@as_json
+@json_option
 def info(model: str, as_json: bool) -> None:
     """Print a model's card: data, licence, figures, limits.
 
@@ -38,7 +39,7 @@ def info(model: str, as_json: bool) -> None:
 
 
 @main.command(name="list")
-@as_json
+@json_option
 def list_command(as_json: bool) -> None:
     """List the models and the systems to train."""
     from tgim.checkpoints.card import list_all
@@ -56,7 +57,7 @@ def list_command(as_json: bool) -> None:
 @main.command()
 @click.argument("out", type=FILE)
 @click.option("--kind", type=click.Choice(["birds", "flowers"]), default="birds", show_default=True)
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Which picture.")
+@seed_option("Which picture.", bits=31)
 @click.option("--force", is_flag=True, help="Replace another picture of that name.")
 def sample(out: Path, kind: str, seed: int, force: bool) -> None:
     """Draw a bird or a flower to try things on."""
@@ -67,7 +68,7 @@ def sample(out: Path, kind: str, seed: int, force: bool) -> None:
 
 
 @main.command()
-@as_json
+@json_option
 def env(as_json: bool) -> None:
     """Print versions, threads and devices."""
     from tgim.environment import describe

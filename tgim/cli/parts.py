@@ -6,21 +6,20 @@ from pathlib import Path
 
 import click
 
-from tgim.cli.app import FILE, as_json, main, say
+from tgim.cli.app import check_picture, main, say
+from tgim.cli.options import FILE, device_option, json_option, model_option
 from tgim.errors import UserError
 from tgim.files import replacing
 
 
 @main.command()
 @click.argument("image", type=FILE)
-@click.option(
-    "--model", default="birds", show_default=True, help="Name or file of a part localiser, or of an editor with one."
-)
+@model_option("birds", of="a part localiser, or of an editor with one")
 @click.option("--out", type=FILE, help="File to write.  [default: <name>-parts.png in this folder; with --json none]")
 @click.option("--mask", metavar="PART", help="Write the mask of this part alone: 8-bit gray, the picture's size.")
 @click.option("--box", metavar="X,Y,W,H", help="The subject is here, in pixels from the upper left.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@as_json
+@device_option
+@json_option
 def parts(
     image: Path, model: str, out: Path | None, mask: str | None, box: str | None, device: str, as_json: bool
 ) -> None:
@@ -45,8 +44,7 @@ def parts(
     from tgim.inference.part_overlay import figures, mask_of, open_localiser, overlay, part_named
     from tgim.models.parsing import find_parts, lift
 
-    if not image.is_file():
-        raise UserError(f"{image} is {'not a file' if image.exists() else 'not there'}; give a picture")
+    check_picture(image, advice="give a picture")
     if out is None and not as_json:
         out = Path(f"{image.stem}-{mask or 'parts'}.png")
     if out is not None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from pathlib import Path
 
 import click
 
-from tgim.cli.app import FILE, as_json, main, say, warn
-from tgim.errors import UserError
+from tgim.cli.app import check_picture, end_with, main, naming_unknown_words, progress_bar, say
+from tgim.cli.options import FILE, device_option, json_option, model_option
 
 TRAIN = "tgim train recipes/compose_tirg_birds.yaml"
 
@@ -18,12 +16,10 @@ TRAIN = "tgim train recipes/compose_tirg_birds.yaml"
 @click.argument("folder", type=FILE)
 @click.option("--image", required=True, type=FILE, help="The picture to start from.")
 @click.option("--text", required=True, help="What is to be different.")
-@click.option(
-    "--model", default="judge-birds", show_default=True, help="Name or file of a composing or matching model."
-)
+@model_option("judge-birds", of="a composing or matching model")
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Print this many pictures.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@as_json
+@device_option
+@json_option
 def search(folder: Path, image: Path, text: str, model: str, top: int, device: str, as_json: bool) -> None:
     """Find the pictures that a picture and a text mean together.
 
@@ -40,26 +36,16 @@ def search(folder: Path, image: Path, text: str, model: str, top: int, device: s
     --json prints a line for each picture: rank, image, score, query, text, by (what composed) and model. Pictures that
     cannot be read are named at the end; the exit code is 1 then.
     """
-    from tqdm import tqdm
-
     from tgim.environment import pick_device
     from tgim.images.photo import list_images
     from tgim.inference.search import SUM, open_searching
     from tgim.inference.search import search as find
-    from tgim.text.understand import UnknownWordWarning
 
-    if not image.is_file():
-        raise UserError(f"{image} is {'not a file' if image.exists() else 'not there'}; give --image a picture")
+    check_picture(image)
     pictures = list_images(folder)
     chosen = pick_device(device)
     source = open_searching(model, device=chosen)
-    with warnings.catch_warnings(), tqdm(total=len(pictures), unit="picture", disable=None, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.update(done - bar.n)
-
-        warnings.simplefilter("always", UnknownWordWarning)
-        warnings.showwarning = lambda message, *_: warn(str(message))  # at once, before the pictures are read
+    with naming_unknown_words(), progress_bar("picture", total=len(pictures)) as progress:
         found = find(pictures, image=image, text=text, model=source, device=chosen, progress=progress)
     if found.how == SUM:
         click.echo(
@@ -71,7 +57,4 @@ def search(folder: Path, image: Path, text: str, model: str, top: int, device: s
             say(row | names | {"model": model})
     else:
         click.echo(click.format_filename(found.listed(top=top)))
-    for error in found.failed:
-        click.echo(f"tgim: failed: {' '.join(error.split())}", err=True)
-    if found.failed:
-        sys.exit(1)
+    end_with(found.failed)

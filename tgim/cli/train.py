@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from tgim.cli.app import FILE, as_json, fail, main, say
+from tgim.cli.app import fail, main, progress_bar, say
+from tgim.cli.options import FILE, json_option, layout_option
 
 
 @main.command()
@@ -84,8 +85,8 @@ def data() -> None:
 
 @data.command()
 @click.argument("path", type=FILE)
-@click.option("--kind", type=click.Choice(["cub", "oxford102", "folder"]), help="Layout.  [default: recognised]")
-@as_json
+@layout_option("Layout.  [default: recognised]")
+@json_option
 def check(path: Path, kind: Any, as_json: bool) -> None:
     """Say what a data set holds, and what is wrong with it.
 
@@ -93,16 +94,9 @@ def check(path: Path, kind: Any, as_json: bool) -> None:
 
     Exits with 1 when no model can be trained on it.
     """
-    from tqdm import tqdm
-
     from tgim.data.report import check as check_data
 
-    with tqdm(unit="picture", disable=None, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with progress_bar("picture") as progress:
         report = check_data(path, kind=kind, progress=progress)
     if as_json:
         say(report.as_dict())

@@ -148,12 +148,12 @@ def count(state: State, prefix: str) -> int:
     return max(map(int, numbers), default=first - 1) + 1 - first
 
 
-def listed(names: Iterable[str], *, most: int = 3) -> str:
-    """A few of `names`, and how many more.
+def listed(names: Iterable[str]) -> str:
+    """The first three of `names`, and how many more.
 
     >>> listed(["a", "b", "c", "d", "e"])
     'a, b, c and 2 more'
     """
     names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -29,9 +29,9 @@ VERSION = 1  # part of the key: raise it when the same files would give other pi
 CONTEXT = 1.5  # side of a crop over the longer side of its box
 
 
-def cache_folder() -> Path:
-    """`$TGIM_CACHE`, else `~/.cache/tgim`."""
-    return Path(os.environ.get("TGIM_CACHE") or Path.home() / ".cache" / "tgim")
+def cache_folder(given: str | Path | None = None) -> Path:
+    """The folder that is `given`, else `$TGIM_CACHE`, else `~/.cache/tgim`."""
+    return Path(given if given is not None else os.environ.get("TGIM_CACHE") or Path.home() / ".cache" / "tgim")
 
 
 class PixelCache:
@@ -75,7 +75,7 @@ class PixelCache:
         Raises:
             DataError: the folder cannot be written.
         """
-        folder = Path(folder) if folder is not None else cache_folder()
+        folder = cache_folder(folder)
         name = f"pixels-{size}-{_key(items, size, fit)}"
         pixels, notes = kept_array(folder, name, lambda path: _decode_all(items, size, fit, path, progress))
         return cls(pixels, [Problem(*row) for row in notes["problems"]], notes["broken"])
@@ -84,8 +84,9 @@ class PixelCache:
         """Pictures (n, 3, S, S) float32 in [-1, 1] of `rows` (a slice or integers)."""
         import torch
 
-        pixels = torch.from_numpy(np.array(self.pixels[rows])).permute(0, 3, 1, 2)
-        return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
+        from tgim.images.photo import from_uint8
+
+        return from_uint8(torch.from_numpy(np.array(self.pixels[rows])).permute(0, 3, 1, 2))
 
 
 def decode(path: Path, *, size: int, fit: Fit = "squash", box: BoundingBox | None = None) -> NDArray[np.uint8]:
@@ -126,10 +127,8 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def crop_region(
-    box: BoundingBox, size: tuple[int, int], *, context: float = CONTEXT
-) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom) of the square of `context` times the longer side of `box`, clipped to the picture.
+def crop_region(box: BoundingBox, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) of the square of `CONTEXT` times the longer side of `box`, clipped to the picture.
 
     A box that misses the picture altogether gives the whole picture.
 
@@ -139,7 +138,7 @@ def crop_region(
     (0.0, 0.0, 100.0, 60.0)
     """
     left, top, width, height = box
-    x, y, half = left + width / 2, top + height / 2, context * max(width, height) / 2
+    x, y, half = left + width / 2, top + height / 2, CONTEXT * max(width, height) / 2
     x0, x1 = max(x - half, 0.0), min(x + half, float(size[0]))
     y0, y1 = max(y - half, 0.0), min(y + half, float(size[1]))
     return (x0, y0, x1, y1) if x1 - x0 >= 1 and y1 - y0 >= 1 else (0.0, 0.0, float(size[0]), float(size[1]))

@@ -20,10 +20,11 @@ from tgim.errors import DataError
 
 BACKGROUND, SUBJECT, NOTHING_KNOWN = 0, 1, 2
 VERSION = 1  # raise it when the same picture would get another guess
+ITERATIONS = 2  # of GrabCut
 PLAUSIBLE = (0.12, 0.80)  # share of the picture that a subject takes
 
 
-def guess_subject(picture: NDArray[np.uint8], *, iterations: int = 2) -> NDArray[np.uint8]:
+def guess_subject(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Label every pixel of an RGB picture (S, S, 3) as `BACKGROUND` or `SUBJECT`, or all of it as `NOTHING_KNOWN`.
 
     Deterministic: OpenCV's random numbers are seeded for each picture.
@@ -45,7 +46,7 @@ def guess_subject(picture: NDArray[np.uint8], *, iterations: int = 2) -> NDArray
     try:
         models = np.zeros((1, 65)), np.zeros((1, 65))
         bgr = np.ascontiguousarray(picture[..., ::-1])
-        cv2.grabCut(bgr, labels, None, *models, iterations, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+        cv2.grabCut(bgr, labels, None, *models, ITERATIONS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
     except cv2.error:  # a picture of one colour, say
         return nothing
     subject = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
@@ -60,7 +61,7 @@ def guess_subjects(
     Raises:
         DataError: OpenCV is missing, or the folder cannot be written.
     """
-    folder = Path(folder) if folder is not None else cache_folder()
+    folder = cache_folder(folder)
     digest = hashlib.blake2b(np.ascontiguousarray(pixels.pixels).data, digest_size=10).hexdigest()
     name = f"subject-{VERSION}-{pixels.size}-{digest}"
 

@@ -140,10 +140,9 @@ def _add_small(photo: Tensor, change: Tensor) -> Tensor:
 
 def _affine_fit(guide: Tensor, change: Tensor) -> Tensor:
     """Window-averaged slopes and offsets of `change` over `guide`, both (1, 3, S, S); returns (1, 3 * 3 + 3, S, S)."""
-    from kornia.filters import box_blur  # here: kornia costs start-up time that most commands need not pay
 
     def mean(x: Tensor) -> Tensor:
-        return box_blur(x.flatten(1, -3), (WINDOW, WINDOW), "replicate").view(x.shape)
+        return box_mean(x.flatten(1, -3), WINDOW).view(x.shape)
 
     mean_g, mean_c = mean(guide), mean(change)  # (1, 3, S, S)
     cov_gg = mean(guide[:, :, None] * guide[:, None]) - mean_g[:, :, None] * mean_g[:, None]  # (1, 3, 3, S, S)
@@ -153,6 +152,14 @@ def _affine_fit(guide: Tensor, change: Tensor) -> Tensor:
     slope = slope.permute(0, 3, 4, 1, 2)  # (1, guide channel, change channel, S, S)
     offset = mean_c - (slope * mean_g[:, :, None]).sum(1)
     return torch.cat([mean(slope).flatten(1, 2), mean(offset)], 1)
+
+
+def box_mean(x: Tensor, window: int) -> Tensor:
+    """Mean of (B, C, H, W) over `window` x `window` pixels, an odd number, borders repeated; the same shape."""
+    channels, half = x.shape[1], window // 2
+    row = x.new_full((channels, 1, 1, window), 1 / window)
+    x = F.conv2d(F.pad(x, (half, half, 0, 0), mode="replicate"), row, groups=channels)
+    return F.conv2d(F.pad(x, (0, 0, half, half), mode="replicate"), row.transpose(2, 3), groups=channels)
 
 
 def _apply(photo: Tensor, maps: Tensor) -> Tensor:

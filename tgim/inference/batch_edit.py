@@ -126,16 +126,15 @@ def run(
     from tgim.images.photo import open_image, save_image
     from tgim.text.understand import UnknownWordWarning
 
-    opened, photo, fresh, region = None, None, None, None
+    photo, region, opened = None, None, None  # of the picture whose edits are being made
     for job in jobs:
         start = time.perf_counter()
         try:
             if photo is None or opened != job.image:
-                photo = fresh = None  # frees the last picture before the next is opened
+                photo = opened = None  # frees the last picture before the next is opened
+                photo = open_image(job.image)
+                region = editor.region(photo, box=box, focus=focus, size=size)
                 opened = job.image
-                fresh = open_image(job.image)
-                region = editor.region(fresh, box=box, focus=focus, size=size)
-                photo = fresh
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("ignore", UnknownWordWarning)  # warned once for all pictures by `check_texts`
                 warnings.simplefilter("always", MissingPartWarning)

@@ -1,16 +1,10 @@
-"""Ranking of pictures for a caption, and of captions for a picture, by the score of a matching model.
-
-Pictures are read as data sets are (large JPEGs at a reduced scale) and scaled to the model's square, so that a picture
-gets the score here that it gets in training and in evaluation. They are read and scored a few at a
-time: a folder costs the memory of its scores, not of its pictures.
-"""
+"""Ranking of pictures for a caption, and of captions for a picture, by the score of a matching model."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,19 +12,17 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from torch import Tensor
 
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
-from tgim.data.cache import Progress, decode
+from tgim.data.cache import Progress
 from tgim.errors import CheckpointError, ImageError, TextError, UserError
-from tgim.images.photo import Source, from_uint8, open_image
+from tgim.images.photo import Source
+from tgim.inference import scoring
 from tgim.models.base import Matching
 from tgim.text.understand import UnknownWordWarning
 from tgim.text.vocabulary import complete
-
-CHUNK = 64  # pictures, and captions, that are looked at together
-READ_ERRORS = (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,25 +118,18 @@ def rank(
     source = model if isinstance(model, Checkpoint) else open_matching(model, device=device)
     matching = _matching(source, "the checkpoint").to(torch.device(device)).eval()
     sentences = check_captions(source, texts)
-    names, failed, parts = [], [], []
     with torch.inference_mode():
         encoded = [
-            matching.read_captions(source.vocabulary.encode(sentences[first : first + CHUNK]).to(device))
-            for first in range(0, len(sentences), CHUNK)
+            matching.read_captions(source.vocabulary.encode(sentences[first : first + scoring.CHUNK]).to(device))
+            for first in range(0, len(sentences), scoring.CHUNK)
         ]
-        for read in read_squares(images, size=matching.image_size):
-            good = [(name, pixels) for name, pixels in read if not isinstance(pixels, str)]
-            failed += [pixels for _, pixels in read if isinstance(pixels, str)]
-            if good:
-                pixels = torch.from_numpy(np.stack([pixels for _, pixels in good])).permute(0, 3, 1, 2)
-                codes = matching.read_images(from_uint8(pixels).to(device))
-                parts.append(torch.cat([matching.scores(codes, captions).float() for captions in encoded], 1).cpu())
-                names += [name for name, _ in good]
-            if progress is not None:
-                progress(len(names) + len(failed), len(images))
-    if not parts:
-        raise none_readable(failed)
-    return Ranking(tuple(names), tuple(texts), torch.cat(parts).numpy(), tuple(failed))
+
+    def score(pixels: Tensor) -> Tensor:
+        codes = matching.read_images(pixels)
+        return torch.cat([matching.scores(codes, captions).float() for captions in encoded], 1)
+
+    found = scoring.score_pictures(images, score, size=matching.image_size, device=device, progress=progress)
+    return Ranking(found.names, tuple(texts), found.scores, found.failed)
 
 
 def open_matching(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
@@ -183,47 +168,6 @@ def check_captions(source: Checkpoint, texts: Sequence[str]) -> list[str]:
         hint = f"; nearest known: {', '.join(near)}" if near else ""
         warnings.warn(f"unknown word {word!r} is ignored{hint}", UnknownWordWarning, stacklevel=3)
     return result
-
-
-def read_square(source: Source, *, size: int) -> NDArray[np.uint8]:
-    """A picture of any kind as (size, size, 3) uint8, both sides scaled.
-
-    Raises:
-        ImageError: it cannot be read.
-    """
-    if isinstance(source, str | os.PathLike):
-        try:
-            return decode(Path(os.fsdecode(source)), size=size)
-        except READ_ERRORS:
-            pass  # `open_image` knows more kinds, or says what is wrong
-    picture = open_image(source).to_pil()
-    if picture.mode == "RGBA":
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0))
-
-
-def none_readable(failed: Sequence[str]) -> ImageError:
-    """The error where all pictures failed, each with its reason."""
-    several = f"none of the {len(failed)} pictures can be read; the first: " if len(failed) > 1 else ""
-    return ImageError(f"{several}{failed[0]}")
-
-
-def read_squares(images: Sequence[Source], *, size: int) -> Iterator[list[tuple[str, Any]]]:
-    """Chunk by chunk, for each picture its name and (size, size, 3) uint8, or the line that says why there is none."""
-
-    def one(number: int) -> tuple[str, Any]:
-        source = images[number]
-        name = os.fsdecode(source) if isinstance(source, str | os.PathLike) else f"picture {number + 1}"
-        try:
-            return name, read_square(source, size=size)
-        except UserError as error:
-            return name, str(error)
-        except READ_ERRORS as error:  # one picture must not end a night's run
-            return name, f"{name}: {type(error).__name__}: {error}"
-
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for first in range(0, len(images), CHUNK):
-            yield list(pool.map(one, range(first, min(first + CHUNK, len(images)))))
 
 
 def _matching(source: Checkpoint, name: str) -> Matching:

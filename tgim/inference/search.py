@@ -16,14 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data.cache import Progress
 from tgim.errors import CheckpointError, ImageError, UserError
-from tgim.images.photo import Source, from_uint8
-from tgim.inference.ranking import check_captions, none_readable, read_square, read_squares
+from tgim.images.photo import Source
+from tgim.inference.ranking import check_captions
+from tgim.inference.scoring import as_batch, read_square, score_pictures
 from tgim.models.base import Composing, Matching
 from tgim.text.vocabulary import Tokens
 
@@ -100,27 +102,20 @@ def search(
     images = [each for each in images if not _same(each, image)]
     if not images:
         raise ImageError("there is no picture to search among, the one that is given aside; name a folder with others")
-    size, scores, names, failed = system.image_size, [], list[str](), list[str]()
     with torch.inference_mode():
-        start = _pixels([read_square(image, size=size)], device)
-        meant = query(system, start, source.vocabulary.encode([sentence]).to(device))
-        for read in read_squares(images, size=size):
-            good = [(name, pixels) for name, pixels in read if not isinstance(pixels, str)]
-            failed += [pixels for _, pixels in read if isinstance(pixels, str)]
-            if good:
-                codes = F.normalize(system.embed_images(_pixels([pixels for _, pixels in good], device)).float(), dim=1)
-                scores.append((codes @ meant[0]).cpu())
-                names += [name for name, _ in good]
-            if progress is not None:
-                progress(len(names) + len(failed), len(images))
-    if not scores:
-        raise none_readable(failed)
+        start = as_batch([read_square(image, size=system.image_size)]).to(device)
+        meant = query(system, start, source.vocabulary.encode([sentence]).to(device))[0]
+
+    def score(pixels: Tensor) -> Tensor:
+        return F.normalize(system.embed_images(pixels).float(), dim=1) @ meant
+
+    found = score_pictures(images, score, size=system.image_size, device=device, progress=progress)
     asked = os.fsdecode(image) if isinstance(image, str | os.PathLike) else "the picture"
     how = source.model.name if isinstance(system, Composing) else SUM
-    return Found(tuple(names), torch.cat(scores).numpy(), asked, text, how, tuple(failed))
+    return Found(found.names, found.scores, asked, text, how, found.failed)
 
 
-def query(system: Composing | Matching, image: torch.Tensor, text: Tokens) -> torch.Tensor:
+def query(system: Composing | Matching, image: Tensor, text: Tokens) -> Tensor:
     """Unit embeddings (B, D) of what pictures (B, 3, S, S) and texts mean together: composed, or else added."""
     if isinstance(system, Composing):
         return system.compose(image, text)
@@ -160,7 +155,3 @@ def _same(one: Source, other: Source) -> bool:
         return os.path.samefile(one, other)
     except OSError:
         return False
-
-
-def _pixels(squares: Sequence[NDArray[np.uint8]], device: str) -> torch.Tensor:
-    return from_uint8(torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)).to(device)

@@ -25,9 +25,9 @@ class DepthwiseConv2d(nn.Conv2d):
     A CPU's bf16 instructions multiply matrices; convolutions of one channel are about ten times slower in bf16.
     """
 
-    def __init__(self, channels: int, size: int, *, stride: int = 1, padding: int = 0, bias: bool = True) -> None:
+    def __init__(self, channels: int, size: int, *, padding: int = 0) -> None:
         """`channels` is C, `size` the side of the square filters in pixels."""
-        super().__init__(channels, channels, size, stride=stride, padding=padding, groups=channels, bias=bias)
+        super().__init__(channels, channels, size, padding=padding, groups=channels)
 
     def forward(self, input: Tensor) -> Tensor:
         """Filter `input` (B, C, H, W)."""
@@ -109,6 +109,30 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.body(x)
         return F.relu(x) if self.rectified else x
+
+
+class PreActivationResidual(nn.Module):
+    """Two 3x3 convolutions around a skip, normalised and activated before each: (B, C, H, W) -> the same.
+
+    After He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016, with group normalisation and SiLU.
+
+    Args:
+        channels: C.
+        groups: of the normalisations; one for each 8 channels unless given.
+        depthwise: whether the second convolution has one filter for each channel.
+    """
+
+    def __init__(self, channels: int, *, groups: int | None = None, depthwise: bool = False) -> None:
+        super().__init__()
+        groups = channels // 8 if groups is None else groups
+        first = nn.Conv2d(channels, channels, 3, padding=1)
+        second = DepthwiseConv2d(channels, 3, padding=1) if depthwise else nn.Conv2d(channels, channels, 3, padding=1)
+        norms = (nn.GroupNorm(groups, channels), nn.GroupNorm(groups, channels))
+        self.body = nn.Sequential(norms[0], nn.SiLU(), first, norms[1], nn.SiLU(), second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        refined: Tensor = x + self.body(x)
+        return refined
 
 
 def conv_block(inputs: int, outputs: int, *, kernel: int = 3, activation: nn.Module | None = None) -> nn.Sequential:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tgim.checkpoints import checkpoint
+from tgim.data.config import DataConfig
 from tgim.files import write_file
 from tgim.training import state
 from tgim.training.build import build_trainer
@@ -90,8 +91,7 @@ def _notes(out: Path, recipe: Recipe, *, resume: bool) -> dict[str, Any] | None:
         logger.warning("%s holds no run yet; starting one", out)
         return None
     notes = state.read_notes(out / STATE)
-    was, filled = (flatten(data_in_sections(notes[key], str(out / STATE))) for key in ("given", "recipe"))
-    now = flatten(recipe.values())
+    was, filled, now = _settings(notes["given"]), _settings(notes["recipe"]), flatten(recipe.values())
     changed = sorted(k for k in was.keys() | now.keys() if now.get(k) not in (was.get(k), filled.get(k)))
     changed = [key for key in changed if key not in MAY_CHANGE and not key.startswith("card")]
     if changed:
@@ -100,3 +100,8 @@ def _notes(out: Path, recipe: Recipe, *, resume: bool) -> dict[str, Any] | None:
             f"the run in {out} has another recipe: {told}; change it back, or start a run in another folder"
         )
     return notes
+
+
+def _settings(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe of a run by dotted keys; keys of `data` that it is older than have their defaults."""
+    return flatten({"data": DataConfig().model_dump(mode="json")}) | flatten(data_in_sections(recipe, STATE))

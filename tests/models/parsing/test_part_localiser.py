@@ -16,6 +16,7 @@ from tgim.models.parsing.localiser import cell_terms
 from tgim.models.parsing.teacher import Teacher
 from tgim.training import recipe
 from tgim.training import run as training
+from tgim.training.dry_run import dry_run
 
 
 def test_terms_are_means_over_the_cells_that_they_are_about():
@@ -59,7 +60,7 @@ def test_a_run_on_ones_own_points_can_be_stopped_and_resumed(tmp_path):
     for key, value in whole.model.state_dict().items():
         assert torch.equal(value, parted.model.state_dict()[key]), key
     assert whole.model.parts == NAMES
-    assert whole.kind == "parser"
+    assert whole.role == "parsing"
 
 
 def test_maps_are_computed_once_and_kept(tmp_path, monkeypatch):
@@ -70,7 +71,7 @@ def test_maps_are_computed_once_and_kept(tmp_path, monkeypatch):
 
 
 def test_a_dry_run_tells_what_is_frozen(tmp_path):
-    found = training.dry_run(recipe_for(folder_with_points(tmp_path / "data")))
+    found = dry_run(recipe_for(folder_with_points(tmp_path / "data")))
     assert found.parameters["backbone"][0] == 0 < found.parameters["backbone"][1]
     assert found.parameters["decoder"][1] == 0 < found.parameters["decoder"][0]
 

@@ -161,7 +161,7 @@ def test_captioned_triples_have_no_wrong_target_of_the_same_class(name, halves):
 @every
 def test_without_triples_there_is_nothing_to_learn(name, halves):
     batch = replace(batch_of_triples(), synthetic=None)
-    with pytest.raises(RecipeError, match=r"data\.drawn"):
+    with pytest.raises(RecipeError, match=r"data\.synthetic\.pairs"):
         list(composer(name).steps(batch))
 
 
@@ -193,7 +193,7 @@ def given(halves, tmp_path):
 def test_what_is_frozen_stays(given, frozen):
     config = ComposerConfig(matching=str(given), frozen=frozen)
     model = COMPOSERS["tirg"](config, vocabulary_size=len(WORDS))
-    assert (model.config.system, model.config.encoder) == ("halves", {"image_size": 16})
+    assert (model.config.system, model.config.encoder) == (registry.reference(Halves), {"image_size": 16})
     model.load_parts()
     before = checkpoint.load(given).model.weight
     assert torch.equal(model.matching.weight, before)
@@ -262,6 +262,6 @@ def test_the_recipes_resolve(name):
     stem = f"compose_{name.removeprefix('compose_')}"
     drawn, birds = (recipe.load(RECIPES / f"{stem}_{data}.yaml") for data in ("synthetic", "birds"))
     assert drawn.model_class is birds.model_class is COMPOSERS[name]
-    assert drawn.data.drawn_task == "changes"
-    assert birds.data.changes
+    assert drawn.data.synthetic.task == "changes"
+    assert birds.data.captions.changes
     assert birds.data.split == "trainval"

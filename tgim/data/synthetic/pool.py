@@ -60,7 +60,7 @@ class SyntheticPool:
         Raises:
             DataError: there is no such split, it is empty, or the cache cannot be written.
         """
-        folder = Path(folder) if folder is not None else cache_folder()
+        folder = cache_folder(folder)
         return cls._of(spec, *kept_array(folder, cls._name(spec), lambda path: cls._render(spec, path, progress)))
 
     @classmethod

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from tgim.models.matching.late_interaction import ImageFeatures, LateInteractionConfig, Member, TextFeatures
+from tgim.nn.layers import PreActivationResidual
 from tgim.text.vocabulary import TextCode
 
 FITS = 0.1  # share of the references that may fit a caption better before it counts as quite untrue of a picture
@@ -52,29 +53,6 @@ class FeatureEncoder(nn.Module):
 def _halve(channels: int) -> nn.Conv2d:
     """Convolution of stride 2: (B, C, H, W) -> (B, 2 C, H/2, W/2)."""
     return nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1)
-
-
-class PreActivationResidual(nn.Module):
-    """Residual block of two 3x3 convolutions, normalised and activated before each: (B, C, H, W) -> the same.
-
-    After He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016, with group normalisation.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        groups = channels // 8
-        self.body = nn.Sequential(
-            nn.GroupNorm(groups, channels),
-            nn.SiLU(),
-            nn.Conv2d(channels, channels, 3, padding=1),
-            nn.GroupNorm(groups, channels),
-            nn.SiLU(),
-            nn.Conv2d(channels, channels, 3, padding=1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        mixed: Tensor = x + self.body(x)
-        return mixed
 
 
 class CrossAttention(nn.Module):

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from tgim.checkpoints.state_dict import read_state_dict
 from tgim.errors import CheckpointError
 from tgim.models.base import Config
-from tgim.models.matching.dual_encoder import halve, residual
+from tgim.models.matching.trunk import residual_trunk
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of values in [0, 1]
 
@@ -71,15 +71,8 @@ class SmallNet(nn.Module):
 
     def __init__(self, config: PictureConfig) -> None:
         super().__init__()
-        half, quarter, eighth = (config.width * m for m in (1, 2, 4))
-        self.body = nn.Sequential(
-            halve(3, half),
-            residual(half),
-            halve(half, quarter),
-            *(residual(quarter) for _ in range(config.blocks)),
-            halve(quarter, eighth),
-            *(residual(eighth) for _ in range(config.blocks)),
-        )
+        eighth = 4 * config.width
+        self.body = residual_trunk(config.width, config.blocks)
         self.saliency = nn.Conv2d(eighth, 1, 1, bias=False)
         self.region_size, self.whole_size = eighth, 2 * eighth
 

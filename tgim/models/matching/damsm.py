@@ -24,8 +24,9 @@ from torch.nn import functional as F
 
 from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
-from tgim.models.base import Codes, Config, Matching, Terms
+from tgim.models.base import Codes, Config, Terms
 from tgim.models.matching.backbone import PictureCode, PictureConfig, load_weights, make_backbone
+from tgim.models.matching.two_tower import TwoTower
 from tgim.nn.encoders import BiLstm, WordTable
 from tgim.nn.losses import cosines, damsm_sentence, damsm_words, word_scores
 from tgim.text.vocabulary import TextCode, Tokens
@@ -58,12 +59,10 @@ class Encoders(nn.Module):
 
 
 @register("damsm")
-class DAMSM(Matching):
+class DAMSM(TwoTower):
     """Xu et al. 2018: words find their regions, sentences their pictures."""
 
     Config: ClassVar[type[Config]] = DAMSMConfig
-    networks: ClassVar[tuple[str, ...]] = ("encoders",)
-    averaged: ClassVar[tuple[str, ...]] = ("encoders",)
 
     def __init__(self, config: DAMSMConfig, *, vocabulary_size: int) -> None:
         super().__init__()
@@ -84,14 +83,6 @@ class DAMSM(Matching):
         """Code of captions: `words` (B, T, D), `sentence` (B, D) of unit length."""
         code = self.encoders.caption(self.encoders.table(tokens), tokens.mask)
         return TextCode(code.words, F.normalize(code.sentence, dim=1), code.mask)
-
-    def embed_images(self, image: Tensor) -> Tensor:
-        """Unit embeddings (B, D) of pictures (B, 3, S, S) in [-1, 1], at the level of the sentence."""
-        return self.encode_image(image).embedding
-
-    def embed_captions(self, text: Tokens) -> Tensor:
-        """Unit embeddings (B, D) of captions, at the level of the sentence."""
-        return self.encode_text(text).sentence
 
     def read_images(self, image: Tensor) -> Codes:
         """Regions (B, D, R) and embeddings (B, D)."""

@@ -23,9 +23,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
-from tgim.models.base import Config, Matching, Terms
+from tgim.models.base import Config, Terms
+from tgim.models.matching.trunk import residual_trunk, trunk_to_quarter
+from tgim.models.matching.two_tower import TwoTower
 from tgim.nn.encoders import run_in_fp32
-from tgim.nn.layers import Residual
 from tgim.nn.losses import contrastive
 from tgim.text.vocabulary import UNKNOWN, TextCode, Tokens
 
@@ -52,31 +53,14 @@ class ImageCode(NamedTuple):
     embedding: Tensor  # (B, D), unit length
 
 
-def residual(channels: int) -> Residual:
-    """Residual block with a ReLU after the sum: (B, C, H, W) -> the same."""
-    return Residual(channels, rectified=True)
-
-
-def halve(inputs: int, outputs: int) -> nn.Sequential:
-    """A 4x4 convolution of stride 2: (B, inputs, H, W) -> (B, outputs, H/2, W/2)."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
-    )
-
-
 class ImageEncoder(nn.Module):
     """Pictures (B, 3, S, S) in [-1, 1] to an `ImageCode`."""
 
     def __init__(self, config: DualEncoderConfig) -> None:
         super().__init__()
-        half, quarter, eighth = config.width, 2 * config.width, 4 * config.width
-        self.fine = nn.Sequential(
-            halve(3, half),
-            residual(half),
-            halve(half, quarter),
-            *(residual(quarter) for _ in range(config.blocks)),
-        )
-        self.coarse = nn.Sequential(halve(quarter, eighth), *(residual(eighth) for _ in range(config.blocks)))
+        eighth, quarter = 4 * config.width, trunk_to_quarter(config.blocks)
+        layers = residual_trunk(config.width, config.blocks)
+        self.fine, self.coarse = nn.Sequential(*layers[:quarter]), nn.Sequential(*layers[quarter:])
         self.saliency = nn.Conv2d(eighth, 1, 1) if config.pooling == "attention" else None
         self.project = nn.Linear(2 * eighth, config.embedding_size)
 
@@ -137,12 +121,10 @@ class Encoders(nn.Module):
 
 
 @register("dual_encoder")
-class DualEncoder(Matching):
+class DualEncoder(TwoTower):
     """Image-text matching by cosine similarity in one space."""
 
     Config: ClassVar[type[Config]] = DualEncoderConfig
-    networks: ClassVar[tuple[str, ...]] = ("encoders",)
-    averaged: ClassVar[tuple[str, ...]] = ("encoders",)
 
     def __init__(self, config: DualEncoderConfig, *, vocabulary_size: int) -> None:
         super().__init__()
@@ -158,14 +140,6 @@ class DualEncoder(Matching):
         """Code of captions."""
         code: TextCode = self.encoders.text(tokens)
         return code
-
-    def embed_images(self, image: Tensor) -> Tensor:
-        """Unit embeddings (B, D) of pictures (B, 3, S, S) in [-1, 1]."""
-        return self.encode_image(image).embedding
-
-    def embed_captions(self, text: Tokens) -> Tensor:
-        """Unit embeddings (B, D) of captions."""
-        return self.encode_text(text).sentence
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the symmetric cross-entropy; same-class pairs are left out of the negatives."""

@@ -34,7 +34,8 @@ from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
 from tgim.errors import CheckpointError
 from tgim.models.base import Codes, Config, Matching, Terms
-from tgim.models.matching.dual_encoder import DualEncoderConfig, TextEncoder, halve, residual
+from tgim.models.matching.dual_encoder import DualEncoderConfig, TextEncoder
+from tgim.models.matching.trunk import residual_trunk, trunk_to_quarter
 from tgim.nn.losses import contrastive
 from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
 
@@ -79,16 +80,8 @@ class Member(nn.Module):
 
     def __init__(self, config: LateInteractionConfig, vocabulary_size: int) -> None:
         super().__init__()
-        half, quarter, eighth = config.width, 2 * config.width, 4 * config.width
-        self.quarter = 3 + config.blocks  # how many layers lead to a quarter of the resolution
-        self.trunk = nn.Sequential(
-            halve(3, half),
-            residual(half),
-            halve(half, quarter),
-            *(residual(quarter) for _ in range(config.blocks)),
-            halve(quarter, eighth),
-            *(residual(eighth) for _ in range(config.blocks)),
-        )
+        eighth, self.quarter = 4 * config.width, trunk_to_quarter(config.blocks)
+        self.trunk = residual_trunk(config.width, config.blocks)
         self.glance = nn.Conv2d(eighth, config.glances, 1, bias=False)
         self.project = nn.Linear((config.glances + 1) * eighth, config.embedding_size)
         self.region = nn.Conv2d(eighth, config.match_size, 1)

@@ -24,8 +24,9 @@ from torch import Tensor, nn
 
 from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
-from tgim.models.base import Config, Matching, Terms
+from tgim.models.base import Config, Terms
 from tgim.models.matching.backbone import PictureCode, PictureConfig, load_weights, make_backbone
+from tgim.models.matching.two_tower import TwoTower
 from tgim.nn.encoders import CharCnnRnn
 from tgim.nn.losses import structured_hinge
 from tgim.text.vocabulary import Alphabet, TextCode, Tokens, Vocabulary
@@ -63,12 +64,10 @@ class Encoders(nn.Module):
 
 
 @register("sje")
-class SJE(Matching):
+class SJE(TwoTower):
     """Reed et al. 2016: captions read character by character, matched by class."""
 
     Config: ClassVar[type[Config]] = SJEConfig
-    networks: ClassVar[tuple[str, ...]] = ("encoders",)
-    averaged: ClassVar[tuple[str, ...]] = ("encoders",)
 
     def __init__(self, config: SJEConfig, *, vocabulary_size: int) -> None:
         super().__init__()
@@ -85,7 +84,7 @@ class SJE(Matching):
         load_weights(self.encoders.backbone, self.config)
 
     def encode_image(self, image: Tensor) -> PictureCode:
-        """Code of pictures (B, 3, S, S) in [-1, 1]."""
+        """Code of pictures (B, 3, S, S) in [-1, 1]; its `embedding` is not of unit length, the score is no cosine."""
         regions, whole = self.encoders.backbone(image)
         return PictureCode(regions.flatten(2), self.encoders.picture(whole).float())
 
@@ -93,14 +92,6 @@ class SJE(Matching):
         """Code of captions, given as characters."""
         code: TextCode = self.encoders.caption(tokens)
         return code
-
-    def embed_images(self, image: Tensor) -> Tensor:
-        """Embeddings (B, D) of pictures (B, 3, S, S) in [-1, 1]; not of unit length, the score is no cosine."""
-        return self.encode_image(image).embedding
-
-    def embed_captions(self, text: Tokens) -> Tensor:
-        """Embeddings (B, D) of captions, given as characters."""
-        return self.encode_text(text).sentence
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the two hinge losses."""

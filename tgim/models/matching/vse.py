@@ -25,8 +25,9 @@ from torch.nn import functional as F
 
 from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
-from tgim.models.base import Config, Matching, Terms
+from tgim.models.base import Config, Terms
 from tgim.models.matching.backbone import PictureCode, PictureConfig, load_weights, make_backbone
+from tgim.models.matching.two_tower import TwoTower
 from tgim.nn.encoders import Gru, WordTable, read_word_vectors
 from tgim.nn.losses import cosines, ranking
 from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
@@ -55,12 +56,10 @@ class Encoders(nn.Module):
 
 
 @register("vse")
-class VSE(Matching):
+class VSE(TwoTower):
     """Kiros et al. 2014: cosines of sentences and pictures, by a ranking loss."""
 
     Config: ClassVar[type[Config]] = VSEConfig
-    networks: ClassVar[tuple[str, ...]] = ("encoders",)
-    averaged: ClassVar[tuple[str, ...]] = ("encoders",)
 
     def __init__(self, config: VSEConfig, *, vocabulary_size: int) -> None:
         super().__init__()
@@ -87,14 +86,6 @@ class VSE(Matching):
         """Code of captions; its `sentence` is of unit length."""
         code = self.encoders.caption(self.encoders.table(tokens), tokens.mask)
         return TextCode(code.words, F.normalize(code.sentence.float(), dim=1), code.mask)
-
-    def embed_images(self, image: Tensor) -> Tensor:
-        """Unit embeddings (B, D) of pictures (B, 3, S, S) in [-1, 1]."""
-        return self.encode_image(image).embedding
-
-    def embed_captions(self, text: Tokens) -> Tensor:
-        """Unit embeddings (B, D) of captions."""
-        return self.encode_text(text).sentence
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the ranking loss."""

@@ -22,6 +22,7 @@ from tgim.data.points import Points, of_photograph, read_part_locations, read_po
 from tgim.data.report import detect
 from tgim.data.views import STRIDE, VERSION, Guess, Views
 from tgim.errors import DataError
+from tgim.images.photo import from_uint8
 from tgim.models.parsing.backbone import STRIDES, widths
 from tgim.models.parsing.teacher import Teacher
 from tgim.text.vocabulary import Tokens, Vocabulary
@@ -56,7 +57,7 @@ class ViewBatches:
     ) -> None:
         self.batch_size, self.seed, self.dataset = batch_size, seed, dataset
         views = open_views(model, dataset, config, seed=seed, limit=limit)
-        folder = Path(cache) if cache is not None else cache_folder()
+        folder = cache_folder(cache)
         name = f"views-{model.config.backbone}-{views.size}-{_key(model, views)}"
         self.rows, _ = kept_array(folder, name, lambda path: _make(model, views, path, progress))
         self.total = max(len(self.rows), config.views.count if config.name != "synthetic" else 0)
@@ -83,7 +84,7 @@ class ViewBatches:
         picture = torch.from_numpy(np.ascontiguousarray(found["picture"])).permute(0, 3, 1, 2)
         cells = torch.from_numpy(np.ascontiguousarray(found["cells"])).long()
         nothing = Tokens(torch.zeros(len(rows), 1, dtype=torch.long), torch.ones(len(rows), 1, dtype=torch.bool))
-        image = picture.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
+        image = from_uint8(picture)
         labels = torch.from_numpy(-1 - rows)
         return Batch(image, nothing, labels, views=LabelledViews(cells, *maps))
 
@@ -208,6 +209,6 @@ def _make(model: PartLocaliser, views: Views, path: Path, progress: Progress | N
 def _maps(model: PartLocaliser, pictures: NDArray[np.uint8]) -> list[NDArray[Any]]:
     """The backbone's maps of pictures (n, S, S, 3): (n, H, W, C) each."""
     device = next(model.backbone.parameters()).device
-    image = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    image = from_uint8(torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2))
     found = model.backbone(image.contiguous(memory_format=torch.channels_last))
     return [each.permute(0, 2, 3, 1).cpu().numpy() for each in found]

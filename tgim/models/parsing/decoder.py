@@ -13,29 +13,9 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tgim.nn.layers import DepthwiseConv2d
+from tgim.nn.layers import PreActivationResidual
 
 GROUPS = 8  # of the group normalisations
-
-
-class Refine(nn.Module):
-    """A residual block: a full 3x3 convolution, then a depthwise one; same shape in and out."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.GroupNorm(GROUPS, width),
-            nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.GroupNorm(GROUPS, width),
-            nn.SiLU(),
-            DepthwiseConv2d(width, 3, padding=1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, width, H, W) -> the same."""
-        y: Tensor = x + self.body(x)
-        return y
 
 
 class Decoder(nn.Module):
@@ -56,7 +36,8 @@ class Decoder(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
         self.enter = nn.ModuleList(nn.Conv2d(n, width, 1) for n, width in zip(channels, widths, strict=True))
         self.refine = nn.ModuleList(
-            nn.Sequential(*(Refine(width) for _ in range(n))) for n, width in zip(blocks, widths, strict=True)
+            nn.Sequential(*(PreActivationResidual(width, groups=GROUPS, depthwise=True) for _ in range(n)))
+            for n, width in zip(blocks, widths, strict=True)
         )
         self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.output = nn.Sequential(nn.GroupNorm(GROUPS, widths[0]), nn.SiLU(), nn.Conv2d(widths[0], parts, 1))

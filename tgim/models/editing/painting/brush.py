@@ -24,7 +24,6 @@ LIVELY, LIVELIEST = 0.6, 1.3  # share of a colour's range that the tones of a pa
 OWN = 0.22  # share of the photograph's own variation of a and b that stays
 OWN_MOST = 9.0  # of it, in units of Lab
 FINE = 0.42  # of a colour's range of lightness: fine detail that is put back at the most
-GLARE = 94.0  # lightness of the light's own reflections, on parts that are much darker
 
 
 class Tones(NamedTuple):

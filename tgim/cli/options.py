@@ -1,0 +1,44 @@
+"""Options that several verbs of the command `tgim` have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+FILE = click.Path(path_type=Path)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+quality_option = click.option(
+    "--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP files."
+)
+texts_option = click.option("--text", "texts", multiple=True, help="A caption, or a phrase; may be repeated.")
+invert_steps_option = click.option(
+    "--invert-steps",
+    type=click.IntRange(0, 100_000),
+    metavar="N",
+    help="Of the search for a photograph's noise, with a generator.  [default: 200; 0 with a style encoder]",
+)
+
+
+def model_option(default: str, *, of: str = "a checkpoint") -> Callable[[Verb], Verb]:
+    """Make `--model`, with a default; `of` says what it names."""
+    return click.option("--model", default=default, show_default=True, help=f"Name (see tgim list) or file of {of}.")
+
+
+def seed_option(
+    help: str = "Of what is drawn at random.", *, default: int | None = 0, bits: int = 63
+) -> Callable[[Verb], Verb]:
+    """Make `--seed`, a number of so many `bits`."""
+    return click.option(
+        "--seed", type=click.IntRange(0, 2**bits - 1), default=default, show_default=default is not None, help=help
+    )
+
+
+def layout_option(help: str) -> Callable[[Verb], Verb]:
+    """Make `--kind`, how a folder of pictures and captions is laid out."""
+    return click.option("--kind", type=click.Choice(["cub", "oxford102", "folder"]), help=help)
