@@ -11,7 +11,7 @@ import pytest
 
 from support.toy_runs import a_recipe
 from tgim.data.cache import decode
-from tgim.data.synthetic.pairs import draw_pairs
+from tgim.data.synthetic.pairs import render_pairs
 from tgim.training import dry_run as module
 from tgim.training import recipe
 from tgim.training.dry_run import dry_run
@@ -103,9 +103,9 @@ def test_a_dry_run_renders_few_pairs(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
     def counted(*arguments: Any) -> Any:
         rendered.append(1)
-        return draw_pairs(*arguments)
+        return render_pairs(*arguments)
 
-    monkeypatch.setattr("tgim.data.synthetic.pairs.draw_pairs", counted)
+    monkeypatch.setattr("tgim.data.synthetic.pairs.render_pairs", counted)
     given = {"model": {"name": "toy"}, "data": {"name": "synthetic", "synthetic": {"pool": 5000, "pairs": 4}}}
     dry = dry_run(recipe.parse({**given, "train": {"steps": 1, "batch_size": 4, "device": "cpu"}}))
     assert len(rendered) < 100

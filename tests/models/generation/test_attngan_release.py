@@ -205,7 +205,7 @@ def test_what_is_missing_surplus_or_misshapen_is_named(folder, part, change, mes
 def test_other_faults_of_the_caller(folder):
     with pytest.raises(UserError, match="text_encoder and words"):
         run(folder, words=None)
-    with pytest.raises(CheckpointError, match="looks like an AttnGAN discriminator, and generation needs the generator"):
+    with pytest.raises(CheckpointError, match="like an AttnGAN discriminator, and generation needs the generator"):
         run(folder, source=folder / "netD0.pth")
     with pytest.raises(UserError, match="generates 128 px"):
         run(folder, image_size=256)
