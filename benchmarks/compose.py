@@ -1,4 +1,4 @@
-"""Do a picture and a text find the picture meant? Recall among synthetic targets, by kind of change, or among photographs.
+"""Do a picture and a text find the picture meant? Recall among synthetic targets by kind of change, or photographs.
 
     python benchmarks/compose.py --model runs/compose_tirg_synthetic/model.safetensors --out compose.jsonl
     python benchmarks/compose.py --data cub --model runs/compose_tirg_birds/model.safetensors --model judge-birds
