@@ -14,6 +14,7 @@ from tgim.errors import UserError
 from tgim.evaluation import PROTOCOLS
 from tgim.evaluation.baselines import BASELINES
 from tgim.evaluation.catalogue import CATALOGUE, entries
+from tgim.evaluation.protocol import load
 
 HOME = Path(tgim.__file__).parent
 
@@ -27,8 +28,8 @@ def test_the_catalogue_and_the_help_import_nothing_heavy():
 def test_each_entry_is_the_protocol_at_its_address():
     assert list(PROTOCOLS) == list(CATALOGUE)
     for name, entry in CATALOGUE.items():
-        assert (entry.load().entry, entry.load().name, entry.name) == (entry, name, name)
-        assert PROTOCOLS[name] is entry.load()
+        assert (load(entry).entry, load(entry).name, entry.name) == (entry, name, name)
+        assert PROTOCOLS[name] is load(entry)
         assert re.fullmatch(r"[a-z0-9-]+@\d+", name)
         assert len(entry.help) <= 80
         assert entry.reading.endswith((".", "?"))

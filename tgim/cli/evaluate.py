@@ -282,7 +282,9 @@ def default_judge(wanted: Sequence[Entry], kind: str, data: str) -> str | None:
     Raises:
         UserError: the data are the user's own; it says how to come by a judge for them.
     """
-    needing = [entry.name for entry in wanted or CATALOGUE.values() if entry.load().needs_judge]
+    from tgim.evaluation.protocol import load
+
+    needing = [entry.name for entry in wanted or CATALOGUE.values() if load(entry).needs_judge]
     if needing and kind == "folder":
         train = f"tgim train recipes/judge_birds.yaml data.name=folder data.root={data} --out runs/judge"
         raise UserError(

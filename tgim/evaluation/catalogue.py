@@ -1,6 +1,6 @@
 """Catalogue of the protocols, in the order in which they are measured: what each is, and where its code is.
 
-This module imports nothing heavy, so that `tgim eval --help` answers at once; `Entry.load` imports the code.
+This module imports nothing heavy, so that `tgim eval --help` answers at once; `protocol.load` imports the code.
 
 >>> RETRIEVAL.name, RETRIEVAL.role
 ('retrieval@1', 'editor')
@@ -8,17 +8,12 @@ This module imports nothing heavy, so that `tgim eval --help` answers at once; `
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
+from tgim.checkpoints.registry import Role
 from tgim.errors import UserError, nearest
 
-if TYPE_CHECKING:
-    from tgim.evaluation.protocol import Protocol
-
-Role = Literal["editor", "generator", "matching", "retrieval"]
 CEILING, FLOOR, CHANCE = "real", "unedited", "chance"  # names of reference rows that several protocols have
 
 
@@ -37,12 +32,6 @@ class Entry:
     def short(self) -> str:
         """The name without its version."""
         return self.name.partition("@")[0]
-
-    def load(self) -> Protocol:
-        """Import the protocol's code."""
-        module, _, name = self.address.partition(":")
-        found: Protocol = getattr(importlib.import_module(f"tgim.evaluation.{module}"), name)
-        return found
 
 
 RETRIEVAL = Entry(

@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from tgim import metrics
 from tgim.checkpoints.checkpoint import Checkpoint
+from tgim.checkpoints.registry import Role
 from tgim.data.base import Stream, random_source
 from tgim.data.differences import Differences
 from tgim.data.synthetic.pool import PoolSpec
@@ -36,7 +37,7 @@ from tgim.data.synthetic.triples import CHANGES, GROUP, TriplePool, triples_hash
 from tgim.errors import DataError
 from tgim.evaluation import catalogue
 from tgim.evaluation.bench import Bench
-from tgim.evaluation.catalogue import CHANCE, Role
+from tgim.evaluation.catalogue import CHANCE
 from tgim.evaluation.kept import digest
 from tgim.evaluation.matcher import CHUNK, Matcher
 from tgim.evaluation.protocol import Protocol

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
+from tgim.checkpoints.registry import Role
 from tgim.errors import MissingPartWarning, SubjectError, TextError, UserError
-from tgim.evaluation.catalogue import Role
 from tgim.evaluation.records import Kind
 from tgim.images.photo import Photo, from_uint8, to_uint8
 from tgim.inference.editor import Editor

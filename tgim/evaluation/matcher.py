@@ -13,8 +13,8 @@ from torch import Tensor
 
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
+from tgim.checkpoints.registry import Role
 from tgim.errors import UserError
-from tgim.evaluation.catalogue import Role
 from tgim.evaluation.contenders import shown_name
 from tgim.evaluation.records import Kind
 from tgim.images.resample import resize

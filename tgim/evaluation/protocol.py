@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tgim.checkpoints.registry import Role
 from tgim.evaluation.bench import Bench
-from tgim.evaluation.catalogue import Entry, Role
+from tgim.evaluation.catalogue import Entry
 from tgim.evaluation.records import Measured
 
 
@@ -63,3 +65,10 @@ class Protocol:
     def role(self) -> Role:
         """The kind of model that is measured."""
         return self.entry.role
+
+
+def load(entry: Entry) -> Protocol:
+    """Import a protocol's code."""
+    module, _, name = entry.address.partition(":")
+    found: Protocol = getattr(importlib.import_module(f"tgim.evaluation.{module}"), name)
+    return found

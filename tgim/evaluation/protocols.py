@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tgim.evaluation.catalogue import CATALOGUE
-from tgim.evaluation.protocol import Protocol
+from tgim.evaluation.protocol import Protocol, load
 
-PROTOCOLS: dict[str, Protocol] = {name: entry.load() for name, entry in CATALOGUE.items()}
+PROTOCOLS: dict[str, Protocol] = {name: load(entry) for name, entry in CATALOGUE.items()}

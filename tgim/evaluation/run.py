@@ -14,17 +14,18 @@ from tqdm import tqdm
 
 from tgim._version import __version__
 from tgim.checkpoints import checkpoint
+from tgim.checkpoints.registry import Role
 from tgim.data.config import DataConfig
 from tgim.environment import origin
 from tgim.errors import UserError
 from tgim.evaluation.baselines import baselines as trivial
 from tgim.evaluation.bench import Bench
-from tgim.evaluation.catalogue import CATALOGUE, Role, entries
+from tgim.evaluation.catalogue import CATALOGUE, entries
 from tgim.evaluation.composing import Composer
 from tgim.evaluation.contenders import ModelContender, shown_name
 from tgim.evaluation.matcher import Matcher
 from tgim.evaluation.pictures import Progress
-from tgim.evaluation.protocol import Protocol
+from tgim.evaluation.protocol import Protocol, load
 from tgim.evaluation.records import Kind, Line, Measured, Results
 from tgim.models.base import Composing, Matching
 
@@ -182,9 +183,9 @@ def entrants(protocol: Protocol, models: Sequence[Any], *, named: bool) -> list[
 def chosen(protocols: Sequence[str] | Literal["all"], *, judge: str | None, extractor: str | None) -> list[Protocol]:
     """Import the protocols of these names; UserError for an unknown one, and for one that lacks what it needs."""
     if protocols == "all":
-        loaded = [entry.load() for entry in CATALOGUE.values()]
+        loaded = [load(entry) for entry in CATALOGUE.values()]
         return [p for p in loaded if not _lacks(p, judge=judge, extractor=extractor)]
-    found = [entry.load() for entry in entries(protocols)]
+    found = [load(entry) for entry in entries(protocols)]
     for protocol in found:
         if lack := _lacks(protocol, judge=judge, extractor=extractor):
             raise UserError(f"{protocol.name} needs {lack}")

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,22 +17,30 @@ from tgim.data import folder as own_folder
 from tgim.data.base import BoundingBox, CaptionedImages, Stream, existing, random_source
 from tgim.data.batch import Batch, LabelledViews
 from tgim.data.cache import Progress, cache_folder, kept_array
+from tgim.data.config import DataConfig
 from tgim.data.guesses import grabcut
 from tgim.data.points import Points, photographs, read_points
 from tgim.data.report import detect
 from tgim.data.views import STRIDE, VERSION, Guess, Views
 from tgim.errors import DataError
 from tgim.images.photo import from_uint8
-from tgim.models.parsing.backbone import STRIDES, widths
+from tgim.models.parsing.backbone import STRIDES, EfficientNetLite, widths
 from tgim.models.parsing.teacher import Teacher
 from tgim.text.vocabulary import Tokens, Vocabulary
 
-if TYPE_CHECKING:
-    from tgim.data.config import DataConfig
-    from tgim.models.parsing.localiser import PartLocaliser
-
 CHUNK = 32  # views that the backbone sees at once
 MAPS = ("map4", "map8", "map16", "map32")  # by stride
+
+
+class HasBackbone(Protocol):
+    """A localiser on a frozen backbone, as far as its batches go."""
+
+    config: Any  # with `image_size`, `backbone` and `teacher`
+    backbone: EfficientNetLite
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the maps; the first is the background."""
 
 
 class ViewBatches:
@@ -43,7 +51,7 @@ class ViewBatches:
 
     def __init__(
         self,
-        model: PartLocaliser,
+        model: HasBackbone,
         dataset: CaptionedImages,
         config: DataConfig,
         *,
@@ -95,7 +103,7 @@ class ViewBatches:
 
 
 def open_views(
-    model: PartLocaliser, dataset: CaptionedImages, config: DataConfig, *, seed: int = 0, limit: int | None = None
+    model: HasBackbone, dataset: CaptionedImages, config: DataConfig, *, seed: int = 0, limit: int | None = None
 ) -> Views:
     """The views that a recipe asks for.
 
@@ -153,7 +161,7 @@ def scenes_of(folder: Path) -> list[Path]:
     return [item.path for item in load(folder, split="trainval").items]
 
 
-def _key(model: PartLocaliser, views: Views) -> str:
+def _key(model: HasBackbone, views: Views) -> str:
     """A hash of all that the views and their maps depend on."""
     digest = hashlib.sha256(json.dumps([VERSION, views.size, views.seed, views.parts]).encode())
     digest.update(views.config.model_dump_json().encode())
@@ -167,7 +175,7 @@ def _key(model: PartLocaliser, views: Views) -> str:
     return digest.hexdigest()[:20]
 
 
-def _make(model: PartLocaliser, views: Views, path: Path, progress: Progress | None) -> dict[str, Any]:
+def _make(model: HasBackbone, views: Views, path: Path, progress: Progress | None) -> dict[str, Any]:
     """Make all views, let the backbone look at them, and write both: 0.44 MB for a view of 224 pixels."""
     side = views.size // STRIDE
     channels = widths(model.config.backbone)
@@ -192,7 +200,7 @@ def _make(model: PartLocaliser, views: Views, path: Path, progress: Progress | N
 
 
 @torch.inference_mode()
-def _maps(model: PartLocaliser, pictures: NDArray[np.uint8]) -> list[NDArray[Any]]:
+def _maps(model: HasBackbone, pictures: NDArray[np.uint8]) -> list[NDArray[Any]]:
     """The backbone's maps of pictures (n, S, S, 3): (n, H, W, C) each."""
     device = next(model.backbone.parameters()).device
     image = from_uint8(torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2))

@@ -27,10 +27,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from tgim.checkpoints.registry import Role
 from tgim.data.base import Split
 from tgim.data.config import DataConfig
 from tgim.errors import RecipeError, UserError, nearest
-from tgim.evaluation.catalogue import Role, entries
+from tgim.evaluation.catalogue import entries
 from tgim.models.base import Editing, Matching
 from tgim.training import recipe as recipes
 from tgim.training.loop import MODEL
