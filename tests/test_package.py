@@ -20,7 +20,7 @@ PACKAGE = Path(tgim.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = ("torch", "torchvision", "numpy", "PIL", "pydantic", "skimage", "accelerate")
 LAYERS = (  # a room imports itself and rooms of earlier layers
-    {"_version", "errors", "files", "runtime"},
+    {"_version", "errors", "system"},
     {"environment", "images", "text"},
     {"checkpoints", "data", "nn"},
     {"metrics", "models"},

@@ -7,7 +7,7 @@
 ['Editor', 'Generator', '__version__']
 """
 
-from tgim import runtime
+from tgim.system import runtime
 
 runtime.prepare()  # before any other module is imported
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tgim._version import __version__
 from tgim.errors import UserError
-from tgim.runtime import THREADS, WAIT_POLICY, cpu_quota, machine_cores, usable_cores
+from tgim.system.runtime import THREADS, WAIT_POLICY, cpu_quota, machine_cores, usable_cores
 
 PACKAGES = (
     "torch",

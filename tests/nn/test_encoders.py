@@ -9,18 +9,9 @@ from torch import nn
 from torch.testing import assert_close
 
 from tgim.errors import CheckpointError
-from tgim.nn.encoders import (
-    BiGru,
-    BiLstm,
-    CharCnnRnn,
-    Gru,
-    MeanOfWords,
-    WordTable,
-    read_word_vectors,
-    reverse_order,
-    take_words,
-)
+from tgim.nn.encoders import BiGru, BiLstm, CharCnnRnn, Gru, MeanOfWords, WordTable, reverse_order, take_words
 from tgim.text.vocabulary import Alphabet, pad
+from tgim.text.word_vectors import read_word_vectors
 
 LENGTHS = (5, 3, 1)
 

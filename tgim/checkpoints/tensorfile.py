@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tgim.errors import CheckpointError
-from tgim.files import replacing
+from tgim.system.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,7 @@ import click
 from tgim.cli.app import check_picture, main, say
 from tgim.cli.options import FILE, device_option, json_option, model_option
 from tgim.errors import UserError
-from tgim.files import replacing
+from tgim.system.files import replacing
 
 
 @main.command()

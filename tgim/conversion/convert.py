@@ -51,7 +51,7 @@ def convert(
             stage I.
         out: the ``.safetensors`` file to write.
         word_vectors: TAGAN's and SISGAN's, ``.vec`` (fastText text) or ``.npy``; see
-        `tgim.nn.encoders.read_word_vectors`.
+        `tgim.text.word_vectors.read_word_vectors`.
         words: words of the ``.npy`` table, or those to keep of a ``.vec``; or AttnGAN's, in the order of their numbers,
             with or without the first, "<end>"; one a line.
         text_encoder: what the generator reads by. SISGAN's visual-semantic embedding and AttnGAN's text encoder are the

@@ -16,7 +16,7 @@ from tgim.errors import UserError
 from tgim.models.base import Model
 from tgim.models.editing.sisgan import SISGAN, SISGANConfig
 from tgim.models.editing.tagan import TAGAN, TAGANConfig
-from tgim.nn.encoders import read_word_vectors
+from tgim.text.word_vectors import read_word_vectors
 
 EditorConfig = TAGANConfig | SISGANConfig
 

@@ -16,8 +16,8 @@ from PIL import Image, ImageOps
 
 from tgim.data.base import BoundingBox, Item, Problem
 from tgim.errors import DataError
-from tgim.files import replacing, write_file
-from tgim.runtime import usable_cores
+from tgim.system.files import replacing, write_file
+from tgim.system.runtime import usable_cores
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,7 +16,7 @@ from tgim.data.base import CaptionedImages, Item, Problem, Split, existing, rela
 from tgim.data.cache import Progress
 from tgim.data.points import read_points
 from tgim.errors import DataError
-from tgim.runtime import usable_cores
+from tgim.system.runtime import usable_cores
 
 Kind = Literal["cub", "oxford102", "folder"]
 LAYOUTS: dict[Kind, tuple[str, ...]] = {

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.state_dict import read_state_dict
 from tgim.errors import UserError
-from tgim.files import sha256_of
 from tgim.images.photo import from_uint8, resize, to_uint8
 from tgim.metrics.checks import check_pictures
 from tgim.models.base import Matching
+from tgim.system.files import sha256_of
 
 BATCH = 16  # pictures at once: Inception's own size is 299 x 299
 FID_CLASSES, IMAGENET_CLASSES = 1008, 1000

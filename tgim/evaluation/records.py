@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tgim.data.base import Stream, random_source
 from tgim.errors import UserError
-from tgim.files import write_file
+from tgim.system.files import write_file
 
 RESAMPLES = 1000  # of the bootstrap
 BLOCK = 2**20  # picture draws that are held at a time

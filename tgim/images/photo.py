@@ -23,11 +23,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from tgim.errors import ImageError, nearest
-from tgim.files import write_file
 from tgim.images import decode
 from tgim.images.carry import carry_change, parse_box, soft_box
 from tgim.images.decode import FOREIGN, FORMATS, SUFFIXES
 from tgim.images.resample import resize
+from tgim.system.files import write_file
 
 __all__ = [
     "Photo",

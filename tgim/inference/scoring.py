@@ -21,7 +21,7 @@ from torch import Tensor
 from tgim.data.cache import Progress, decode
 from tgim.errors import ImageError, UserError
 from tgim.images.photo import Source, from_uint8, open_image
-from tgim.runtime import usable_cores
+from tgim.system.runtime import usable_cores
 
 CHUNK = 64  # pictures, and captions, that are looked at together
 READ_ERRORS = (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError)

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from tgim.checkpoints import checkpoint
 from tgim.data.config import DataConfig
-from tgim.files import write_file
 from tgim.models.base import Model
+from tgim.system.files import write_file
 from tgim.training import state
 from tgim.training.build import build_trainer
 from tgim.training.loop import MODEL, STATE, TrainingError

@@ -13,9 +13,9 @@ from PIL import Image
 
 from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch
-from tgim.files import replacing, write_file
 from tgim.images.photo import contact_sheet
 from tgim.models.base import Editing, Generating, sample_noise
+from tgim.system.files import replacing, write_file
 from tgim.text.vocabulary import Vocabulary, pad
 
 PICTURES, CAPTIONS = 4, 3  # of a sample sheet

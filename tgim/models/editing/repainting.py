@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from tgim.models.base import Codes, Editing
-from tgim.nn.encoders import WordTable, read_word_vectors
+from tgim.nn.encoders import WordTable
 from tgim.nn.layers import Condition, ConditioningAugmentation, tile
 from tgim.text.vocabulary import Tokens, Vocabulary
+from tgim.text.word_vectors import read_word_vectors
 
 
 class Repainter(nn.Module):

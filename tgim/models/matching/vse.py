@@ -28,9 +28,10 @@ from tgim.data.batch import Batch
 from tgim.models.base import Config, Terms
 from tgim.models.matching.backbone import PictureCode, PictureConfig, load_weights, make_backbone
 from tgim.models.matching.two_tower import TwoTower
-from tgim.nn.encoders import Gru, WordTable, read_word_vectors
+from tgim.nn.encoders import Gru, WordTable
 from tgim.nn.losses import cosines, ranking
 from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
+from tgim.text.word_vectors import read_word_vectors
 
 
 class VSEConfig(PictureConfig):

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from tgim.checkpoints.state_dict import read_state_dict
 from tgim.errors import CheckpointError
-from tgim.files import sha256_of
+from tgim.system.files import sha256_of
 
 Variant = Literal["lite0", "lite1", "lite2"]
 STAGES = (  # blocks, kernel, stride, expansion, channels: table 1 of the paper

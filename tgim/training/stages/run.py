@@ -15,8 +15,8 @@ from tgim.data import open_dataset
 from tgim.data.synthetic.pool import synthetic_count
 from tgim.evaluation import Line, counting, evaluate
 from tgim.evaluation.task import draw_task, in_order
-from tgim.files import replacing, write_file
 from tgim.reporting import gallery_of, page, summary_tables
+from tgim.system.files import replacing, write_file
 from tgim.training import run as training
 from tgim.training.loop import MODEL, STATE, Interrupted, TrainingError
 from tgim.training.recipe import Recipe

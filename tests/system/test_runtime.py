@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from support import ROOT
-from tgim import runtime
 from tgim.cli.main import main
+from tgim.system import runtime
 
 TRAPS = ("random", "queue", "secrets", "typing", "json", "click", "yaml", "torch", "numpy", "PIL")
 RECIPE = "{model: {name: tagan, width: 4}, data: {name: synthetic, drawn_pool: 20}, train: {steps: 1, batch_size: 2}}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tgim
-from tgim.files import replacing, write_file
+from tgim.system.files import replacing, write_file
 
 
 def test_what_is_written_stands_there_alone(tmp_path):
