@@ -134,7 +134,7 @@ def of_photograph(places: Mapping[str, list[tuple[float, float]]], box: Bounding
 
 
 def is_cropped(boxes: Mapping[Path, BoundingBox]) -> bool:
-    """Say whether pictures were cropped to their boxes already: most boxes reach out of them, or have their proportions."""
+    """Say whether pictures were cropped to their boxes: most boxes reach out of them, or have their proportions."""
     return sum(_cut_out(size_of(path), box) for path, box in boxes.items()) > 0.5 * len(boxes)
 
 
