@@ -1,7 +1,7 @@
 """How well pictures are edited: named protocols, an independent judge, and trivial baselines in every table.
 
 >>> from tgim.evaluation import PROTOCOLS
->>> "retrieval@1" in PROTOCOLS  # doctest: +SKIP
+>>> "retrieval@1" in PROTOCOLS
 True
 """
 

@@ -105,7 +105,11 @@ def without_docstrings(source: str) -> str:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
             first = node.body[0]
-            if isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 for number in range(first.lineno - 1, first.end_lineno or first.lineno):
                     lines[number] = None
     return "\n".join(line for line in lines if line is not None)

@@ -27,7 +27,6 @@ from tgim.evaluation.matcher import Matcher
 from tgim.evaluation.pictures import Progress
 from tgim.evaluation.protocol import Protocol, load
 from tgim.evaluation.records import Kind, Line, Measured, Results
-from tgim.models.base import Composing, Matching
 
 log = logging.getLogger(__name__)
 EDITING: tuple[Role, ...] = ("editor", "generator")  # models that make pictures: measured together, at one size
@@ -157,8 +156,8 @@ def open_model(source: str | Path, *, device: str = "cpu") -> ModelContender | M
         CheckpointError: there is none, or it is of a kind that no protocol measures.
     """
     loaded = checkpoint.load(source)
-    if isinstance(loaded.model, Matching | Composing):
-        kind = Matcher if isinstance(loaded.model, Matching) else Composer
+    kinds: dict[str, type[Matcher] | type[Composer]] = {"matching": Matcher, "retrieval": Composer}
+    if kind := kinds.get(loaded.model.role):
         return kind(loaded, name=shown_name(source), fingerprint=checkpoint.fingerprint(source))
     return ModelContender.open(source, device=device, loaded=loaded)
 
