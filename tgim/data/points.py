@@ -61,7 +61,7 @@ class Points:
 
 
 def has_points(data: CaptionedImages) -> bool:
-    """Whether a data set comes with points; of a folder, whether one of its pictures has some."""
+    """Test whether a data set comes with points; of a folder, whether one of its pictures has some."""
     files = {"cub": LOCATIONS, "oxford102": POINTS}
     return (data.root / files[data.name]).is_file() if data.name in files else any(item.points for item in data.items)
 
@@ -134,12 +134,12 @@ def of_photograph(places: Mapping[str, list[tuple[float, float]]], box: Bounding
 
 
 def is_cropped(boxes: Mapping[Path, BoundingBox]) -> bool:
-    """Whether pictures were cropped to their boxes already: most boxes reach out of them, or have their proportions."""
+    """Test whether pictures were cropped to their boxes: most boxes reach out of them, or have their proportions."""
     return sum(_cut_out(size_of(path), box) for path, box in boxes.items()) > 0.5 * len(boxes)
 
 
 def _cut_out(size: tuple[int, int], box: BoundingBox) -> bool:
-    """Whether a picture must be, or looks like, the inside of its box, scaled, but for a pixel that was rounded."""
+    """Test whether a picture must be, or looks like, the inside of its box, scaled, but for a rounded pixel."""
     (width, height), (left, top, w, h) = size, box
     if left + w > width + 1 or top + h > height + 1:
         return True
