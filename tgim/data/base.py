@@ -71,7 +71,7 @@ class CaptionedImages:
 
 
 class Stream(IntEnum):
-    """Streams of random numbers, one for each use: what is drawn for one never depends on what is drawn for another.
+    """Streams of random numbers, one for each use: what is sampled for one never depends on another.
 
     A number is part of what was published with it: another one gives other pictures, figures or weights under the same
     seed. Take a new number for a new use. `POOL` has that of `SCENES` because published weights were trained on both,

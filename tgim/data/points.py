@@ -139,7 +139,7 @@ def is_cropped(boxes: Mapping[Path, BoundingBox]) -> bool:
 
 
 def _cut_out(size: tuple[int, int], box: BoundingBox) -> bool:
-    """Test whether a picture must be, or looks like, its box's inside, scaled, but for a pixel that was rounded."""
+    """Test whether a picture must be, or looks like, the inside of its box, scaled, but for a rounded pixel."""
     (width, height), (left, top, w, h) = size, box
     if left + w > width + 1 or top + h > height + 1:
         return True

@@ -19,7 +19,7 @@ NOTE = (
 
 
 def compose_tables(lines: Iterable[Line], *, intervals: bool = False) -> list[Table]:
-    """For each set of pictures one table: recall of all triples, then R@10 of each kind; models below their baselines.
+    """Make a table for each set of pictures: recall of all triples, then R@10 of each kind; models come last.
 
     Args:
         lines: of any protocols.
