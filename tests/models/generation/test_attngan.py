@@ -220,4 +220,4 @@ def test_the_recipes_resolve(name):
     config = found.model_settings()
     assert config.matching == f"runs/damsm_{name.rsplit('_', 1)[-1]}/model.safetensors"
     assert config.sizes == ([32, 64] if "small" in name else [64, 128, 256])
-    assert found.data.max_tokens == 18
+    assert found.data.captions.max_tokens == 18
