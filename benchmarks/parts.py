@@ -24,13 +24,13 @@ from tgim.data import open_dataset
 from tgim.data.base import random_source
 from tgim.data.config import DataConfig
 from tgim.data.points import Points, read_points
+from tgim.data.points import photographs as whole_photographs
 from tgim.environment import origin
 from tgim.errors import UserError
 from tgim.evaluation.localisation import false_alarms, in_pixels, measure, overlap
 from tgim.images.photo import list_images, open_image
 from tgim.inference.editor import Editor
 from tgim.inference.part_overlay import open_localiser
-from tgim.models.parsing.batches import photographs as whole_photographs
 
 
 @click.command()
@@ -64,6 +64,7 @@ def main(
         dataset = open_dataset(config)
         pictures = list(read_points(dataset).items())
         if limit is not None and limit < len(pictures):
+            # published figures rest on a choice of the stream `limit`, though no `Stream` has that number
             chosen = sorted(random_source(seed, limit).choice(len(pictures), limit, replace=False).tolist())
             pictures = [pictures[i] for i in chosen]
         common = {"model": model, "split": split, "seed": seed, **origin()}

@@ -13,7 +13,8 @@ from support import ROOT, small
 from support.halves import NAMES, SIDES, WORDS, as_pixels, composer, pictures, triples
 from tgim.checkpoints import checkpoint
 from tgim.data.config import DataConfig
-from tgim.evaluation.composing import DEPTHS, OTHER, SAME, Task, captioned_task, evaluate_composing, figures, ranks_of
+from tgim.evaluation import Bench, evaluate
+from tgim.evaluation.composing import DEPTHS, OTHER, SAME, Task, captioned_task, figures, ranks_of
 from tgim.evaluation.records import read_lines
 from tgim.images.photo import from_uint8
 from tgim.inference.search import SUM
@@ -52,9 +53,9 @@ def test_a_recipe_trains_and_its_checkpoint_composes_and_is_measured(tmp_path):
     assert loaded.model.compose(image, loaded.vocabulary.encode(["make the petals red"])).shape == (1, 16)
 
     out, drawn = tmp_path / "lines.jsonl", DataConfig(name="synthetic", drawn_kind="flowers", split="test")
-    lines = evaluate_composing([path], data=drawn, count=12, out=out)
+    lines = evaluate([path], data=drawn, protocols=["compose"], limit=12, out=out)
     assert read_lines(out) == lines
-    assert evaluate_composing([path], data=drawn, count=12, out=out) == lines
+    assert evaluate([path], data=drawn, protocols=["compose"], limit=12, out=out) == lines
     assert len(read_lines(out)) == len(lines)
     names = {(line.kind, line.model) for line in lines}
     baselines = {("baseline", f"run: {what}") for what in ("image only", "text only", SUM)}
@@ -108,14 +109,14 @@ def birds(tmp_path):
 
 
 def test_photographs_are_looked_up_among_all_but_the_source(birds, tmp_path):
-    task = captioned_task(birds, side=32, seed=0, cache=tmp_path)
+    task = captioned_task(Bench(birds, size=32, seed=0, cache=tmp_path))
     assert task.options["candidates"] == len(task.candidates) - 1 == 7
     assert len(task.texts) == len(task.right) == 8
     assert (task.right != task.aside).all()
     for source, row, right, kind in zip(task.sources, task.aside, task.right, task.kinds, strict=True):
         assert (source == task.candidates[row]).all()
         assert kind == (SAME if row % 2 == right % 2 else OTHER)
-    again, other = (captioned_task(birds, side=32, seed=seed, cache=tmp_path) for seed in (0, 1))
+    again, other = (captioned_task(Bench(birds, size=32, seed=seed, cache=tmp_path)) for seed in (0, 1))
     assert (again.content, again.options, again.texts) == (task.content, task.options, task.texts)
     assert other.options != task.options
 
@@ -127,7 +128,7 @@ def test_photographs_train_and_are_measured(birds, tmp_path):
                  "train.steps=2", "train.batch_size=4"]  # fmt: skip
     path = train.fit(recipe.load(RECIPES / "compose_tirg_birds.yaml", overrides), out=tmp_path / "run", progress=False)
     assert checkpoint.load(path).model.config.frozen == "all"
-    lines = evaluate_composing([path, vse], data=birds)
+    lines = evaluate([path, vse], data=birds, protocols=["compose@1"])
     assert {line.n for line in lines if "/" not in line.metric} == {8}
     assert {line.model for line in lines if line.kind == "baseline"} == {
         f"{model}: {what}" for model in ("run", "vse") for what in ("image only", "text only", SUM)

@@ -17,10 +17,9 @@ from tgim.checkpoints import checkpoint, registry
 from tgim.data import open_dataset
 from tgim.data.config import DataConfig
 from tgim.errors import DataError, UserError
-from tgim.evaluation import PROTOCOLS, Measured
+from tgim.evaluation import PROTOCOLS, Measured, evaluate
 from tgim.evaluation.baselines import COLOUR_WORDS, baselines, colour_of
 from tgim.evaluation.bench import Bench
-from tgim.evaluation.matching import evaluate_matching
 from tgim.evaluation.records import interval
 from tgim.evaluation.task import content_hash, draw_targets, draw_task, frozen_targets, in_order
 from tgim.evaluation.tradeoff import area
@@ -209,7 +208,8 @@ def test_recall_of_a_matching_model_both_ways(world, tmp_path, name):
     system = registry.find_model(name)
     model = system(system.Config(**SIZES[name]), vocabulary_size=len(colour_world.VOCABULARY)).eval()
     file = checkpoint.save(tmp_path / "matcher.safetensors", model, vocabulary=colour_world.VOCABULARY)
-    lines = evaluate_matching([file], data=world, limit=9, out=tmp_path / "found.jsonl")
+    options = {"data": world, "protocols": ["matching"], "limit": 9, "out": tmp_path / "found.jsonl"}
+    lines = evaluate([file], **options)
     bench = Bench(world, size=model.image_size, judge=str(file), limit=9)
     with torch.no_grad():
         seen = model.read_images(bench.images(np.arange(len(bench.dataset))))
@@ -223,7 +223,7 @@ def test_recall_of_a_matching_model_both_ways(world, tmp_path, name):
             ]
             found = [line.value for line in lines if line.metric == f"{way} recall@{depth}"]
             assert found == [pytest.approx(np.mean(hits), abs=1e-5)]
-    assert evaluate_matching([file], data=world, limit=9, out=tmp_path / "found.jsonl") == lines
+    assert evaluate([file], **options) == lines
 
 
 @pytest.mark.slow

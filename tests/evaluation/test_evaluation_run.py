@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import warnings
+from pathlib import Path
 
 import pytest
 
-from support import colour_world
+from support import ROOT, colour_world
 from support.colour_world import Eyes, EyesConfig
 from tgim.checkpoints import checkpoint, registry
 from tgim.data.config import DataConfig
 from tgim.errors import UserError
 from tgim.evaluation import PROTOCOLS, evaluate, read_lines
 from tgim.evaluation.contenders import ModelContender
+from tgim.evaluation.matcher import Matcher
 from tgim.evaluation.records import VOLATILE, Results
 from tgim.inference.editor import Editor
 
@@ -120,7 +123,11 @@ def test_what_cannot_be_measured_is_said(world, judge, tagrid_file, tagan_file, 
     with pytest.raises(UserError, match="retrieval@1 needs a judge"):
         evaluate([], data=world, protocols=["retrieval@1"])
     with pytest.raises(UserError, match="does not edit"):
-        evaluate([judge], data=world)
+        evaluate([judge], data=world, protocols=["l2-edit@1"])
+    with pytest.raises(UserError, match="eyes matches pictures with captions and draws none"):
+        evaluate([judge], data=world, protocols=["generation@1"], judge=judge)
+    with pytest.raises(UserError, match="tagrid edits pictures and does not match captions; matching@1 is for"):
+        evaluate([judge, str(tagrid_file)], data=world, protocols=["matching@1"])
     with pytest.raises(UserError, match="no embedded weights"):
         evaluate([], data=world, judge="no-such-judge")
     wrong = tmp_path / "other.jsonl"
@@ -147,3 +154,19 @@ def test_models_of_two_sizes_are_compared_at_a_size_that_is_given(world, tagrid_
     lines = evaluate([str(tagrid_file), large], **options, size=48)
     assert {(line.model, line.size) for line in lines} == {("tagrid", 48), ("large", 48)}
     assert all(line.value > 0 for line in lines)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("name", "data"), [("judge-birds", "cub"), ("judge-flowers", "oxford102")])
+def test_published_recall_is_recognised_and_not_measured_again(name, data, tmp_path, monkeypatch):
+    published = ROOT / "benchmarks" / "results" / "matching.jsonl"
+    out = Path(shutil.copy(published, tmp_path))
+
+    def never(*args, **kwargs):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(Matcher, "read", never)
+    config = DataConfig(name=data, split="test")
+    lines = evaluate([name], data=config, protocols=["matching"], out=out, cache=tmp_path)
+    assert len(lines) == 6
+    assert out.read_bytes() == published.read_bytes()

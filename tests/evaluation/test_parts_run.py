@@ -14,12 +14,11 @@ from support import parts_world as world
 from support.commands import is_refused, tgim
 from tgim.data.config import DataConfig
 from tgim.errors import DataError
-from tgim.evaluation import Bench, evaluate
+from tgim.evaluation import PROTOCOLS, Bench, evaluate
 from tgim.evaluation.baselines import Identity
 from tgim.evaluation.contenders import ModelContender
 from tgim.evaluation.part_scores import scene_of
-from tgim.evaluation.parts import ASKS, PARTS_AT, asking, pixels_of
-from tgim.evaluation.run import PROTOCOLS
+from tgim.evaluation.parts import ASKS, PARTS, asking, pixels_of
 from tgim.images.photo import from_uint8
 
 
@@ -50,7 +49,7 @@ def test_editors_of_any_size_stand_in_one_table_and_are_measured_once(
         ("cub photographs", 0, "test", ASKS)
     }
     assert all(line.low <= line.value <= line.high for line in lines)
-    assert set(PARTS_AT.metrics) <= {line.metric for line in lines}
+    assert set(PARTS.metrics) <= {line.metric for line in lines}
 
     def never(*args):
         raise AssertionError("edited again")

@@ -53,8 +53,8 @@ def toy_extractor(monkeypatch):
     monkeypatch.setattr(realism, "open_extractor", lambda source: extractor(classes=source == "classes"))
 
 
-def kid_of(bench, edit, name="x", kind="model"):
-    rows = realism.measure(bench, SimpleNamespace(name=name, kind=kind, edit=edit))
+def kid_of(bench, edit, *, replaces=False):
+    rows = realism.measure(bench, SimpleNamespace(edit=edit, replaces=replaces))
     return {m.metric: m.figures(seed=0)[0] for m in rows}
 
 
@@ -115,7 +115,7 @@ def test_figures_repeat():
 def test_unrelated_photographs_of_the_other_half_are_left_out():
     bench = Toy()
     half = realism.halves(bench)
-    kid_of(bench, lambda pictures: pictures.roll(-1, 0), name="unrelated", kind="baseline")
+    kid_of(bench, lambda pictures: pictures.roll(-1, 0), replaces=True)
     (compared,) = bench.asked
     others = {tuple(picture.flatten()[:9].tolist()) for picture in bench.pictures[half.second]}
     assert 2 <= len(compared) < len(half.first)

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from tgim.data.base import random_source
+from tgim.data.base import Stream, random_source
 from tgim.data.config import DataConfig
 from tgim.data.synthetic.captions import read_caption
 from tgim.data.synthetic.pairs import KINDS, albedos, expose, random_pair, swap_scene
-from tgim.data.synthetic.pool import STREAM as TRAINING
 from tgim.data.synthetic.scenes import random_scene
 from tgim.errors import UserError
 from tgim.evaluation import truth
@@ -151,9 +150,9 @@ def test_equal_arguments_draw_equal_pictures_of_a_stream_of_their_own(sets):
     assert again.swap_captions[0] == drawn.swap_captions[0][:2]
     other = truth.draw_truth.__wrapped__("birds", count=4, size=SIZE, seed=1)
     assert not torch.equal(again.pictures, other.pictures)
-    assert truth.STREAM != TRAINING
-    trained = random_pair("bird", random_source(0, TRAINING, 0))
-    assert trained.source.pose != random_pair("bird", random_source(0, truth.STREAM, 0)).source.pose
+    assert Stream.TRUTH != Stream.POOL
+    trained = random_pair("bird", random_source(0, Stream.POOL, 0))
+    assert trained.source.pose != random_pair("bird", random_source(0, Stream.TRUTH, 0)).source.pose
     with pytest.raises(UserError, match="expected 2 or more"):
         truth.draw_truth("birds", count=1)
 
@@ -168,20 +167,20 @@ def bench_of(name="cub", **options):
     )  # fmt: skip
 
 
-def contender(name, edit, kind="model"):
-    return SimpleNamespace(name=name, kind=kind, checkpoint=None, has_strength=False, edit=edit)
+def contender(edit, *, replaces=False):
+    return SimpleNamespace(name="x", kind="model", checkpoint=None, has_strength=False, replaces=replaces, edit=edit)
 
 
 @pytest.mark.slow
 def test_the_protocol_yields_all_its_metrics_for_contenders_and_references(sets):
     bench = bench_of()
-    rows = list(truth.measure(bench, contender("same", lambda pictures, *_: pictures)))
+    rows = list(truth.measure(bench, contender(lambda pictures, *_: pictures)))
     assert set(truth.METRICS) <= {m.metric for m in rows}
     assert all(m.strength == 1 and m.options["drawn"].startswith("birds:") for m in rows)
     rows = list(truth.references(bench))
     for name in truth.TRUTH.reference_names:
         assert set(truth.METRICS) <= {m.metric for row, m in rows if row == name}
-    same = [m.figures(seed=0) for m in truth.measure(bench, contender("same", lambda pictures, *_: pictures))]
+    same = [m.figures(seed=0) for m in truth.measure(bench, contender(lambda pictures, *_: pictures))]
     assert same == [m.figures(seed=0) for row, m in rows if row == "unedited"]
 
 
@@ -194,5 +193,5 @@ def test_what_is_drawn_follows_the_data_set(sets):
 
 @pytest.mark.slow
 def test_the_unrelated_baseline_shows_another_drawing(sets):
-    rows = truth.measure(bench_of(), contender("unrelated", None, kind="baseline"))
+    rows = truth.measure(bench_of(), contender(None, replaces=True))
     assert {m.metric: m.figures(seed=0)[0] for m in rows}["leak_255"] > 10

@@ -51,6 +51,11 @@ def build(root, *, count=2):
             places += [f"{number} {part} {u}.0 {v}.0 1" for part, (u, v) in LOCATIONS.items()]
             places += [f"{number} {part} {u}.0 {v}.0 0" for part, (u, v) in HIDDEN.items()]
     written = {"images": names, "bounding_boxes": boxes, "image_class_labels": labels, "parts/part_locs": places}
+    names_of_parts = (
+        "back", "beak", "belly", "breast", "crown", "forehead", "left eye", "left leg", "left wing", "nape",
+        "right eye", "right leg", "right wing", "tail", "throat",
+    )  # fmt: skip
+    written["parts/parts"] = [f"{number} {part}" for number, part in enumerate(names_of_parts, 1)]
     written["classes"] = [f"{c} {label}" for c, label in enumerate(CLASSES, 1)]
     written["trainvalclasses"], written["testclasses"] = CLASSES[:1], CLASSES[1:]
     for name, lines in written.items():
@@ -92,7 +97,7 @@ def figures(bench, contender):
 class Known:
     """A contender that edits by `paint(picture (H, W, 3), mask (H, W) of the named part, colour)`."""
 
-    kind, checkpoint, has_strength = "baseline", None, False
+    kind, checkpoint, has_strength, replaces = "baseline", None, False, False
 
     def __init__(self, paint, asking, *, name="known"):
         self.paint, self.name = paint, name

@@ -283,7 +283,7 @@ def test_overrides_go_to_the_stages_that_they_are_for() -> None:
         ("editor.train.steps", "is not key=value"),
         ("report.limits=3", r"override 'report\.limits=3': limits .*'limit'"),
         ("report.limit=1", "greater than or equal to 2"),
-        ("report.protocols=retreival", "no protocol; did you mean 'retrieval'"),
+        ("report.protocols=retreival", "no protocol 'retreival'; did you mean 'retrieval'"),
         ("report.judge=stage:guide", "stage:guide guides the editor and cannot judge it"),
         ("report.judge=stage:editor", "judge must be a stage whose model matches"),
         ("report.judge=stage:jugde", "stage:jugde is not a stage .*'judge'"),

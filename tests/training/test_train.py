@@ -186,6 +186,7 @@ def test_a_run_that_was_begun_with_flat_keys_goes_on(data: Path, tmp_path: Path)
         old = {k: sections[new.split(".")[0]][new.split(".")[1]] for k, new in RENAMED.items()}
         kept = {k: v for k, v in sections.items() if k not in ("augment", "captions", "synthetic", "views")}
         notes[key]["data"] = {**kept, **old}
+    notes["given"]["data"]["views"] = {"drawn": 0.0, "drawn_kind": "birds"}
     checkpoint.write(out / STATE, tensors, {state.KEY: notes})
     with pytest.raises(TrainingError, match=r"another recipe: data\.augment\.flip \(was True, is False\); "):
         train.fit(recipe.parse(values(data), ["data.flip=false"]), out=out, resume=True, progress=False)

@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tgim._version import __version__
-from tgim.checkpoints.registry import KINDS, Role, built_in, find_model, reference, role_of
+from tgim.checkpoints.registry import KINDS, AnyModel, Role, built_in, find_model, reference, role_of
 from tgim.checkpoints.tensorfile import SUFFIX, read_metadata, read_tensors, write
 from tgim.errors import CheckpointError, PluginError, TextError, nearest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tgim.models.base import Model
     from tgim.text.vocabulary import Vocabulary
 
 __all__ = [  # the parts below, and those of `registry` and `tensorfile` that go by its name
@@ -67,7 +66,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 class Checkpoint:
     """What a checkpoint file holds, ready for use; `model` is in evaluation mode."""
 
-    model: Model
+    model: AnyModel
     vocabulary: Vocabulary
     template: str  # completes a bare phrase to a caption, "{}" stands for the phrase
     card: dict[str, Any] = field(default_factory=dict)  # title, licence, figures, limits
@@ -84,7 +83,7 @@ class Checkpoint:
 
 def save(
     path: str | Path,
-    model: Model,
+    model: AnyModel,
     *,
     vocabulary: Vocabulary,
     template: str = "{}",
@@ -177,7 +176,7 @@ def load(path: str | Path, *, device: str = "cpu") -> Checkpoint:
     )
 
 
-def _class_of(header: Mapping[str, Any], path: Path) -> type[Model]:
+def _class_of(header: Mapping[str, Any], path: Path) -> type[AnyModel]:
     """The class of the model in a checkpoint."""
     name, known = header["name"], list(built_in())
     try:
@@ -191,7 +190,7 @@ def _class_of(header: Mapping[str, Any], path: Path) -> type[Model]:
     raise CheckpointError(f"{path} holds a model {name!r}, which this tgim does not know{nearest(name, known)}")
 
 
-def fill(model: Model, tensors: Mapping[str, Tensor], *, path: str | Path) -> None:
+def fill(model: AnyModel, tensors: Mapping[str, Tensor], *, path: str | Path) -> None:
     """Copy `tensors` into the state dict of `model`, in the model's own types; `path` is named by the errors.
 
     Raises:

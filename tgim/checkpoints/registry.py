@@ -16,14 +16,12 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from tgim.errors import PluginError, nearest
 
-if TYPE_CHECKING:
-    from tgim.models.base import Model
-
-S = TypeVar("S", bound="type[Model]")
+AnyModel: TypeAlias = Any  # a `tgim.models.base.Model`, which this room stands below and must not import
+S = TypeVar("S", bound=type[AnyModel])
 Role = Literal["editor", "generator", "matching", "retrieval", "parsing"]
 KINDS: dict[Role, str] = {  # what headers call each role under "kind", which has one word for editors and generators
     "editor": "editor",
@@ -46,7 +44,7 @@ WORDS: dict[str, Role] = {  # of headers, new and old
     "part localiser": "parsing",
 }
 PLUGINS = "TGIM_PLUGINS"
-SYSTEMS: dict[str, type[Model]] = {}  # those whose modules are imported; `register` adds to it
+SYSTEMS: dict[str, type[AnyModel]] = {}  # those whose modules are imported; `register` adds to it
 _LINE = re.compile(r'^@register\("(\w+)"\)$', re.MULTILINE)
 
 
@@ -68,7 +66,7 @@ def register(name: str) -> Callable[[S], S]:
     return join
 
 
-def find_model(name: str, *, role: Role | None = None) -> type[Model]:
+def find_model(name: str, *, role: Role | None = None) -> type[AnyModel]:
     """The class of a system, by its name or address; only those of `role` are looked at where it is given.
 
     Raises:
@@ -81,7 +79,7 @@ def find_model(name: str, *, role: Role | None = None) -> type[Model]:
     return found
 
 
-def systems(role: Role | None = None) -> Mapping[str, type[Model]]:
+def systems(role: Role | None = None) -> Mapping[str, type[AnyModel]]:
     """All systems by name, or those of a role; every module of `tgim.models` that has one is imported."""
     for module in built_in().values():
         importlib.import_module(module)
@@ -100,7 +98,7 @@ def built_in() -> Mapping[str, str]:
     return found
 
 
-def reference(system: type[Model]) -> str:
+def reference(system: type[AnyModel]) -> str:
     """What `find_model` finds a class by in another process: its name, or the address of one from outside tgim.
 
     A class of a script that is run has no address that could be imported, and goes by its name.
@@ -108,7 +106,7 @@ def reference(system: type[Model]) -> str:
     return system.name if system.__module__.split(".")[0] in ("tgim", "__main__") else address(system)
 
 
-def import_system(place: str) -> type[Model]:
+def import_system(place: str) -> type[AnyModel]:
     """Import the class at an address, "package.module:Class", and with it whatever its module runs.
 
     Raises:
@@ -123,7 +121,7 @@ def import_system(place: str) -> type[Model]:
         raise PluginError(f"module {module_name!r} has no class {class_name!r}{nearest(class_name, registered)}")
     if found not in SYSTEMS.values():
         raise PluginError(f'{place} is not registered; write @register("its_name") above the class')
-    system: type[Model] = found
+    system: type[AnyModel] = found
     return system
 
 
@@ -132,12 +130,12 @@ def role_of(kind: str, role: Any) -> Role:
     return WORDS.get(role if isinstance(role, str) else kind) or WORDS[kind]
 
 
-def address(system: type[Model]) -> str:
+def address(system: type[AnyModel]) -> str:
     """Where a class is imported from, "package.module:Class"."""
     return f"{system.__module__}:{system.__qualname__}"
 
 
-def _named(name: str) -> type[Model] | None:
+def _named(name: str) -> type[AnyModel] | None:
     if name not in SYSTEMS:
         if module := built_in().get(name):
             importlib.import_module(module)
@@ -146,7 +144,7 @@ def _named(name: str) -> type[Model] | None:
     return SYSTEMS.get(name)
 
 
-def _permitted(place: str) -> type[Model]:
+def _permitted(place: str) -> type[AnyModel]:
     """The class at an address: one that is registered already, or of a module that the user's TGIM_PLUGINS names."""
     for system in SYSTEMS.values():
         if address(system) == place:

@@ -18,7 +18,7 @@ from tgim.errors import CheckpointError
 
 
 def read_torch(path: str | os.PathLike[str], *, expected: str) -> Any:
-    """What `torch.save` wrote, on the CPU: tensors, numbers, strings, lists and dicts of them.
+    """Read what `torch.save` wrote, on the CPU: tensors, numbers, strings, lists and dicts of them.
 
     Args:
         path: of the file.
@@ -39,7 +39,7 @@ def read_torch(path: str | os.PathLike[str], *, expected: str) -> Any:
 
 
 def read_state_dict(path: str | os.PathLike[str], *, expected: str) -> dict[str, Tensor]:
-    """The named tensors in a ``.safetensors`` file, or in one as `torch.save` writes it, on the CPU.
+    """Read the named tensors in a ``.safetensors`` file, or in one as `torch.save` writes it, on the CPU.
 
     Args:
         path: of the file; "~" is the home folder.

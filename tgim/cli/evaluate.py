@@ -12,6 +12,7 @@ import click
 from tgim.cli.app import end_with, fail, main, naming_unknown_words, progress_bar, say
 from tgim.cli.options import FILE, device_option, json_option, layout_option, model_option, seed_option, texts_option
 from tgim.errors import DataError, TextError, UserError, nearest
+from tgim.evaluation.catalogue import CATALOGUE, COMPOSE, GENERATION, PARTS, Entry, entries
 
 if TYPE_CHECKING:
     from tgim.data.config import DataConfig
@@ -25,19 +26,6 @@ NAMED: dict[str, dict[str, Any]] = {  # what --data may name instead of a folder
     "synthetic-flowers": {"name": "synthetic", "synthetic": {"kind": "flowers"}},
 }
 JUDGES = {"cub": "judge-birds", "oxford102": "judge-flowers"}
-PROTOCOLS = {  # what --help says of each
-    "l2-own-caption@1": "RMSE under the picture's own captions: what nobody asked to change",
-    "l2-edit@1": "RMSE under the target caption: what the edit costs",
-    "retrieval@1": "the judge looks for the target caption among 100: recall, mrr",
-    "tradeoff@1": "recall against RMSE at four strengths; the area ranks editors",
-    "mp@1": "manipulative precision: what fits the caption times what was kept",
-    "directional@1": "whether picture and caption moved the same way",
-    "truth@1": "drawn birds or flowers against their true edit, part by part",
-    "parts@1": "photographs with points: does the named part take the colour, and all else stay",
-    "swaps@1": "whether the judge tells apart two captions that swap the colours of two parts",
-    "realism@1": "FID, KID and inception score of the edited pictures",
-    "generation@1": "pictures of text-to-image models: recall, KID, diversity",
-}
 
 
 @main.command()
@@ -117,24 +105,35 @@ def read_texts(file: Path) -> list[str]:
     return texts
 
 
-HELP = f"""Measure how well models edit, or draw.
+def described(*roles: str) -> str:
+    """Lines of help: the protocols that measure models of some roles."""
+    return "\n".join(f"  {entry.name:<18}{entry.help}" for entry in CATALOGUE.values() if entry.role in roles)
+
+
+HELP = f"""Measure how well models edit, draw, match or find.
 
 Pictures of classes that were never trained on are edited by captions of other pictures, and judged by a matching model
 that no editor learned from. Trivial baselines and references stand in every table. Text-to-image models draw pictures
-of captions instead, and are measured by generation.
+of captions instead; matching models, and models that find a picture by a picture and a text, are asked to find.
 
 \b
 tgim eval --model birds --data cub --out results.jsonl
 tgim eval --model birds --data cub --protocol retrieval,tradeoff --limit 200
 tgim eval --model mine.safetensors --data my_birds --judge my_judge.safetensors
 
-Protocols:
+Protocols of editors:
 
 \b
-{chr(10).join(f"  {name:<18}{what}" for name, what in PROTOCOLS.items())}
+{described("editor")}
+
+Of other models:
+
+\b
+{described("generator", "matching", "retrieval")}
 
 A text-to-image model edits, too, if a protocol of edits is named: it searches for the noise of each picture, in 200
-steps, so give it a --limit. Models with a style encoder edit without a search, and draw if generation is named.
+steps, so give it a --limit. Models with a style encoder edit without a search, and draw if generation is named. Of a
+matching model compose, if it is named, measures what can be found without composing.
 
 DATA is a folder as "tgim data check" knows them, or a name: cub, oxford102 (below $TGIM_DATA), synthetic (drawn birds),
 synthetic-flowers. Classes and a hundred pictures are not needed, but figures of few pictures have wide intervals.
@@ -149,7 +148,7 @@ is not measured again: after ctrl-C or a crash, the same command goes on.
 
 @main.command(name="eval", help=HELP)
 @click.option("--model", "models", multiple=True, required=True, help="Name or file of a model; may be repeated.")
-@click.option("--data", required=True, metavar="PATH|NAME", help="What is edited; see above.")
+@click.option("--data", required=True, metavar="PATH|NAME", help="What is measured on; see above.")
 @layout_option("Layout of PATH.  [default: recognised]")
 @click.option(
     "--split", type=click.Choice(["train", "val", "trainval", "test", "all"]), default="test", show_default=True
@@ -163,7 +162,7 @@ is not measured again: after ctrl-C or a crash, the same command goes on.
 @seed_option("Of the target captions.", bits=31)
 @click.option("--limit", type=click.IntRange(2), metavar="N", help="Measure on this many pictures, a seeded choice.")
 @click.option(
-    "--size", type=click.IntRange(16, 1024), metavar="PX", help="Side of the pictures.  [default: the model's]"
+    "--size", type=click.IntRange(16, 1024), metavar="PX", help="Side of edited pictures.  [default: the model's]"
 )
 @click.option("--photos", type=FILE, metavar="DIR", help="Of parts: whole photographs, named as cub's pictures are.")
 @device_option
@@ -183,7 +182,8 @@ def evaluate_command(
     **options: Any,
 ) -> None:
     """Measure models; the text above is what --help prints."""
-    names = protocol_names(protocol)
+    wanted = protocols_of(protocol)
+    names: Any = [entry.name for entry in wanted] or "all"
     if out is not None:
         check_out(out)
     if photos is not None and not photos.is_dir():
@@ -193,14 +193,20 @@ def evaluate_command(
     from tgim.evaluation import counting, evaluate, read_lines
 
     options |= {"device": pick_device(device), "photos": photos}
-    judge = judge or default_judge(names, config.name, data)
+    judge = judge or default_judge(wanted, config.name, data)
     before = len(read_lines(out)) if out is not None and out.exists() else 0
     if before:
         click.echo(f"tgim: {out} holds {before} figures; they are not measured again", err=True)
     try:
         with counting() as progress:
             lines = evaluate(
-                models, data=config, protocols=names or "all", judge=judge, out=out, progress=progress, **options
+                models,
+                data=config,
+                protocols=names,
+                judge=judge,
+                out=out,
+                progress=progress,
+                **options,
             )
     except KeyboardInterrupt:
         kept = f"{len(read_lines(out))} figures are in {out}" if out and out.exists() else "give --out to keep figures"
@@ -216,26 +222,22 @@ def evaluate_command(
         click.echo(f"tgim: {said}", err=True)
 
 
-def protocol_names(text: str) -> list[str]:
-    """The protocols of ``"all"`` (none are listed then) or a list with commas; versions may be left out.
+def protocols_of(text: str) -> list[Entry]:
+    """Protocols of ``"all"`` (none are listed then) or of a list with commas; versions may be left out.
 
     Raises:
         UserError: one is unknown.
 
-    >>> protocol_names("retrieval,mp@1")
+    >>> [entry.name for entry in protocols_of("retrieval,mp@1")]
     ['retrieval@1', 'mp@1']
     """
     if text == "all":
         return []
-    short = {name.split("@")[0]: name for name in PROTOCOLS}
     names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        if name not in PROTOCOLS and name not in short:
-            hint = nearest(name, [*short, *PROTOCOLS])
-            raise UserError(f"protocol {name!r} is unknown{hint} (there are: all, {', '.join(short)})")
     if not names:
-        raise UserError(f"--protocol names nothing; expected all, or some of {', '.join(short)}")
-    return list(dict.fromkeys(short.get(name, name) for name in names))
+        known = ", ".join(entry.short for entry in CATALOGUE.values())
+        raise UserError(f"--protocol names nothing; expected all, or some of {known}")
+    return entries(names)
 
 
 def check_out(out: Path) -> None:
@@ -274,15 +276,15 @@ def data_config(data: str, *, kind: str | None, split: str) -> DataConfig:
     return config
 
 
-def default_judge(names: Sequence[str], kind: str, data: str) -> str | None:
-    """The judge of protocols that need one, where none is given.
+def default_judge(wanted: Sequence[Entry], kind: str, data: str) -> str | None:
+    """Name the judge of protocols that need one, all or those `wanted`, where none is given.
 
     Raises:
         UserError: the data are the user's own; it says how to come by a judge for them.
     """
-    from tgim.evaluation import PROTOCOLS as known
+    from tgim.evaluation.protocol import load
 
-    needing = [name for name in names or known if name in known and known[name].needs_judge]
+    needing = [entry.name for entry in wanted or CATALOGUE.values() if load(entry).needs_judge]
     if needing and kind == "folder":
         train = f"tgim train recipes/judge_birds.yaml data.name=folder data.root={data} --out runs/judge"
         raise UserError(
@@ -294,11 +296,12 @@ def default_judge(names: Sequence[str], kind: str, data: str) -> str | None:
 
 def tables(lines: Sequence[Line]) -> str:
     """The figures as text: for each protocol references, baselines and models under each other."""
-    from tgim.reporting import generation_tables, parts_tables, section_tables
-    from tgim.reporting.results import GENERATION, PARTS
+    from tgim.reporting import compose_tables, generation_tables, parts_tables, section_tables
 
-    edits = [line for line in lines if line.protocol not in (GENERATION, PARTS)]
+    apart = {entry.name for entry in (PARTS, GENERATION, COMPOSE)}
+    edits = [line for line in lines if line.protocol not in apart]
     parts = [[line for line in edits if line.metric != "area"], [line for line in edits if line.metric == "area"]]
     found = [table for part in parts for table in section_tables(part)]
-    found += [*parts_tables(lines, intervals=True), *generation_tables(lines, intervals=True)]
+    for tables_of in (parts_tables, generation_tables, compose_tables):
+        found += tables_of(lines, intervals=True)
     return "\n".join(table.text() for table in found).rstrip("\n")

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,10 +70,36 @@ class CaptionedImages:
         return len(self.items)
 
 
-def random_source(seed: int, *purpose: int) -> np.random.Generator:
-    """The one place where randomness begins: a generator for a `purpose` (a stream and, say, a step) under `seed`.
+class Stream(IntEnum):
+    """Streams of random numbers, one for each use: what is drawn for one never depends on what is drawn for another.
 
-    >>> random_source(0, 1, 5).integers(100, size=3).tolist() == random_source(0, 1, 5).integers(100, size=3).tolist()
+    A number is part of what was published with it: another one gives other pictures, figures or weights under the same
+    seed. Take a new number for a new use. `POOL` has that of `SCENES` because published weights were trained on both,
+    and published figures are of the pool's pictures.
+    """
+
+    EPOCH = 0  # order of a training's pictures; then the epoch
+    STEP = 1  # captions and augmentation of a training step; then the step
+    SCENES = 2  # backgrounds and sizes of a step's subjects; then the step
+    POOL = 2  # pairs of a synthetic pool; then the pair
+    SOURCES = 3  # source pictures of a step of caption differences; then the step
+    VIEWS = 5  # views of a step of part localisers, and order of their pictures; then the step, or the round
+    PARTS_ORDER = 6  # order of a part localiser's photographs; then the epoch
+    BACKGROUND_POINTS = 7  # places outside of subjects that a part localiser is asked for; then the picture
+    LOOP = 100  # torch's own generators in a training step; then the step and one
+    BOOTSTRAP = 900  # resamples of a figure's pictures
+    TRUTH = 901  # synthetic pictures of `truth@1`; then the pair
+    FEATURE_BOOTSTRAP = 902  # resamples of sets of features in `realism@1`
+    TRIPLES = 903  # synthetic triples; then the part of the stream that a split has, and the group
+    COMPOSE = 904  # triples of photographs in `compose@1`; then the picture
+    SHOWN = 905  # pictures of a report's contact sheet
+
+
+def random_source(seed: int, *purpose: int) -> np.random.Generator:
+    """Begin randomness, in this one place: a generator for a `purpose` (a `Stream` and, say, a step) under `seed`.
+
+    >>> one, same = (random_source(0, Stream.STEP, 5).integers(100, size=3).tolist() for _ in range(2))
+    >>> one == same
     True
     """
     return np.random.default_rng([seed, *purpose])

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tgim.data.alterations import Alterations
-from tgim.data.base import CaptionedImages, Split, random_source
+from tgim.data.base import CaptionedImages, Split, Stream, random_source
 from tgim.data.batch import Batch, SyntheticPairs
 from tgim.data.cache import PixelCache, Progress
 from tgim.data.config import DataConfig
@@ -25,8 +25,6 @@ from tgim.data.synthetic.triples import TriplePool
 from tgim.errors import DataError
 from tgim.text.phrases import FRAMES, variants
 from tgim.text.vocabulary import PADDING, Tokens, Vocabulary
-
-EPOCH, STEP, SCENES, SOURCES = range(4)  # streams of `random_source`
 
 
 class Batches:
@@ -115,11 +113,11 @@ class Batches:
 
     def batch(self, step: int) -> Batch:
         """Make the batch of `step` (0, 1, ...), on the CPU: images (B, 3, S, S) in [-1, 1], captions, class ids."""
-        rows, source = self.rows(step), random_source(self.seed, STEP, step)
+        rows, source = self.rows(step), random_source(self.seed, Stream.STEP, step)
         image = self.pixels.images(rows)
         if self.subjects is not None:
             image = torch.cat([image, as_channels(self.subjects[rows])], 1)
-        image = varied(image, self.config, source, random_source(self.seed, SCENES, step))
+        image = varied(image, self.config, source, random_source(self.seed, Stream.SCENES, step))
         subject = torch.where(image[:, 4:] > 0.5, image[:, 3:4], -1.0) if self.subjects is not None else None
         text = self._captions(rows, source)
         synthetic = self.synthetic.pairs(source) if self.synthetic is not None else None
@@ -133,7 +131,7 @@ class Batches:
 
     def _from_others(self, batch: Batch, rows: NDArray[np.int64], step: int) -> Batch:
         """Add source pictures and texts of which the batch's own pictures are the targets."""
-        source = random_source(self.seed, SOURCES, step)
+        source = random_source(self.seed, Stream.SOURCES, step)
         sampled = [self.differences.sample(row, source) for row in rows.tolist()] if self.differences else []
         sources = np.array([each.source for each in sampled])
         same = torch.from_numpy(sources == rows)[:, None, None, None]
@@ -152,7 +150,7 @@ class Batches:
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if epoch not in self._orders:
             self._orders = {e: order for e, order in self._orders.items() if e >= epoch - 1}
-            self._orders[epoch] = random_source(self.seed, EPOCH, epoch).permutation(self.pixels.rows)
+            self._orders[epoch] = random_source(self.seed, Stream.EPOCH, epoch).permutation(self.pixels.rows)
         return self._orders[epoch]
 
 

@@ -21,13 +21,26 @@ from typing import Any
 from PIL import Image
 
 from tgim.data import cub
-from tgim.data.base import BoundingBox, CaptionedImages, read_lines
+from tgim.data.base import BoundingBox, CaptionedImages, Split, existing, read_lines, split_classes
 from tgim.errors import DataError
 from tgim.text.lexicon.parts import CUB_PARTS
 
 BACKGROUND = "background"
 OXFORD_PARTS = {"center": "center", "petals": "petals", "background": BACKGROUND, "other": BACKGROUND}
+LOCATIONS, POINTS = "parts/part_locs.txt", "points.jsonl"
 LOOKED_AT = 50  # pictures by whose sizes one sees whether a copy of CUB is cropped
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Parts that the points of data sets count to."""
+
+    cub: Mapping[str, str]  # of CUB's own names, without "left" and "right"
+    oxford: Mapping[str, str]  # of the keys of Oxford-102's points
+
+
+LEARNED = Grouping(CUB_PARTS, OXFORD_PARTS)  # as part localisers learn them
+ASKED = Grouping({**CUB_PARTS, "eye": "eyes"}, {**OXFORD_PARTS, "other": "other"})  # as `parts@1` is frozen with them
 
 
 @dataclass(frozen=True)
@@ -47,19 +60,52 @@ class Points:
     box: BoundingBox | None = None  # fractions: the subject lies within, all else is background
 
 
-def read_points(data: CaptionedImages) -> dict[Path, Points]:
-    """The points of a data set's pictures; pictures without any are left out.
+def has_points(data: CaptionedImages) -> bool:
+    """Whether a data set comes with points; of a folder, whether one of its pictures has some."""
+    files = {"cub": LOCATIONS, "oxford102": POINTS}
+    return (data.root / files[data.name]).is_file() if data.name in files else any(item.points for item in data.items)
+
+
+def read_points(data: CaptionedImages, *, grouping: Grouping = LEARNED) -> dict[Path, Points]:
+    """Read the points of a data set's pictures; pictures without any are left out.
+
+    Args:
+        data: "cub", "oxford102" or a folder.
+        grouping: which parts the points of the first two count to; a folder's are as it names them.
 
     Raises:
         DataError: the files are not there, or broken.
     """
     if data.name == "cub":
-        return _of_cub(data)
-    return _of_oxford(data) if data.name == "oxford102" else _of_folder(data)
+        return _of_cub(data, grouping)
+    return _of_oxford(data, grouping) if data.name == "oxford102" else _of_folder(data)
 
 
-def _of_cub(data: CaptionedImages) -> dict[Path, Points]:
-    boxes, places = cub.read_boxes(data.root), read_part_locations(data.root)
+def photographs(
+    folder: Path, root: Path, *, split: Split, seed: int = 0, grouping: Grouping = LEARNED
+) -> list[tuple[Path, Points]]:
+    """Read the points of whole photographs of CUB, known by their file names, in alphabetical order.
+
+    Args:
+        folder: of the photographs.
+        root: CUB's folder.
+        split: take those of its classes alone.
+        seed: of the split.
+        grouping: which parts the points count to.
+    """
+    boxes, places = cub.read_boxes(root), read_part_locations(root, grouping)
+    known = {name.rpartition("/")[2]: name for name in boxes if name in places}
+    kept = split_classes(root, split=split, seed=seed)
+    found = []
+    for path in sorted(existing(folder).iterdir()):
+        name = known.get(path.name)
+        if name is not None and (kept is None or name.partition("/")[0] in kept):
+            found.append((path, of_photograph(places[name], boxes[name], (0.0, 0.0, *size_of(path)))))
+    return found
+
+
+def _of_cub(data: CaptionedImages, grouping: Grouping) -> dict[Path, Points]:
+    boxes, places = cub.read_boxes(data.root), read_part_locations(data.root, grouping)
     names = {item.path: f"{item.path.parent.name}/{item.path.name}" for item in data.items}
     known = {path: name for path, name in names.items() if name in boxes and name in places}
     if not known:
@@ -88,15 +134,19 @@ def of_photograph(places: Mapping[str, list[tuple[float, float]]], box: Bounding
 
 
 def is_cropped(boxes: Mapping[Path, BoundingBox]) -> bool:
-    """Test whether pictures were cropped to their boxes already: then most boxes reach out of them."""
-    outside = 0
-    for path, (left, top, width, height) in boxes.items():
-        size = size_of(path)
-        outside += left + width > size[0] + 1 or top + height > size[1] + 1
-    return outside > 0.5 * len(boxes)
+    """Whether pictures were cropped to their boxes already: most boxes reach out of them, or have their proportions."""
+    return sum(_cut_out(size_of(path), box) for path, box in boxes.items()) > 0.5 * len(boxes)
 
 
-def read_part_locations(root: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
+def _cut_out(size: tuple[int, int], box: BoundingBox) -> bool:
+    """Whether a picture must be, or looks like, the inside of its box, scaled, but for a pixel that was rounded."""
+    (width, height), (left, top, w, h) = size, box
+    if left + w > width + 1 or top + h > height + 1:
+        return True
+    return abs(width * h - height * w) <= max(1.0, width / w) * (w + h)
+
+
+def read_part_locations(root: Path, grouping: Grouping = LEARNED) -> dict[str, dict[str, list[tuple[float, float]]]]:
     """Pixels (x, y) of the visible parts in the uncropped pictures, by `<class>/<file>` and part.
 
     Raises:
@@ -104,10 +154,10 @@ def read_part_locations(root: Path) -> dict[str, dict[str, list[tuple[float, flo
     """
     names = cub.read_table(root / "images.txt")
     parts = {
-        number: CUB_PARTS[text.split()[-1]] for number, text in cub.read_table(root / "parts" / "parts.txt").items()
+        number: grouping.cub[text.split()[-1]] for number, text in cub.read_table(root / "parts" / "parts.txt").items()
     }
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    file = root / "parts" / "part_locs.txt"
+    file = root / LOCATIONS
     for line in read_lines(file):
         try:
             picture, part, x, y, visible = line.split()
@@ -121,8 +171,8 @@ def read_part_locations(root: Path) -> dict[str, dict[str, list[tuple[float, flo
     return found
 
 
-def _of_oxford(data: CaptionedImages) -> dict[Path, Points]:
-    file = data.root / "points.jsonl"
+def _of_oxford(data: CaptionedImages, grouping: Grouping) -> dict[Path, Points]:
+    file = data.root / POINTS
     by_name = {item.path.stem: item.path for item in data.items}
     found = {}
     for number, line in enumerate(read_lines(file), 1):
@@ -131,13 +181,13 @@ def _of_oxford(data: CaptionedImages) -> dict[Path, Points]:
             name = str(record["file"])
         except (ValueError, KeyError, TypeError):
             raise DataError(f"{file}:{number} is not a JSON object with a key 'file'") from None
-        raw = {key: value for key, value in record.items() if key in OXFORD_PARTS}
+        raw = {key: value for key, value in record.items() if key in grouping.oxford}
         if faults := faults_of(raw):
             raise DataError(f"{file}:{number}: {faults[0]}")
         if name in by_name:
             spots: dict[str, tuple[Spot, ...]] = {}
             for key, each in parse(raw).spots.items():
-                part = OXFORD_PARTS[key]
+                part = grouping.oxford[key]
                 spots[part] = spots.get(part, ()) + each
             found[by_name[name]] = Points(spots)
     return found

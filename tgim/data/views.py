@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from tgim.data.base import BoundingBox, random_source
+from tgim.data.base import BoundingBox, Stream, random_source
 from tgim.data.cache import to_rgb
 from tgim.data.points import BACKGROUND, Points
 from tgim.data.synthetic import pairs as synthetic
@@ -26,7 +26,6 @@ from tgim.errors import DataError
 from tgim.text.lexicon.synthetic import LOCALISED
 
 VERSION = 1  # part of the cache's key: raise it when equal settings would give other views
-STREAM = 5  # of `random_source`
 STRIDE = 4  # pixels of a view that make a cell
 GUESSED, SUBJECT, UNKNOWN = (
     100,
@@ -113,7 +112,7 @@ class Views:
 
     def view(self, number: int) -> View:
         """Make view `number` (0, 1, ...)."""
-        source = random_source(self.seed, STREAM, number)
+        source = random_source(self.seed, Stream.VIEWS, number)
         sort = source.random()
         if sort < self.config.synthetic:
             return self._synthetic(source)
@@ -156,7 +155,7 @@ class Views:
         count = len(self.pictures)
         round_, place = divmod(number, count)
         if round_ not in self.orders:
-            self.orders[round_] = random_source(self.seed, STREAM, round_, count).permutation(count)
+            self.orders[round_] = random_source(self.seed, Stream.VIEWS, round_, count).permutation(count)
         return int(self.orders[round_][place])
 
     def _window(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -31,9 +32,11 @@ class Baseline(ABC):
     """A contender without a checkpoint; edits in full, the bench blends."""
 
     name: str
+    label: ClassVar[str]  # for people
     kind: Kind = "baseline"
     checkpoint: str | None = None
     has_strength = False
+    replaces: ClassVar[bool] = False
 
     @abstractmethod
     def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
@@ -48,6 +51,7 @@ class Identity(Baseline):
     """Changes nothing: perfect preservation, no obedience."""
 
     name = "identity"
+    label = "identity"
 
     def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
         return pictures
@@ -57,6 +61,7 @@ class MeanColour(Baseline):
     """Every pixel is the mean colour of its picture."""
 
     name = "mean_colour"
+    label = "mean colour"
 
     def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
         return quantised(pictures.mean((2, 3), keepdim=True).expand_as(pictures))
@@ -66,6 +71,7 @@ class Blur(Baseline):
     """The picture shrunk sixteen times (area average) and enlarged again (bilinear)."""
 
     name = f"blur{BLUR}"
+    label = f"{BLUR}x blur"
 
     def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
         height, width = pictures.shape[-2:]
@@ -82,6 +88,8 @@ class Unrelated(Baseline):
 
     bench: Bench
     name: str = "unrelated"
+    label: ClassVar[str] = "unrelated photograph"
+    replaces: ClassVar[bool] = True
 
     def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
         return self.bench.images(self.bench.targets[np.asarray(rows)])
@@ -94,6 +102,7 @@ class ColourShift(Baseline):
     """
 
     name = "colour_shift"
+    label = "colour shift"
 
     def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
         edited = pictures.clone()
@@ -116,6 +125,9 @@ def colour_of(word: str) -> tuple[float, float, float]:
     return shade(word if word in COLOURS else NEAREST[word])
 
 
+BASELINES: tuple[type[Baseline], ...] = (Identity, MeanColour, Blur, Unrelated, ColourShift)  # as tables have them
+
+
 def baselines(bench: Bench) -> list[Contender]:
     """All of them, in the order of the tables."""
-    return [Identity(), MeanColour(), Blur(), Unrelated(bench), ColourShift()]
+    return [Unrelated(bench) if each is Unrelated else each() for each in BASELINES]

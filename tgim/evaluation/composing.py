@@ -16,11 +16,10 @@ those of a matching model read the text as `tgim search` does, without "but with
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -29,37 +28,48 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tgim import metrics
-from tgim._version import __version__
-from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
-from tgim.data import open_dataset
-from tgim.data.base import random_source
-from tgim.data.cache import PixelCache, Progress, cache_folder
-from tgim.data.config import DataConfig
+from tgim.checkpoints.registry import Role
+from tgim.data.base import Stream, random_source
 from tgim.data.differences import Differences
 from tgim.data.synthetic.pool import PoolSpec
 from tgim.data.synthetic.triples import CHANGES, GROUP, TriplePool, triples_hash
-from tgim.environment import origin
 from tgim.errors import DataError
-from tgim.evaluation.bench import digest
-from tgim.evaluation.contenders import shown_name
-from tgim.evaluation.records import Kind as Row
-from tgim.evaluation.records import Line, Measured, Options, Results
-from tgim.evaluation.task import class_numbers, content_hash, in_order
-from tgim.images.photo import from_uint8
-from tgim.inference.search import SUM, as_caption, open_searching, query
+from tgim.evaluation import catalogue
+from tgim.evaluation.bench import Bench
+from tgim.evaluation.catalogue import CHANCE
+from tgim.evaluation.kept import digest
+from tgim.evaluation.matcher import CHUNK, Matcher
+from tgim.evaluation.protocol import Protocol
+from tgim.evaluation.records import Kind, Measured, Options
+from tgim.evaluation.task import class_numbers
+from tgim.images.photo import from_uint8, to_uint8
+from tgim.inference.search import SUM, as_caption, query
 from tgim.models.base import Composing, Matching
 
-PROTOCOL = "compose@1"
 DEPTHS = (1, 5, 10, 50)
-CHUNK = 64  # pictures that are looked at together
 COUNT = 1200  # drawn triples of a test
-STREAM = 904  # of `random_source`
 SAME, OTHER = "same class", "other class"  # of source and target
 KINDS = (*CHANGES, SAME, OTHER)
 
 
-@dataclass(frozen=True)
+class Composer:
+    """A composing system that is measured.
+
+    Args:
+        file: the loaded checkpoint.
+        name: as it stands in the tables.
+        fingerprint: `tgim.checkpoints.checkpoint.fingerprint` of the file.
+    """
+
+    roles: ClassVar[tuple[Role, ...]] = ("retrieval",)
+
+    def __init__(self, file: Checkpoint, *, name: str, fingerprint: str) -> None:
+        self.file, self.name, self.checkpoint = file, name, fingerprint
+        self.side: int = file.model.image_size
+
+
+@dataclass(frozen=True, eq=False)
 class Task:
     """N questions, and M pictures among which the answers are looked for."""
 
@@ -73,64 +83,46 @@ class Task:
     options: Options
 
 
-def evaluate_composing(
-    models: Sequence[str | Path],
-    *,
-    data: DataConfig,
-    count: int = COUNT,
-    seed: int = 0,
-    out: Path | None = None,
-    cache: Path | None = None,
-    progress: Progress | None = None,
-) -> list[Line]:
-    """Recall of composing systems and of the baselines on the embeddings of each.
+@dataclass(frozen=True, eq=False)
+class Asking:
+    """One way of asking a model: by its composition, or by one of the baselines on its embeddings."""
 
-    Args:
-        models: names or paths of composing systems, and of matching models, of which the baselines alone are measured.
-        data: "synthetic" for drawn triples of its `synthetic.kind`, or a data set with captions; `split` of either.
-        count: drawn triples, rounded down to whole groups of six.
-        seed: of the triples, and of the bootstrap.
-        out: file to which each figure is appended; what it holds already is not added again.
-        cache: folder of drawn triples and decoded pictures; `tgim.data.cache.cache_folder()` unless given.
-        progress: called with (done, total) while triples are drawn, or pictures decoded, for the first time.
+    name: str
+    kind: Kind
+    checkpoint: str
+    ranks: Callable[[Task], NDArray[np.int64]]  # of the targets (N,), 1 is best
+
+
+def ways_of(model: Composer | Matcher) -> list[Asking]:
+    """The baselines on the embeddings of a model, and a composing system itself; all look at each picture once."""
+    found = lru_cache(maxsize=1)(lambda task: ranks_of(model.file, task))
+
+    def way(by: str, name: str, kind: Kind) -> Asking:
+        return Asking(name, kind, model.checkpoint, lambda task: found(task)[by])
+
+    baselines = [way(by, f"{model.name}: {by}", "baseline") for by in ("image only", "text only", SUM)]
+    composing = isinstance(model.file.model, Composing)
+    return [*baselines, *([way(model.file.model.name, model.name, "model")] if composing else [])]
+
+
+@lru_cache(maxsize=2)
+def task_of(bench: Bench) -> Task:
+    """Choose the questions of a bench: drawn ones of the synthetic data set, else of its photographs.
 
     Raises:
-        CheckpointError: no such model, or one that neither composes nor matches.
-        DataError, UserError: triples that cannot be had, a file that cannot be written.
+        DataError: triples cannot be drawn, or the captions tell of no difference.
     """
-    results, lines = Results(out), list[Line]()
-    for name in models:
-        source = open_searching(name)
-        side = source.model.image_size
-        if data.name == "synthetic":
-            task = drawn_task(data, side=side, count=count, seed=seed, cache=cache, progress=progress)
-        else:
-            task = captioned_task(data, side=side, seed=seed, cache=cache, progress=progress)
-        place, shown = origin(), shown_name(name)
-        facts = {
-            "protocol": PROTOCOL,
-            "data": f"drawn {data.synthetic.kind}" if data.name == "synthetic" else data.name,
-            "split": data.split,
-            "content": task.content,
-            "size": side,
-            "seed": seed,
-            "options": task.options,
-            "commit": place["commit"],
-            "machine": f"{place['gpu'] or place['processor']}, {place['cores']} cores",
-        }
-        for row, contender, figure, seconds in _measured(source, shown, task):
-            own = None if row == "reference" else checkpoint.fingerprint(name)
-            lines.append(results.add(_line(figure, facts, row, contender, own, seconds)))
-    return lines
+    return drawn_task(bench) if bench.data.name == "synthetic" else captioned_task(bench)
 
 
-def drawn_task(
-    data: DataConfig, *, side: int, count: int, seed: int, cache: Path | None = None, progress: Progress | None = None
-) -> Task:
-    """Drawn triples, whose targets are the candidates; DataError where they cannot be drawn."""
-    kind = data.synthetic.kind
-    spec = PoolSpec(kind=kind, count=count, size=side, seed=seed, split=data.split)
-    pool = TriplePool.open(spec, folder=cache, progress=progress)
+def drawn_task(bench: Bench) -> Task:
+    """Drawn triples of a bench's kind, split, size and seed, 1200 or its limit, in whole groups of six."""
+    kind, count = bench.data.synthetic.kind, COUNT if bench.limit is None else min(COUNT, bench.limit)
+    spec = PoolSpec(kind=kind, count=count, size=bench.size, seed=bench.seed, split=bench.data.split)
+    show = bench.progress
+    pool = TriplePool.open(
+        spec, folder=bench.folder, progress=lambda done, total: show("synthetic triples", done, total)
+    )
     return Task(
         sources=pool.pixels[..., :3],
         texts=pool.target_captions,
@@ -143,24 +135,18 @@ def drawn_task(
     )
 
 
-def captioned_task(
-    data: DataConfig, *, side: int, seed: int, cache: Path | None = None, progress: Progress | None = None
-) -> Task:
-    """A triple for each picture of a data set whose captions tell of a difference to one of another class.
-
-    Raises:
-        DataError: the data set is not there, or its captions tell of no difference.
-    """
-    dataset = in_order(open_dataset(data))
-    pixels = PixelCache.open(dataset.items, size=side, fit=data.fit, folder=cache, progress=progress)
-    dataset = replace(dataset, items=tuple(dataset.items[row] for row in pixels.rows))
+def captioned_task(bench: Bench) -> Task:
+    """A triple for each picture of a bench whose captions tell of a difference to one of another class."""
+    dataset = bench.dataset
     table, labels = Differences([item.captions for item in dataset.items]), class_numbers(dataset.items)
-    drawn = [table.sample(row, random_source(seed, STREAM, row)) for row in range(len(dataset))]
-    right = np.array([row for row, each in enumerate(drawn) if each.source != row], np.int64)
+    rows = bench.rows.tolist()
+    drawn = {row: table.sample(row, random_source(bench.seed, Stream.COMPOSE, row)) for row in rows}
+    right = np.array([row for row, each in drawn.items() if each.source != row], np.int64)
     if not len(right):
         raise DataError(f"{dataset.root}: no caption tells of a colour that another picture lacks")
     sources, texts = np.array([drawn[row].source for row in right]), [drawn[row].text for row in right]
-    candidates = pixels.pixels[pixels.rows]
+    pictures = to_uint8(bench.images(np.arange(len(dataset))))
+    candidates = np.ascontiguousarray(pictures.permute(0, 2, 3, 1).numpy())
     return Task(
         sources=candidates[sources],
         texts=texts,
@@ -168,23 +154,18 @@ def captioned_task(
         right=right,
         aside=sources,
         kinds=np.where(labels[right] == labels[sources], SAME, OTHER),
-        content=content_hash(dataset, fit=data.fit, folder=cache if cache is not None else cache_folder()),
-        options={"triples": digest(sources.tolist(), texts)[:16], "candidates": len(candidates) - 1},
-    )
+        content=bench.content,
+        options={
+            "triples": digest(sources.tolist(), texts)[:16], "candidates": len(candidates) - 1, **bench.limited(),
+        },
+    )  # fmt: skip
 
 
-def _measured(source: Checkpoint, shown: str, task: Task) -> Iterator[tuple[Row, str, Measured, float]]:
-    """Kind of the row, name of the contender, figure, and the seconds since the pictures began to be looked at."""
-    start = time.monotonic()
-    found = ranks_of(source, task)
-    rows: dict[str, tuple[Row, str]] = {name: ("baseline", f"{shown}: {name}") for name in found}
-    rows |= {source.model.name: ("model", shown)}
-    for name, ranks in found.items():
-        for figure in figures(ranks, task):
-            yield (*rows[name], figure, round(time.monotonic() - start, 3))
-    for k in DEPTHS:
-        share = min(1.0, k / int(task.options["candidates"]))
-        yield "reference", "chance", Measured(f"recall@{k}", interval=(share, share, share), n=len(task.right)), 0.0
+def facts(bench: Bench) -> dict[str, Any]:
+    """What lines say of the pictures."""
+    task, data = task_of(bench), bench.data
+    name = f"drawn {data.synthetic.kind}" if data.name == "synthetic" else data.name
+    return {"data": name, "content": task.content, "size": bench.size, "options": task.options}
 
 
 @torch.inference_mode()
@@ -213,13 +194,27 @@ def ranks_of(source: Checkpoint, task: Task) -> dict[str, NDArray[np.int64]]:
     return ranks
 
 
+def measure(bench: Bench, contender: Asking) -> Iterator[Measured]:
+    """Measure recall of one way of asking."""
+    task = task_of(bench)
+    yield from figures(contender.ranks(task), task)
+
+
+def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
+    """Recall by chance."""
+    task = task_of(bench)
+    for k in DEPTHS:
+        share = min(1.0, k / int(task.options["candidates"]))
+        yield CHANCE, Measured(f"recall@{k}", interval=(share, share, share), n=len(task.right))
+
+
 def figures(ranks: NDArray[np.int64], task: Task) -> Iterator[Measured]:
     """Recall at each depth, of all triples and of each kind of change."""
     for k in DEPTHS:
-        yield Measured(f"recall@{k}", (ranks <= k).astype(float))
         for kind in KINDS:
             if (chosen := task.kinds == kind).any():
                 yield Measured(f"recall@{k}/{kind}", (ranks[chosen] <= k).astype(float))
+        yield Measured(f"recall@{k}", (ranks <= k).astype(float))
 
 
 def _pictures(pixels: NDArray[np.uint8]) -> Iterator[Tensor]:
@@ -232,25 +227,12 @@ def _unit(embeddings: Tensor) -> Tensor:
     return F.normalize(embeddings.float(), dim=1)
 
 
-def _line(
-    figure: Measured, facts: dict[str, Any], row: Row, contender: str, fingerprinted: str | None, seconds: float
-) -> Line:
-    value, low, high = figure.figures(seed=facts["seed"])
-    return Line(
-        **facts,
-        model=contender,
-        kind=row,
-        checkpoint=fingerprinted,
-        n=len(figure.values) if figure.values is not None else figure.n or 0,
-        judge=None,
-        extractor=None,
-        strength=None,
-        metric=figure.metric,
-        higher_is_better=True,
-        value=value,
-        low=low,
-        high=high,
-        tgim=__version__,
-        torch=torch.__version__,
-        seconds=seconds,
-    )
+COMPOSE = Protocol(
+    catalogue.COMPOSE,
+    tuple(f"recall@{k}" for k in DEPTHS),
+    measure,
+    references,
+    (CHANCE,),
+    facts=facts,
+    contenders=ways_of,
+)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from tgim.checkpoints import checkpoint
+from tgim.checkpoints.checkpoint import Checkpoint
+from tgim.checkpoints.registry import Role
 from tgim.errors import MissingPartWarning, SubjectError, TextError, UserError
 from tgim.evaluation.records import Kind
 from tgim.images.photo import Photo, from_uint8, to_uint8
@@ -43,6 +45,10 @@ class Contender(Protocol):
     @property
     def has_strength(self) -> bool:
         """Whether `edit` minds `strength`; if not, the bench blends its full edit with the photograph."""
+
+    @property
+    def replaces(self) -> bool:
+        """Whether it hands over another picture instead of an edit; a protocol with pictures of its own says which."""
 
     def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
         """Edited pictures of the shape of `pictures`, (B, 3, S, S) in [-1, 1], on the 256 levels of a file.
@@ -81,6 +87,7 @@ class ModelContender:
     """An editor under test. Where its strength is a blend with the photograph, the bench may do the blending."""
 
     kind: Kind = "model"
+    replaces = False
 
     def __init__(self, editor: Editor, *, name: str, checkpoint: str | None) -> None:
         self.editor, self.name, self.checkpoint = editor, name, checkpoint
@@ -91,14 +98,24 @@ class ModelContender:
         """Whether it is a text-to-image model, which edits by a search for each picture's noise alone."""
         return isinstance(self.editor.model, Inverter)
 
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The kinds of model that it can be measured as, its own first."""
+        return ("editor",)
+
     @staticmethod
-    def open(source: str | Path, *, device: str = "cpu") -> ModelContender:
+    def open(source: str | Path, *, device: str = "cpu", loaded: Checkpoint | None = None) -> ModelContender:
         """The model of a checkpoint, by name or path, a `DrawingContender` if it draws.
+
+        Args:
+            source: name or path.
+            device: where it edits, "cpu" or "cuda".
+            loaded: the checkpoint, where it has been loaded already.
 
         Raises:
             CheckpointError: there is none, or it neither edits nor draws.
         """
-        editor = Editor.from_pretrained(source, device=device)
+        editor = Editor(loaded if loaded is not None else checkpoint.load(source, device=device), device=device)
         kind = ModelContender if generator_in(editor) is None else DrawingContender
         return kind(editor, name=shown_name(source), checkpoint=checkpoint.fingerprint(source))
 
@@ -123,6 +140,10 @@ class ModelContender:
 
 class DrawingContender(ModelContender):
     """A text-to-image model, or a style encoder with the one that it belongs to."""
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        return ("generator", "editor") if self.only_draws else ("editor", "generator")
 
     @torch.no_grad()
     def draw(self, captions: Sequence[str], rows: Sequence[int], *, number: int, seed: int) -> Tensor:

@@ -38,8 +38,12 @@ from torch.nn import functional as F
 from tgim import metrics
 from tgim.data.base import relative
 from tgim.errors import UserError
-from tgim.evaluation.bench import CHUNK, Bench, Protocol
+from tgim.evaluation import catalogue
+from tgim.evaluation.bench import Bench
+from tgim.evaluation.catalogue import CEILING, CHANCE
 from tgim.evaluation.contenders import Contender, Drawing
+from tgim.evaluation.matcher import CHUNK
+from tgim.evaluation.protocol import Protocol
 from tgim.evaluation.realism import FEWEST, halves, kernel_distance, label
 from tgim.evaluation.records import Measured, Options
 from tgim.evaluation.task import class_numbers, hash_text
@@ -49,6 +53,7 @@ from tgim.images.resample import resize
 NOISES = 2  # pictures of each caption
 DEPTHS = (1, 10)
 RECALLS = tuple(f"recall@{k}" for k in DEPTHS)
+UNRELATED = "unrelated"  # reference row: a photograph of another class
 DIVERSITY = ("diversity", "diversity_rmse")
 
 
@@ -136,32 +141,31 @@ def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
 def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
     """Photographs with their own captions, photographs of other classes, and chance."""
     half, photographs = halves(bench), bench.pictures
-    yield "real", kernel_distance(half, half.real, seed=bench.seed)
+    yield CEILING, kernel_distance(half, half.real, seed=bench.seed)
     other, mate = bench.images(bench.targets), mates(bench)
     known = np.flatnonzero(mate >= 0)
     if len(known):
         for figure in _variety(differences(bench, photographs[known], bench.images(mate[known]))):
-            yield "real", figure
+            yield CEILING, figure
     for figure in _variety(differences(bench, photographs, other)):
-        yield "unrelated", figure
-    for name, pictures in {"real": photographs, "unrelated": other}.items():
+        yield UNRELATED, figure
+    for name, pictures in {CEILING: photographs, UNRELATED: other}.items():
         for figure in _fit(bench, pictures):
             yield name, figure
     count = 1 + bench.task.own_wrong.shape[1]
     for k, metric in zip(DEPTHS, RECALLS, strict=True):
         value = min(k, count) / count
-        yield "chance", Measured(metric, interval=(value, value, value), options=candidates(bench))
+        yield CHANCE, Measured(metric, interval=(value, value, value), options=candidates(bench))
 
 
 GENERATION = Protocol(
-    "generation@1",
+    catalogue.GENERATION,
     RECALLS,
     measure,
     references,
-    ("real", "unrelated", "chance"),
+    (CEILING, UNRELATED, CHANCE),
     needs_judge=True,
     needs_extractor=True,
     extractor_label=label,
     fewest=2 * FEWEST,
-    draws=True,
 )

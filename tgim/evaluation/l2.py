@@ -16,8 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tgim.evaluation.bench import CHUNK, Bench, Protocol
+from tgim.evaluation import catalogue
+from tgim.evaluation.bench import Bench
 from tgim.evaluation.contenders import Contender
+from tgim.evaluation.matcher import CHUNK
+from tgim.evaluation.protocol import Protocol
 from tgim.evaluation.records import Measured
 from tgim.metrics import mse
 
@@ -67,5 +70,5 @@ def _figures(roots: NDArray[np.float64], squares: NDArray[np.float64]) -> Iterat
         yield Measured(metric, values, strength=1.0, higher_is_better=False)
 
 
-L2_OWN_CAPTION = Protocol("l2-own-caption@1", METRICS, measure_own)
-L2_EDIT = Protocol("l2-edit@1", METRICS, measure_edit)
+L2_OWN_CAPTION = Protocol(catalogue.L2_OWN_CAPTION, METRICS, measure_own)
+L2_EDIT = Protocol(catalogue.L2_EDIT, METRICS, measure_edit)

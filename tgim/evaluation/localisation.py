@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tgim.data.base import random_source
+from tgim.data.base import Stream, random_source
 from tgim.data.guesses import grabcut
 from tgim.data.points import BACKGROUND, Points
 from tgim.data.views import read_picture
@@ -22,7 +22,6 @@ from tgim.models.parsing.part_maps import find_parts
 
 OUTSIDE = 20  # places outside the subject's box that are asked for, of each picture that has such
 MARGIN = 0.03  # of the box's longer side: what lies farther out is background
-STREAM = 7  # of `random_source`
 CLEAR = 9  # pixels: a guess at the background counts this far from a guess at the subject
 
 
@@ -97,7 +96,7 @@ def measure(
         outside = _outside(box, shown.shape)
         places = np.flatnonzero(outside)
         if len(places) > 0.02 * outside.size:
-            for place in random_source(seed, STREAM, number).choice(places, OUTSIDE):
+            for place in random_source(seed, Stream.BACKGROUND_POINTS, number).choice(places, OUTSIDE):
                 tally.counts[0, shown.flat[place]] += 1
         if guesses and (share := _guessed_background(path, points, shown)) is not None:
             tally.guessed.append(share)

@@ -2,7 +2,7 @@
 
 Asked for are colours that a part does not have, "this bird has a red head": of at most 300 pictures three times each, a
 seeded choice of visible parts and of colours, a function of the picture's name and the seed. Parts are known by points
-(`tgim.evaluation.part_points`): CUB's part locations of pictures with four visible parts or more, points of flowers, a
+(`tgim.data.points`): CUB's part locations of pictures with four visible parts or more, points of flowers, a
 folder's own. Photographs are edited at their own size, by `Editor.edit_photo`. Figures of an ask, and what each is:
 
 - `hit`: the share of the part's points whose colour is nearest to the named one among eleven (CIELAB, squared
@@ -48,16 +48,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tgim.data.base import Split, relative, split_classes
-from tgim.data.cub import read_table
+from tgim.data.base import relative
+from tgim.data.points import ASKED, Points, has_points, photographs, read_points
 from tgim.errors import DataError
-from tgim.evaluation.bench import Bench, Protocol
+from tgim.evaluation import catalogue
+from tgim.evaluation.bench import Bench
 from tgim.evaluation.contenders import Contender
-from tgim.evaluation.part_points import Pointed, cub_points, has_points, read_points
+from tgim.evaluation.part_points import Pointed, pointed
 from tgim.evaluation.part_scores import BACKGROUND, colours_at, named, scene_of, score
+from tgim.evaluation.protocol import Protocol
 from tgim.evaluation.records import Measured
 from tgim.evaluation.task import hash_text
-from tgim.images.photo import Photo, list_images, open_image, to_uint8
+from tgim.images.photo import Photo, open_image, to_uint8
 from tgim.images.resample import resize
 from tgim.text.lexicon.colours import ASKED_OF_BIRDS, ASKED_OF_FLOWERS
 from tgim.text.lexicon.parts import CAPTION_PARTS, MEASURED
@@ -121,15 +123,13 @@ def asking(bench: Bench) -> Asking:
         raise DataError("parts@1 is of photographs, the data set is drawn; measure truth@1 of it")
     root = bench.data.folder
     if bench.photos is not None:
-        pointed, data = whole_photographs(bench), f"{name} photographs"
-    elif has_points(name, root):
-        pointed, data = read_points(name, root, [item.path for item in bench.dataset.items]), name
+        pictures, data = pointed(whole_photographs(bench)), f"{name} photographs"
+    elif has_points(bench.dataset):
+        pictures, data = pointed(read_points(bench.dataset, grouping=ASKED).items()), name
     else:
-        raise DataError(
-            f"{root} has no points that say where parts are; parts@1 needs them (tgim.evaluation.part_points)"
-        )
+        raise DataError(f"{root} has no points that say where parts are; parts@1 needs them (tgim.data.points)")
     where = bench.photos or root
-    usable = [each for each in pointed if len(parts_of(each, name)) >= (FEWEST if name == "cub" else 1)]
+    usable = [each for each in pictures if len(parts_of(each, name)) >= (FEWEST if name == "cub" else 1)]
     chosen = sorted(usable, key=lambda each: hash_text(f"{bench.seed}:limit:{each.path.name}"))
     chosen = chosen[: min(MOST, bench.limit or MOST)]
     asked = [
@@ -144,22 +144,22 @@ def asking(bench: Bench) -> Asking:
     return Asking(data, content_of(usable, where), tuple(asked))
 
 
-def whole_photographs(bench: Bench) -> tuple[Pointed, ...]:
+def whole_photographs(bench: Bench) -> list[tuple[Path, Points]]:
     """Photographs of the bench's folder `photos`, named like CUB's pictures, of the classes of its split.
 
     Raises:
         DataError: the data set is another, or none is named like one of its pictures.
     """
-    name, root = bench.data.name, bench.data.folder
+    name, data = bench.data.name, bench.data
     if name != "cub" or bench.photos is None:
         raise DataError(f"whole photographs are those of cub's pictures, the data set is {name}; leave out the photos")
-    split: Split = bench.data.split
-    wanted = split_classes(root, split=split, seed=bench.data.split_seed)
-    classes = {known.rpartition("/")[2]: known.partition("/")[0] for known in read_table(root / "images.txt").values()}
-    files = [path for path in list_images(bench.photos) if path.name in classes]
-    if not files:
-        raise DataError(f"{bench.photos} has no photograph that is named like one of cub's pictures (images.txt)")
-    return cub_points(root, [path for path in files if wanted is None or classes[path.name] in wanted], whole=True)
+    found = photographs(bench.photos, data.folder, split=data.split, seed=data.split_seed, grouping=ASKED)
+    if not found:
+        raise DataError(
+            f"{bench.photos} has no photograph that is named like one of cub's pictures (images.txt) of split "
+            f"{data.split!r}"
+        )
+    return found
 
 
 def parts_of(picture: Pointed, name: str) -> list[str]:
@@ -241,9 +241,9 @@ def edited(
 ) -> list[NDArray[np.uint8]]:
     """A photograph edited by each text at its own size, (H, W, 3) each; models' edits are kept on disk.
 
-    The baseline `unrelated` is the `other` photograph, resized.
+    A contender that `replaces` hands over the `other` photograph, resized.
     """
-    if contender.kind == "baseline" and contender.name == "unrelated":
+    if contender.replaces:
         shown = resize(open_image(other).pixels[None], (photo.height, photo.width))
         return [pixels_of(photo.with_pixels(shown))] * len(texts)
 
@@ -296,14 +296,14 @@ def _measured(metric: str, rows: Sequence[Sequence[float]]) -> Iterator[Measured
 def facts(bench: Bench) -> dict[str, Any]:
     """What lines say of the pictures: those that were edited, at their own sizes."""
     found = asking(bench)
-    return {"data": found.data, "content": found.content, "size": 0}
+    return {"data": found.data, "content": found.content, "size": 0, "options": bench.limited()}
 
 
 def possible(bench: Bench) -> bool:
     """Whether there are points to measure at."""
     if bench.photos is not None:
         return True
-    if bench.data.name == "synthetic" or not has_points(bench.data.name, bench.data.folder):
+    if bench.data.name == "synthetic" or not has_points(bench.dataset):
         return False
     try:
         return bool(asking(bench).pictures)
@@ -311,4 +311,4 @@ def possible(bench: Bench) -> bool:
         return False
 
 
-PARTS_AT = Protocol("parts@1", ("spilt", "half_way", "hit"), measure, facts=facts, possible=possible, own_size=True)
+PARTS = Protocol(catalogue.PARTS, ("spilt", "half_way", "hit"), measure, facts=facts, possible=possible, own_size=True)

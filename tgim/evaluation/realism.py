@@ -31,16 +31,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from tgim.data.base import held_out, random_source, relative
+from tgim.data.base import Stream, held_out, random_source, relative
 from tgim.errors import UserError
-from tgim.evaluation.bench import Bench, Protocol
+from tgim.evaluation import catalogue
+from tgim.evaluation.bench import Bench
+from tgim.evaluation.catalogue import CEILING
 from tgim.evaluation.contenders import Contender
 from tgim.evaluation.features import Extractor, from_matching, inception
+from tgim.evaluation.protocol import Protocol
 from tgim.evaluation.records import Measured, Options
 from tgim.images.photo import from_uint8, to_uint8
 from tgim.metrics import fid, inception_score, kid_subsets
 
-STREAM = 902  # of `random_source`
 SUBSETS = 100  # of KID
 RESAMPLES = 20  # of FID and IS
 JPEG = 75
@@ -147,7 +149,7 @@ def _bootstrap(
     figure: Callable[[NDArray[np.int64], NDArray[np.int64]], float], n: int, others: int, seed: int
 ) -> float:
     """Standard deviation of a figure over resamples of its n rows and of the `others` that they are compared with."""
-    source = random_source(seed, STREAM)
+    source = random_source(seed, Stream.FEATURE_BOOTSTRAP)
     found = [figure(source.integers(n, size=n), source.integers(others, size=others)) for _ in range(RESAMPLES)]
     return float(np.std(found, ddof=1))
 
@@ -166,7 +168,7 @@ def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
     """The figures of one contender."""
     half = halves(bench)
     places = half.first
-    if contender.kind == "baseline" and contender.name == "unrelated":
+    if contender.replaces:  # the photographs of half B are not new to it
         places = places[~np.isin(bench.targets[places], bench.rows[half.second])]
         if len(places) < 2:
             raise UserError("too few target pictures lie outside half B; measure on more pictures")
@@ -183,7 +185,7 @@ def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
     """Half A as it is, and as a JPEG file."""
     half = halves(bench)
     for measured in distances(half, half.real, seed=bench.seed):
-        yield "real", measured
+        yield CEILING, measured
     compressed = half.extractor.features(as_jpeg(bench.pictures[half.first]))
     for measured in distances(half, compressed, seed=bench.seed):
         yield f"real_jpeg{JPEG}", measured
@@ -195,11 +197,11 @@ def label(bench: Bench) -> str:
 
 
 REALISM = Protocol(
-    "realism@1",
+    catalogue.REALISM,
     METRICS,
     measure,
     references,
-    ("real", f"real_jpeg{JPEG}"),
+    (CEILING, f"real_jpeg{JPEG}"),
     needs_extractor=True,
     fewest=2 * FEWEST,
     extractor_label=label,

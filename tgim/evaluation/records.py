@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tgim.data.base import random_source
+from tgim.data.base import Stream, random_source
 from tgim.errors import UserError
 from tgim.files import write_file
 
 RESAMPLES = 1000  # of the bootstrap
-STREAM = 900  # of `random_source`
 BLOCK = 2**20  # picture draws that are held at a time
 DIGITS = 6  # significant; the last bits of a float differ between machines
 VOLATILE = frozenset({"value", "low", "high", "commit", "tgim", "torch", "machine", "seconds"})  # not in a line's key
@@ -85,7 +84,7 @@ class Measured:
 
 def resampled_means(table: NDArray[Any], *, seed: int) -> NDArray[np.float64]:
     """Column means of `table` (n, M) over 1000 bootstrap resamples of its rows; (1000, M). Equal seeds, equal draws."""
-    source = random_source(seed, STREAM)
+    source = random_source(seed, Stream.BOOTSTRAP)
     count = len(table)
     step = max(1, BLOCK // count)
     blocks = []

@@ -21,8 +21,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tgim import metrics
-from tgim.evaluation.bench import Bench, Protocol
+from tgim.evaluation import catalogue
+from tgim.evaluation.bench import Bench
+from tgim.evaluation.catalogue import CEILING, CHANCE, FLOOR
 from tgim.evaluation.contenders import Contender
+from tgim.evaluation.protocol import Protocol
 from tgim.evaluation.records import Measured, Options
 
 DEPTHS = (1, 5, 10)
@@ -53,8 +56,8 @@ def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
 def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
     """Real photographs with their own captions, unedited ones with the target's, and chance."""
     rows = {
-        "real": metrics.ranks(bench.fits(bench.pictures, bench.own, bench.task.own_wrong)),
-        "unedited": target_ranks(bench, bench.pictures),
+        CEILING: metrics.ranks(bench.fits(bench.pictures, bench.own, bench.task.own_wrong)),
+        FLOOR: target_ranks(bench, bench.pictures),
     }
     for name, found in rows.items():
         for figure in _figures(bench, found, None):
@@ -62,7 +65,7 @@ def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
     count = 1 + bench.task.target_wrong.shape[1]
     by_luck = [min(k, count) / count for k in DEPTHS] + [float((1 / np.arange(1, count + 1)).mean())]
     for metric, value in zip(METRICS, by_luck, strict=True):
-        yield "chance", Measured(metric, interval=(value, value, value), options=candidates(bench))
+        yield CHANCE, Measured(metric, interval=(value, value, value), options=candidates(bench))
 
 
 def measure_mp(bench: Bench, contender: Contender) -> Iterator[Measured]:
@@ -82,6 +85,6 @@ def measure_directional(bench: Bench, contender: Contender) -> Iterator[Measured
     yield Measured("directional", values.double().numpy(), 1.0)
 
 
-RETRIEVAL = Protocol("retrieval@1", METRICS, measure, references, ("real", "unedited", "chance"), needs_judge=True)
-MP = Protocol("mp@1", ("mp",), measure_mp, needs_judge=True)
-DIRECTIONAL = Protocol("directional@1", ("directional",), measure_directional, needs_judge=True)
+RETRIEVAL = Protocol(catalogue.RETRIEVAL, METRICS, measure, references, (CEILING, FLOOR, CHANCE), needs_judge=True)
+MP = Protocol(catalogue.MP, ("mp",), measure_mp, needs_judge=True)
+DIRECTIONAL = Protocol(catalogue.DIRECTIONAL, ("directional",), measure_directional, needs_judge=True)

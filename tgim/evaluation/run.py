@@ -9,17 +9,46 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from tqdm import tqdm
 
+from tgim._version import __version__
+from tgim.checkpoints import checkpoint
+from tgim.checkpoints.registry import Role
 from tgim.data.config import DataConfig
-from tgim.errors import UserError, nearest
+from tgim.environment import origin
+from tgim.errors import UserError
 from tgim.evaluation.baselines import baselines as trivial
-from tgim.evaluation.bench import Bench, Progress, Protocol
-from tgim.evaluation.contenders import Contender, Drawing, ModelContender
-from tgim.evaluation.protocols import PROTOCOLS
+from tgim.evaluation.bench import Bench
+from tgim.evaluation.catalogue import CATALOGUE, entries
+from tgim.evaluation.composing import Composer
+from tgim.evaluation.contenders import ModelContender, shown_name
+from tgim.evaluation.matcher import Matcher
+from tgim.evaluation.pictures import Progress
+from tgim.evaluation.protocol import Protocol, load
 from tgim.evaluation.records import Kind, Line, Measured, Results
+from tgim.models.base import Composing, Matching
 
 log = logging.getLogger(__name__)
+EDITING: tuple[Role, ...] = ("editor", "generator")  # models that make pictures: measured together, at one size
+DOES: dict[Role, str] = {
+    "editor": "edits pictures",
+    "generator": "draws pictures",
+    "matching": "matches pictures with captions",
+    "retrieval": "finds pictures by a picture and a text",
+}
+LACKS: dict[Role, str] = {
+    "editor": "does not edit",
+    "generator": "draws none from captions alone",
+    "matching": "does not match captions",
+    "retrieval": "finds none by a picture and a text",
+}
+PLURAL: dict[Role, str] = {
+    "editor": "editors",
+    "generator": "text-to-image models and style encoders",
+    "matching": "matching models",
+    "retrieval": "composing and matching models",
+}
 BAR = "{desc}: {n_fmt} of {total_fmt} {bar} {elapsed}<{remaining}"
 
 
@@ -61,12 +90,12 @@ def evaluate(
     """Measure models, trivial baselines and reference rows by each protocol.
 
     Args:
-        models: names or paths of checkpoints of editors and text-to-image models; none measures the baselines alone.
+        models: names or paths of checkpoints; none measures the baselines of editing alone.
         data: the data set and its split; give the test split, which no model has seen.
-        protocols: names in `PROTOCOLS`, or "all" that can be measured with what is given, on so many pictures:
-            text-to-image models by those of drawn pictures, editors by the others. Named, protocols of edits measure
+        protocols: names in `catalogue.CATALOGUE`, versions may be left out, or "all" that can be measured with what
+            is given, on so many pictures: each model by those of its own role. Named, protocols of edits measure
             text-to-image models, too, which search for the noise of each picture (`tgim.inference.inversion`) and are
-            slow.
+            slow; and `compose@1` measures matching models.
         judge: name or path of a matching model that none of the models was trained against.
         seed: of the task and of the bootstrap.
         out: file to which each figure is appended as soon as it is known. Figures that it holds already are not
@@ -74,7 +103,8 @@ def evaluate(
         baselines: measure the trivial editors too, where edits are measured.
         limit: measure on this many pictures, a seeded choice.
         size: pixels, side of the pictures that are edited and compared. By default that of the models, which must then
-            share it, or without models that of the judge. Protocols of photographs at their own size do without.
+            share it, or without models that of the data. Protocols of photographs at their own size do without, and
+            models that make no pictures look at them at their own size.
         cache: folder of decoded pictures, edits and embeddings; `tgim.data.cache.cache_folder()` unless given.
         extractor: of features, for `realism@1`: an Inception file, or a matching model; the judge unless given.
         photos: folder of whole photographs of the data set's pictures, by their names, which `parts@1` edits; without
@@ -90,62 +120,75 @@ def evaluate(
         DataError: the data set will not do.
     """
     extractor = extractor if extractor is not None else judge
-    wanted = chosen(protocols, judge=judge, extractor=extractor)
-    contenders = [ModelContender.open(source, device=device) for source in models]
     named = protocols != "all"
-    fields = {protocol.name: entrants(protocol, contenders, named=named) for protocol in wanted}
-    sized = not all(protocol.own_size for protocol in wanted)
-    side = size if size is not None else common_size(contenders) if sized else None
-    bench = Bench(
-        data,
-        size=side or data.image_size,
-        seed=seed,
-        judge=judge,
-        extractor=extractor,
-        limit=limit,
-        photos=photos,
-        cache=cache,
-        progress=progress,
-    )
-    beside = trivial(bench) if baselines else []
+    wanted = chosen(protocols, judge=judge, extractor=extractor)
+    opened = [open_model(source, device=device) for source in models]
+    measured = {protocol.name: entrants(protocol, opened, named=named) for protocol in wanted}
+    options: dict[str, Any] = {"seed": seed, "limit": limit, "cache": cache, "progress": progress}
+    benches: dict[int, Bench] = {}
+    plan: list[tuple[Protocol, Bench, Sequence[Any]]] = []
+    if editing := [protocol for protocol in wanted if protocol.role in EDITING]:
+        sized = size is None and not all(protocol.own_size for protocol in editing)
+        side = common_size([model for model in opened if isinstance(model, ModelContender)]) if sized else size
+        ruler = Matcher.open(judge) if judge is not None else None
+        bench = Bench(data, size=side or data.image_size, judge=ruler, extractor=extractor, photos=photos, **options)
+        beside = trivial(bench) if baselines else []
+        for protocol in editing:
+            field = measured[protocol.name]
+            enough = field or (protocol.role == "editor" and not opened)
+            if named or (enough and len(bench) >= protocol.fewest and protocol.possible(bench)):
+                plan.append((protocol, bench, [*field, *(beside if protocol.role == "editor" else ())]))
+    for protocol in wanted:
+        for model in measured[protocol.name] if protocol.role not in EDITING else ():
+            bench = benches.setdefault(model.side, Bench(data, size=model.side, **options))
+            plan.append((protocol, bench, protocol.contenders(model)))
+    facts = [protocol.facts(bench) for protocol, bench, _ in plan]  # before the file: a data set that will not do
     results = Results(out)
     lines: list[Line] = []
-    for protocol in wanted:
-        field = fields[protocol.name]
-        enough = len(bench) >= protocol.fewest and (field or not (contenders or protocol.draws))
-        if named or (enough and protocol.possible(bench)):
-            lines += _measure(bench, protocol, [*field, *([] if protocol.draws else beside)], results)
-    return lines
+    for (protocol, bench, contenders), told in zip(plan, facts, strict=True):
+        lines += _measure(bench, protocol, contenders, results, told)
+    return list({line.key: line for line in lines}.values())
 
 
-def entrants(protocol: Protocol, models: Sequence[ModelContender], *, named: bool) -> list[Contender]:
-    """The models that a protocol measures; UserError when it was `named` for one that does not draw, and needs it.
+def open_model(source: str | Path, *, device: str = "cpu") -> ModelContender | Matcher | Composer:
+    """Load a model by name or path, as what it can be measured as; editors go to `device`.
 
-    Unless it was named, text-to-image models are measured by what they draw, and all others by their edits.
+    Raises:
+        CheckpointError: there is none, or it is of a kind that no protocol measures.
     """
-    if not protocol.draws:
-        return [model for model in models if named or not model.only_draws]
+    loaded = checkpoint.load(source)
+    if isinstance(loaded.model, Matching | Composing):
+        kind = Matcher if isinstance(loaded.model, Matching) else Composer
+        return kind(loaded, name=shown_name(source), fingerprint=checkpoint.fingerprint(source))
+    return ModelContender.open(source, device=device, loaded=loaded)
+
+
+def entrants(protocol: Protocol, models: Sequence[Any], *, named: bool) -> list[Any]:
+    """Choose the models that a protocol measures: those of its role, and, if it was `named`, all that can be.
+
+    Raises:
+        UserError: it was named, and a model cannot be measured by it.
+    """
+    if not named:
+        return [model for model in models if model.roles[0] == protocol.role]
     for model in models:
-        if named and not isinstance(model, Drawing):
+        if protocol.role not in model.roles:
             raise UserError(
-                f"{model.name} edits pictures and draws none from captions alone; {protocol.name} is for text-to-image "
-                "models and style encoders: leave out the protocol, or the model"
+                f"{model.name} {DOES[model.roles[0]]} and {LACKS[protocol.role]}; {protocol.name} is for "
+                f"{PLURAL[protocol.role]}: leave out the protocol, or the model"
             )
-    return [model for model in models if isinstance(model, Drawing) and (named or model.only_draws)]
+    return list(models)
 
 
 def chosen(protocols: Sequence[str] | Literal["all"], *, judge: str | None, extractor: str | None) -> list[Protocol]:
-    """The protocols of these names; UserError for an unknown one, and for one that lacks what it needs."""
+    """Import the protocols of these names; UserError for an unknown one, and for one that lacks what it needs."""
     if protocols == "all":
-        return [p for p in PROTOCOLS.values() if not _lacks(p, judge=judge, extractor=extractor)]
-    found = []
-    for name in protocols:
-        if name not in PROTOCOLS:
-            hint = nearest(name, PROTOCOLS)
-            raise UserError(f"no protocol {name!r}{hint}; there are: {', '.join(PROTOCOLS)}")
-        if lack := _lacks(PROTOCOLS[name], judge=judge, extractor=extractor):
-            raise UserError(f"{name} needs {lack}")
-        found.append(PROTOCOLS[name])
+        loaded = [load(entry) for entry in CATALOGUE.values()]
+        return [p for p in loaded if not _lacks(p, judge=judge, extractor=extractor)]
+    found = [load(entry) for entry in entries(protocols)]
+    for protocol in found:
+        if lack := _lacks(protocol, judge=judge, extractor=extractor):
+            raise UserError(f"{protocol.name} needs {lack}")
     return found
 
 
@@ -167,14 +210,22 @@ def common_size(contenders: Sequence[Any]) -> int | None:
     return next(iter(sizes.values()), None)
 
 
-def _measure(bench: Bench, protocol: Protocol, contenders: Sequence[Contender], results: Results) -> Iterator[Line]:
+def _measure(
+    bench: Bench, protocol: Protocol, contenders: Sequence[Any], results: Results, facts: dict[str, Any]
+) -> Iterator[Line]:
     """The lines of one protocol: its references, then each contender; what is in the file already comes from it."""
+    place = origin()
     blank: dict[str, Any] = {
-        **bench.facts(),
         "protocol": protocol.name,
+        "split": bench.data.split,
+        "seed": bench.seed,
+        "commit": place["commit"],
+        "tgim": __version__,
+        "torch": torch.__version__,
+        "machine": f"{place['gpu'] or place['processor']}, {place['cores']} cores",
         "judge": bench.judge_label if protocol.needs_judge else None,
         "extractor": protocol.extractor_label(bench),
-        **protocol.facts(bench),
+        **{key: value for key, value in facts.items() if key != "options"},
     }
 
     def line(name: str, kind: Kind, checkpoint: str | None, figure: Measured, start: float) -> Line:
@@ -189,14 +240,14 @@ def _measure(bench: Bench, protocol: Protocol, contenders: Sequence[Contender], 
             strength=figure.strength,
             metric=figure.metric,
             higher_is_better=figure.higher_is_better,
-            options={**figure.options, **bench.limited()},
+            options={**figure.options, **facts["options"]},
             value=value,
             low=low,
             high=high,
             seconds=round(time.monotonic() - start, 3),
         )
 
-    nothing = Measured("", interval=(0.0, 0.0, 0.0))
+    nothing = Measured("", interval=(0.0, 0.0, 0.0), n=0)
     start = time.monotonic()
     known = [line(name, "reference", None, nothing, start) for name in protocol.reference_names]
     if known and all(results.complete(like, protocol.metrics) for like in known):

@@ -28,9 +28,12 @@ from torch import Tensor
 
 from tgim.data.base import relative
 from tgim.data.synthetic.pool import Kind
+from tgim.evaluation import catalogue
 from tgim.evaluation.baselines import colour_of
-from tgim.evaluation.bench import Bench, Protocol
+from tgim.evaluation.bench import Bench
+from tgim.evaluation.catalogue import CHANCE, FLOOR
 from tgim.evaluation.contenders import Contender, quantised
+from tgim.evaluation.protocol import Protocol
 from tgim.evaluation.records import Measured, Options
 from tgim.evaluation.task import hash_text
 from tgim.evaluation.truth import PAIRS, Drawn, draw_truth
@@ -153,7 +156,7 @@ def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
         return first, second
 
     yield from _photographs(bench, edits(bench.pictures, captions), captions, 1.0)
-    if contender.kind == "baseline" and contender.name == "unrelated":  # another drawing, as in `truth@1`
+    if contender.replaces:  # another drawing, as in `truth@1`
         other = drawn.swap_pictures.roll(1, 0)
         yield from _drawings(bench, (other, other), drawn, 1.0)
     else:
@@ -166,7 +169,7 @@ def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
     photographs, drawings = bench.pictures, drawn.swap_pictures
     rows: dict[str, tuple[Edits | None, Edits]] = {
         "true_drawn": (None, drawn.swap_true),
-        "unedited": ((photographs, photographs), (drawings, drawings)),
+        FLOOR: ((photographs, photographs), (drawings, drawings)),
         "one_colour": (in_one_colour(photographs, captions), in_one_colour(drawings, drawn.swap_captions)),
     }
     for name, (of_photographs, of_drawings) in rows.items():
@@ -178,9 +181,9 @@ def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
     swapped: Options = {"swapped": kind_of(bench)}
     for metrics, options, count in ((METRICS, swapped, len(bench)), (DRAWN, drawn.options, len(drawings))):
         for metric, value in zip(metrics, COINS, strict=True):
-            yield "chance", Measured(metric, interval=(value, value, value), n=count, options=options)
+            yield CHANCE, Measured(metric, interval=(value, value, value), n=count, options=options)
 
 
 # The true pictures are known of drawings alone, so every row has the drawings' figures, and has them last.
-ROWS = ("true_drawn", "unedited", "one_colour", "chance")
-SWAPS = Protocol("swaps@1", DRAWN, measure, references, ROWS, needs_judge=True)
+ROWS = ("true_drawn", FLOOR, "one_colour", CHANCE)
+SWAPS = Protocol(catalogue.SWAPS, DRAWN, measure, references, ROWS, needs_judge=True)

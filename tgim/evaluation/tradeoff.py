@@ -13,8 +13,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from tgim.evaluation.bench import Bench, Protocol
+from tgim.evaluation import catalogue
+from tgim.evaluation.bench import Bench
 from tgim.evaluation.contenders import Contender
+from tgim.evaluation.protocol import Protocol
 from tgim.evaluation.records import Measured, percentiles, resampled_means
 from tgim.evaluation.retrieval import candidates, target_ranks
 from tgim.metrics import rmse
@@ -68,4 +70,4 @@ def area(errors: Numbers, recalls: Numbers) -> Numbers:
     return np.asarray((pieces.sum(1) + rest) / LARGEST)
 
 
-TRADEOFF = Protocol("tradeoff@1", ("rmse", "recall@1", "area"), measure, needs_judge=True)
+TRADEOFF = Protocol(catalogue.TRADEOFF, ("rmse", "recall@1", "area"), measure, needs_judge=True)

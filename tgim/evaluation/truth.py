@@ -32,21 +32,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tgim.data.base import random_source
+from tgim.data.base import Stream, random_source
 from tgim.data.synthetic.canvas import Exposed
 from tgim.data.synthetic.pairs import KINDS, albedos, expose, random_pair, render_pair, swap_scene
 from tgim.data.synthetic.pool import Kind, renderer_hash
 from tgim.data.synthetic.scenes import Scene, random_scene
 from tgim.errors import UserError
-from tgim.evaluation.bench import Bench, Protocol
+from tgim.evaluation import catalogue
+from tgim.evaluation.bench import Bench
+from tgim.evaluation.catalogue import FLOOR
 from tgim.evaluation.contenders import Contender
 from tgim.evaluation.part_colours import FEWEST, GROUPS, LEAST, PURE, Question, questions
+from tgim.evaluation.protocol import Protocol
 from tgim.evaluation.records import Measured, Options, percentiles, resampled_means
 from tgim.images.photo import from_uint8, to_uint8
 from tgim.text.lexicon.synthetic import WORDS
 
 PAIRS = 500  # drawn pictures, and half as many for the swaps
-STREAM = 901  # of `random_source`: training draws from others
 COMMON = 0.05  # share of the pictures that must ask about a part for it to count in the macro average
 TRIES = 1000  # scenes that may be passed over for one swap
 PLAIN = 4  # times what a part must fill to be asked about, for the two parts of a swap
@@ -87,7 +89,7 @@ def draw_truth(kind: Kind, *, count: int = PAIRS, size: int = 64, seed: int = 0)
         raise UserError(f"{count} drawn pictures are too few; expected 2 or more")
     sources, trues, changes, asked, captions = [], [], [], [], []
     for i in range(count):
-        pair = random_pair(KINDS[kind], random_source(seed, STREAM, i))
+        pair = random_pair(KINDS[kind], random_source(seed, Stream.TRUTH, i))
         source, true, change = render_pair(pair, size)
         sources.append(source.image)
         trues.append(true)
@@ -110,7 +112,7 @@ def draw_truth(kind: Kind, *, count: int = PAIRS, size: int = 64, seed: int = 0)
 
 def _swap(kind: Kind, size: int, seed: int, index: int) -> tuple[list[NDArray[np.uint8]], tuple[str, str]]:
     """A picture and those that its two captions ask for; scenes that show too little of their parts are passed over."""
-    source = random_source(seed, STREAM, index, 1)
+    source = random_source(seed, Stream.TRUTH, index, 1)
     for _ in range(TRIES):
         scene = random_scene(KINDS[kind], source)
         exposed = expose(scene, size)
@@ -230,7 +232,7 @@ def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
     drawn = drawn_for(bench)
 
     def edits(pictures: Tensor, captions: Sequence[str]) -> Tensor:
-        if contender.kind == "baseline" and contender.name == "unrelated":
+        if contender.replaces:
             return pictures.roll(1, 0)
         return bench.edits(contender, captions, 1.0, pictures=pictures)
 
@@ -244,7 +246,7 @@ def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
     drawn = drawn_for(bench)
     rows = {
         "true": (drawn.true, *drawn.swap_true),
-        "unedited": (drawn.pictures, drawn.swap_pictures, drawn.swap_pictures),
+        FLOOR: (drawn.pictures, drawn.swap_pictures, drawn.swap_pictures),
     }
     for name, (edited, first, second) in rows.items():
         for measured in judge_edits(drawn, edited):
@@ -253,4 +255,4 @@ def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
             yield name, judge_swaps(drawn, first, second)
 
 
-TRUTH = Protocol("truth@1", METRICS, measure, references, ("true", "unedited"))
+TRUTH = Protocol(catalogue.TRUTH, METRICS, measure, references, ("true", FLOOR))

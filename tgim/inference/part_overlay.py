@@ -35,9 +35,10 @@ def open_localiser(name_or_path: str | Path, *, device: str = "cpu") -> Localisi
         UserError: it has no localiser.
     """
     model = checkpoint.load(name_or_path, device=device).model
-    if model.part_localiser is None:
+    localiser: Localising | None = model.part_localiser
+    if localiser is None:
         raise UserError(f"{name_or_path} ({model.name}) knows no parts; give --model a part localiser")
-    return model.part_localiser
+    return localiser
 
 
 def part_named(word: str, names: tuple[str, ...]) -> str:

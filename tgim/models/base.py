@@ -312,7 +312,7 @@ class Localising(Model):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Names of the maps that `locate` gives; the first is "background"."""
+        """Names of the maps that `look` gives; the first is "background"."""
         raise NotImplementedError  # abstract: every localiser names its parts
 
     @property
@@ -320,12 +320,12 @@ class Localising(Model):
         """True where all subjects of a photograph count as one, blossoms of a plant say; else the largest is meant."""
         return False
 
-    def locate(self, image: Tensor) -> Tensor:
-        """Probabilities (B, P, s, s) of each part, their sum over P 1, from pictures (B, 3, S, S) in [-1, 1]."""
-        return self.look(image)[0]
-
     def look(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what `locate` gives, and the probability (B,) that a picture shows a subject at all."""
+        """Find the parts in pictures (B, 3, S, S) in [-1, 1].
+
+        Returns:
+            Probabilities (B, P, s, s) of each part, their sum over P 1; and (B,) that a picture shows a subject at all.
+        """
         raise NotImplementedError  # abstract: every localiser says how it sees
 
 

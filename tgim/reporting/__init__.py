@@ -5,6 +5,7 @@ Lines of `tgim.evaluation` go in; Markdown, plain text or HTML comes out. Nothin
 
 from __future__ import annotations
 
+from tgim.reporting.composing import compose_tables
 from tgim.reporting.page import page
 from tgim.reporting.parts import parts_tables
 from tgim.reporting.pictures import Gallery, gallery_of
@@ -21,6 +22,7 @@ from tgim.reporting.tables import (
 __all__ = [
     "Gallery",
     "Table",
+    "compose_tables",
     "gallery_of",
     "generation_tables",
     "l2_tables",

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
 from tgim._version import __version__
+from tgim.evaluation.catalogue import CATALOGUE
 from tgim.evaluation.records import Line
-from tgim.reporting.parts import parts_tables
+from tgim.reporting.composing import COMPOSE, compose_tables
+from tgim.reporting.parts import PARTS, parts_tables
 from tgim.reporting.pictures import Example, Gallery
 from tgim.reporting.plot import tradeoff_svg
 from tgim.reporting.results import (
-    GENERATION,
-    PARTS,
     Setting,
     entrant,
     grouped,
@@ -27,6 +27,7 @@ from tgim.reporting.results import (
 )
 from tgim.reporting.style import SCRIPT, STYLE
 from tgim.reporting.tables import (
+    GENERATION,
     OWN,
     RETRIEVAL,
     TRADEOFF,
@@ -40,25 +41,6 @@ from tgim.reporting.tables import (
 )
 from tgim.reporting.tables import section_tables as any_tables
 
-READ = {  # protocol -> how its figures are read
-    "l2-own-caption@1": "The picture is edited by each of its own captions, which already fit: the less it changes, "
-    "the better. A picture that is not touched scores 0.",
-    "l2-edit@1": "The same for a caption of another class. Some change is asked for here: doing nothing scores 0, too.",
-    "retrieval@1": "A judge that no editor was trained against looks for the edited picture's target caption among "
-    "100. Read every figure against the rows of real and of unedited photographs.",
-    "tradeoff@1": "Change of the picture against fit of the caption, at several strengths. A good curve is steep.",
-    "mp@1": "Manipulative precision: (1 - mean change) times similarity of result and caption. High only if both are.",
-    "directional@1": "Cosine between how picture and caption moved in the judge's space; 0 if the picture did not.",
-    "truth@1": "On synthetic pictures the true edit is known: how far off the result is, and how many parts are right.",
-    PARTS: "One part of a photograph is asked for in a colour that it does not have. Hit: the part is nearest to it. "
-    "Spilt: other parts, not beside it, that change. Texture: 1 where it is all kept, 0 under flat paint. Painting "
-    "everything hits and spills, doing nothing does neither.",
-    "swaps@1": "Two captions swap the colours of two parts: the judge must prefer either edit's own. Doing nothing "
-    "scores 0. Read photographs against one colour for all, and synthetic pictures against their true edits.",
-    "realism@1": "Statistics of edited against real pictures. They depend on extractor and n: compare within a table.",
-    GENERATION: "Pictures of captions alone: does the judge find the caption among 100, are they like photographs "
-    "(KID: less is better), do those of one caption differ? Read each figure against real photographs.",
-}
 AREA = (
     "Trade-off area: the best R@1 that is reached without changing the picture by more than an RMSE of e, "
     "averaged over e from 0 to 0.25. Higher is better."
@@ -142,10 +124,11 @@ def _ranking(where: Setting, lines: list[Line], *, several: bool) -> str:
         like = [line for line in lines if line.protocol == RETRIEVAL and section(line)[1:] == place[1:]]
         svg = tradeoff_svg(part, references=[line for line in like if line.kind == "reference"])
         if svg:
+            read = CATALOGUE[TRADEOFF].reading
             parts.append(
-                f'<div class="wide plot">{svg}</div><p class="small faint">{READ[TRADEOFF]} Dotted upright: where the '
+                f'<div class="wide plot">{svg}</div><p class="small faint">{read} Dotted upright: where the area ends. '
+                "A curve begins at the unedited photograph; its points are the strengths.</p>"
             )
-            parts[-1] += "area ends. A curve begins at the unedited photograph; its points are the strengths.</p>"
     if not parts and not several:
         parts.append('<p class="faint">No line of tradeoff@1 is among the results.</p>')
     return "\n".join(parts)
@@ -154,7 +137,7 @@ def _ranking(where: Setting, lines: list[Line], *, several: bool) -> str:
 def _protocols(lines: list[Line]) -> str:
     special: dict[str, Callable[..., list[Table]]] = {
         OWN: l2_tables, RETRIEVAL: retrieval_tables, GENERATION: generation_tables,
-        PARTS: parts_tables,
+        PARTS: parts_tables, COMPOSE: compose_tables,
     }  # fmt: skip
     parts = []
     for protocol, part in grouped(lines, lambda line: line.protocol).items():
@@ -163,7 +146,7 @@ def _protocols(lines: list[Line]) -> str:
         tables = make(lines if protocol == OWN else part, intervals=False)
         for table in tables:
             notes = "".join(f'<p class="small faint">{escape(note)}</p>' for note in table.notes)
-            read = READ.get(protocol, "")
+            read = escape(CATALOGUE[protocol].reading, quote=False) if protocol in CATALOGUE else ""
             parts.append(f"<h3>{escape(table.title)}</h3>")
             parts.append(f'<p class="small faint">{read}</p>{_table(table)}{notes}')
     return "\n".join(parts)

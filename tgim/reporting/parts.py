@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from tgim.evaluation import catalogue
 from tgim.evaluation.part_scores import COLOURS as PALETTE
 from tgim.evaluation.records import Line
-from tgim.reporting.results import PARTS, entrant, grouped, label, metric_label, pick, setting
+from tgim.reporting.results import entrant, grouped, label, metric_label, pick, setting
 from tgim.reporting.tables import NOTHING, Cell, Row, Table, best_of, figure, place_of
 
+PARTS = catalogue.PARTS.name
 COLUMNS = ("hit", "half_way", "spilt", "others_change", "outside", "background_change", "texture")  # if measured
 BROKEN_DOWN = ("hit", "spilt")  # by part and by colour
 NOTE = (

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from tgim.data import open_dataset
-from tgim.data.base import random_source
+from tgim.data.base import Stream, random_source
 from tgim.data.config import DataConfig
 from tgim.errors import UserError
 from tgim.evaluation import Bench, Contender, ModelContender
@@ -37,7 +37,6 @@ QUALITIES = (
     (112, 64),
     (80, 55),
 )  # (longer side in pixels, JPEG quality), tried in turn
-SHOWN = 901  # stream of `random_source`
 CAPTIONS = {
     "cub": (
         "this bird has a red head and breast",
@@ -127,7 +126,7 @@ def gallery_of(
     order = np.lexsort((change, ranks))  # best first
     picked = {"worst": order[::-1][:count], "best": order[:count]}
     dataset, editor = bench.dataset, contender.editor
-    shown = np.sort(random_source(facts.seed, SHOWN).permutation(bench.rows)[:columns])
+    shown = np.sort(random_source(facts.seed, Stream.SHOWN).permutation(bench.rows)[:columns])
     captions = tuple(captions) or CAPTIONS.get(dataset.name) or tuple(dict.fromkeys(bench.target))[:6]
     photos = [open_image(dataset.items[row].path) for row in shown]
     pictures = [photo.pixels for photo in photos]

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import NamedTuple
 
+from tgim.evaluation.catalogue import CEILING, CHANCE, FLOOR
 from tgim.evaluation.records import Line
-from tgim.reporting.results import CEILING, CHANCE, FLOOR, Entrant, entrant, grouped, label, pick, written
+from tgim.reporting.results import Entrant, entrant, grouped, label, pick, written
 
 WIDTH, HEIGHT = 560, 400
 LEFT, RIGHT, TOP, BOTTOM = 46, 116, 14, 42  # margins; labels of curves stand in the right one

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from tgim.errors import UserError
+from tgim.evaluation.baselines import BASELINES
+from tgim.evaluation.catalogue import CATALOGUE, CEILING, CHANCE, FLOOR
 from tgim.evaluation.records import Line, read_lines
 
 KeyT = TypeVar("KeyT")
 
-CEILING, FLOOR, CHANCE = "real", "unedited", "chance"  # names of the reference rows
-TRUTH, PARTS, SWAPS, GENERATION = "truth@1", "parts@1", "swaps@1", "generation@1"
-OF_PARTS = (TRUTH, PARTS, SWAPS, GENERATION)  # whose figures rest on different counts of pictures
+OWN_COUNTS = frozenset(entry.name for entry in CATALOGUE.values() if entry.own_counts)
 KINDS = ("reference", "baseline", "model")  # in the order of a table
-NAMES = {
+NAMES = {  # of reference rows and baselines, in the order of a table
     CEILING: "real photograph",
     FLOOR: "unedited photograph",
     CHANCE: "chance",
@@ -24,11 +24,7 @@ NAMES = {
     "true_drawn": "true edit (synthetic)",
     "one_colour": "one colour for all",
     "real_jpeg75": "real photograph, JPEG 75",
-    "identity": "identity",
-    "mean_colour": "mean colour",
-    "blur16": "16x blur",
-    "unrelated": "unrelated photograph",
-    "colour_shift": "colour shift",
+    **{each.name: each.label for each in BASELINES},
 }
 METRICS = {
     "rmse": "RMSE [-1, 1]",
@@ -38,7 +34,9 @@ METRICS = {
     "recall@1": "R@1",
     "recall@5": "R@5",
     "recall@10": "R@10",
+    "recall@50": "R@50",
     "mrr": "MRR",
+    **{f"{way} recall@{k}": f"{way} R@{k}" for way in ("image to text", "text to image") for k in (1, 5, 10)},
     "area": "trade-off area",
     "mp": "manipulative precision",
     "directional": "directional similarity",
@@ -108,7 +106,7 @@ def read_results(paths: Sequence[str | os.PathLike[str]]) -> list[Line]:
 
 def setting(line: Line) -> Setting:
     """Data, split, content, n and seed of a line."""
-    return Setting(line.data, line.split, line.content, None if line.protocol in OF_PARTS else line.n, line.seed)
+    return Setting(line.data, line.split, line.content, None if line.protocol in OWN_COUNTS else line.n, line.seed)
 
 
 def section(line: Line) -> Section:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from tgim.evaluation import catalogue
+from tgim.evaluation.baselines import BASELINES
+from tgim.evaluation.catalogue import CEILING
 from tgim.evaluation.records import Line
 from tgim.reporting.results import (
-    CEILING,
-    GENERATION,
     KINDS,
     NAMES,
-    OF_PARTS,
-    TRUTH,
+    OWN_COUNTS,
     Entrant,
     entrant,
     grouped,
@@ -25,7 +25,14 @@ from tgim.reporting.results import (
     written,
 )
 
-OWN, EDIT, RETRIEVAL, TRADEOFF = "l2-own-caption@1", "l2-edit@1", "retrieval@1", "tradeoff@1"
+OWN, EDIT, RETRIEVAL, TRADEOFF, TRUTH, GENERATION = (
+    entry.name
+    for entry in (
+        catalogue.L2_OWN_CAPTION, catalogue.L2_EDIT, catalogue.RETRIEVAL, catalogue.TRADEOFF, catalogue.TRUTH,
+        catalogue.GENERATION,
+    )
+)  # fmt: skip
+ANOTHER = next(each.name for each in BASELINES if each.replaces)  # baseline: another photograph
 COLUMNS, PART_COLUMNS = 5, 7  # of a table at most; parts stand without their intervals
 READINGS = ("rmse", "rmse_unit", "mse", "mse_unit")  # of what the papers call L2
 ORDER = (*READINGS, "recall@1", "recall@5", "recall@10", "mrr")  # of columns; others follow as they come
@@ -102,7 +109,8 @@ def section_tables(lines: Iterable[Line], *, intervals: bool = True) -> list[Tab
         part = [line for line in part if line.metric != "area"] or part
         metrics = list(dict.fromkeys(line.metric for line in part))
         metrics.sort(key=lambda metric: ORDER.index(metric) if metric in ORDER else len(ORDER))
-        columns = PART_COLUMNS if parts else COLUMNS
+        alone = len(metrics) == COLUMNS + 1  # a last column that would stand alone stays with the others
+        columns = PART_COLUMNS if parts else COLUMNS + alone
         for first in range(0, len(metrics), columns):
             chosen = metrics[first : first + columns]
             some = [line for line in part if line.metric in chosen]
@@ -153,7 +161,7 @@ def excluded(lines: Iterable[Line], published: dict[str, float]) -> list[str]:
     """Say of each reading of the published figures whether an unrelated photograph excludes it, a sentence each."""
     lines = list(lines)
     worst = max(published, key=lambda name: published[name])
-    figures = {metric: pick(lines, metric, protocol=OWN, model="unrelated") for metric in READINGS}
+    figures = {metric: pick(lines, metric, protocol=OWN, model=ANOTHER) for metric in READINGS}
     known = {metric: line for metric, line in figures.items() if line is not None}
     opening = f"The published figures are those of {SOURCE}; norm, range and subset are not stated there."
     if not known:
@@ -266,7 +274,7 @@ def _measured(lines: Sequence[Line], title: str, intervals: bool) -> Table:
                 cells.append(Cell(text, line, best=line is not None and line is best.get(metric)))
             rows.append(Row(name, who.kind, tuple(cells)))
     heads = [metric_label(metric) for metric in metrics]
-    if lines[0].protocol in OF_PARTS:
+    if lines[0].protocol in OWN_COUNTS:
         counts = [next(line.n for line in lines if line.metric == metric) for metric in metrics]
         heads = [f"{head.rpartition('/')[2]}, n {count}" for head, count in zip(heads, counts, strict=True)]
     return Table(title, tuple(heads), tuple(rows))

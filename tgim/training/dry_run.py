@@ -201,9 +201,11 @@ def _measure(trainer: Trainer, out: Path) -> Measured:
     batch, size = trainer.batches.batch(0), min(FIRST, batch_size)
     took: dict[int, Took] = {}  # by pictures
     peaks: dict[int, int | None] = {}
-    _step(trainer, batch.first(size))  # much is set up once
     while True:
-        took[size], peaks[size] = _step(trainer, batch.first(size)), peak_memory(device)
+        took[size] = _step(trainer, batch.first(size))
+        if took[size].work < LONGEST / 2:  # much is set up in the first step of a size
+            took[size] = _step(trainer, batch.first(size))
+        peaks[size] = peak_memory(device)
         larger = min(size * GROWTH, batch_size)
         if _extrapolated({n: each.work for n, each in took.items()}, larger) > LONGEST:
             larger = size if len(took) > 1 else min(size + 1, batch_size)  # two sizes tell what a picture adds
@@ -217,13 +219,13 @@ def _measure(trainer: Trainer, out: Path) -> Measured:
         memory = round(_extrapolated(known, batch_size)) if known else None
         return Measured(seconds, memory, len(took), tuple(took)[-2:])
     _write_all(trainer, out, samples=trainer.recipe.train.sample_every > 0)
-    steps: list[Took] = []
+    steps = [took[size]]
     with Prefetch(trainer.batches, last=STEPS) as ahead:
         while len(steps) < STEPS and sum(step.work for step in steps) < WORK:
             begun = time.monotonic()
-            done = _step(trainer, ahead.take(len(steps)))
+            done = _step(trainer, ahead.take(len(steps) - 1))
             steps.append(done._replace(seconds=time.monotonic() - begun))  # where the next batch is not made in time
-    seconds = statistics.median(step.seconds for step in steps[min(1, len(steps) - 1) :])
+    seconds = statistics.median(step.seconds for step in steps)
     return Measured(seconds, peak_memory(device), len(steps), (size,))
 
 

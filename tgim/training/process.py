@@ -11,15 +11,14 @@ from typing import Any
 
 import torch
 
-from tgim.data.base import random_source
+from tgim.data.base import Stream, random_source
 
-LOOP = 100  # stream of `random_source`
 MALLOC_OPTIONS = {-4: 0, -1: 2**31 - 1, -2: 2**28}  # M_MMAP_MAX: none, M_TRIM_THRESHOLD and M_TOP_PAD: bytes
 
 
 def seed_step(seed: int, step: int) -> None:
     """Seed torch's random numbers for one step, so that no state of them has to be kept."""
-    number = int(random_source(seed, LOOP, step + 1).integers(2**62))
+    number = int(random_source(seed, Stream.LOOP, step + 1).integers(2**62))
     torch.default_generator.manual_seed(number)  # torch.manual_seed formats a stack trace when CUDA is not in use
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(number)

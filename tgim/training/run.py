@@ -7,15 +7,17 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from tgim.checkpoints import checkpoint
 from tgim.data.config import DataConfig
 from tgim.files import write_file
+from tgim.models.base import Model
 from tgim.training import state
 from tgim.training.build import build_trainer
 from tgim.training.loop import MODEL, STATE, TrainingError
 from tgim.training.recipe import Recipe
 from tgim.training.runlog import RunLog, flatten
-from tgim.training.values import data_in_sections
 
 RECIPE = "recipe.yaml"
 MAY_CHANGE = {
@@ -91,7 +93,8 @@ def _notes(out: Path, recipe: Recipe, *, resume: bool) -> dict[str, Any] | None:
         logger.warning("%s holds no run yet; starting one", out)
         return None
     notes = state.read_notes(out / STATE)
-    was, filled, now = _settings(notes["given"]), _settings(notes["recipe"]), flatten(recipe.values())
+    was, filled = (_settings(notes[key], recipe.model_class) for key in ("given", "recipe"))
+    now = flatten(recipe.values())
     changed = sorted(k for k in was.keys() | now.keys() if now.get(k) not in (was.get(k), filled.get(k)))
     changed = [key for key in changed if key not in MAY_CHANGE and not key.startswith("card")]
     if changed:
@@ -102,6 +105,16 @@ def _notes(out: Path, recipe: Recipe, *, resume: bool) -> dict[str, Any] | None:
     return notes
 
 
-def _settings(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The recipe of a run by dotted keys; keys of `data` that it is older than have their defaults."""
-    return flatten({"data": DataConfig().model_dump(mode="json")}) | flatten(data_in_sections(recipe, STATE))
+def _settings(recipe: dict[str, Any], model_class: type[Model]) -> dict[str, Any]:
+    """The recipe of a run by dotted keys, under their names of today; keys that it is older than have their defaults.
+
+    What a newer version wrote is left as it is.
+    """
+    found, (name, model) = dict(recipe), (recipe["model"]["name"], dict(recipe["model"]))
+    with contextlib.suppress(ValidationError):
+        found["data"] = DataConfig(**recipe["data"]).model_dump(mode="json")
+    if name == model_class.name:
+        with contextlib.suppress(ValidationError):
+            del model["name"]
+            found["model"] = {"name": name, **model_class.Config(**model).model_dump(mode="json")}
+    return flatten(found)

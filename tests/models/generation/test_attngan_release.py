@@ -209,9 +209,9 @@ def test_what_is_missing_surplus_or_misshapen_is_named(folder, part, change, mes
 def test_other_faults_of_the_caller(folder):
     with pytest.raises(UserError, match="text_encoder and words"):
         run(folder, words=None)
-    with pytest.raises(CheckpointError, match="looks like an AttnGAN discriminator, and drawing needs the generator"):
+    with pytest.raises(CheckpointError, match="like an AttnGAN discriminator, and generation needs the generator"):
         run(folder, source=folder / "netD0.pth")
-    with pytest.raises(UserError, match="draws 128 px"):
+    with pytest.raises(UserError, match="generates 128 px"):
         run(folder, image_size=256)
     (folder / "words.txt").write_text("a\nbird", encoding="utf-8")
     with pytest.raises(CheckpointError, match="are 2, but the text encoder has 8"):

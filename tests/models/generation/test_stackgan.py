@@ -262,9 +262,9 @@ def test_faults_of_a_file_are_named(folder, caplog):
         run("stackgan1", "stackgan2_generator.pth")
     with pytest.raises(CheckpointError, match="looks like a StackGAN stage-I generator"):
         run("stackgan2", "stackgan1_generator.pth")
-    with pytest.raises(CheckpointError, match="stage-I discriminator, and drawing needs the generator"):
+    with pytest.raises(CheckpointError, match="stage-I discriminator, and generation needs the generator"):
         run("stackgan1", "stackgan1_discriminator.pth")
-    with pytest.raises(UserError, match="draws 16 px"):
+    with pytest.raises(UserError, match="generates 16 px"):
         run("stackgan1", "stackgan1_generator.pth", image_size=64)
     with pytest.raises(UserError, match="no word vectors"):
         run("stackgan1", "stackgan1_generator.pth", word_vectors=folder / "w.vec")

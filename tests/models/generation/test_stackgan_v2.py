@@ -298,7 +298,7 @@ def test_faults_of_a_file_are_named(folder):
     torch.save(state | {"module.extra": torch.zeros(1)}, folder / "spoilt.pth")
     with pytest.raises(CheckpointError, match=r"lacks h_net3.upsample.2.weight and has surplus extra$"):
         run("spoilt.pth")
-    with pytest.raises(CheckpointError, match="StackGAN-v2 discriminator, and drawing needs the generator"):
+    with pytest.raises(CheckpointError, match="StackGAN-v2 discriminator, and generation needs the generator"):
         run("netD1.pth")
     with pytest.raises(UserError, match="named netD0"):
         run("netG.pth", discriminator=folder / "netD1.pth")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from support import parts_world as world
+from tgim.data import cub, folder
+from tgim.data.points import ASKED, has_points, photographs, read_points
 from tgim.errors import DataError
 from tgim.evaluation.baselines import ColourShift, Identity, Unrelated
-from tgim.evaluation.part_points import WHOLE, Pointed, cub_points, has_points, read_points
+from tgim.evaluation.part_points import WHOLE, Pointed, pointed
 from tgim.evaluation.part_scores import COLOURS, colours_at, lab, named, scene_of, score, texture
 from tgim.evaluation.parts import ASKS, NEAR, Ask, Asked, asking, draw_asks, measure, scores
 
@@ -32,10 +35,16 @@ def bench(birds, request):
 # points
 
 
+def whole_of(root):
+    """The birds' whole photographs with the points that are asked about."""
+    return pointed(photographs(root / "photos", root, split="all", grouping=ASKED))
+
+
 def test_points_of_whole_photographs_and_of_cut_outs_are_the_same_places(birds):
-    photos, images = sorted((birds / "photos").iterdir()), sorted((birds / "images").rglob("*.png"))
-    whole, cut = cub_points(birds, photos), cub_points(birds, images)
-    assert [each.path for each in whole] == photos
+    cut = pointed(read_points(cub.load(birds, split="all"), grouping=ASKED).items())
+    whole = whole_of(birds)
+    assert [each.path for each in whole] == sorted((birds / "photos").iterdir())
+    assert [each.path.name for each in cut] == [each.path.name for each in whole]
     x, y, w, h = world.BOX
     assert cut[0].box == WHOLE
     assert whole[0].box == pytest.approx((x / world.WIDTH, y / world.HEIGHT, w / world.WIDTH, h / world.HEIGHT))
@@ -44,13 +53,15 @@ def test_points_of_whole_photographs_and_of_cut_outs_are_the_same_places(birds):
     assert set(whole[0].points) == {"head", "throat", "breast", "belly", "back", "wings", "tail", "eyes"}  # no beak
     assert len(whole[0].points["head"]) == 3
     assert len(whole[0].points["wings"]) == 2
-    assert cub_points(birds, [birds / "photos" / "unknown.png"]) == ()
+    (path, learned), *_ = photographs(birds / "photos", birds, split="all")
+    assert (path, len(learned.spots["head"])) == (whole[0].path, 4)  # eyes are of the head for part localisers
 
 
 def test_points_of_flowers_and_of_a_folder(tmp_path):
-    folder = world.folder_of_flowers(tmp_path / "mine")
-    files = sorted((folder / "images").iterdir())
-    found = read_points("folder", folder, files)
+    root = world.folder_of_flowers(tmp_path / "mine")
+    mine = folder.load(root, split="all")
+    assert has_points(mine)
+    found = pointed(read_points(mine, grouping=ASKED).items())
     assert [each.path.name for each in found] == ["0.png", "1.png", "2.png"]
     assert found[0].points["center"] == ((0.5, 0.5),)  # its radius is not read
     assert found[0].box is None
@@ -58,14 +69,14 @@ def test_points_of_flowers_and_of_a_folder(tmp_path):
     flowers.mkdir()
     line = {"file": "1", "petals": [[0.5, 0.25]], "center": [], "background": [[0.1, 1.0]], "other": [[0.2, 0.3]]}
     (flowers / "points.jsonl").write_text(json.dumps(line))
-    (each,) = read_points("oxford102", flowers, files)
-    assert each == Pointed(files[1], {"petals": ((0.5, 0.25),), "other": ((0.2, 0.3),)})
-    assert has_points("oxford102", flowers)
-    assert has_points("folder", folder)
-    assert not has_points("cub", flowers)
+    data = replace(mine, name="oxford102", root=flowers)
+    assert has_points(data)
+    (each,) = pointed(read_points(data, grouping=ASKED).items())
+    assert each == Pointed(root / "images" / "1.png", {"petals": ((0.5, 0.25),), "other": ((0.2, 0.3),)})
+    assert not has_points(replace(mine, name="cub", root=flowers))
     (flowers / "points.jsonl").write_text(json.dumps({"file": "1", "petals": [[0.5]]}))
-    with pytest.raises(DataError, match=r"points of 1\.png are broken"):
-        read_points("oxford102", flowers, files)
+    with pytest.raises(DataError, match=r"points\.jsonl:1: points of 'petals'"):
+        read_points(data, grouping=ASKED)
 
 
 # scores by hand
@@ -119,7 +130,7 @@ def test_outside_is_beyond_the_box_and_a_twentieth_around_it():
 
 def test_what_lies_beside_the_named_part_may_change(birds):
     """Paint on back and wings: for the one the other is beside it, for the tail both are others."""
-    (picture,) = cub_points(birds, [birds / "photos" / "Grey_Gull_0.png"], whole=True)
+    (picture,) = (each for each in whole_of(birds) if each.path.name == "Grey_Gull_0.png")
     before = world.textured(seed=3)
     after = before.copy()
     for part in ("back", "wings"):
@@ -199,7 +210,7 @@ def test_no_part_is_asked_for_a_colour_that_it_has(tmp_path):
     root = world.build(tmp_path / "red")
     for path in (root / "photos").iterdir():
         Image.new("RGB", (world.WIDTH, world.HEIGHT), COLOURS["red"]).save(path)
-    pictures = cub_points(root, sorted((root / "photos").iterdir()), whole=True)
+    pictures = whole_of(root)
     asks = [ask for each in pictures for seed in range(8) for ask in draw_asks(each, "cub", seed=seed)]
     assert len(asks) == 8 * 6 * ASKS
     assert {ask.colour for ask in asks} == {"blue", "yellow", "green", "black", "white", "orange"}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tgim.data.base import CaptionedImages, Item, Split, random_source
+from tgim.data.base import CaptionedImages, Item, Split, Stream, random_source
 from tgim.data.cache import Progress, cache_folder, kept_array
 from tgim.data.synthetic import pairs as synthetic
 from tgim.errors import DataError
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Kind = Literal["birds", "flowers"]
-STREAM = 2  # of `random_source`
 CHUNK = 50  # pairs rendered between two reports of progress
 LICENCE = "rendered by tgim itself; no photograph was used"
 SHARES: dict[Split, tuple[float, float]] = {
@@ -80,7 +79,7 @@ class SyntheticPool:
         shape = (spec.count, spec.size, spec.size, 8)
         pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
         for i in range(spec.count):
-            pair = synthetic.render_pairs(spec.kind, random_source(spec.seed, STREAM, i), 1, spec.size)
+            pair = synthetic.render_pairs(spec.kind, random_source(spec.seed, Stream.POOL, i), 1, spec.size)
             masks = pair.change[..., None], pair.subject[..., None]
             pixels[i] = np.concatenate([pair.image, pair.target, *masks], -1)[0]
             notes["captions"] += pair.captions
@@ -107,7 +106,7 @@ def as_dataset(pool: SyntheticPool, kind: Kind) -> CaptionedImages:
 @cache
 def renderer_hash(kind: Kind) -> str:
     """Hash the present renderer's pixels and captions, over a few small pairs: 12 hex digits."""
-    pairs = synthetic.render_pairs(kind, random_source(0, STREAM), 6, 32)
+    pairs = synthetic.render_pairs(kind, random_source(0, Stream.POOL), 6, 32)
     digest = hashlib.sha256(repr((pairs.captions, pairs.target_captions)).encode())
     for pixels in (pairs.image, pairs.target, pairs.change, pairs.subject):
         digest.update(pixels.tobytes())

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from tgim.data.base import Split, random_source
+from tgim.data.base import Split, Stream, random_source
 from tgim.data.cache import Progress
 from tgim.data.differences import with_article
 from tgim.data.synthetic.canvas import Exposed
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 Change = Literal["colour", "size", "add", "remove"]
 CHANGES: tuple[Change, ...] = get_args(Change)
 GROUP = 6  # triples of one source picture
-STREAM = 903  # of `random_source`
 PARTS_OF_STREAM: dict[Split, int] = {"train": 0, "trainval": 0, "val": 1, "test": 2}
 SMALL = 0.7  # scale of a smaller subject
 PLAIN = 24  # of 255: pixels that differ by so much in a channel differ plainly
@@ -125,7 +124,7 @@ class TriplePool(SyntheticPool):
         shape = (groups * GROUP, spec.size, spec.size, 8)
         pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
         for i in range(groups):
-            rng = random_source(spec.seed, STREAM, stream, i)
+            rng = random_source(spec.seed, Stream.TRIPLES, stream, i)
             group = render_group(spec.kind, rng, spec.size)
             for j, (triple, target) in enumerate(zip(group.triples, group.targets, strict=True)):
                 differs = 255 * (group.image != target).any(-1, keepdims=True).astype(np.uint8)
@@ -232,7 +231,7 @@ def triples_hash(kind: Kind) -> str:
     """Hash the present renderer's triples, over two small groups: 12 hex digits."""
     digest = hashlib.sha256()
     for i in range(2):
-        group = render_group(kind, random_source(0, STREAM, 0, i), 48)
+        group = render_group(kind, random_source(0, Stream.TRIPLES, 0, i), 48)
         digest.update(repr(group.triples).encode())
         for pixels in (group.image, group.subject, *group.targets):
             digest.update(pixels.tobytes())

@@ -29,5 +29,5 @@ def residual_trunk(width: int, blocks: int) -> nn.Sequential:
 
 
 def trunk_to_quarter(blocks: int) -> int:
-    """Number of layers of `residual_trunk` that lead to a quarter of the resolution."""
+    """Count the layers of `residual_trunk` that lead to a quarter of the resolution."""
     return 3 + blocks

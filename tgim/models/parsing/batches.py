@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,26 +14,33 @@ from numpy.typing import NDArray
 
 from tgim.data import cub, oxford102
 from tgim.data import folder as own_folder
-from tgim.data.base import BoundingBox, CaptionedImages, Split, existing, random_source, split_classes
+from tgim.data.base import BoundingBox, CaptionedImages, Stream, existing, random_source
 from tgim.data.batch import Batch, LabelledViews
 from tgim.data.cache import Progress, cache_folder, kept_array
+from tgim.data.config import DataConfig
 from tgim.data.guesses import grabcut
-from tgim.data.points import Points, of_photograph, read_part_locations, read_points, size_of
+from tgim.data.points import Points, photographs, read_points
 from tgim.data.report import detect
 from tgim.data.views import STRIDE, VERSION, Guess, Views
 from tgim.errors import DataError
 from tgim.images.photo import from_uint8
-from tgim.models.parsing.backbone import STRIDES, widths
+from tgim.models.parsing.backbone import STRIDES, EfficientNetLite, widths
 from tgim.models.parsing.teacher import Teacher
 from tgim.text.vocabulary import Tokens, Vocabulary
 
-if TYPE_CHECKING:
-    from tgim.data.config import DataConfig
-    from tgim.models.parsing.localiser import PartLocaliser
-
 CHUNK = 32  # views that the backbone sees at once
-ORDER = 6  # stream of `random_source`
 MAPS = ("map4", "map8", "map16", "map32")  # by stride
+
+
+class HasBackbone(Protocol):
+    """A localiser on a frozen backbone, as far as its batches go."""
+
+    config: Any  # with `image_size`, `backbone` and `teacher`
+    backbone: EfficientNetLite
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the maps; the first is the background."""
 
 
 class ViewBatches:
@@ -44,7 +51,7 @@ class ViewBatches:
 
     def __init__(
         self,
-        model: PartLocaliser,
+        model: HasBackbone,
         dataset: CaptionedImages,
         config: DataConfig,
         *,
@@ -91,12 +98,12 @@ class ViewBatches:
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if epoch not in self._orders:
             self._orders = {e: order for e, order in self._orders.items() if e >= epoch - 1}
-            self._orders[epoch] = random_source(self.seed, ORDER, epoch).permutation(len(self.rows))
+            self._orders[epoch] = random_source(self.seed, Stream.PARTS_ORDER, epoch).permutation(len(self.rows))
         return self._orders[epoch]
 
 
 def open_views(
-    model: PartLocaliser, dataset: CaptionedImages, config: DataConfig, *, seed: int = 0, limit: int | None = None
+    model: HasBackbone, dataset: CaptionedImages, config: DataConfig, *, seed: int = 0, limit: int | None = None
 ) -> Views:
     """The views that a recipe asks for.
 
@@ -147,19 +154,6 @@ def check_parts(pictures: Sequence[tuple[Path, Points]], parts: Sequence[str], r
         raise DataError(f"{root} has no points of {missing[0]!r}; leave it out of model.part_names, or add some")
 
 
-def photographs(folder: Path, root: Path, *, split: Split, seed: int = 0) -> list[tuple[Path, Points]]:
-    """Whole photographs of CUB in a folder, by their file names, with their points; of the classes of a split alone."""
-    boxes, places = cub.read_boxes(root), read_part_locations(root)
-    known = {name.rpartition("/")[2]: name for name in boxes if name in places}
-    kept = split_classes(root, split=split, seed=seed)
-    found = []
-    for path in sorted(existing(folder).iterdir()):
-        name = known.get(path.name)
-        if name is not None and (kept is None or name.partition("/")[0] in kept):
-            found.append((path, of_photograph(places[name], boxes[name], (0.0, 0.0, *size_of(path)))))
-    return found
-
-
 def scenes_of(folder: Path) -> list[Path]:
     """Pictures of another data set, which show no subject; of its training classes where it has classes."""
     layout = detect(existing(folder))
@@ -167,7 +161,7 @@ def scenes_of(folder: Path) -> list[Path]:
     return [item.path for item in load(folder, split="trainval").items]
 
 
-def _key(model: PartLocaliser, views: Views) -> str:
+def _key(model: HasBackbone, views: Views) -> str:
     """A hash of all that the views and their maps depend on."""
     digest = hashlib.sha256(json.dumps([VERSION, views.size, views.seed, views.parts]).encode())
     digest.update(views.config.model_dump_json().encode())
@@ -181,7 +175,7 @@ def _key(model: PartLocaliser, views: Views) -> str:
     return digest.hexdigest()[:20]
 
 
-def _make(model: PartLocaliser, views: Views, path: Path, progress: Progress | None) -> dict[str, Any]:
+def _make(model: HasBackbone, views: Views, path: Path, progress: Progress | None) -> dict[str, Any]:
     """Make all views, let the backbone look at them, and write both: 0.44 MB for a view of 224 pixels."""
     side = views.size // STRIDE
     channels = widths(model.config.backbone)
@@ -206,7 +200,7 @@ def _make(model: PartLocaliser, views: Views, path: Path, progress: Progress | N
 
 
 @torch.inference_mode()
-def _maps(model: PartLocaliser, pictures: NDArray[np.uint8]) -> list[NDArray[Any]]:
+def _maps(model: HasBackbone, pictures: NDArray[np.uint8]) -> list[NDArray[Any]]:
     """The backbone's maps of pictures (n, S, S, 3): (n, H, W, C) each."""
     device = next(model.backbone.parameters()).device
     image = from_uint8(torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2))

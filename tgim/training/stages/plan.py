@@ -27,10 +27,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from tgim.checkpoints.registry import Role
 from tgim.data.base import Split
 from tgim.data.config import DataConfig
-from tgim.errors import RecipeError, nearest
-from tgim.evaluation import PROTOCOLS
+from tgim.errors import RecipeError, UserError, nearest
+from tgim.evaluation.catalogue import entries
 from tgim.models.base import Editing, Matching
 from tgim.training import recipe as recipes
 from tgim.training.loop import MODEL
@@ -40,6 +41,7 @@ from tgim.training.values import apply, check, copied, data_in_sections, fail, r
 COMMON = ("data", "train", "template", "card")  # keys beside `stages`, for all of them
 EVERYWHERE = ("name", "root", "split")  # keys of data whose common override no stage can escape
 REPORT, PREFIX = "report", "stage:"
+OF_EDITORS: tuple[Role, ...] = ("editor", "generator")  # models whose protocols a report may have: editors may draw
 PARTS: dict[Split, frozenset[str]] = {
     "train": frozenset({"train"}),
     "val": frozenset({"val"}),
@@ -71,12 +73,10 @@ class Report(BaseModel):
         names = [name.strip() for name in value.split(",")] if isinstance(value, str) and value != "all" else value
         if not isinstance(names, list | tuple):
             return names
-        full = {name.split("@")[0]: name for name in PROTOCOLS}
-        for name in names:
-            if name not in PROTOCOLS and name not in full:
-                hint = nearest(str(name), [*full, *PROTOCOLS])
-                raise ValueError(f"{name!r} is no protocol{hint} (there are: all, {', '.join(full)})")
-        return tuple(dict.fromkeys(full.get(name, name) for name in names))
+        try:
+            return tuple(entry.name for entry in entries(map(str, names), roles=OF_EDITORS))
+        except UserError as error:
+            raise ValueError(str(error)) from None
 
 
 @dataclass(frozen=True)
