@@ -67,6 +67,7 @@ def drawn_edits(editor, count=16):
         )
 
 
+@pytest.mark.slow
 def test_drawn_pictures_come_near_their_true_edit(editor):
     before, after, outside = np.mean(list(drawn_edits(editor)), 0)
     assert after < 0.6 * before

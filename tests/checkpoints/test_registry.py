@@ -79,6 +79,7 @@ def test_a_class_says_its_role():
     assert "tagan" not in refused.value.args[0]
 
 
+@pytest.mark.slow
 def test_looking_up_one_system_imports_no_other():
     script = "from tgim.checkpoints.registry import find_model; find_model('sisgan'); import sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()

@@ -134,6 +134,7 @@ def test_no_file_of_the_current_folder_is_run(trapped, verb):
     assert not (trapped / "ran").exists(), (trapped / "ran").read_text()
 
 
+@pytest.mark.slow
 def test_a_folder_of_the_packages_name_does_not_hide_it(tmp_path):
     (tmp_path / "tgim").mkdir()  # as a clone of the repository lies in the folder above it
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
