@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgim import load
 from tgim.data import cub, oxford102
 from tgim.data.cub import read_boxes, read_table
 from tgim.images.photo import open_image
+from tgim.inference.editor import load
 from tgim.models.editing.painting.already import EVERYWHERE, KNOWN, Surroundings, features
 from tgim.models.editing.painting.captions import ColourTarget, parse_caption
 from tgim.models.editing.painting.lab import to_lab

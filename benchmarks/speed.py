@@ -3,10 +3,11 @@
     python benchmarks/speed.py               # edits: alone, beside a busy process, under a quota
     python benchmarks/speed.py --training    # training steps of the recipes for a CPU, one thread, CPU seconds
 
-An edit is timed without start-up, on a synthetic bird of 1 and of 7 megapixels, in a process of its own. "spinning" is
-the same with OpenMP's own way of waiting, which tgim replaces (`tgim.system.runtime`). The busy process multiplies matrices on
-all cores. The quota, of half the cores, is a control group of Linux and needs the right to make one. A training step is
-`Trainer.train_step` on the recipe's own data (`TGIM_DATA`), with a few steps of each model that must be trained first.
+An edit is timed without start-up, on a synthetic bird of 1 and of 7 megapixels, in a process of its own. "spinning"
+is the same with OpenMP's own way of waiting, which tgim replaces (`tgim.system.runtime`). The busy process multiplies
+matrices on all cores. The quota, of half the cores, is a control group of Linux and needs the right to make one. A
+training step is `Trainer.train_step` on the recipe's own data (`TGIM_DATA`), with a few steps of each model that must
+be trained first.
 """
 
 from __future__ import annotations

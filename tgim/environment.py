@@ -158,10 +158,11 @@ def _cpu_features() -> list[str]:
 
 
 def origin() -> dict[str, Any]:
-    """Describe where a run takes place: commit of tgim (None outside a checkout), torch, processor, cores, GPU."""
+    """Describe where a run takes place: tgim, its commit (None outside a checkout), torch, processor, cores, GPU."""
     import torch
 
     return {
+        "tgim": __version__,
         "commit": _commit(),
         "torch": torch.__version__,
         "machine": f"{platform.system()} {platform.machine()}",

@@ -172,7 +172,7 @@ def test_embedding_writes_a_card_with_figures(kind, tmp_path, tagrid_file, resul
     main = script("embed").main
     assert run(main, source, name, "--results", results_file, "--licence", "research use").exit_code == 0
     found = checkpoint.load(name)  # by its name: a hyphen is part of it
-    assert found.kind == kind
+    assert found.role == {"editor": "editor", "matcher": "matching"}[kind]
     assert found.card["title"] == "Small"
     assert found.card["licence"] == "research use"
     real = "retrieval@1, cub test, n 987, 64 px: photograph, own caption: R@1 12.6% (12.2 to 13.0), judge judge-birds"

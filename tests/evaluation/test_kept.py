@@ -48,8 +48,9 @@ def imported(file):
 
 
 @pytest.mark.parametrize(
-    "name", ["models/editing/tagrid.py", "nn/layers.py", "images/resample.py", "inference/editor.py", "system/runtime.py",
-             "data/synthetic/birds.py", "models/matching/late_interaction.py", "evaluation/contenders.py"],
+    "name", ["models/editing/tagrid.py", "nn/layers.py", "images/resample.py", "inference/editor.py",
+             "system/runtime.py", "data/synthetic/birds.py", "models/matching/late_interaction.py",
+             "evaluation/contenders.py"],
 )  # fmt: skip
 def test_what_can_change_an_edit_changes_the_key(copy, name):
     assert changed(copy, name)

@@ -9,7 +9,6 @@ import click
 from tgim.cli.app import check_picture, main, say
 from tgim.cli.options import FILE, device_option, json_option, model_option
 from tgim.errors import UserError
-from tgim.system.files import replacing
 
 
 @main.command()
@@ -41,30 +40,26 @@ def parts(
     from tgim.environment import pick_device
     from tgim.images.carry import parse_box
     from tgim.images.photo import check_target, open_image
-    from tgim.inference.part_overlay import figures, mask_of, open_localiser, overlay, part_named
-    from tgim.models.parsing import find_parts, lift
+    from tgim.inference.part_overlay import figures, locate, mask_of, open_localiser, overlay, part_named, save_picture
 
     check_picture(image, advice="give a picture")
     if out is None and not as_json:
         out = Path(f"{image.stem}-{mask or 'parts'}.png")
     if out is not None:
-        target, kind = check_target(out)
+        check_target(out)
         if out.exists() and out.samefile(image):
             raise UserError(f"{out} is the picture itself; give --out another name")
-    device = pick_device(device)
-    localiser = open_localiser(model, device=device)
+    localiser = open_localiser(model, device=pick_device(device))
     part = part_named(mask, localiser.parts) if mask is not None else None
     photo = open_image(image)
     region = parse_box(box, height=photo.height, width=photo.width) if box is not None else None
-    pixels = photo.pixels[None].to(device)
-    found = find_parts(localiser, pixels, box=region)
-    if found is None:
+    located = locate(photo, localiser, box=region)
+    if located is None:
         raise UserError(f"{image} shows no subject that {model} knows; if there is one, say where by --box X,Y,W,H")
-    maps = lift(found, pixels)
+    found, maps = located
     if out is not None:
         picture = overlay(photo, found, maps) if part is None else Image.fromarray(mask_of(found, maps, part))
-        with replacing(target) as temporary:
-            picture.save(temporary, format=kind)
+        save_picture(picture, out)
     if as_json:
         say({"image": str(image), "model": model, "out": None if out is None else str(out), **figures(found, maps)})
     else:

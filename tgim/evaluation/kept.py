@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-import tgim
 from tgim.data.cache import store_array, stored_array
 from tgim.images.photo import to_uint8
 
@@ -76,7 +75,7 @@ def digest(*parts: Any) -> str:
 @cache
 def code() -> str:
     """16 hex digits of the code that edits and sees (`CODE`): part of the name of all that is kept."""
-    return hash_of(Path(tgim.__file__).parent, CODE)
+    return hash_of(Path(__file__).parents[1], CODE)
 
 
 def hash_of(home: Path, parts: Iterable[str]) -> str:

@@ -9,10 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from tqdm import tqdm
 
-from tgim._version import __version__
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.registry import Role
 from tgim.data.config import DataConfig
@@ -219,8 +217,8 @@ def _measure(
         "split": bench.data.split,
         "seed": bench.seed,
         "commit": place["commit"],
-        "tgim": __version__,
-        "torch": torch.__version__,
+        "tgim": place["tgim"],
+        "torch": place["torch"],
         "machine": f"{place['gpu'] or place['processor']}, {place['cores']} cores",
         "judge": bench.judge_label if protocol.needs_judge else None,
         "extractor": protocol.extractor_label(bench),

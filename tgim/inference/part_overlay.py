@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ from torch import Tensor
 
 from tgim.checkpoints import checkpoint
 from tgim.errors import UserError, nearest
-from tgim.images.photo import Photo, to_uint8
+from tgim.images.carry import Box
+from tgim.images.photo import Photo, check_target, to_uint8, write_bytes
 from tgim.models.base import Localising
+from tgim.models.parsing import find_parts, lift
 from tgim.models.parsing.part_maps import PartMaps
 from tgim.text.lexicon.parts import ALIASES
 
@@ -41,6 +45,17 @@ def open_localiser(name_or_path: str | Path, *, device: str = "cpu") -> Localisi
     return localiser
 
 
+def locate(photo: Photo, localiser: Localising, *, box: Box | None = None) -> tuple[PartMaps, Tensor] | None:
+    """Find the parts of a photograph's subject, or of what is in `box`.
+
+    Returns:
+        What was found, and its maps (P, H, W) at the photograph's own resolution; None where there is no subject.
+    """
+    pixels = photo.pixels[None].to(next(localiser.parameters()).device)
+    found = find_parts(localiser, pixels, box=box)
+    return None if found is None else (found, lift(found, pixels))
+
+
 def part_named(word: str, names: tuple[str, ...]) -> str:
     """The part that `word` means; UserError where it means none of `names`.
 
@@ -59,6 +74,18 @@ def mask_of(found: PartMaps, maps: Tensor, part: str) -> NDArray[np.uint8]:
     """Mask (H, W) of a part, 255 where it surely is; `maps` (P, H, W) are from `lift`."""
     mask = 1 - maps[0] if part == SUBJECT else maps[found.names.index(part)]
     return (255 * mask).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+
+def save_picture(picture: Image.Image, path: str | os.PathLike[str]) -> None:
+    """Write an overlay or a mask, whole or not at all, in the format of its suffix.
+
+    Raises:
+        ImageError: unknown suffix, missing folder, or a target that cannot be written.
+    """
+    target, kind = check_target(path)
+    buffer = io.BytesIO()
+    picture.save(buffer, format=kind)
+    write_bytes(target, buffer.getvalue())
 
 
 def figures(found: PartMaps, maps: Tensor) -> dict[str, Any]:
