@@ -1,5 +1,6 @@
 """Parser of captions to colour targets (a part and its colours), by rules over words in the order of the caption.
 
+>>> from tgim.text.lexicon.parts import BIRD_PARTS
 >>> [str(target) for target in parse_caption("this bird has a dark red head and breast", BIRD_PARTS).targets]
 ['head: dark red', 'breast: dark red']
 >>> [str(target) for target in parse_caption("a small blue bird whose belly and throat are white", BIRD_PARTS).targets]
