@@ -1,6 +1,6 @@
-"""One training step of each authors' release, as it computes it: the other side of `benchmarks/steps.py`.
+"""One training step of each authors' release, as it computes it, which `benchmarks/steps.py` compares with ours.
 
-What a release shares and what it computes anew is kept: which pictures are drawn twice, which features are read again,
+What a release shares and what it computes anew is kept: pictures that are generated and features computed twice,
 that the generator's phase leaves gradients in the discriminator (those in PyTorch; GAN-INT-CLS, in Lua, asks for the
 gradient of its input alone), binary cross-entropy on sigmoids, an optimiser for each scale, a moving average where the
 release has one. Sentences of a char-CNN-RNN come from files there, so they are given here and cost nothing.
