@@ -128,7 +128,7 @@ def judge_figures(lines: Iterable[Line], names: set[str]) -> list[str]:
 
 def describe_line(line: Line) -> str:
     """Write one line of results as a line of the card."""
-    own = "generated" if line.protocol in OF_GENERATORS else "edited"
+    own = "drawn" if line.protocol in OF_GENERATORS else "edited"  # the words on the embedded cards
     who = QUERIES.get(line.model, own if line.kind == "model" else line.model)
     spread = f" ({interval(line)})" if line.low < line.high else ""
     size = f"{line.size} px" if line.size else "own size"

@@ -21,9 +21,9 @@ TRAIN = "tgim train recipes/compose_tirg_birds.yaml"
 @device_option
 @json_option
 def search(folder: Path, image: Path, text: str, model: str, top: int, device: str, as_json: bool) -> None:
-    """Find the pictures that are like a picture but for what a text says.
+    """Find pictures that differ from a picture as a text says.
 
-    FOLDER is looked through; the picture itself is left out where it lies in it.
+    FOLDER is searched; the picture itself is left out if it is in it.
 
     \b
     tgim search photos --image bird.jpg --text "but with a red head"
