@@ -66,7 +66,8 @@ def read_metadata(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]
         with path.open("rb") as file:
             start = file.read(8)
             length = int.from_bytes(start, "little")
-            if start[:2] == b"PK" or start[:2] in (b"\x80\x02", b"\x80\x04"):
+            # the first bytes alone could be those of a length, of 640 or 19,280 bytes for instance
+            if start[:4] == b"PK\x03\x04" or (length > MAX_HEADER and start[:2] in (b"\x80\x02", b"\x80\x04")):
                 raise CheckpointError(
                     f"{path} is a pickled PyTorch file, which is not loaded; convert it: tgim convert"
                 )
