@@ -32,7 +32,7 @@ LAYERS = (  # a room imports itself and rooms of earlier layers
     {"__main__"},
 )
 
-PLAIN = {"conversion", "data", "images", "inference", "metrics", "models", "nn", "reporting"}
+PLAIN = {"conversion", "data", "evaluation", "images", "inference", "metrics", "models", "nn", "reporting"}
 NO_NAME = re.compile(r"(What|How|Whether|Where|When|Why|Which|Whose?|Is|Are|As|All|Those|That|Of|From)\b")
 
 
