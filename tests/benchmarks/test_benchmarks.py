@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from support import ROOT
-from support.results_toy import asked_parts, drawings, results
+from support.results_toy import asked_parts, generations, results
 from support.scripts import run, script
 
 DATA = {  # embedded checkpoint -> its results file, and the data set in it
@@ -53,7 +53,7 @@ def test_the_table_of_text_to_image_models_follows_that_of_editors(results_file,
     monkeypatch.setattr(table, "RESULTS", [results_file])
     before = table.table()
     with results_file.open("a") as file:
-        file.writelines(line.model_dump_json() + "\n" for line in drawings())
+        file.writelines(line.model_dump_json() + "\n" for line in generations())
     after = table.table()
     assert after.startswith(before)
     assert "| `attngan` | 5.0% | 0.25 | 25.0% | 1.5000 | 0.180 | 0.360 |" in after.removeprefix(before)
@@ -64,7 +64,7 @@ def test_the_table_of_parts_stands_between_them(results_file, monkeypatch):
     monkeypatch.setattr(table, "RESULTS", [results_file])
     before = table.table()
     with results_file.open("a") as file:
-        file.writelines(line.model_dump_json() + "\n" for line in (*drawings(), *asked_parts()))
+        file.writelines(line.model_dump_json() + "\n" for line in (*generations(), *asked_parts()))
     rows = table.table().removeprefix(before).splitlines()
     found = rows.index("| `painter` | **90.0%** | **99.0%** | **2.0%** | **0.4** | **0.03** | 0.800 |")
     assert found < rows.index("| `attngan` | 5.0% | 0.25 | 25.0% | 1.5000 | 0.180 | 0.360 |")

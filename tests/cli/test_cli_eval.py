@@ -247,23 +247,23 @@ def test_an_editor_is_no_judge_and_a_judge_no_editor(here, matcher, measure, tag
 
 
 @pytest.mark.slow
-def test_an_editor_draws_nothing_and_a_text_to_image_model_edits_if_that_is_named(here, matcher, measure):
+def test_an_editor_generates_nothing_and_a_text_to_image_model_edits_if_that_is_named(here, matcher, measure):
     from support import toy_generator
 
     said = is_refused(measure("--protocol", "generation", "--judge", matcher))
-    assert "tagrid edits pictures and draws none" in said
-    file = toy_generator.save_toy(Path("drawer.safetensors"))
+    assert "tagrid edits pictures and generates none" in said
+    file = toy_generator.save_toy(Path("generator.safetensors"))
     args = ("eval", "--data", "my_birds", "--split", "all", "--model", file, "--limit", 4)
     result = tgim(*args, "--protocol", "l2-edit", "--json")
     assert result.exit_code == 0, result.output
-    assert {line["model"] for line in lines_of(result)} > {"drawer", "identity"}
+    assert {line["model"] for line in lines_of(result)} > {"generator", "identity"}
     assert "judge" in is_refused(tgim(*args, "--protocol", "generation"))  # it needs one
 
 
-def test_what_is_printed_of_drawings_is_one_table():
-    from support.results_toy import drawings, results
+def test_what_is_printed_of_generators_is_one_table():
+    from support.results_toy import generations, results
 
-    text = cli_eval.tables([*drawings(), *results()])
+    text = cli_eval.tables([*generations(), *results()])
     assert text.count("diversity, RMSE") == 1
     assert "generation@1" not in text
     assert "R@1 of 100" in text

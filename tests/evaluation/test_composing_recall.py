@@ -1,4 +1,4 @@
-"""How the recall of composed queries is counted."""
+"""Recall of composed queries: how it is counted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.halves import NAMES, SIDES, WORDS, as_pixels, composer, pictures, t
 from tgim.checkpoints import checkpoint
 from tgim.data.config import DataConfig
 from tgim.evaluation import Bench, evaluate
-from tgim.evaluation.composing import DEPTHS, OTHER, SAME, Task, captioned_task, figures, ranks_of
+from tgim.evaluation.composing import DEPTHS, OTHER, SAME, ComposeTask, captioned_task, figures, ranks_of
 from tgim.evaluation.records import read_lines
 from tgim.images.photo import from_uint8
 from tgim.inference.search import SUM
@@ -33,7 +33,7 @@ def task_of_triples():
     aside = np.array([3 * a + b for a, b, _, _ in rows])
     candidates = pictures(*torch.cartesian_prod(torch.arange(3), torch.arange(3)).T)
     kinds = np.array(["colour"] * 20 + ["size"] * 16)
-    return Task(as_pixels(image), texts, as_pixels(candidates), right, aside, kinds, "", {"candidates": 8})
+    return ComposeTask(as_pixels(image), texts, as_pixels(candidates), right, aside, kinds, "", {"candidates": 8})
 
 
 @pytest.mark.slow
@@ -52,10 +52,10 @@ def test_a_recipe_trains_and_its_checkpoint_composes_and_is_measured(tmp_path):
     image = torch.zeros(1, 3, 48, 48)
     assert loaded.model.compose(image, loaded.vocabulary.encode(["make the petals red"])).shape == (1, 16)
 
-    out, drawn = tmp_path / "lines.jsonl", DataConfig(name="synthetic", drawn_kind="flowers", split="test")
-    lines = evaluate([path], data=drawn, protocols=["compose"], limit=12, out=out)
+    out, synthetic = tmp_path / "lines.jsonl", DataConfig(name="synthetic", drawn_kind="flowers", split="test")
+    lines = evaluate([path], data=synthetic, protocols=["compose"], limit=12, out=out)
     assert read_lines(out) == lines
-    assert evaluate([path], data=drawn, protocols=["compose"], limit=12, out=out) == lines
+    assert evaluate([path], data=synthetic, protocols=["compose"], limit=12, out=out) == lines
     assert len(read_lines(out)) == len(lines)
     names = {(line.kind, line.model) for line in lines}
     baselines = {("baseline", f"run: {what}") for what in ("image only", "text only", SUM)}

@@ -21,7 +21,7 @@ from tgim.evaluation import PROTOCOLS, Measured, evaluate
 from tgim.evaluation.baselines import COLOUR_WORDS, baselines, colour_of
 from tgim.evaluation.bench import Bench
 from tgim.evaluation.records import interval
-from tgim.evaluation.task import content_hash, draw_targets, draw_task, frozen_targets, in_order
+from tgim.evaluation.task import choose_targets, choose_task, content_hash, frozen_targets, in_order
 from tgim.evaluation.tradeoff import area
 from tgim.images.resample import resize
 
@@ -58,16 +58,16 @@ def figures(protocol, bench, contender):
 def test_the_task_does_not_depend_on_the_order_of_the_files(world):
     dataset = open_dataset(world)
     mixed = replace(dataset, items=tuple(random.Random(3).sample(dataset.items, len(dataset))))
-    first, second = (draw_task(in_order(each), split="all", seed=4) for each in (dataset, mixed))
+    first, second = (choose_task(in_order(each), split="all", seed=4) for each in (dataset, mixed))
     assert first.target == second.target
     assert first.captions == second.captions
     assert np.array_equal(first.target_wrong, second.target_wrong)
-    assert first.target != draw_task(in_order(dataset), split="all", seed=5).target
+    assert first.target != choose_task(in_order(dataset), split="all", seed=5).target
 
 
 def test_targets_are_of_another_class_and_wrong_captions_are_wrong(world):
     dataset = in_order(open_dataset(world))
-    task = draw_task(dataset, split="all", seed=0)
+    task = choose_task(dataset, split="all", seed=0)
     labels = np.asarray([item.label for item in dataset.items])
     assert (labels[task.targets] != labels[task.rows]).all()
     for row, wrong in zip(task.rows, task.own_wrong, strict=True):
@@ -81,7 +81,7 @@ def test_targets_are_of_another_class_and_wrong_captions_are_wrong(world):
 
 def test_a_limit_chooses_pictures_and_changes_nothing_else(world):
     dataset = in_order(open_dataset(world))
-    whole, part = (draw_task(dataset, split="all", seed=0, limit=limit) for limit in (None, 7))
+    whole, part = (choose_task(dataset, split="all", seed=0, limit=limit) for limit in (None, 7))
     assert len(part.rows) == 7
     for i, row in enumerate(part.rows):
         assert part.target[i] == whole.target[row]
@@ -91,35 +91,35 @@ def test_a_limit_chooses_pictures_and_changes_nothing_else(world):
 def test_pictures_without_a_class_count_as_one_each_and_one_class_is_too_few(world):
     dataset = in_order(open_dataset(world))
     bare = replace(dataset, items=tuple(replace(item, label=None) for item in dataset.items))
-    task = draw_task(bare, split="all", seed=0)
+    task = choose_task(bare, split="all", seed=0)
     assert (task.targets != task.rows).all()
     assert task.own_wrong.shape[1] > 0
     same = replace(dataset, items=tuple(replace(item, label="bird") for item in dataset.items))
     with pytest.raises(DataError, match="of one class"):
-        draw_task(same, split="all", seed=0)
+        choose_task(same, split="all", seed=0)
 
 
 @pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "count"), [("cub", 987), ("oxford102", 1065)])
-def test_the_kept_target_lists_are_what_the_rule_draws(name, count):
+def test_the_kept_target_lists_are_what_the_rule_chooses(name, count):
     dataset = in_order(open_dataset(DataConfig(name=name, split="test")))
     kept = frozen_targets(name, split="test", seed=0)
     assert len(kept) == len(dataset) == count
-    assert kept == draw_targets(dataset, seed=0)
+    assert kept == choose_targets(dataset, seed=0)
 
 
 @pytest.mark.parametrize("same", [True, False])
 def test_a_kept_list_holds_for_exactly_its_pictures(world, monkeypatch, same):
     dataset = in_order(open_dataset(world))
-    drawn = draw_targets(dataset, seed=0)
-    other = {name: (drawn[target][0], 0) for name, (target, _) in drawn.items()}
+    chosen = choose_targets(dataset, seed=0)
+    other = {name: (chosen[target][0], 0) for name, (target, _) in chosen.items()}
     if not same:
         other.popitem()
     monkeypatch.setattr("tgim.evaluation.task.frozen_targets", lambda *args, **options: other)
-    task = draw_task(dataset, split="all", seed=0)
+    task = choose_task(dataset, split="all", seed=0)
     names = [f"images/{item.path.name}" for item in dataset.items]
-    expected = other if same else drawn
+    expected = other if same else chosen
     assert [names[row] for row in task.targets] == [expected[name][0] for name in names]
 
 
@@ -327,7 +327,7 @@ def test_an_unreadable_picture_is_left_out(tmp_path):
 
 
 @pytest.mark.slow
-def test_drawn_pictures_are_a_data_set_too():
+def test_synthetic_pictures_are_a_data_set_too():
     data = DataConfig(name="synthetic", split="test", image_size=32, drawn_pool=100)
     bench = Bench(data, size=32, limit=4)
     assert len(bench) == 4

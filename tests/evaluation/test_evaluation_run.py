@@ -124,7 +124,7 @@ def test_what_cannot_be_measured_is_said(world, judge, tagrid_file, tagan_file, 
         evaluate([], data=world, protocols=["retrieval@1"])
     with pytest.raises(UserError, match="does not edit"):
         evaluate([judge], data=world, protocols=["l2-edit@1"])
-    with pytest.raises(UserError, match="eyes matches pictures with captions and draws none"):
+    with pytest.raises(UserError, match="eyes matches pictures with captions and generates none"):
         evaluate([judge], data=world, protocols=["generation@1"], judge=judge)
     with pytest.raises(UserError, match="tagrid edits pictures and does not match captions; matching@1 is for"):
         evaluate([judge, str(tagrid_file)], data=world, protocols=["matching@1"])

@@ -13,7 +13,7 @@ from tgim.checkpoints import checkpoint, registry
 from tgim.data.config import DataConfig
 from tgim.errors import UserError
 from tgim.evaluation import PROTOCOLS, Bench, ModelContender, evaluate, generation
-from tgim.evaluation.contenders import DrawingContender, quantised
+from tgim.evaluation.contenders import GeneratorContender, quantised
 from tgim.evaluation.run import entrants
 from tgim.inference.editor import Editor
 from tgim.models.base import sample_noise
@@ -58,26 +58,26 @@ def bench(world, judge):
 def generator_file(tmp_path):
     torch.manual_seed(1)
     model = ToyGenerator(ToyGeneratorConfig(image_size=16), vocabulary_size=len(colour_world.VOCABULARY))
-    return checkpoint.save(tmp_path / "drawer.safetensors", model, vocabulary=colour_world.VOCABULARY)
+    return checkpoint.save(tmp_path / "generator.safetensors", model, vocabulary=colour_world.VOCABULARY)
 
 
-class Artist:
-    """Draws by a function of captions and a source of random numbers: (B, 3, S, S)."""
+class Painter:
+    """Generates pictures by a function of captions and a source of random numbers: (B, 3, S, S)."""
 
     kind, checkpoint, has_strength = "model", None, False
 
     def __init__(self, name, paint):
         self.name, self.paint = name, paint
 
-    def draw(self, captions, rows, *, number, seed):
+    def generate(self, captions, rows, *, number, seed):
         sources = [torch.Generator().manual_seed(1000 * seed + k) for k in range(number)]
         return torch.stack([quantised(self.paint(captions, rows, source)) for source in sources], 1)
 
 
 def grey_noise(captions, rows, source):
     """The backgrounds of this world, each row with its own."""
-    drawn = torch.rand(72, 1, SIDE, SIDE, generator=source)[list(rows)]
-    return (1.6 * drawn - 0.8).repeat(1, 3, 1, 1)
+    levels = torch.rand(72, 1, SIDE, SIDE, generator=source)[list(rows)]
+    return (1.6 * levels - 0.8).repeat(1, 3, 1, 1)
 
 
 def honest(captions, rows, source):
@@ -97,7 +97,7 @@ def one_for_all(picture):
 
 
 def figures(bench, paint):
-    return {figure.metric: figure.figures(seed=0)[0] for figure in generation.measure(bench, Artist("artist", paint))}
+    return {figure.metric: figure.figures(seed=0)[0] for figure in generation.measure(bench, Painter("painter", paint))}
 
 
 def rows_of(bench):
@@ -108,7 +108,7 @@ def rows_of(bench):
 
 
 @pytest.mark.slow
-def test_who_draws_what_is_said_is_like_the_photographs(bench):
+def test_a_generator_that_fits_its_captions_is_like_the_photographs(bench):
     found, rows = figures(bench, honest), rows_of(bench)
     assert found["recall@1"] == found["recall@10"] == rows["real", "recall@1"] == 1
     assert found["kid"] == pytest.approx(rows["real", "kid"], abs=0.01)
@@ -175,41 +175,41 @@ def test_without_classes_no_pair_is_made_up(world, judge, tmp_path):
     assert rows["unrelated", "diversity"] > 0
 
 
-# Who draws
+# Who generates
 
 
-def test_a_model_draws_by_the_noises_of_the_rows_whatever_else_is_drawn(generator_file):
+def test_pictures_depend_on_the_noises_of_their_rows_alone(generator_file):
     contender = ModelContender.open(generator_file)
     captions = ["a red bird", "this is a blue bird", "a green bird"] * 7
     rows = list(range(21))
-    whole = contender.draw(captions, rows, number=3, seed=2)
+    whole = contender.generate(captions, rows, number=3, seed=2)
     assert whole.shape == (21, 3, 3, 16, 16)
-    assert torch.allclose(contender.draw(captions[18:], rows[18:], number=3, seed=2), whole[18:], atol=1e-6)
+    assert torch.allclose(contender.generate(captions[18:], rows[18:], number=3, seed=2), whole[18:], atol=1e-6)
     noise, _ = sample_noise(contender.editor.model.generator, 63, seed=2)
     tokens = contender.editor.vocabulary.encode(captions[19:20])
     with torch.no_grad():
         assert torch.allclose(
             contender.editor.model.generator.generate(tokens, noise[19 * 3 + 1 :][:1])[0], whole[19, 1], atol=1e-6
         )
-    assert not torch.allclose(contender.draw(captions, rows, number=3, seed=3), whole, atol=1e-3)
+    assert not torch.allclose(contender.generate(captions, rows, number=3, seed=3), whole, atol=1e-3)
 
 
 def test_a_limit_changes_no_picture(world, judge, generator_file):
     whole, part = (Bench(world, size=SIDE, judge=judge, extractor=judge, limit=limit) for limit in (None, 20))
     contender = ModelContender.open(generator_file)
-    all_pictures, all_apart = generation.drawn(whole, contender)
-    pictures, apart = generation.drawn(part, contender)
-    assert pictures.shape == (20, 3, SIDE, SIDE)  # drawn at 16, compared at 32
+    all_pictures, all_apart = generation.generated(whole, contender)
+    pictures, apart = generation.generated(part, contender)
+    assert pictures.shape == (20, 3, SIDE, SIDE)  # generated at 16, compared at 32
     assert (pictures - all_pictures[part.rows]).abs().max() < 0.01  # a level at most
     assert np.allclose(apart, all_apart[part.rows], atol=0.01)
 
 
-def test_a_generator_is_measured_by_what_it_draws_unless_edits_are_named(world, judge, generator_file, tmp_path):
+def test_a_generator_is_measured_by_its_pictures_unless_edits_are_named(world, judge, generator_file, tmp_path):
     options = {"data": world, "judge": judge, "size": SIDE, "limit": 18}
     out = tmp_path / "results.jsonl"
     lines = evaluate([str(generator_file)], **options, out=out)
     assert {line.protocol for line in lines} == {"generation@1"}
-    assert {line.model for line in lines} == {"drawer", "real", "unrelated", "chance"}  # no trivial editors
+    assert {line.model for line in lines} == {"generator", "real", "unrelated", "chance"}  # no trivial editors
     assert {line.metric for line in lines if line.kind == "model"} == {
         *generation.RECALLS, *generation.DIVERSITY, "kid",
     }  # fmt: skip
@@ -219,14 +219,14 @@ def test_a_generator_is_measured_by_what_it_draws_unless_edits_are_named(world, 
 
 
 @pytest.mark.slow
-def test_a_second_run_draws_nothing(world, judge, generator_file, tmp_path, monkeypatch):
+def test_a_second_run_generates_nothing(world, judge, generator_file, tmp_path, monkeypatch):
     options = {"data": world, "judge": judge, "size": SIDE, "limit": 18}
     first = evaluate([str(generator_file)], **options, out=tmp_path / "results.jsonl", cache=tmp_path / "cache")
 
     def never(*args, **kwargs):
-        raise AssertionError("drawn again")
+        raise AssertionError("generated again")
 
-    monkeypatch.setattr(DrawingContender, "draw", never)
+    monkeypatch.setattr(GeneratorContender, "generate", never)
     key = lambda line: line.key  # noqa: E731
     again = evaluate([str(generator_file)], **options, out=tmp_path / "results.jsonl")
     assert sorted(again, key=key) == sorted(first, key=key)  # from the file
@@ -234,19 +234,19 @@ def test_a_second_run_draws_nothing(world, judge, generator_file, tmp_path, monk
     assert [line.value for line in kept] == [line.value for line in first]
 
 
-def test_an_editor_draws_nothing_and_is_told_so_before_anything_is_measured(world, judge, tagrid_file, generator_file):
+def test_an_editor_among_generators_is_refused_before_anything_is_measured(world, judge, tagrid_file, generator_file):
     options = {"data": world, "judge": judge, "limit": 18}
-    with pytest.raises(UserError, match="tagrid edits pictures and draws none") as raised:
+    with pytest.raises(UserError, match="tagrid edits pictures and generates none") as raised:
         evaluate([str(generator_file), str(tagrid_file)], **options, protocols=["generation@1"])
     assert "\n" not in str(raised.value)
     models = [ModelContender.open(file) for file in (generator_file, tagrid_file)]
     for protocol in PROTOCOLS.values():
         asked = [model.name for model in entrants(protocol, models, named=False)]
-        assert asked == {"generator": ["drawer"], "editor": ["tagrid"]}.get(protocol.role, [])
+        assert asked == {"generator": ["generator"], "editor": ["tagrid"]}.get(protocol.role, [])
 
 
 @pytest.mark.slow
-def test_a_style_encoder_edits_in_batches_and_draws_if_it_is_named(world, judge, tmp_path, monkeypatch):
+def test_a_style_encoder_edits_in_batches_and_generates_if_it_is_named(world, judge, tmp_path, monkeypatch):
     model = StyleEncoder(
         StyleEncoderConfig(system="toy_generator", sizes={"image_size": SIDE}, width=4),
         vocabulary_size=len(colour_world.VOCABULARY),

@@ -18,7 +18,7 @@ from tgim.evaluation import PROTOCOLS, Bench, evaluate
 from tgim.evaluation.baselines import Identity
 from tgim.evaluation.contenders import ModelContender
 from tgim.evaluation.part_scores import scene_of
-from tgim.evaluation.parts import ASKS, PARTS, asking, pixels_of
+from tgim.evaluation.parts import ASKS, PARTS, parts_task, pixels_of
 from tgim.images.photo import from_uint8
 
 
@@ -111,7 +111,7 @@ def test_real_photographs_of_test_classes_are_asked_about():
     home = Path(os.environ["TGIM_DATA"])
     data = DataConfig(name="cub", split="test")
     bench = Bench(data, size=64, photos=home / "photos" / "birds", limit=6)
-    found = asking(bench)
+    found = parts_task(bench)
     assert len(found.pictures) == 6
     test = {line.strip() for line in (home / "cub" / "testclasses.txt").read_text().splitlines()}
     names = {line.split()[1] for line in (home / "cub" / "images.txt").read_text().splitlines()}

@@ -18,7 +18,7 @@ from tgim.evaluation import PROTOCOLS, evaluate, swaps
 from tgim.evaluation.baselines import Baseline, baselines, colour_of
 from tgim.evaluation.bench import Bench
 from tgim.evaluation.contenders import quantised
-from tgim.evaluation.truth import Drawn
+from tgim.evaluation.truth import SyntheticTruth
 from tgim.models.base import Config
 from tgim.reporting import section_tables
 from tgim.text.vocabulary import Vocabulary, tokenize
@@ -46,7 +46,7 @@ def shade(word):
 
 
 class EyesConfig(Config):
-    """Whether the judge knows where the parts are; else it compares the whole picture with the first part's colour."""
+    """Options of the judge: it knows the places of parts, or compares the whole picture with the first part's colour."""
 
     places: bool = True
 
@@ -101,14 +101,14 @@ CHEATS = [
 ]
 
 
-def drawn_squares(count=6):
-    """What stands in for the drawings of `truth@1`: grey squares and their true edits."""
-    captions = swaps.swap_captions("birds", [f"drawn {i}" for i in range(count)], seed=1)
+def synthetic_squares(count=6):
+    """Stand-in for the synthetic pictures of `truth@1`: grey squares and their true edits."""
+    captions = swaps.swap_captions("birds", [f"synthetic {i}" for i in range(count)], seed=1)
     pictures = quantised(
         torch.rand(count, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).repeat(1, 3, 1, 1)
     )
     true = tuple(ORACLE.edit(pictures, texts, range(count), 1.0) for texts in captions)
-    return Drawn("birds", pictures, pictures, pictures[:, 0], [], [], pictures, true, captions)
+    return SyntheticTruth("birds", pictures, pictures, pictures[:, 0], [], [], pictures, true, captions)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def world(tmp_path_factory):
 @pytest.fixture
 def judge(tmp_path, monkeypatch):
     monkeypatch.setitem(registry.SYSTEMS, "part_eyes", PartEyes)
-    monkeypatch.setattr(swaps, "draw_truth", lambda kind, **options: drawn_squares())
+    monkeypatch.setattr(swaps, "synthetic_truth", lambda kind, **options: synthetic_squares())
 
     def save(**config):
         model = PartEyes(EyesConfig(**config), vocabulary_size=len(VOCABULARY))
@@ -210,7 +210,7 @@ def test_a_folder_is_of_what_its_captions_speak_of(world, tmp_path, judge):
 
 def test_who_paints_what_is_said_where_it_is_said_is_always_right(world, judge):
     bench = Bench(world, size=SIDE, judge=judge())
-    assert figures(bench, ORACLE) == dict.fromkeys((*swaps.METRICS, *swaps.DRAWN), 1.0)
+    assert figures(bench, ORACLE) == dict.fromkeys((*swaps.METRICS, *swaps.SYNTHETIC), 1.0)
 
 
 @pytest.mark.parametrize("cheat", CHEATS, ids=lambda each: each.name)
@@ -224,7 +224,7 @@ def test_no_trick_is_ever_right(world, judge, cheat):
 def test_the_trivial_editors_are_never_right(world, judge):
     bench = Bench(world, size=SIDE, judge=judge())
     for contender in baselines(bench):  # captions with the same words are one to all of them
-        assert figures(bench, contender) == dict.fromkeys((*swaps.METRICS, *swaps.DRAWN), 0.0), contender.name
+        assert figures(bench, contender) == dict.fromkeys((*swaps.METRICS, *swaps.SYNTHETIC), 0.0), contender.name
 
 
 def test_one_of_two_edits_is_not_enough_but_may_win_by_margin(world, judge):
@@ -239,7 +239,7 @@ def test_the_rows_to_read_the_figures_by(world, judge):
     rows = {(name, figure.metric): figure.figures(seed=0)[0] for name, figure in swaps.references(bench)}
     assert rows["true_drawn", "drawn_swap_accuracy"] == rows["true_drawn", "drawn_swap_margin_accuracy"] == 1
     assert ("true_drawn", "swap_accuracy") not in rows
-    assert {rows["unedited", metric] for metric in (*swaps.METRICS, *swaps.DRAWN)} == {0}
+    assert {rows["unedited", metric] for metric in (*swaps.METRICS, *swaps.SYNTHETIC)} == {0}
     assert rows["one_colour", "swap_accuracy"] == rows["one_colour", "drawn_swap_accuracy"] == 0
     assert rows["chance", "swap_accuracy"] == rows["chance", "drawn_swap_accuracy"] == 0.25
     assert rows["chance", "swap_margin_accuracy"] == rows["chance", "drawn_swap_margin_accuracy"] == 0.5

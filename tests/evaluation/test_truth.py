@@ -23,11 +23,11 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 
 @pytest.fixture(scope="module")
 def sets():
-    return {kind: truth.draw_truth(kind, count=COUNT, size=SIZE) for kind in KINDS}
+    return {kind: truth.synthetic_truth(kind, count=COUNT, size=SIZE) for kind in KINDS}
 
 
-def figures(drawn, edited):
-    return {m.metric: m.figures(seed=0)[0] for m in truth.judge_edits(drawn, edited)}
+def figures(synthetic, edited):
+    return {m.metric: m.figures(seed=0)[0] for m in truth.score_edits(synthetic, edited)}
 
 
 @pytest.mark.slow
@@ -36,30 +36,30 @@ def test_the_true_pictures_are_the_ceiling(sets, kind):
     found = figures(sets[kind], sets[kind].true)
     assert found["rmse_inside"] == found["rmse_inside_ratio"] == found["leak_255"] == found["rmse_outside"] == 0
     assert min(found["part_accuracy"], found["part_accuracy_macro"], found["kept_accuracy"]) >= 0.95
-    assert truth.judge_swaps(sets[kind], *sets[kind].swap_true).values.mean() == 1
+    assert truth.score_swaps(sets[kind], *sets[kind].swap_true).values.mean() == 1
 
 
 @pytest.mark.slow
 @kinds
 def test_changing_nothing_is_the_floor(sets, kind):
-    drawn = sets[kind]
-    found = figures(drawn, drawn.pictures)
+    synthetic = sets[kind]
+    found = figures(synthetic, synthetic.pictures)
     assert found["rmse_inside_ratio"] == 1
     assert found["rmse_inside"] > 0.1
     assert found["leak_255"] == found["rmse_outside"] == 0
     assert found["part_accuracy"] < 0.1
     assert found["kept_accuracy"] >= 0.95
-    assert truth.judge_swaps(drawn, drawn.swap_pictures, drawn.swap_pictures).values.mean() == 0
+    assert truth.score_swaps(synthetic, synthetic.swap_pictures, synthetic.swap_pictures).values.mean() == 0
 
 
 @pytest.mark.slow
 def test_an_edit_that_is_right_inside_but_leaks_is_exposed(sets):
-    drawn = sets["birds"]
-    levels = to_uint8(drawn.true).int()
+    synthetic = sets["birds"]
+    levels = to_uint8(synthetic.true).int()
     leaking = from_uint8(
-        (levels + torch.where(levels > 127, -3, 3) * (drawn.change == 0)[:, None].int()).to(torch.uint8)
+        (levels + torch.where(levels > 127, -3, 3) * (synthetic.change == 0)[:, None].int()).to(torch.uint8)
     )
-    found = figures(drawn, leaking)
+    found = figures(synthetic, leaking)
     assert found["rmse_inside"] == 0
     assert found["part_accuracy"] >= 0.95
     assert found["leak_255"] == pytest.approx(3, rel=1e-4)
@@ -68,9 +68,9 @@ def test_an_edit_that_is_right_inside_but_leaks_is_exposed(sets):
 
 @pytest.mark.slow
 def test_one_colour_for_everything_gets_neither_parts_nor_places(sets):
-    drawn = sets["birds"]
-    flat = drawn.pictures.mean((2, 3), keepdim=True).expand_as(drawn.pictures)
-    found = figures(drawn, flat)
+    synthetic = sets["birds"]
+    flat = synthetic.pictures.mean((2, 3), keepdim=True).expand_as(synthetic.pictures)
+    found = figures(synthetic, flat)
     assert found["part_accuracy"] < 0.3
     assert found["kept_accuracy"] < 0.5
     assert found["leak_255"] > 3
@@ -78,18 +78,19 @@ def test_one_colour_for_everything_gets_neither_parts_nor_places(sets):
 
 @pytest.mark.slow
 def test_half_an_edit_is_half_the_error(sets):
-    drawn = sets["birds"]
-    assert figures(drawn, (drawn.pictures + drawn.true) / 2)["rmse_inside_ratio"] == pytest.approx(0.5, rel=1e-5)
+    synthetic = sets["birds"]
+    half = (synthetic.pictures + synthetic.true) / 2
+    assert figures(synthetic, half)["rmse_inside_ratio"] == pytest.approx(0.5, rel=1e-5)
 
 
 @pytest.mark.slow
 def test_swapped_edits_are_told_apart(sets):
-    drawn = sets["birds"]
-    one, other = drawn.swap_true
-    assert truth.judge_swaps(drawn, other, one).values.mean() == 0
+    synthetic = sets["birds"]
+    one, other = synthetic.swap_true
+    assert truth.score_swaps(synthetic, other, one).values.mean() == 0
     blend = (one + other) / 2
-    assert truth.judge_swaps(drawn, blend, blend).values.mean() == 0  # blind to which part is which
-    assert truth.judge_swaps(drawn, one, one).values.mean() == 0  # one of the two is not enough
+    assert truth.score_swaps(synthetic, blend, blend).values.mean() == 0  # blind to which part is which
+    assert truth.score_swaps(synthetic, one, one).values.mean() == 0  # one of the two is not enough
 
 
 @pytest.mark.slow
@@ -142,19 +143,19 @@ def test_the_answer_follows_the_paint_whatever_the_light(sets):
 
 
 @pytest.mark.slow
-def test_equal_arguments_draw_equal_pictures_of_a_stream_of_their_own(sets):
-    drawn = sets["birds"]
-    again = truth.draw_truth.__wrapped__("birds", count=4, size=SIZE)
-    assert torch.equal(again.pictures, drawn.pictures[:4])
-    assert again.captions == drawn.captions[:4]
-    assert again.swap_captions[0] == drawn.swap_captions[0][:2]
-    other = truth.draw_truth.__wrapped__("birds", count=4, size=SIZE, seed=1)
+def test_equal_arguments_give_equal_pictures_of_a_stream_of_their_own(sets):
+    synthetic = sets["birds"]
+    again = truth.synthetic_truth.__wrapped__("birds", count=4, size=SIZE)
+    assert torch.equal(again.pictures, synthetic.pictures[:4])
+    assert again.captions == synthetic.captions[:4]
+    assert again.swap_captions[0] == synthetic.swap_captions[0][:2]
+    other = truth.synthetic_truth.__wrapped__("birds", count=4, size=SIZE, seed=1)
     assert not torch.equal(again.pictures, other.pictures)
     assert Stream.TRUTH != Stream.POOL
     trained = random_pair("bird", random_source(0, Stream.POOL, 0))
     assert trained.source.pose != random_pair("bird", random_source(0, Stream.TRUTH, 0)).source.pose
     with pytest.raises(UserError, match="expected 2 or more"):
-        truth.draw_truth("birds", count=1)
+        truth.synthetic_truth("birds", count=1)
 
 
 def bench_of(name="cub", **options):
@@ -185,13 +186,13 @@ def test_the_protocol_yields_all_its_metrics_for_contenders_and_references(sets)
 
 
 @pytest.mark.slow
-def test_what_is_drawn_follows_the_data_set(sets):
-    assert truth.drawn_for(bench_of()).kind == "birds"
-    assert truth.drawn_for(bench_of("oxford102")).kind == "flowers"
-    assert truth.drawn_for(bench_of("synthetic", drawn_kind="flowers")).kind == "flowers"
+def test_the_kind_of_pictures_follows_the_data_set(sets):
+    assert truth.truth_for(bench_of()).kind == "birds"
+    assert truth.truth_for(bench_of("oxford102")).kind == "flowers"
+    assert truth.truth_for(bench_of("synthetic", drawn_kind="flowers")).kind == "flowers"
 
 
 @pytest.mark.slow
-def test_the_unrelated_baseline_shows_another_drawing(sets):
+def test_the_unrelated_baseline_shows_another_picture(sets):
     rows = truth.measure(bench_of(), contender(None, replaces=True))
     assert {m.metric: m.figures(seed=0)[0] for m in rows}["leak_255"] > 10

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from support.results_toy import asked_parts, curve, drawings, generation, l2, line, parts, results, retrieval
+from support.results_toy import asked_parts, curve, generation, generations, l2, line, parts, results, retrieval
 from tgim.errors import UserError
 from tgim.reporting import (
     generation_tables,
@@ -149,15 +149,15 @@ def test_the_summary_takes_each_figure_from_its_own_protocol():
 
 
 def test_text_to_image_models_have_one_table_and_leave_that_of_editors_as_it_was():
-    (table,) = generation_tables([*results(), *drawings()])
+    (table,) = generation_tables([*results(), *generations()])
     assert table.title.startswith("cub, test split, n 987, seed 0; 64 px; judge judge-birds:")
     assert "KID by" not in table.title  # the judge's own features
     cells = {row.name: [cell.text for cell in row.cells] for row in table.rows}
     assert list(cells) == ["real photograph", "chance", "attngan", "stackgan1"]  # the best recall first
     assert cells["attngan"] == ["5.0%", "0.25", "25.0%", "1.5000", "0.180", "0.360"]
     assert cells["chance"] == ["1.0%", "0.05", "5.0%", "–", "–", "–"]
-    assert summary_tables([*results(), *drawings()]) == summary_tables(results())
-    (exact,) = generation_tables(drawings(), intervals=True)
+    assert summary_tables([*results(), *generations()]) == summary_tables(results())
+    (exact,) = generation_tables(generations(), intervals=True)
     assert exact.rows[2].cells[0].text == "5.0% (4.9 to 5.2)"
     (other,) = generation_tables(generation("attngan", 0.05, 9.0, extractor="inception-fid/x:1"))
     assert other.title.endswith("; KID by inception-fid/x:1")
@@ -167,7 +167,7 @@ def test_text_to_image_models_have_one_table_and_leave_that_of_editors_as_it_was
 def test_a_page_of_text_to_image_models_has_their_sheet_and_no_ranking():
     uri = data_uri(torch.zeros(3, 8, 8), side=8, quality=60)
     generated = Gallery("attngan", "cub", ("a red bird", "a <b>"), ((uri,) * 3,) * 2, (), (), generated=True)
-    text = page(drawings(), gallery=generated)
+    text = page(generations(), gallery=generated)
     found = Page(text)
     assert found.tags.count("img") == 6
     assert found.tags.count("table") == 1
@@ -175,7 +175,7 @@ def test_a_page_of_text_to_image_models_has_their_sheet_and_no_ranking():
     assert targets == ["#pictures", "#tables", "#origin"]
     words = " ".join(found.words)
     assert "those of one column share their noise" in words
-    for each in drawings():
+    for each in generations():
         assert written(each.metric, each.value) in words, each
 
 
@@ -363,13 +363,13 @@ def test_the_gallery_of_a_text_to_image_model_is_captions_by_noises(tmp_path, sm
     from tgim.checkpoints import checkpoint
     from tgim.reporting import gallery_of
 
-    file = save_toy(tmp_path / "drawer.safetensors")
+    file = save_toy(tmp_path / "generator.safetensors")
     data = small_gallery[2]["data"]
-    known = list(generation("drawer", 0.1, 1.0, 0.1, checkpoint=checkpoint.fingerprint(file)))
+    known = list(generation("generator", 0.1, 1.0, 0.1, checkpoint=checkpoint.fingerprint(file)))
     found = gallery_of(str(file), data=data, lines=known, captions=["a small red bird", "a blue bird"], columns=3)
     assert found.generated
     assert [len(row) for row in found.rows] == [3, 3]
     assert len({uri for row in found.rows for uri in row}) == 6
     assert not found.notes
-    (note,) = gallery_of(str(file), data=data, lines=drawings(), captions=["a red bird"], columns=1).notes
+    (note,) = gallery_of(str(file), data=data, lines=generations(), captions=["a red bird"], columns=1).notes
     assert note.startswith("the checkpoint of the pictures")

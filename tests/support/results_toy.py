@@ -79,7 +79,7 @@ def generation(model, recall, kid, diversity=None, **options):
     yield line("generation@1", model, "recall@10", min(1.0, 5 * recall), **options)
 
 
-def drawings():
+def generations():
     """Lines of two text-to-image models and their references."""
     lines = [
         *generation("real", 0.2, 0.0012, 0.33, kind="reference"),

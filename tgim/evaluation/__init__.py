@@ -1,4 +1,4 @@
-"""How well pictures are edited: named protocols, an independent judge, and trivial baselines in every table.
+"""Evaluation of models by named protocols, with an independent judge, and trivial baselines in every table.
 
 >>> from tgim.evaluation import PROTOCOLS
 >>> "retrieval@1" in PROTOCOLS

@@ -1,4 +1,4 @@
-"""Editors that anyone can beat, or ought to: they stand in every table beside the models."""
+"""Trivial editors, which stand in every table beside the models: a useful editor does better than each of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UNCHROMA = ((0.0, 1.402), (-0.344136, -0.714136), (1.772, 0.0))
 
 
 class Baseline(ABC):
-    """A contender without a checkpoint; edits in full, the bench blends."""
+    """A contender without a checkpoint. It makes full edits; the bench blends them where the strength is below 1."""
 
     name: str
     label: ClassVar[str]  # for people
@@ -40,15 +40,15 @@ class Baseline(ABC):
 
     @abstractmethod
     def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
-        """Full edits, whatever `strength` says."""
+        """Full edits (B, 3, S, S) in [-1, 1] of `pictures` of that shape by B captions; `strength` is not used."""
 
     def edit_photo(self, photo: Photo, text: str) -> Photo:
-        """The same of one photograph at its own size; not of `Unrelated`, whose pictures have the bench's."""
+        """The full edit of one photograph at its own size; not for `Unrelated`, which has the bench's size."""
         return photo.with_pixels(self.edit(photo.pixels[None], [text], [0], 1.0))
 
 
 class Identity(Baseline):
-    """Changes nothing: perfect preservation, no obedience."""
+    """The unchanged picture: everything is preserved, and nothing that the caption asks for is done."""
 
     name = "identity"
     label = "identity"
@@ -58,7 +58,7 @@ class Identity(Baseline):
 
 
 class MeanColour(Baseline):
-    """Every pixel is the mean colour of its picture."""
+    """The mean colour of the picture at every pixel."""
 
     name = "mean_colour"
     label = "mean colour"
@@ -81,9 +81,9 @@ class Blur(Baseline):
 
 @dataclass(frozen=True)
 class Unrelated(Baseline):
-    """Another photograph: the one that the target caption was written for. It fits perfectly and preserves nothing.
+    """Another photograph instead of an edit: the one that the target caption was written for.
 
-    Under the picture's own caption it is the same photograph of another class.
+    It fits that caption and preserves nothing. The picture's own caption gives the same other photograph.
     """
 
     bench: Bench
@@ -96,9 +96,9 @@ class Unrelated(Baseline):
 
 
 class ColourShift(Baseline):
-    """The whole picture tinted: its mean colour difference is moved to that of the caption's first two colour words.
+    """Tint of the whole picture: its mean chroma (Cb, Cr) becomes that of the caption's first two colour words.
 
-    Brightness stays, and every pixel is moved alike; a caption without a colour word leaves its picture as it is.
+    Every pixel is shifted alike, and its brightness stays; a caption without a colour word changes nothing.
     """
 
     name = "colour_shift"
@@ -129,5 +129,5 @@ BASELINES: tuple[type[Baseline], ...] = (Identity, MeanColour, Blur, Unrelated, 
 
 
 def baselines(bench: Bench) -> list[Contender]:
-    """All of them, in the order of the tables."""
+    """Make all trivial baselines of a bench, in the order of the tables."""
     return [Unrelated(bench) if each is Unrelated else each() for each in BASELINES]

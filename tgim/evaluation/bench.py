@@ -1,4 +1,4 @@
-"""The bench of all protocols: pictures, captions, edits and their place in the judge's space, kept on disk."""
+"""The bench of all protocols: pictures, captions, edits and their embeddings by the judge, kept on disk."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tgim.evaluation.kept import Store, digest
 from tgim.evaluation.matcher import CHUNK, Matcher
 from tgim.evaluation.pictures import Pictures, Progress
 from tgim.evaluation.records import Options
-from tgim.evaluation.task import Task, draw_task
+from tgim.evaluation.task import EditTask, choose_task
 from tgim.images.photo import from_uint8, to_uint8
 
 
 class Bench:
-    """Pictures of one data set at one size, what is to be done to them, and who judges.
+    """Pictures of one data set at one size, the captions that they are edited by, and the judge.
 
-    The data set is read when something is first asked of its pictures.
+    The data set is read when its pictures are first needed.
 
     Attributes:
         judge_label: "judge-birds:0123456789abcdef", or None.
@@ -46,7 +46,7 @@ class Bench:
         progress: called with (what, done, total).
 
     Raises:
-        DataError: the data set is not there; what else is wrong with it, or its captions, is said when it is read.
+        DataError: the data set is not there. Other errors in it, or in its captions, are raised when it is read.
         UserError: the judge is no matching model, or `size` or `limit` is out of range.
     """
 
@@ -84,13 +84,13 @@ class Bench:
         return Pictures(self.data, size=self.size, folder=self.folder, progress=self.progress)
 
     @cached_property
-    def task(self) -> Task:
-        """Own and target captions, target pictures, wrong captions; DataError where the captions will not do."""
-        return draw_task(self.dataset, split=self.data.split, seed=self.seed, limit=self.limit)
+    def task(self) -> EditTask:
+        """Own and target captions, target pictures, wrong captions; DataError if the captions allow no choice."""
+        return choose_task(self.dataset, split=self.data.split, seed=self.seed, limit=self.limit)
 
     @property
     def dataset(self) -> CaptionedImages:
-        """All readable pictures of the split, in the order of their names."""
+        """The readable pictures of the split, in the order of their names."""
         return self._pictures.dataset
 
     @property
@@ -103,11 +103,11 @@ class Bench:
         return len(self.task.rows)
 
     def facts(self) -> dict[str, Any]:
-        """What lines say of the pictures; `options` with the limit, where there is one that leaves pictures out."""
+        """Fields of a results line that describe the pictures; see `limited` for its `options`."""
         return {"data": self.data.name, "content": self.content, "size": self.size, "options": self.limited()}
 
     def limited(self) -> Options:
-        """The limit as an option of lines, where there is one that leaves pictures out."""
+        """The limit as an option of results lines, if it leaves pictures out; else no option."""
         return {"limit": self.limit} if self.limit is not None and len(self) < len(self.dataset) else {}
 
     @property
@@ -157,7 +157,7 @@ class Bench:
         return full if asked == strength else quantised(pictures + strength * (full - pictures))
 
     def _edited(self, contender: Contender, captions: Sequence[str], strength: float, pictures: Tensor) -> Tensor:
-        """The same as uint8, chunk by chunk."""
+        """Edits as uint8 (n, 3, S, S), made and kept in chunks of 64."""
         edited = torch.empty(pictures.shape, dtype=torch.uint8)
         for first in range(0, len(captions), CHUNK):
             part = slice(first, min(first + CHUNK, len(captions)))
@@ -197,12 +197,15 @@ class Bench:
         return self._texts[mark]
 
     def fits(self, pictures: Tensor, right: Sequence[str], wrong: NDArray[np.int64]) -> NDArray[np.float32]:
-        """How well each picture fits its right caption and its wrong ones by the judge's own score: (n, 1 + K).
+        """Score each picture with its right caption and its wrong ones, by the judge's own score: (n, 1 + K).
 
         Args:
             pictures: (n, 3, S, S); resized to the judge's side if need be.
             right: n captions.
             wrong: (n, K) rows of `task.captions`.
+
+        Returns:
+            Scores, that of the right caption first.
         """
         own = np.arange(len(right))[:, None]
         return self.scores(pictures, [*right, *self.task.captions], np.concatenate([own, len(right) + wrong], 1))

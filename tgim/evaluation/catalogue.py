@@ -19,7 +19,7 @@ CEILING, FLOOR, CHANCE = "real", "unedited", "chance"  # names of reference rows
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of a protocol without its code."""
+    """Description of a protocol, which can be read without importing its code."""
 
     name: str  # with its version
     role: Role  # the kind of model that it measures
@@ -68,13 +68,13 @@ L2_EDIT = Entry(
     "editor",
     "l2:L2_EDIT",
     "RMSE under the target caption: what the edit costs",
-    "The same for a caption of another class. Some change is asked for here: doing nothing scores 0, too.",
+    "The same for a caption of another class. Some change is wanted here: doing nothing scores 0, too.",
 )
 L2_OWN_CAPTION = Entry(
     "l2-own-caption@1",
     "editor",
     "l2:L2_OWN_CAPTION",
-    "RMSE under the picture's own captions: what nobody asked to change",
+    "RMSE under the picture's own captions, which ask for no change",
     "The picture is edited by each of its own captions, which already fit: the less it changes, "
     "the better. A picture that is not touched scores 0.",
 )

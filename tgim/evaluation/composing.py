@@ -1,17 +1,17 @@
-"""How well a picture and a text find the picture meant: `compose@1`, by recall@1, 5, 10 and 50 (Vo et al., CVPR 2019).
+"""Retrieval of a picture by a picture and a text: `compose@1`, recall@1, 5, 10 and 50 (Vo et al., CVPR 2019).
 
-Drawn pictures: triples of the test stream (`tgim.data.synthetic.triples`), which no training draws from. Each source
-picture and text are looked up among all targets of the test, the five siblings from the same source included, which
-make the picture alone right once in six times at most, if it were perfect. The source itself is none of them. Recall is
-given by kind of change, too ("recall@1/colour").
+Synthetic pictures: triples of the test stream (`tgim.data.synthetic.triples`), which no training samples from. Each
+source picture and text are looked up among all targets of the test. These include the five other targets of the same
+source, so that the picture alone finds the right one at most once in six times; the source itself is not among them.
+Recall is given by kind of change, too ("recall@1/colour").
 
 Photographs with captions: each picture of the split, whose classes no training saw, is the target of one triple
-(`tgim.data.differences`), drawn by the seed, and is looked up among all pictures of the split but the source. One of
+(`tgim.data.differences`), chosen by the seed, and is looked up among all pictures of the split but the source. One of
 them counts as right, though a text such as "but with a black bill" is true of many: read the figures beside the
 baselines, not against 100 %. Recall is given by whether the source is of the target's class, too.
 
 Ties count against. Baselines, with the embeddings of the same model: the picture alone, the text alone, and both added;
-those of a matching model read the text as `tgim search` does, without "but with". `chance` draws at random.
+those of a matching model read the text as `tgim search` does, without "but with". `chance` guesses.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from tgim.inference.search import SUM, as_caption, query
 from tgim.models.base import Composing, Matching
 
 DEPTHS = (1, 5, 10, 50)
-COUNT = 1200  # drawn triples of a test
+COUNT = 1200  # synthetic triples of a test
 SAME, OTHER = "same class", "other class"  # of source and target
 KINDS = (*CHANGES, SAME, OTHER)
 
@@ -70,8 +70,8 @@ class Composer:
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
-    """N questions, and M pictures among which the answers are looked for."""
+class ComposeTask:
+    """N queries of a picture and a text, and M candidate pictures among which their targets are."""
 
     sources: NDArray[np.uint8]  # (N, S, S, 3)
     texts: list[str]
@@ -84,21 +84,21 @@ class Task:
 
 
 @dataclass(frozen=True, eq=False)
-class Asking:
-    """One way of asking a model: by its composition, or by one of the baselines on its embeddings."""
+class QueryContender:
+    """A kind of query to a model: by its composition, or by one of the baselines on its embeddings."""
 
     name: str
     kind: Kind
     checkpoint: str
-    ranks: Callable[[Task], NDArray[np.int64]]  # of the targets (N,), 1 is best
+    ranks: Callable[[ComposeTask], NDArray[np.int64]]  # of the targets (N,), 1 is best
 
 
-def ways_of(model: Composer | Matcher) -> list[Asking]:
+def ways_of(model: Composer | Matcher) -> list[QueryContender]:
     """The baselines on the embeddings of a model, and a composing system itself; all look at each picture once."""
     found = lru_cache(maxsize=1)(lambda task: ranks_of(model.file, task))
 
-    def way(by: str, name: str, kind: Kind) -> Asking:
-        return Asking(name, kind, model.checkpoint, lambda task: found(task)[by])
+    def way(by: str, name: str, kind: Kind) -> QueryContender:
+        return QueryContender(name, kind, model.checkpoint, lambda task: found(task)[by])
 
     baselines = [way(by, f"{model.name}: {by}", "baseline") for by in ("image only", "text only", SUM)]
     composing = isinstance(model.file.model, Composing)
@@ -106,24 +106,24 @@ def ways_of(model: Composer | Matcher) -> list[Asking]:
 
 
 @lru_cache(maxsize=2)
-def task_of(bench: Bench) -> Task:
-    """Choose the questions of a bench: drawn ones of the synthetic data set, else of its photographs.
+def task_of(bench: Bench) -> ComposeTask:
+    """Choose the queries of a bench: synthetic triples for the synthetic data set, else triples of its photographs.
 
     Raises:
-        DataError: triples cannot be drawn, or the captions tell of no difference.
+        DataError: triples cannot be rendered, or the captions state no difference.
     """
-    return drawn_task(bench) if bench.data.name == "synthetic" else captioned_task(bench)
+    return synthetic_task(bench) if bench.data.name == "synthetic" else captioned_task(bench)
 
 
-def drawn_task(bench: Bench) -> Task:
-    """Drawn triples of a bench's kind, split, size and seed, 1200 or its limit, in whole groups of six."""
+def synthetic_task(bench: Bench) -> ComposeTask:
+    """Synthetic triples of a bench's kind, split, size and seed, 1200 or its limit, in whole groups of six."""
     kind, count = bench.data.synthetic.kind, COUNT if bench.limit is None else min(COUNT, bench.limit)
     spec = PoolSpec(kind=kind, count=count, size=bench.size, seed=bench.seed, split=bench.data.split)
     show = bench.progress
     pool = TriplePool.open(
         spec, folder=bench.folder, progress=lambda done, total: show("synthetic triples", done, total)
     )
-    return Task(
+    return ComposeTask(
         sources=pool.pixels[..., :3],
         texts=pool.target_captions,
         candidates=pool.pixels[..., 3:6],
@@ -135,19 +135,19 @@ def drawn_task(bench: Bench) -> Task:
     )
 
 
-def captioned_task(bench: Bench) -> Task:
-    """A triple for each picture of a bench whose captions tell of a difference to one of another class."""
+def captioned_task(bench: Bench) -> ComposeTask:
+    """A triple for each picture of a bench whose captions state a difference to a picture of another class."""
     dataset = bench.dataset
     table, labels = Differences([item.captions for item in dataset.items]), class_numbers(dataset.items)
     rows = bench.rows.tolist()
-    drawn = {row: table.sample(row, random_source(bench.seed, Stream.COMPOSE, row)) for row in rows}
-    right = np.array([row for row, each in drawn.items() if each.source != row], np.int64)
+    triples = {row: table.sample(row, random_source(bench.seed, Stream.COMPOSE, row)) for row in rows}
+    right = np.array([row for row, each in triples.items() if each.source != row], np.int64)
     if not len(right):
         raise DataError(f"{dataset.root}: no caption tells of a colour that another picture lacks")
-    sources, texts = np.array([drawn[row].source for row in right]), [drawn[row].text for row in right]
+    sources, texts = np.array([triples[row].source for row in right]), [triples[row].text for row in right]
     pictures = to_uint8(bench.images(np.arange(len(dataset))))
     candidates = np.ascontiguousarray(pictures.permute(0, 2, 3, 1).numpy())
-    return Task(
+    return ComposeTask(
         sources=candidates[sources],
         texts=texts,
         candidates=candidates,
@@ -162,15 +162,15 @@ def captioned_task(bench: Bench) -> Task:
 
 
 def facts(bench: Bench) -> dict[str, Any]:
-    """What lines say of the pictures."""
+    """Fields of a results line that describe the pictures."""
     task, data = task_of(bench), bench.data
     name = f"drawn {data.synthetic.kind}" if data.name == "synthetic" else data.name
     return {"data": name, "content": task.content, "size": bench.size, "options": task.options}
 
 
 @torch.inference_mode()
-def ranks_of(source: Checkpoint, task: Task) -> dict[str, NDArray[np.int64]]:
-    """By what was asked, "image only", "text only", `SUM` and a composing system's name: the target's rank (N,)."""
+def ranks_of(source: Checkpoint, task: ComposeTask) -> dict[str, NDArray[np.int64]]:
+    """Rank the targets: (N,) for each kind of query, "image only", "text only", `SUM` and a composing system's name."""
     system = source.model
     if not isinstance(system, Composing | Matching):
         raise TypeError(f"{system.name} neither composes nor matches")
@@ -179,8 +179,8 @@ def ranks_of(source: Checkpoint, task: Task) -> dict[str, NDArray[np.int64]]:
     asked: dict[str, list[Tensor]] = {}
     for first, image in zip(range(0, len(texts), CHUNK), _pictures(task.sources), strict=True):
         text = source.vocabulary.encode(texts[first : first + CHUNK])
-        alone, said = _unit(system.embed_images(image)), _unit(system.embed_captions(text))
-        parts = {"image only": alone, "text only": said, SUM: _unit(alone + said)}
+        alone, caption = _unit(system.embed_images(image)), _unit(system.embed_captions(text))
+        parts = {"image only": alone, "text only": caption, SUM: _unit(alone + caption)}
         if isinstance(system, Composing):
             parts[system.name] = query(system, image, text)
         for name, part in parts.items():
@@ -194,8 +194,8 @@ def ranks_of(source: Checkpoint, task: Task) -> dict[str, NDArray[np.int64]]:
     return ranks
 
 
-def measure(bench: Bench, contender: Asking) -> Iterator[Measured]:
-    """Measure recall of one way of asking."""
+def measure(bench: Bench, contender: QueryContender) -> Iterator[Measured]:
+    """Measure recall of one kind of query."""
     task = task_of(bench)
     yield from figures(contender.ranks(task), task)
 
@@ -208,7 +208,7 @@ def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
         yield CHANCE, Measured(f"recall@{k}", interval=(share, share, share), n=len(task.right))
 
 
-def figures(ranks: NDArray[np.int64], task: Task) -> Iterator[Measured]:
+def figures(ranks: NDArray[np.int64], task: ComposeTask) -> Iterator[Measured]:
     """Recall at each depth, of all triples and of each kind of change."""
     for k in DEPTHS:
         for kind in KINDS:
@@ -218,7 +218,7 @@ def figures(ranks: NDArray[np.int64], task: Task) -> Iterator[Measured]:
 
 
 def _pictures(pixels: NDArray[np.uint8]) -> Iterator[Tensor]:
-    """A few at a time, (B, 3, S, S) in [-1, 1]."""
+    """Pixels (N, S, S, 3) as pictures (B, 3, S, S) in [-1, 1], 64 at a time."""
     for first in range(0, len(pixels), CHUNK):
         yield from_uint8(torch.from_numpy(np.array(pixels[first : first + CHUNK])).permute(0, 3, 1, 2))
 

@@ -1,4 +1,4 @@
-"""What is measured: anything that turns pictures and captions, or captions alone, into pictures."""
+"""Contenders, which are measured: they make pictures from pictures and captions, or from captions alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tgim.models.base import Generating, sample_noise
 from tgim.text.understand import UnknownWordWarning
 from tgim.text.vocabulary import complete
 
-BATCH = 16  # pictures that are drawn together: of a size that fits into memory at 256 px, too
+BATCH = 16  # captions whose pictures are generated together: fits into memory at 256 px, too
 log = logging.getLogger(__name__)
 
 
@@ -32,7 +32,7 @@ class Contender(Protocol):
 
     @property
     def name(self) -> str:
-        """As it stands in the tables."""
+        """Name in the tables."""
 
     @property
     def kind(self) -> Kind:
@@ -44,11 +44,11 @@ class Contender(Protocol):
 
     @property
     def has_strength(self) -> bool:
-        """Whether `edit` minds `strength`; if not, the bench blends its full edit with the photograph."""
+        """True if `edit` uses `strength`; otherwise the bench blends its full edit with the photograph."""
 
     @property
     def replaces(self) -> bool:
-        """Whether it hands over another picture instead of an edit; a protocol with pictures of its own says which."""
+        """True if it returns another picture instead of an edit; protocols with pictures of their own choose it."""
 
     def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
         """Edited pictures of the shape of `pictures`, (B, 3, S, S) in [-1, 1], on the 256 levels of a file.
@@ -56,23 +56,23 @@ class Contender(Protocol):
         Args:
             pictures: (B, 3, S, S) in [-1, 1].
             captions: B captions of the wanted results.
-            rows: which of the bench's pictures these are, from 0 to n - 1.
+            rows: numbers of the pictures among the bench's, 0 to n - 1.
             strength: 0 to 1.
         """
 
     def edit_photo(self, photo: Photo, text: str) -> Photo:
-        """The full edit of one photograph at its own size, as people get it."""
+        """The full edit of one photograph at its own size, as `Editor.edit_photo` returns it to users."""
 
 
 @runtime_checkable
-class Drawing(Protocol):
-    """Something that draws pictures of captions; see `DrawingContender`."""
+class Generator(Protocol):
+    """Something that generates pictures of captions; see `GeneratorContender`."""
 
     @property
     def name(self) -> str:
-        """As it stands in the tables."""
+        """Name in the tables."""
 
-    def draw(self, captions: Sequence[str], rows: Sequence[int], *, number: int, seed: int) -> Tensor:
+    def generate(self, captions: Sequence[str], rows: Sequence[int], *, number: int, seed: int) -> Tensor:
         """`number` pictures of each caption, (B, number, 3, S, S) in [-1, 1].
 
         Args:
@@ -94,18 +94,18 @@ class ModelContender:
         self.has_strength = editor.model.has_strength
 
     @property
-    def only_draws(self) -> bool:
-        """Whether it is a text-to-image model, which edits by a search for each picture's noise alone."""
+    def only_generates(self) -> bool:
+        """True for a text-to-image model without an encoder, which edits by a search for each picture's noise."""
         return isinstance(self.editor.model, Inverter)
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """The kinds of model that it can be measured as, its own first."""
+        """Roles in which it can be measured, its own first."""
         return ("editor",)
 
     @staticmethod
     def open(source: str | Path, *, device: str = "cpu", loaded: Checkpoint | None = None) -> ModelContender:
-        """The model of a checkpoint, by name or path, a `DrawingContender` if it draws.
+        """Open the model of a checkpoint, by name or path, as a `GeneratorContender` if it generates.
 
         Args:
             source: name or path.
@@ -113,17 +113,17 @@ class ModelContender:
             loaded: the checkpoint, where it has been loaded already.
 
         Raises:
-            CheckpointError: there is none, or it neither edits nor draws.
+            CheckpointError: there is none, or it neither edits nor generates.
         """
         editor = Editor(loaded if loaded is not None else checkpoint.load(source, device=device), device=device)
-        kind = ModelContender if generator_in(editor) is None else DrawingContender
+        kind = ModelContender if generator_in(editor) is None else GeneratorContender
         return kind(editor, name=shown_name(source), checkpoint=checkpoint.fingerprint(source))
 
     def edit(self, pictures: Tensor, captions: Sequence[str], rows: Sequence[int], strength: float) -> Tensor:
         """Edits, full ones unless it `has_strength`; a picture whose caption has no known word stays as it is."""
-        strange = sum(not self.editor.knows(caption) for caption in captions)
-        if strange:
-            log.info("%s: %d of %d captions have no known word; unedited", self.name, strange, len(captions))
+        unknown = sum(not self.editor.knows(caption) for caption in captions)
+        if unknown:
+            log.info("%s: %d of %d captions have no known word; unedited", self.name, unknown, len(captions))
         return quantised(self.editor.edit_batch(pictures, captions, strength=strength if self.has_strength else 1.0))
 
     def edit_photo(self, photo: Photo, text: str) -> Photo:
@@ -138,44 +138,50 @@ class ModelContender:
                 return photo
 
 
-class DrawingContender(ModelContender):
+class GeneratorContender(ModelContender):
     """A text-to-image model, or a style encoder with the one that it belongs to."""
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        return ("generator", "editor") if self.only_draws else ("editor", "generator")
+        return ("generator", "editor") if self.only_generates else ("editor", "generator")
 
     @torch.no_grad()
-    def draw(self, captions: Sequence[str], rows: Sequence[int], *, number: int, seed: int) -> Tensor:
-        """Pictures of the noises `row * number` and following of `draws`; captions are read at their mean."""
+    def generate(self, captions: Sequence[str], rows: Sequence[int], *, number: int, seed: int) -> Tensor:
+        """Pictures (B, number, 3, S, S) of the noises `row * number` and following of `sample_noise`.
+
+        Conditioning augmentation is at its mean.
+
+        Raises:
+            UserError: the editor has no text-to-image model.
+        """
         model, editor = generator_in(self.editor), self.editor
         if model is None:
-            raise UserError(f"{self.name} edits pictures and draws none")
+            raise UserError(f"{self.name} edits pictures and generates none")
         noise = sample_noise(model, (max(rows) + 1) * number, seed=seed)[0].view(-1, number, model.noise_size)[
             list(rows)
         ]
-        drawn = []
+        generated = []
         for first in range(0, len(captions), BATCH):
             part = slice(first, first + BATCH)
             texts = [complete(caption, editor.template) for caption in captions[part]]
             condition = model.condition(editor.vocabulary.encode(texts).to(editor.device))
             own = noise[part].to(editor.device)
-            drawn.append(torch.stack([model.generate_from(condition, own[:, k]).cpu() for k in range(number)], 1))
-        return torch.cat(drawn).float().clamp(-1, 1)
+            generated.append(torch.stack([model.generate_from(condition, own[:, k]).cpu() for k in range(number)], 1))
+        return torch.cat(generated).float().clamp(-1, 1)
 
 
 def generator_in(editor: Editor) -> Generating | None:
-    """The text-to-image model that an editor draws with, if it does."""
+    """The text-to-image model of an editor, or None."""
     return editor.model.text_to_image
 
 
 def quantised(pictures: Tensor) -> Tensor:
-    """Pictures as a file would give them back: on the 256 levels."""
+    """Round pictures in [-1, 1] to the 256 levels of a file."""
     return from_uint8(to_uint8(pictures))
 
 
 def shown_name(source: str | Path) -> str:
-    """What a checkpoint is called in a table: its file's name, or its folder's where the file is a run's `model`.
+    """Name of a checkpoint in a table: its file's name, or its folder's where the file is a run's `model`.
 
     >>> shown_name("birds"), shown_name("runs/tagan_cub/model.safetensors")
     ('birds', 'tagan_cub')

@@ -32,11 +32,11 @@ INCEPTION = (
 
 
 class Extractor(Protocol):
-    """What the figures over sets of pictures are measured with."""
+    """A frozen network, by whose features sets of pictures are compared."""
 
     @property
     def label(self) -> str:
-        """Says which network with which weights; stands in every line that was measured with it."""
+        """Network and weights; stands in every line that was measured with it."""
 
     @property
     def dimension(self) -> int:

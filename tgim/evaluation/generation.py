@@ -1,7 +1,7 @@
-"""`generation@1`: do pictures drawn from captions alone fit them, look like photographs, and differ from each other?
+"""`generation@1`: pictures generated from captions: fit to the caption, likeness to photographs, and diversity.
 
-A text-to-image model draws two pictures of one caption of each photograph of the split, at the mean of its
-conditioning augmentation. The noises are those of `tgim.models.base.draws`, two for each photograph of the
+A text-to-image model generates two pictures of one caption of each photograph of the split, at the mean of its
+conditioning augmentation. The noises are those of `tgim.models.base.sample_noise`, two for each photograph of the
 whole split, so a limit changes no picture. The figures:
 
 - `recall@1`, `recall@10`: the first picture of each caption is the query; its caption must be found among 100, 99 of
@@ -11,17 +11,17 @@ whole split, so a limit changes no picture. The figures:
   half A's captions from the photographs of half B, in the features of the extractor that the line names; its interval
   holds 95 % of random subsets.
 - `diversity`: 1 - cosine in the judge's space between the two pictures of a caption. `diversity_rmse`: RMSE between
-  their pixels in [-1, 1]. Both are 0 for a generator that does not mind its noise. Neither is a merit alone: random
-  pixels differ, too.
+  their pixels in [-1, 1]. Both are 0 for a generator that ignores its noise. Neither is a merit alone: random pixels
+  differ, too.
 
 References: `real` is each photograph with its own caption; its KID is that of half A, its diversity that of two
 photographs of one class (left out where there are no classes). `unrelated` is a photograph of another class with the
-caption, and its diversity that of two photographs of different classes. `chance` draws a caption.
+caption, and its diversity that of two photographs of different classes. `chance` guesses a caption.
 
-What a cheat gets: one picture for all, be it a training photograph or a mean colour, and random pixels find captions no
-better than chance, and have a KID far above that of photographs; the former have no diversity. Training photographs
-drawn by lot are like `unrelated`. A generator that gives back training photographs with captions like the one asked
-for, another one for each noise, is not found out.
+Trivial generators: one picture for all (a training photograph, a mean colour) and random pixels have the recall of
+chance, and a KID far above that of photographs; the former have no diversity. Training photographs chosen at
+random are like `unrelated`. The figures do not detect a generator that returns training photographs with captions like
+the one asked for, another one for each noise.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tgim.errors import UserError
 from tgim.evaluation import catalogue
 from tgim.evaluation.bench import Bench
 from tgim.evaluation.catalogue import CEILING, CHANCE
-from tgim.evaluation.contenders import Contender, Drawing
+from tgim.evaluation.contenders import Contender, Generator
 from tgim.evaluation.matcher import CHUNK
 from tgim.evaluation.protocol import Protocol
 from tgim.evaluation.realism import FEWEST, halves, kernel_distance, label
@@ -57,30 +57,30 @@ UNRELATED = "unrelated"  # reference row: a photograph of another class
 DIVERSITY = ("diversity", "diversity_rmse")
 
 
-def drawn(bench: Bench, contender: Contender) -> tuple[Tensor, NDArray[np.float64]]:
-    """The first picture of each of the bench's own captions, and how much the pictures of each caption differ.
+def generated(bench: Bench, contender: Contender) -> tuple[Tensor, NDArray[np.float64]]:
+    """The first picture of each of the bench's own captions, and the differences between the pictures of each caption.
 
-    Pictures are drawn and compared 64 captions at a time, and kept like edits.
+    Pictures are generated and compared 64 captions at a time, and kept like edits.
 
     Returns:
         (n, 3, S, S) in [-1, 1] on the 256 levels, and `differences` (n, 2).
 
     Raises:
-        UserError: the contender draws no pictures.
+        UserError: the contender generates no pictures.
     """
-    if not isinstance(contender, Drawing):
-        raise UserError(f"{contender.name} draws no pictures; generation@1 is for text-to-image models")
+    if not isinstance(contender, Generator):
+        raise UserError(f"{contender.name} generates no pictures; generation@1 is for text-to-image models")
     captions, rows, size = bench.own, bench.rows.tolist(), (bench.size, bench.size)
     first, apart = [], []
     for start in range(0, len(captions), CHUNK):
         part = slice(start, min(start + CHUNK, len(captions)))
 
         def make(part: slice = part) -> NDArray[Any]:
-            pictures = contender.draw(captions[part], rows[part], number=NOISES, seed=bench.seed).flatten(0, 1)
+            pictures = contender.generate(captions[part], rows[part], number=NOISES, seed=bench.seed).flatten(0, 1)
             fitted = pictures if pictures.shape[-2:] == size else resize(pictures, size)
             return to_uint8(fitted).view(-1, NOISES, 3, *size).numpy()
 
-        made = bench.kept(contender, make, "drawn", NOISES, bench.seed, bench.size, rows[part], captions[part])
+        made = bench.kept(contender, make, "generated", NOISES, bench.seed, bench.size, rows[part], captions[part])
         first.append(torch.from_numpy(made[:, 0].copy()))
         apart.append(differences(bench, *from_uint8(torch.from_numpy(made)).unbind(1)))
         bench.progress(f"{contender.name}: pictures", part.stop, len(captions))
@@ -88,7 +88,7 @@ def drawn(bench: Bench, contender: Contender) -> tuple[Tensor, NDArray[np.float6
 
 
 def differences(bench: Bench, one: Tensor, other: Tensor) -> NDArray[np.float64]:
-    """How much pictures (m, 3, S, S) differ from others, pair by pair: 1 - cosine to the judge, and RMSE; (m, 2)."""
+    """Differences between pairs of pictures (m, 3, S, S) in [-1, 1]: 1 - cosine by the judge, and RMSE; (m, 2)."""
     by_judge = 1 - F.cosine_similarity(bench.embeddings(one).double(), bench.embeddings(other).double())
     return torch.stack([by_judge.clamp(min=0), metrics.rmse(one, other).double()], 1).numpy()
 
@@ -119,13 +119,13 @@ def _variety(values: NDArray[np.float64]) -> Iterator[Measured]:
 
 
 def candidates(bench: Bench) -> Options:
-    """How many captions a query chooses from: 100, or fewer where the data set has not so many."""
+    """Number of captions that a query chooses from, as an option: 100, or fewer in a small data set."""
     return {"candidates": 1 + bench.task.own_wrong.shape[1]}
 
 
 def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
     """The figures of one generator; recall, which every row has, comes last."""
-    pictures, apart = drawn(bench, contender)
+    pictures, apart = generated(bench, contender)
     half = halves(bench)
     some = pictures[half.first]
 

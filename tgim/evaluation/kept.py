@@ -1,4 +1,4 @@
-"""What is kept on disk between runs, named by all that it depends on: edits, embeddings, scores."""
+"""Edits, embeddings and scores that are kept on disk between runs, named by all that they depend on."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from torch import Tensor
 from tgim.data.cache import store_array, stored_array
 from tgim.images.photo import to_uint8
 
-CODE = (  # packages and modules that can change an edit, or what a judge sees in it; what is made by others is kept
-    "system/runtime.py", "models", "nn", "text", "images",
+CODE = (  # packages and modules that can change an edit or a score: a change of these makes arrays anew
+    "system", "models", "nn", "text", "images",
     "checkpoints/checkpoint.py", "checkpoints/registry.py", "checkpoints/state_dict.py", "checkpoints/tensorfile.py",
     "data/base.py", "data/batch.py", "data/points.py", "data/views.py", "data/synthetic",
     "inference/editor.py", "inference/inversion.py",
     "evaluation/contenders.py", "evaluation/features.py", "evaluation/matcher.py",
 )  # fmt: skip
-READ = (".py", ".json")  # suffixes of what the code is made of
+READ = (".py", ".json")  # suffixes of the files that count as code
 
 
 class Store:
@@ -40,7 +40,7 @@ class Store:
         """Return what `make` returns, from disk where the same model and code made it before from the same `depends`.
 
         Args:
-            kind: what it is, the first word of the file's name.
+            kind: of array, the first word of the file's name.
             make: called where it is not there yet.
             who: label of the model that makes it, with the hash of its file.
             depends: texts, numbers, lists of them, and pictures.
@@ -74,7 +74,7 @@ def digest(*parts: Any) -> str:
 
 @cache
 def code() -> str:
-    """16 hex digits of the code that edits and sees (`CODE`): part of the name of all that is kept."""
+    """16 hex digits of the code that edits and embeds (`CODE`): part of the name of all that is kept."""
     return hash_of(Path(__file__).parents[1], CODE)
 
 

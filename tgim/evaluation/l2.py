@@ -1,10 +1,10 @@
-"""How far an edit is from the photograph: under each of its own captions, where it ought to stay, and under the target.
+"""Difference of an edit from its photograph: by the photograph's own captions, where none is wanted, and by the target.
 
 `l2-own-caption@1` is the reconstruction error of the field (Nam et al., TAGAN, NeurIPS 2018, table 1, and those who
-followed): the text is a caption of the picture itself, noise is at its mean. All captions take their turn; errors are
+followed): the text is a caption of the picture itself, noise is at its mean. Each of its captions is used; errors are
 means over captions, then over pictures. The published tables do not say whether squares or roots were averaged, nor
 over which range of values: here are all four. `l2-edit@1` is the same for the target caption of another class, and says
-how much an editor changes when it is told to.
+how much an editor changes when a change is wanted.
 """
 
 from __future__ import annotations

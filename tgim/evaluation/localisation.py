@@ -1,4 +1,4 @@
-"""How right a part localiser is: at points that people clicked, by boxes, and where there is no subject."""
+"""Accuracy of a part localiser: at points that people clicked, by boxes, and where there is no subject."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tgim.models.base import Localising
 from tgim.models.parsing.lifting import lift
 from tgim.models.parsing.part_maps import find_parts
 
-OUTSIDE = 20  # places outside the subject's box that are asked for, of each picture that has such
+OUTSIDE = 20  # places outside the subject's box that are measured at, in each picture that has such
 MARGIN = 0.03  # of the box's longer side: what lies farther out is background
 CLEAR = 9  # pixels: a guess at the background counts this far from a guess at the subject
 
 
 @dataclass
 class Tally:
-    """What was asked for and what was answered."""
+    """Counts of true and predicted parts at points, and overlaps of boxes."""
 
     names: tuple[str, ...]
-    counts: NDArray[np.int64] = field(init=False)  # (P, P): asked, answered
+    counts: NDArray[np.int64] = field(init=False)  # (P, P): true part, predicted part
     guessed: list[float] = field(default_factory=list)  # share of the background right, where GrabCut guesses it
     overlaps: list[float] = field(default_factory=list)  # intersection over union of the boxes
     missed: int = 0  # pictures in which no subject was found
@@ -41,36 +41,37 @@ class Tally:
     def as_dict(self) -> dict[str, Any]:
         """Figures with their counts, as plain types; shares are 0 to 1."""
         right, asked = self.counts.diagonal(), self.counts.sum(1)
-        told: dict[str, Any] = {"n": len(self.overlaps), "missed": self.missed, "points": int(asked[1:].sum())}
+        figures: dict[str, Any] = {"n": len(self.overlaps), "missed": self.missed, "points": int(asked[1:].sum())}
         if asked[1:].any():
-            told["parts"] = round(float(right[1:].sum() / asked[1:].sum()), 4)
-            told["by_part"] = {
+            figures["parts"] = round(float(right[1:].sum() / asked[1:].sum()), 4)
+            figures["by_part"] = {
                 name: round(float(r / a), 4)
                 for name, r, a in zip(self.names[1:], right[1:], asked[1:], strict=True)
                 if a
             }
         if asked[0]:
-            told |= {"background_points": int(asked[0]), "background": round(float(right[0] / asked[0]), 4)}
+            figures |= {"background_points": int(asked[0]), "background": round(float(right[0] / asked[0]), 4)}
         if self.guessed:
-            told["background_by_grabcut"] = round(float(np.mean(self.guessed)), 4)
+            figures["background_by_grabcut"] = round(float(np.mean(self.guessed)), 4)
         if boxes := [each for each in self.overlaps if each == each]:
-            told |= {"box_iou": round(float(np.mean(boxes)), 4), "box_iou_median": round(float(np.median(boxes)), 4)}
-        return told
+            figures |= {"box_iou": round(float(np.mean(boxes)), 4), "box_iou_median": round(float(np.median(boxes)), 4)}
+        return figures
 
 
 def measure(
     model: Localising, pictures: Sequence[tuple[Path, Points]], *, seed: int = 0, guesses: bool = False
 ) -> Tally:
-    """Ask for every point of the pictures, and for places outside of the boxes of subjects.
+    """Predict the part at every point of the pictures, and at places outside of the boxes of subjects.
 
-    A point is right when, of the maps drawn to the photograph's edges, the largest at its pixel is its own part's; all
+    A point is right when its own part's map, of those lifted to the photograph's size, is the largest at its pixel; all
     points of a picture in which no subject is found count as background. Neighbouring parts are wrong.
 
     Args:
         model: the localiser.
         pictures: with their points; those with boxes are compared with the box found.
         seed: of the places outside of boxes.
-        guesses: also ask for the background that GrabCut, told by the points, is sure of. It is sometimes wrong.
+        guesses: also measure on the background that GrabCut, started from the points, finds with certainty. It is
+            sometimes wrong.
     """
     tally = Tally(model.parts)
     for number, (path, points) in enumerate(pictures):
@@ -121,7 +122,7 @@ def overlap(a: Box, b: Box) -> float:
 
 
 def false_alarms(model: Localising, pictures: Iterable[Path]) -> list[Path]:
-    """Those of the pictures, none of which shows a subject, in which one is found all the same."""
+    """Pictures in which a subject is found, of `pictures` that show none."""
     return [path for path in pictures if find_parts(model, open_image(path).pixels[None]) is not None]
 
 
@@ -135,7 +136,7 @@ def _outside(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def _guessed_background(path: Path, points: Points, shown: NDArray[np.int64]) -> float | None:
-    """Share of what GrabCut takes for background that is shown as such; None where it does not say."""
+    """Share of the background found by GrabCut that the localiser predicts as background; None where it finds none."""
     import cv2
 
     guess = grabcut(read_picture(path), points)

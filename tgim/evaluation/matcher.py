@@ -21,12 +21,12 @@ from tgim.images.resample import resize
 from tgim.models.base import Codes, Matching
 from tgim.text.vocabulary import Tokens
 
-CHUNK = 64  # pictures that are looked at, or edited, at a time: part of what makes figures repeat to the last digit
+CHUNK = 64  # pictures that are embedded, or edited, at a time: part of what makes figures repeat to the last digit
 Seen = Callable[[int, int], None]  # (done, total)
 
 
 class Matcher:
-    """A matching model; it looks at pictures of any size, resized to its own, on the CPU.
+    """A matching model on the CPU; pictures of any size are resized to its own.
 
     Args:
         file: the loaded checkpoint.
@@ -60,7 +60,7 @@ class Matcher:
 
     @property
     def label(self) -> str:
-        """What lines call a judge: "judge-birds:0123456789abcdef"."""
+        """Label of a judge in results lines: "judge-birds:0123456789abcdef"."""
         return f"{self.name}:{self.checkpoint}"
 
     @torch.no_grad()

@@ -1,9 +1,9 @@
-"""How well a matching model finds what belongs together: `matching@1`.
+"""Recall of a matching model from pictures to captions and back: `matching@1`.
 
-Pictures and captions of classes that it was not trained on. Image to text: the picture is the query, its own caption
-must be found among 100, 99 of them of other classes. Text to image: the caption is the query, its picture must be found
-among the 100 pictures of the same captions. Ties count against. One caption of each picture, chosen by the seed: those
-of `retrieval@1`, whose row "real" is the first of the two at another size.
+Pictures and captions are of classes that it was not trained on. Image to text: the picture is the query, its own
+caption must be found among 100, 99 of them of other classes. Text to image: the caption is the query, its picture must
+be found among the 100 pictures of the same captions. Ties count against. Each picture has one caption, chosen by the
+seed, the same as in `retrieval@1`, whose row "real" is image to text at another size.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Which colour word the part of an edited drawing answers to.
+"""Colour words of the parts of an edited synthetic picture, found by the renderer.
 
-The renderer knows how each part of a drawing would look, under the picture's own light and shadow, in any shade that a
-word can mean. A part answers to the word one of whose shades comes nearest to the part's mean colour (CIELAB). Nothing
-is learned, and nobody's judgement of colour is asked: the looks are those that the captions were written for.
+The renderer computes the mean colour of each part under the picture's own light and shadow, in every shade of every
+word. A part gets the word with the shade that is nearest to its mean colour (CIELAB). Nothing is learned or annotated:
+the shades are those that the captions were written for.
 
 >>> from tgim.data.synthetic.pairs import random_pair
 >>> pair = random_pair("flower", np.random.default_rng(3))
@@ -31,7 +31,7 @@ from tgim.text.lexicon.synthetic import HEAD, PARTS, UNDER
 PURE = 0.75  # pixels count of which the part fills this share; others are mostly something else
 LEAST = 0.0015  # share of the picture that a part must fill with such pixels to be asked about ...
 FEWEST = 6  # ... and the fewest of them
-MOST = 80  # pixels that are looked at, spread over the part
+MOST = 80  # pixels that are measured, spread over the part
 PLACES = ((0.5, 0.5, 0.5), *itertools.product((0.0, 1.0), repeat=3))  # where in the three ranges of a word
 # What parts are reported under, so that each figure rests on enough pictures.
 GROUPS = {part: "head" if part in HEAD else part for kind in PARTS.values() for part in kind}
@@ -39,26 +39,26 @@ GROUPS = {part: "head" if part in HEAD else part for kind in PARTS.values() for 
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What colour is this part now?"""
+    """A part of a synthetic picture whose colour word is to be found after an edit."""
 
     part: str
-    word: str  # the answer that the caption asks for, or what the part was when the caption leaves it alone
+    word: str  # the colour that the caption asks for, or that the part has if the caption does not name it
     changed: bool  # whether the true edit gives the part another word
-    pixels: NDArray[np.intp]  # (P,) flat indices of the pixels that are looked at
+    pixels: NDArray[np.intp]  # (P,) flat indices of the pixels that are measured
     looks: NDArray[np.float64]  # (K, 3) CIELAB, mean colours of the part in all shades
-    names: NDArray[np.intp]  # (K,) which of WORDS each look is of
+    names: NDArray[np.intp]  # (K,) index into WORDS of each of the looks
 
     def answer(self, picture: NDArray[np.uint8]) -> str:
-        """The word whose looks come nearest to the part's mean colour in `picture` (S, S, 3)."""
+        """Colour word with the shade nearest to the part's mean colour in `picture` (S, S, 3)."""
         mean = picture.reshape(-1, 3)[self.pixels].mean(0)
         return WORDS[int(self.names[np.square(self.looks - _lab(mean)).sum(-1).argmin()])]
 
 
 def questions(pair: Pair, size: int, *, exposed: Exposed | None = None) -> list[Question]:
-    """Questions about all parts that can be seen well: those whose word changes and those that keep their shade.
+    """Questions about the parts that are large enough: those whose word changes and those that keep their shade.
 
-    A part that merely gets another shade of its word ("red" to "dark red"), and a pattern that is wiped, is not asked
-    about. A part that the caption names in the colour that it has already is one to keep.
+    There is no question about a part that gets another shade of its word ("red" to "dark red"), nor about a pattern
+    that is removed. A part that the caption names in the colour that it already has counts as kept.
     """
     exposed = expose(pair.source, size) if exposed is None else exposed
     before, after = pair.source, pair.target

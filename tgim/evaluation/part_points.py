@@ -1,4 +1,4 @@
-"""Points that `parts@1` looks at: those of `tgim.data.points`, grouped as the protocol is frozen with them."""
+"""Points at which `parts@1` measures: those of `tgim.data.points`, in the grouping of this version of the protocol."""
 
 from __future__ import annotations
 

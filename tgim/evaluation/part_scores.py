@@ -1,4 +1,4 @@
-"""What an edit did at points of a photograph: colours named and moved in CIELAB, what spilt, what is left of texture.
+"""Scores of an edit at points of a photograph: CIELAB colours of the named part, changes elsewhere, texture kept.
 
 All colours are CIELAB (D65) of sRGB; a point's colour is that of the median of a small square around it. Every figure
 of an ask (one part, one colour) is a mean over points or parts; `score` names them.
@@ -42,7 +42,7 @@ class Scene:
 
     points: Mapping[str, NDArray[np.int64]]  # part -> (P, 2) x, y
     reach: int  # pixels, half side of a point's square
-    outside: NDArray[np.bool_] | None  # (H, W) what surely is not the subject; None where that is unknown or too little
+    outside: NDArray[np.bool_] | None  # (H, W) pixels that are surely not the subject; None if unknown or too few
 
 
 def scene_of(points: Mapping[str, Sequence[Point]], box: BoundingBox | None, *, height: int, width: int) -> Scene:
@@ -107,7 +107,7 @@ def score(
     near: Sequence[str] = (),
     apart: Sequence[str] = (),
 ) -> dict[str, float]:
-    """All figures of one edit; one that does not apply is not a number.
+    """Compute the figures of one edit; a figure that does not apply is not a number.
 
     Args:
         before: the photograph, (H, W, 3).
@@ -158,7 +158,7 @@ def _mean(values: Sequence[float] | Sequence[bool] | NDArray[np.float64] | NDArr
 
 
 def _clear_of(own: NDArray[np.int64], points: NDArray[np.int64], reach: int) -> NDArray[np.int64]:
-    """Those of `points` whose squares overlap none of the named part's: there nobody can tell one from the other."""
+    """Points (P, 2) whose squares overlap none of the named part's: the pixels there belong to both."""
     away = np.abs(points[:, None] - own[None]).max(-1).min(1)
     return np.asarray(points[away > 2 * reach])
 
@@ -166,17 +166,17 @@ def _clear_of(own: NDArray[np.int64], points: NDArray[np.int64], reach: int) -> 
 def texture(
     before: NDArray[np.uint8], after: NDArray[np.uint8], points: NDArray[np.int64], reach: int
 ) -> tuple[float, float]:
-    """How much of the photograph's texture is left where the edit acted, in discs around `points` (P, 2).
+    """Measure the photograph's texture that is left where the edit acted, in discs around `points` (P, 2).
 
     Lightness minus its local mean (Gaussian, standard deviation `reach`, over the pixels that count alone) is compared,
     so that neither a change of colour nor the outline of the edit counts.
 
     Returns:
         The correlation of the two, and how much of the contrast is kept, 0 to 1: the ratio of their standard
-        deviations, 1 or more counting as 1. Paint that darkens by a factor takes contrast along, as a black feather
-        under the same light shows less than a white one: expected is the photograph's, times the ratio of mean
-        (lightness + 16) where that falls, since L* + 16 grows as the cube root of luminance. Not a number where the
-        edit acts on fewer than 25 pixels, or the photograph is plain there.
+        deviations, 1 or more counting as 1. A darker colour lowers the contrast of the same texture under the same
+        light: expected is the photograph's contrast, times the ratio of mean (lightness + 16) where that falls, since
+        L* + 16 grows as the cube root of luminance. Not a number where the edit
+        acts on fewer than 25 pixels, or the photograph is plain there.
     """
     y, x = np.ogrid[: before.shape[0], : before.shape[1]]
     radius = DISC * reach

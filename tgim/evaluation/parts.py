@@ -1,9 +1,9 @@
-"""`parts@1`: real photographs, one part, one colour: does the part take the colour, and does all else stay?
+"""`parts@1`: a colour for one part of a photograph: does the part take the colour, and does everything else stay?
 
-Asked for are colours that a part does not have, "this bird has a red head": of at most 300 pictures three times each, a
-seeded choice of visible parts and of colours, a function of the picture's name and the seed. Parts are known by points
-(`tgim.data.points`): CUB's part locations of pictures with four visible parts or more, points of flowers, a
-folder's own. Photographs are edited at their own size, by `Editor.edit_photo`. Figures of an ask, and what each is:
+Each text asks for a colour that the part does not have, "this bird has a red head". At most 300 pictures are edited by
+three texts each; visible parts and colours are chosen by the picture's name and the seed. Parts are known by points
+(`tgim.data.points`): CUB's part locations of pictures with four visible parts or more, points of flowers, a folder's
+own. Photographs are edited at their own size, by `Editor.edit_photo`. The figures of an ask, one part in one colour:
 
 - `hit`: the share of the part's points whose colour is nearest to the named one among eleven (CIELAB, squared
   differences of lightness counted by half; the colour of a point is the median of a square around it, whose half side
@@ -23,14 +23,14 @@ folder's own. Photographs are edited at their own size, by `Editor.edit_photo`. 
 `hit/<part>`, `hit/<colour>`, `spilt/<part>` and `spilt/<colour>` are the same of some of the asks. A figure is a mean
 over pictures, of the mean over a picture's asks; intervals are bootstrapped over pictures.
 
-Points say nothing of how much of a part was painted, nor CUB's of background close to the bird: look at pictures, too.
+Points do not show how much of a part was painted, and CUB has none on background close to the bird: look at pictures.
 
-What cheats get. Doing nothing: a point in some parts is of the named colour anyhow, a few per cent of hits; nothing
-is spilt; no texture, as nothing changed. The whole picture in the named colour: hits, all spilt, much outside. Another
-photograph: hits by chance, all spilt, texture about 0. Flat paint on exactly the part: all hits, nothing spilt, texture
-0. Fog on exactly the part, a blend with the colour: about the photograph's share of it, a third where nine of ten hit.
+Trivial edits. No change: a few per cent of hits, at points that have the named colour already; nothing is spilt, and
+there is no texture. The whole picture in the named colour: hits, all spilt, much outside. Another photograph: hits by
+chance, all spilt, texture about 0. Flat paint on exactly the part: all hits, nothing spilt, texture 0. Fog on exactly
+the part, a blend with the colour: texture is about the photograph's share of the blend, a third where nine of ten hit.
 
-Source: none; published evaluations of these editors do not ask where an edit acted.
+Source: none; published evaluations of these editors do not measure where an edit acted.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ BROKEN_DOWN = ("hit", "spilt")
 
 @dataclass(frozen=True)
 class Ask:
-    """What is asked of a picture."""
+    """A wanted edit of a picture: a colour for one of its parts, and the text that asks for it."""
 
     part: str
     colour: str
@@ -96,15 +96,15 @@ class Ask:
 
 @dataclass(frozen=True)
 class Asked:
-    """A picture, and what is asked of it."""
+    """A picture and its asks."""
 
     picture: Pointed
     asks: tuple[Ask, ...]
 
 
 @dataclass(frozen=True)
-class Asking:
-    """All of a bench: its pictures and asks, and what lines say of them."""
+class PartsTask:
+    """The pictures of a bench with their asks, and their description in results lines."""
 
     data: str
     content: str
@@ -112,15 +112,15 @@ class Asking:
 
 
 @lru_cache(maxsize=1)
-def asking(bench: Bench) -> Asking:
-    """The seeded list of a bench: of as many of the pictures that can be asked about as its limit says, 300 at most.
+def parts_task(bench: Bench) -> PartsTask:
+    """Choose the pictures and asks of a bench by its seed: as many usable pictures as its limit allows, 300 at most.
 
     Raises:
-        DataError: there are no points, or fewer than two pictures to ask about.
+        DataError: there are no points, or fewer than two usable pictures.
     """
     name = bench.data.name
     if name == "synthetic":
-        raise DataError("parts@1 is of photographs, the data set is drawn; measure truth@1 of it")
+        raise DataError("parts@1 is of photographs, the data set is synthetic; measure truth@1 of it")
     root = bench.data.folder
     if bench.photos is not None:
         pictures, data = pointed(whole_photographs(bench)), f"{name} photographs"
@@ -133,7 +133,7 @@ def asking(bench: Bench) -> Asking:
     chosen = sorted(usable, key=lambda each: hash_text(f"{bench.seed}:limit:{each.path.name}"))
     chosen = chosen[: min(MOST, bench.limit or MOST)]
     asked = [
-        Asked(each, draw_asks(each, name, seed=bench.seed))
+        Asked(each, choose_asks(each, name, seed=bench.seed))
         for each in sorted(chosen, key=lambda each: relative(each.path, where))
     ]
     asked = [each for each in asked if each.asks]
@@ -141,7 +141,7 @@ def asking(bench: Bench) -> Asking:
         raise DataError(
             f"{where}: {len(asked)} pictures of split {bench.data.split!r} have parts to ask about, expected 2 or more"
         )
-    return Asking(data, content_of(usable, where), tuple(asked))
+    return PartsTask(data, content_of(usable, where), tuple(asked))
 
 
 def whole_photographs(bench: Bench) -> list[tuple[Path, Points]]:
@@ -163,12 +163,12 @@ def whole_photographs(bench: Bench) -> list[tuple[Path, Points]]:
 
 
 def parts_of(picture: Pointed, name: str) -> list[str]:
-    """The parts of a picture that are looked at."""
+    """Parts of a picture at which edits are measured."""
     return [part for part in picture.points if (part in MEASURED if name == "cub" else part not in NOT_PARTS)]
 
 
-def draw_asks(picture: Pointed, name: str, *, seed: int) -> tuple[Ask, ...]:
-    """What is asked of a picture: up to three pairs of a part and a colour that it does not have."""
+def choose_asks(picture: Pointed, name: str, *, seed: int) -> tuple[Ask, ...]:
+    """Choose the asks of a picture: up to three pairs of a part and a colour that it does not have."""
     photo = pixels_of(open_image(picture.path))
     scene = scene_of(picture.points, picture.box, height=photo.shape[0], width=photo.shape[1])
     parts = [part for part in parts_of(picture, name) if part not in UNASKED]
@@ -185,13 +185,13 @@ def draw_asks(picture: Pointed, name: str, *, seed: int) -> tuple[Ask, ...]:
 
 
 def _weighted(parts: Sequence[str], key: int) -> str:
-    """One of `parts` by a key of 64 bits."""
+    """Choose one of `parts` by weight, by a key of 64 bits."""
     weights = np.cumsum([WEIGHTS.get(part, 0.5) for part in parts])
     return parts[int(np.searchsorted(weights, key / 2**64 * weights[-1], side="right"))]
 
 
 def subject_of(parts: Sequence[str]) -> str:
-    """What has these parts: "bird", "flower", or nothing that is known.
+    """Subject that has these parts: "bird", "flower", or "" if it is unknown.
 
     >>> subject_of(["petals", "center"]), subject_of(["tail"]), subject_of(["roof"])
     ('flower', 'bird', '')
@@ -200,7 +200,7 @@ def subject_of(parts: Sequence[str]) -> str:
 
 
 def text_of(part: str, colour: str, subject: str) -> str:
-    """The caption that asks for it, a phrase where the subject is unknown.
+    """Caption that asks for a part in a colour; a phrase where the subject is unknown.
 
     >>> text_of("head", "red", "bird"), text_of("petals", "pink", "flower")
     ('this bird has a red head', 'this flower has pink petals')
@@ -213,8 +213,8 @@ def content_of(pictures: Sequence[Pointed], root: Path) -> str:
     """16 hex digits of all pictures' names and bytes and of their points."""
     digest = hashlib.sha256()
     for each in sorted(pictures, key=lambda each: relative(each.path, root)):
-        told = [relative(each.path, root), sorted(each.points.items()), each.box]
-        digest.update(json.dumps(told).encode() + hashlib.sha256(each.path.read_bytes()).digest())
+        entry = [relative(each.path, root), sorted(each.points.items()), each.box]
+        digest.update(json.dumps(entry).encode() + hashlib.sha256(each.path.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
 
@@ -225,7 +225,7 @@ def pixels_of(photo: Photo) -> NDArray[np.uint8]:
 
 def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
     """The figures of one contender."""
-    pictures = asking(bench).pictures
+    pictures = parts_task(bench).pictures
     table = []
     for number, asked in enumerate(pictures):
         photo = open_image(asked.picture.path)
@@ -241,7 +241,7 @@ def edited(
 ) -> list[NDArray[np.uint8]]:
     """A photograph edited by each text at its own size, (H, W, 3) each; models' edits are kept on disk.
 
-    A contender that `replaces` hands over the `other` photograph, resized.
+    A contender that `replaces` returns the `other` photograph, resized.
     """
     if contender.replaces:
         shown = resize(open_image(other).pixels[None], (photo.height, photo.width))
@@ -269,7 +269,7 @@ def scores(
 
 
 def figures(pictures: Sequence[Asked], table: Sequence[Sequence[Mapping[str, float]]]) -> Iterator[Measured]:
-    """What is measured of the scores of all asks: parts and colours alone first, then all."""
+    """Summarise the scores of all asks: for each part and colour first, then over all."""
     asks = [ask for asked in pictures for ask in asked.asks]
     for metric in BROKEN_DOWN:
         for kind in ("part", "colour"):
@@ -294,19 +294,19 @@ def _measured(metric: str, rows: Sequence[Sequence[float]]) -> Iterator[Measured
 
 
 def facts(bench: Bench) -> dict[str, Any]:
-    """What lines say of the pictures: those that were edited, at their own sizes."""
-    found = asking(bench)
+    """Fields of a results line that describe the pictures, which are edited at their own sizes (`size` is 0)."""
+    found = parts_task(bench)
     return {"data": found.data, "content": found.content, "size": 0, "options": bench.limited()}
 
 
 def possible(bench: Bench) -> bool:
-    """Whether there are points to measure at."""
+    """True if there are points to measure at."""
     if bench.photos is not None:
         return True
     if bench.data.name == "synthetic" or not has_points(bench.dataset):
         return False
     try:
-        return bool(asking(bench).pictures)
+        return bool(parts_task(bench).pictures)
     except DataError:  # none of this split has points
         return False
 

@@ -1,4 +1,4 @@
-"""The pictures that are measured on: those of a data set that can be read, in one order, at one size."""
+"""Pictures of a bench: those of a data set that can be read, in one order, at one size."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Pictures:
         progress: called with (what, done, total).
 
     Raises:
-        DataError: the data set, or its captions, will not do.
+        DataError: the data set has no captions, or no picture that can be read.
     """
 
     def __init__(self, data: DataConfig, *, size: int, folder: Path, progress: Progress) -> None:

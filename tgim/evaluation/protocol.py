@@ -1,4 +1,4 @@
-"""What a protocol is: functions that measure one contender, and what they need."""
+"""Protocols: functions that measure one contender, and their needs."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from tgim.evaluation.records import Measured
 
 
 def no_references(bench: Bench) -> Iterator[tuple[str, Measured]]:
-    """No rows for comparison."""
+    """Return no reference rows."""
     return iter(())
 
 
 def no_label(bench: Bench) -> str | None:
-    """No feature extractor."""
+    """Return no label, for a protocol without feature extractor."""
     return None
 
 
 def always(bench: Bench) -> bool:
-    """Any data will do."""
+    """Return True, for a protocol that takes any data."""
     return True
 
 
 def itself(model: Any) -> Sequence[Any]:
-    """A model is one contender."""
+    """Return the model as its only contender."""
     return (model,)
 
 
@@ -49,12 +49,12 @@ class Protocol:
     reference_names: tuple[str, ...] = ()
     needs_judge: bool = False
     needs_extractor: bool = False
-    extractor_label: Callable[[Bench], str | None] = no_label  # what the lines say of the extractor
-    fewest: int = 2  # pictures that it makes sense of
+    extractor_label: Callable[[Bench], str | None] = no_label  # label of the extractor in results lines
+    fewest: int = 2  # pictures that it needs
     own_size: bool = False  # whether photographs are edited at their own size, whatever the bench's is
-    facts: Callable[[Bench], dict[str, Any]] = Bench.facts  # what its lines say of the pictures
-    possible: Callable[[Bench], bool] = always  # whether the data will do, where it was not named
-    contenders: Callable[[Any], Sequence[Any]] = itself  # who is measured of a model
+    facts: Callable[[Bench], dict[str, Any]] = Bench.facts  # fields of its lines that describe the pictures
+    possible: Callable[[Bench], bool] = always  # whether it can measure on the data, asked if it was not named
+    contenders: Callable[[Any], Sequence[Any]] = itself  # contenders of a model
 
     @property
     def name(self) -> str:

@@ -1,15 +1,15 @@
 """`realism@1`: whether a set of edited pictures looks like a set of photographs, by a labelled feature extractor.
 
 The measured photographs are split into two halves by a seeded hash of their names. Edits of half A (target captions,
-strength 1) are compared with half B, never with their own sources, to which whatever changes little would be next of
-kin. The reference `real` is half A itself: no editor can be expected to come below it, and the distance that sets of
-this size keep by chance is read off it. `real_jpeg75` is half A after JPEG at quality 75.
+strength 1) are compared with half B, never with their own sources, to which an editor that changes little would be
+nearest. The reference `real` is half A itself: no editor can be expected to come below it, and it shows the distance of
+two sets of this size by chance. `real_jpeg75` is half A after JPEG at quality 75.
 
 - `kid` is the figure to compare by: it is unbiased, also for a few hundred pictures. Its interval holds 95 % of 100
   random subsets of half as many pictures, so it is wide.
 - `fid` is biased upwards by small sets: compare it only at equal n, which stands in each line. Its interval is the
   value and 1.96 standard deviations of 20 bootstrap resamples. (Their percentiles would lie above the value: pictures
-  that are drawn twice make a set look narrower.)
+  that are sampled twice make a set look narrower.)
 - `is`, the inception score, where the extractor knows classes; one split, interval as of `fid`.
 
 The extractor's label stands in each line. Features of a matching model are scaled, so that those of the
@@ -54,7 +54,7 @@ Features = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Halves:
-    """The two halves of a bench's photographs, and what their features are."""
+    """The two halves of a bench's photographs, and their features."""
 
     extractor: Extractor
     scale: float  # of the features in distances
@@ -192,7 +192,7 @@ def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
 
 
 def label(bench: Bench) -> str:
-    """What the lines say of the extractor; it is opened for that."""
+    """Label of the extractor in results lines; the extractor is opened for it."""
     return halves(bench).extractor.label
 
 

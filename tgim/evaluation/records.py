@@ -1,4 +1,4 @@
-"""What a measurement leaves: a figure with its interval, as one JSON line that can be argued with."""
+"""Results: figures with their intervals and all that they depend on, one JSON line each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tgim.errors import UserError
 from tgim.system.files import write_file
 
 RESAMPLES = 1000  # of the bootstrap
-BLOCK = 2**20  # picture draws that are held at a time
+BLOCK = 2**20  # resampled rows that are held at a time
 DIGITS = 6  # significant; the last bits of a float differ between machines
 VOLATILE = frozenset({"value", "low", "high", "commit", "tgim", "torch", "machine", "seconds"})  # not in a line's key
 Kind = Literal["model", "baseline", "reference"]
@@ -57,7 +57,7 @@ class Line(BaseModel):
 
     @property
     def key(self) -> str:
-        """What the figure is of: equal keys are measurements of the same thing."""
+        """JSON of all fields but the measured ones: equal keys are measurements of the same thing."""
         return json.dumps(self.model_dump(exclude=set(VOLATILE)), sort_keys=True)
 
 
@@ -83,14 +83,14 @@ class Measured:
 
 
 def resampled_means(table: NDArray[Any], *, seed: int) -> NDArray[np.float64]:
-    """Column means of `table` (n, M) over 1000 bootstrap resamples of its rows; (1000, M). Equal seeds, equal draws."""
+    """Column means of `table` (n, M) over 1000 bootstrap resamples of its rows; (1000, M). Repeats by `seed`."""
     source = random_source(seed, Stream.BOOTSTRAP)
     count = len(table)
     step = max(1, BLOCK // count)
     blocks = []
     for first in range(0, RESAMPLES, step):
-        drawn = source.integers(count, size=(min(step, RESAMPLES - first), count))
-        blocks.append(np.stack([column[drawn].mean(1) for column in table.T.astype(np.float64)], 1))
+        rows = source.integers(count, size=(min(step, RESAMPLES - first), count))
+        blocks.append(np.stack([column[rows].mean(1) for column in table.T.astype(np.float64)], 1))
     return np.concatenate(blocks)
 
 
@@ -172,7 +172,7 @@ class Results:
         return [line for line in self.lines.values() if _group(line) == wanted]
 
     def complete(self, like: Line, metrics: Collection[str]) -> bool:
-        """Whether there is a line of each of `metrics` for what `like` is of."""
+        """True if there is a line of each of `metrics` in the group of `like`; see `of`."""
         return set(metrics) <= {line.metric for line in self.of(like)}
 
     def _append(self, text: bytes) -> None:

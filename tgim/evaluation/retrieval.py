@@ -1,9 +1,9 @@
-"""Does an edited picture fit its new caption? Asked of a judge that no editor is trained against.
+"""Fit of an edited picture to its target caption, by a judge that no editor is trained against.
 
 - `retrieval@1`: the edited picture is the query, its target caption must be found among 100, 99 of them of other
   classes than the target's; ties count against. Reference rows: "real", the photograph with its own caption among 99 of
-  other classes (what a real match is worth to this judge); "unedited", the photograph with the target caption (the
-  floor: what an editor gets for doing nothing); "chance".
+  other classes (the recall of this judge on real pairs); "unedited", the photograph with the target caption (the
+  floor: the recall of an editor that does nothing); "chance".
 - `mp@1`, manipulative precision (Li et al., ManiGAN, CVPR 2020): (1 - mean absolute difference in [0, 1]) times the
   cosine of picture and target caption.
 - `directional@1` (Gal et al., StyleGAN-NADA, 2022, as a measure): cosine of the change of the picture and the change
@@ -38,7 +38,7 @@ def target_ranks(bench: Bench, pictures: Tensor) -> NDArray[np.int64]:
 
 
 def candidates(bench: Bench) -> Options:
-    """How many captions a query chooses from: 100, or fewer where the data set has not so many."""
+    """Number of captions that a query chooses from, as an option: 100, or fewer in a small data set."""
     return {"candidates": 1 + bench.task.target_wrong.shape[1]}
 
 
@@ -49,7 +49,7 @@ def _figures(bench: Bench, found: NDArray[np.int64], strength: float | None) -> 
 
 
 def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
-    """The full edit as query."""
+    """Recall and mean reciprocal rank with the full edit as query."""
     yield from _figures(bench, target_ranks(bench, bench.edits(contender, bench.target)), 1.0)
 
 
@@ -79,8 +79,8 @@ def measure_mp(bench: Bench, contender: Contender) -> Iterator[Measured]:
 def measure_directional(bench: Bench, contender: Contender) -> Iterator[Measured]:
     """Directional similarity of the full edit."""
     pictures, edited = bench.pictures, bench.edits(contender, bench.target)
-    said = bench.captions(bench.own), bench.captions(bench.target)
-    values = metrics.directional_similarity(bench.embeddings(pictures), bench.embeddings(edited), *said)
+    texts = bench.captions(bench.own), bench.captions(bench.target)
+    values = metrics.directional_similarity(bench.embeddings(pictures), bench.embeddings(edited), *texts)
     values = torch.where((pictures == edited).flatten(1).all(1), torch.zeros_like(values), values)
     yield Measured("directional", values.double().numpy(), 1.0)
 

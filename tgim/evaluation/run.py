@@ -30,13 +30,13 @@ log = logging.getLogger(__name__)
 EDITING: tuple[Role, ...] = ("editor", "generator")  # models that make pictures: measured together, at one size
 DOES: dict[Role, str] = {
     "editor": "edits pictures",
-    "generator": "draws pictures",
+    "generator": "generates pictures",
     "matching": "matches pictures with captions",
     "retrieval": "finds pictures by a picture and a text",
 }
 LACKS: dict[Role, str] = {
     "editor": "does not edit",
-    "generator": "draws none from captions alone",
+    "generator": "generates none from captions alone",
     "matching": "does not match captions",
     "retrieval": "finds none by a picture and a text",
 }
@@ -51,7 +51,7 @@ BAR = "{desc}: {n_fmt} of {total_fmt} {bar} {elapsed}<{remaining}"
 
 @contextmanager
 def counting(*, show: bool | None = None) -> Iterator[Progress]:
-    """A bar for the `progress` of `evaluate`, which says what is counted; unless told, on a terminal alone."""
+    """Show a bar for the `progress` of `evaluate`, with the name of what is counted; by default on a terminal only."""
     disable = None if show is None else not show
     with tqdm(desc="data", disable=disable, leave=False, dynamic_ncols=True, bar_format=BAR) as bar:
         shown = ("", 0)
@@ -97,16 +97,16 @@ def evaluate(
         seed: of the task and of the bootstrap.
         out: file to which each figure is appended as soon as it is known. Figures that it holds already are not
             measured again, so a run that was killed goes on where it was.
-        baselines: measure the trivial editors too, where edits are measured.
+        baselines: measure the trivial editors, too, where edits are measured.
         limit: measure on this many pictures, a seeded choice.
         size: pixels, side of the pictures that are edited and compared. By default that of the models, which must then
             share it, or without models that of the data. Protocols of photographs at their own size do without, and
-            models that make no pictures look at them at their own size.
+            models that make no pictures take them at their own size.
         cache: folder of decoded pictures, edits and embeddings; `tgim.data.cache.cache_folder()` unless given.
         extractor: of features, for `realism@1`: an Inception file, or a matching model; the judge unless given.
         photos: folder of whole photographs of the data set's pictures, by their names, which `parts@1` edits; without
             it, the pictures of the data set.
-        device: where models edit, "cpu" or "cuda"; the judge looks on the CPU.
+        device: where models edit, "cpu" or "cuda"; the judge runs on the CPU.
         progress: called with (what, done, total).
 
     Returns:
@@ -114,7 +114,7 @@ def evaluate(
 
     Raises:
         UserError: a protocol is unknown or lacks what it needs, a model does not do what is measured, or sizes differ.
-        DataError: the data set will not do.
+        DataError: the data set cannot be measured on.
     """
     extractor = extractor if extractor is not None else judge
     named = protocols != "all"
@@ -139,16 +139,16 @@ def evaluate(
         for model in measured[protocol.name] if protocol.role not in EDITING else ():
             bench = benches.setdefault(model.side, Bench(data, size=model.side, **options))
             plan.append((protocol, bench, protocol.contenders(model)))
-    facts = [protocol.facts(bench) for protocol, bench, _ in plan]  # before the file: a data set that will not do
+    facts = [protocol.facts(bench) for protocol, bench, _ in plan]  # before the file: bad data leave none
     results = Results(out)
     lines: list[Line] = []
-    for (protocol, bench, contenders), told in zip(plan, facts, strict=True):
-        lines += _measure(bench, protocol, contenders, results, told)
+    for (protocol, bench, contenders), described in zip(plan, facts, strict=True):
+        lines += _measure(bench, protocol, contenders, results, described)
     return list({line.key: line for line in lines}.values())
 
 
 def open_model(source: str | Path, *, device: str = "cpu") -> ModelContender | Matcher | Composer:
-    """Load a model by name or path, as what it can be measured as; editors go to `device`.
+    """Load a model by name or path in the role in which it is measured; editors go to `device`.
 
     Raises:
         CheckpointError: there is none, or it is of a kind that no protocol measures.
@@ -190,7 +190,7 @@ def chosen(protocols: Sequence[str] | Literal["all"], *, judge: str | None, extr
 
 
 def _lacks(protocol: Protocol, *, judge: str | None, extractor: str | None) -> str:
-    """What is missing for a protocol, or an empty string."""
+    """Name what a protocol lacks, or return an empty string."""
     if protocol.needs_judge and judge is None:
         return "a judge: name a matching model that the editors were not trained against, such as judge-birds"
     if protocol.needs_extractor and extractor is None:

@@ -1,20 +1,21 @@
-"""`swaps@1`: does the judge tell apart what an editor makes of two captions that swap the colours of two parts?
+"""`swaps@1`: does the judge tell apart the edits by two captions that swap the colours of two parts?
 
 Each photograph is edited by two captions that differ only by which part gets which colour ("this bird has a red head
 and a white belly", "this bird has a white head and a red belly"). Parts and colours are a function of the seed and the
-picture's name, by integer hashes; parts are those of birds or of flowers, whatever the picture shows of them. With
+picture's name, by integer hashes; parts are those of birds or of flowers, whether the picture shows them or not. With
 s(e, c) for the judge's own score of edit e with caption c, the figures are shares of the pictures, ties against:
 
-- `swap_accuracy`: s(e1, c1) > s(e1, c2) and s(e2, c2) > s(e2, c1). A coin is right once in four times; an editor to
-  which both captions are one, never.
-- `swap_margin_accuracy`: s(e1, c1) + s(e2, c2) > s(e1, c2) + s(e2, c1), which forgives a judge who likes one of the
-  captions whatever it sees. A coin is right every other time; an editor to which both captions are one, never.
-- `drawn_swap_accuracy` and `drawn_swap_margin_accuracy`: the same of the drawings and captions of `truth@1`'s swaps.
+- `swap_accuracy`: s(e1, c1) > s(e1, c2) and s(e2, c2) > s(e2, c1). Chance is 1 in 4; an editor that makes the same
+  edit of both captions is never right.
+- `swap_margin_accuracy`: s(e1, c1) + s(e2, c2) > s(e1, c2) + s(e2, c1), which allows for a judge that prefers one of
+  the captions for every picture. Chance is 1 in 2; an editor that makes the same edit of both is never right.
+- `drawn_swap_accuracy` and `drawn_swap_margin_accuracy`: the same of the synthetic pictures and captions of
+  `truth@1`'s swaps.
 
-References: `true_drawn`, the true pictures of the drawn swaps, is how often this judge is right where the edit is
-perfect; `unedited` is the floor, 0; `one_colour` covers the picture, background and all, by half with the colour of the
-part that is named first: what a judge who does not look at places gives to an editor that does not place colours. A
-figure that is not above this row tells nothing of places. `chance` is the coin.
+References: `true_drawn`, the true edits of the synthetic pictures, is the accuracy of this judge on perfect edits;
+`unedited` is the floor, 0; `one_colour` blends the whole picture, background too, by half with the colour of the part
+that is named first: the figure of an editor that places no colours, by a judge that ignores places. A figure that is
+not above this row is no evidence of placed colours. `chance` guesses.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from tgim.evaluation.contenders import Contender, quantised
 from tgim.evaluation.protocol import Protocol
 from tgim.evaluation.records import Measured, Options
 from tgim.evaluation.task import hash_text
-from tgim.evaluation.truth import PAIRS, Drawn, draw_truth
+from tgim.evaluation.truth import PAIRS, SyntheticTruth, synthetic_truth
 from tgim.text.lexicon.colours import CAPTION_COLOURS
 from tgim.text.lexicon.colours import SWAPPED as COLOURS
 from tgim.text.lexicon.parts import CAPTIONS_OF_FLOWERS, SWAPPED_BARE
@@ -44,8 +45,8 @@ from tgim.text.lexicon.parts import SWAPPED as PARTS
 from tgim.text.vocabulary import tokenize
 
 METRICS = ("swap_accuracy", "swap_margin_accuracy")
-DRAWN = tuple(f"drawn_{metric}" for metric in METRICS)
-COINS = (0.25, 0.5)
+SYNTHETIC = tuple(f"drawn_{metric}" for metric in METRICS)
+GUESSED = (0.25, 0.5)  # the two metrics by chance
 Captions = tuple[list[str], list[str]]
 Edits = tuple[Tensor, Tensor]
 
@@ -64,7 +65,7 @@ def swap_captions(kind: Kind, names: Sequence[str], *, seed: int) -> Captions:
 
 
 def _pair(kind: Kind, number: int) -> tuple[str, str]:
-    """The captions that a number of 64 bits stands for."""
+    """Choose the two captions by a number of 64 bits."""
     number, which = divmod(number, len(PARTS[kind]))
     number, turned = divmod(number, 2)
     number, one = divmod(number, len(COLOURS))
@@ -84,7 +85,7 @@ def _phrase(colour: str, part: str) -> str:
 
 
 def kind_of(bench: Bench) -> Kind:
-    """Whether the pictures are of birds or of flowers; a folder's are of flowers when most captions speak of them."""
+    """Kind of the pictures, "birds" or "flowers"; a folder's are "flowers" if most captions have words of flowers."""
     known: dict[str, Kind] = {"cub": "birds", "oxford102": "flowers", "synthetic": bench.data.synthetic.kind}
     if bench.data.name in known:
         return known[bench.data.name]
@@ -98,14 +99,14 @@ def captions_for(bench: Bench) -> Captions:
     return swap_captions(kind_of(bench), names, seed=bench.seed)
 
 
-def drawn_for(bench: Bench) -> Drawn:
-    """The drawings that belong to a bench: those of `truth@1` where the data set is named."""
+def truth_for(bench: Bench) -> SyntheticTruth:
+    """Synthetic pictures of a bench and their true edits: those of `truth@1`, except that a folder has its own kind."""
     count = PAIRS if bench.limit is None else min(PAIRS, bench.limit)
-    return draw_truth(kind_of(bench), count=count, size=bench.size, seed=bench.seed)
+    return synthetic_truth(kind_of(bench), count=count, size=bench.size, seed=bench.seed)
 
 
 def told_apart(scores: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Which pictures count for the two metrics, (n,) of 0 and 1 each, from scores (n, edit, caption) = (n, 2, 2).
+    """Compute the two metrics of each picture, (n,) of 0 and 1 each, from scores (n, edit, caption) = (n, 2, 2).
 
     >>> told_apart(np.array([[[2.0, 1.0], [0.0, 1.0]], [[5.0, 1.0], [2.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]]))
     (array([1., 0., 0.]), array([1., 1., 0.]))
@@ -117,7 +118,7 @@ def told_apart(scores: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArr
 
 
 def judge_swaps(bench: Bench, edits: Edits, captions: Captions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What the bench's judge says of pictures (n, 3, S, S) edited by either list of n captions; see `told_apart`."""
+    """Score pictures (n, 3, S, S) edited by either list of n captions, with the bench's judge; see `told_apart`."""
     count = len(captions[0])
     rows = np.stack([np.arange(count), count + np.arange(count)], 1)
     scores = [bench.scores(edited, [*captions[0], *captions[1]], rows) for edited in edits]
@@ -125,13 +126,13 @@ def judge_swaps(bench: Bench, edits: Edits, captions: Captions) -> tuple[NDArray
 
 
 def in_one_colour(pictures: Tensor, captions: Captions) -> Edits:
-    """Pictures (n, 3, S, S) covered by half with the colour that the one and the other caption names first."""
+    """Blend pictures (n, 3, S, S) by half with the colour that the one and the other caption names first."""
     first, second = (quantised((pictures + _first_colours(texts)[:, :, None, None]) / 2) for texts in captions)
     return first, second
 
 
 def _first_colours(captions: Sequence[str]) -> Tensor:
-    """(n, 3) in [-1, 1]."""
+    """Colours (n, 3) in [-1, 1] that captions name first."""
     words = [next(word for word in tokenize(caption) if word in CAPTION_COLOURS) for caption in captions]
     return 2 * torch.tensor([colour_of(word) for word in words]) - 1
 
@@ -142,48 +143,48 @@ def _photographs(bench: Bench, edits: Edits, captions: Captions, strength: float
         yield Measured(metric, values, strength, options=options)
 
 
-def _drawings(bench: Bench, edits: Edits, drawn: Drawn, strength: float | None) -> Iterator[Measured]:
-    for metric, values in zip(DRAWN, judge_swaps(bench, edits, drawn.swap_captions), strict=True):
-        yield Measured(metric, values, strength, options=drawn.options)
+def _synthetic(bench: Bench, edits: Edits, synthetic: SyntheticTruth, strength: float | None) -> Iterator[Measured]:
+    for metric, values in zip(SYNTHETIC, judge_swaps(bench, edits, synthetic.swap_captions), strict=True):
+        yield Measured(metric, values, strength, options=synthetic.options)
 
 
 def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
-    """The figures of one contender: photographs, then drawings."""
-    captions, drawn = captions_for(bench), drawn_for(bench)
+    """The figures of one contender: photographs, then synthetic pictures."""
+    captions, synthetic = captions_for(bench), truth_for(bench)
 
-    def edits(pictures: Tensor, said: Captions) -> Edits:
-        first, second = (bench.edits(contender, texts, pictures=pictures) for texts in said)
+    def edits(pictures: Tensor, both: Captions) -> Edits:
+        first, second = (bench.edits(contender, texts, pictures=pictures) for texts in both)
         return first, second
 
     yield from _photographs(bench, edits(bench.pictures, captions), captions, 1.0)
-    if contender.replaces:  # another drawing, as in `truth@1`
-        other = drawn.swap_pictures.roll(1, 0)
-        yield from _drawings(bench, (other, other), drawn, 1.0)
+    if contender.replaces:  # another synthetic picture, as in `truth@1`
+        other = synthetic.swap_pictures.roll(1, 0)
+        yield from _synthetic(bench, (other, other), synthetic, 1.0)
     else:
-        yield from _drawings(bench, edits(drawn.swap_pictures, drawn.swap_captions), drawn, 1.0)
+        yield from _synthetic(bench, edits(synthetic.swap_pictures, synthetic.swap_captions), synthetic, 1.0)
 
 
 def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
-    """The true drawings, what is not edited, what is all in one colour, and the coin."""
-    captions, drawn = captions_for(bench), drawn_for(bench)
-    photographs, drawings = bench.pictures, drawn.swap_pictures
+    """True edits of the synthetic pictures, unedited pictures, pictures in one colour, and chance."""
+    captions, synthetic = captions_for(bench), truth_for(bench)
+    photographs, pictures = bench.pictures, synthetic.swap_pictures
     rows: dict[str, tuple[Edits | None, Edits]] = {
-        "true_drawn": (None, drawn.swap_true),
-        FLOOR: ((photographs, photographs), (drawings, drawings)),
-        "one_colour": (in_one_colour(photographs, captions), in_one_colour(drawings, drawn.swap_captions)),
+        "true_drawn": (None, synthetic.swap_true),
+        FLOOR: ((photographs, photographs), (pictures, pictures)),
+        "one_colour": (in_one_colour(photographs, captions), in_one_colour(pictures, synthetic.swap_captions)),
     }
-    for name, (of_photographs, of_drawings) in rows.items():
+    for name, (of_photographs, of_synthetic) in rows.items():
         if of_photographs is not None:
             for figure in _photographs(bench, of_photographs, captions, None):
                 yield name, figure
-        for figure in _drawings(bench, of_drawings, drawn, None):
+        for figure in _synthetic(bench, of_synthetic, synthetic, None):
             yield name, figure
     swapped: Options = {"swapped": kind_of(bench)}
-    for metrics, options, count in ((METRICS, swapped, len(bench)), (DRAWN, drawn.options, len(drawings))):
-        for metric, value in zip(metrics, COINS, strict=True):
+    for metrics, options, count in ((METRICS, swapped, len(bench)), (SYNTHETIC, synthetic.options, len(pictures))):
+        for metric, value in zip(metrics, GUESSED, strict=True):
             yield CHANCE, Measured(metric, interval=(value, value, value), n=count, options=options)
 
 
-# The true pictures are known of drawings alone, so every row has the drawings' figures, and has them last.
+# True edits are known of synthetic pictures only, so every row has their figures, and has them last.
 ROWS = ("true_drawn", FLOOR, "one_colour", CHANCE)
-SWAPS = Protocol(catalogue.SWAPS, DRAWN, measure, references, ROWS, needs_judge=True)
+SWAPS = Protocol(catalogue.SWAPS, SYNTHETIC, measure, references, ROWS, needs_judge=True)

@@ -1,7 +1,7 @@
-"""Which caption each picture is to be edited to, and which captions it must not be mistaken for.
+"""Choice of the caption that each picture is edited by, and of the wrong captions that it is compared with.
 
-A function of the pictures' names, their classes and the seed, by integer hashes: the order in which files are listed,
-and the version of any library, change nothing. Pictures without a class count as a class of their own each.
+The choice depends on the pictures' names, their classes and the seed, by integer hashes, not on the order in which
+files are listed, nor on the version of any library. Pictures without a class count as a class of their own each.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is to be done to `n` pictures of a data set of N."""
+class EditTask:
+    """Own, target and wrong captions of n pictures of a data set of N."""
 
     rows: Rows  # (n,) the pictures, as rows of the data set
     captions: tuple[str, ...]  # (N,) one caption of each picture of the data set: its own caption
@@ -44,14 +44,14 @@ class Task:
 
 
 def in_order(dataset: CaptionedImages) -> CaptionedImages:
-    """The data set with its pictures in the order of their names."""
+    """Sort the pictures of a data set by their names."""
     return replace(dataset, items=tuple(sorted(dataset.items, key=lambda item: relative(item.path, dataset.root))))
 
 
-def draw_task(dataset: CaptionedImages, *, split: str, seed: int, limit: int | None = None) -> Task:
-    """The task of a data set in the order of its names.
+def choose_task(dataset: CaptionedImages, *, split: str, seed: int, limit: int | None = None) -> EditTask:
+    """Choose the captions of a data set whose pictures are in the order of their names.
 
-    For a split whose target list is kept with the package, and which has exactly its pictures, that list holds.
+    A target list that is kept with the package is used for its split, if the data set has exactly its pictures.
 
     Raises:
         DataError: fewer than two classes (or pictures, where there are no classes).
@@ -71,20 +71,20 @@ def draw_task(dataset: CaptionedImages, *, split: str, seed: int, limit: int | N
         rows = np.sort(np.argsort(_keys(seed, "limit", names), kind="stable")[:limit])
     kept = frozen_targets(dataset.name, split=split, seed=seed)
     found = _kept_targets(kept, names, dataset.items)
-    targets, choices = (x[rows] for x in found) if found else _drawn_targets(names, dataset.items, labels, seed, rows)
+    targets, choices = (x[rows] for x in found) if found else _chosen_targets(names, dataset.items, labels, seed, rows)
     target = [dataset.items[row].captions[i] for row, i in zip(targets, choices, strict=True)]
-    said = np.asarray([hash_text(" ".join(tokenize(caption))) for caption in captions], dtype=np.uint64)
-    target_said = np.asarray([hash_text(" ".join(tokenize(caption))) for caption in target], dtype=np.uint64)
+    texts = np.asarray([hash_text(" ".join(tokenize(caption))) for caption in captions], dtype=np.uint64)
+    target_texts = np.asarray([hash_text(" ".join(tokenize(caption))) for caption in target], dtype=np.uint64)
     mark = _keys(seed, "wrong", names)
-    own_wrong = [_wrong(mark[row], mark, (labels != labels[row]) & (said != said[row])) for row in rows]
+    own_wrong = [_wrong(mark[row], mark, (labels != labels[row]) & (texts != texts[row])) for row in rows]
     target_wrong = [
-        _wrong(mark[row] ^ np.uint64(1), mark, (labels != labels[other]) & (said != words))
-        for row, other, words in zip(rows, targets, target_said, strict=True)
+        _wrong(mark[row] ^ np.uint64(1), mark, (labels != labels[other]) & (texts != own))
+        for row, other, own in zip(rows, targets, target_texts, strict=True)
     ]
     few = min(len(found) for found in (*own_wrong, *target_wrong))
     if few == 0:
         raise DataError(f"{dataset.root} has no caption that would be wrong; captions of the classes must differ")
-    return Task(
+    return EditTask(
         rows=rows,
         captions=tuple(captions),
         targets=targets,
@@ -94,11 +94,11 @@ def draw_task(dataset: CaptionedImages, *, split: str, seed: int, limit: int | N
     )
 
 
-def draw_targets(dataset: CaptionedImages, *, seed: int) -> dict[str, tuple[str, int]]:
-    """Name of each picture -> name of its target picture and number of the caption, as the rule draws them."""
+def choose_targets(dataset: CaptionedImages, *, seed: int) -> dict[str, tuple[str, int]]:
+    """Choose by the rule: name of each picture -> name of its target picture and number of the caption."""
     names = [relative(item.path, dataset.root) for item in dataset.items]
     rows = np.arange(len(names))
-    targets, choices = _drawn_targets(names, dataset.items, class_numbers(dataset.items), seed, rows)
+    targets, choices = _chosen_targets(names, dataset.items, class_numbers(dataset.items), seed, rows)
     return {name: (names[row], int(i)) for name, row, i in zip(names, targets, choices, strict=True)}
 
 
@@ -111,7 +111,7 @@ def frozen_targets(data: str, *, split: str, seed: int) -> Mapping[str, tuple[st
 
 
 def class_numbers(items: Sequence[Item]) -> Rows:
-    """(N,) a number for each class; pictures without a class have one each."""
+    """Class numbers (N,) of pictures; each picture without a class has a number of its own."""
     numbers: dict[Any, int] = {}
     keys = [item.label if item.label is not None else (row,) for row, item in enumerate(items)]
     return np.asarray([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
@@ -171,7 +171,7 @@ def _rank(key: np.uint64, keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def _drawn_targets(
+def _chosen_targets(
     names: Sequence[str], items: Sequence[Item], labels: Rows, seed: int, rows: Rows
 ) -> tuple[Rows, Rows]:
     """For each of `rows` the row of a picture of another class, and the number of one of its captions; (n,), (n,)."""

@@ -1,6 +1,6 @@
-"""What an editor gets for what it changes: recall against error over its strengths, and the area under that curve.
+"""Recall against error over the strengths of an editor, and the area under that curve.
 
-Any editor can buy recall by changing more, up to handing over another photograph altogether; so one figure ranks
+Any editor can raise recall by changing more, at the extreme by returning another photograph; so one figure ranks
 editors: at each error e (RMSE in [-1, 1], mean over pictures) the best recall@1 reached at an error of at most e,
 averaged over e from 0 to 0.25. The curve starts at error 0 with the recall of the unedited photographs, is linear
 between the measured strengths, and level beyond the last; it never falls, since a weaker edit may always be chosen.
@@ -40,8 +40,8 @@ def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
     table = np.stack([*errors, *found], 1)  # n, 2 * strengths + 1
     count = len(STRENGTHS)
     value = area(table[:, :count].mean(0)[None], table[:, count:].mean(0)[None])[0]
-    drawn = resampled_means(table, seed=bench.seed)
-    low, high = percentiles(area(drawn[:, :count], drawn[:, count:]))
+    resampled = resampled_means(table, seed=bench.seed)
+    low, high = percentiles(area(resampled[:, :count], resampled[:, count:]))
     yield Measured("area", interval=(float(value), low, high), options=candidates(bench))
 
 

@@ -1,6 +1,6 @@
-"""`truth@1`: edits of drawn pictures, where the true edited picture is known, and what colour each part must have.
+"""`truth@1`: edits of synthetic pictures, whose true edited picture and colours of parts are known.
 
-The pictures are drawn for the occasion, from a stream of random numbers that no training draws from, at the bench's
+The pictures are rendered for the measurement, from a random stream that no training samples from, at the bench's
 size; birds for CUB, flowers for Oxford-102, what `synthetic.kind` says for the synthetic set, else birds. All figures
 are of the full edit (strength 1).
 
@@ -8,16 +8,16 @@ are of the full edit (strength 1).
   `rmse_inside_ratio`, its mean over that of the unedited pictures (0 is the true picture, 1 changes nothing).
 - `leak_255`: mean absolute change, in units of 1/255, of the pixels that no true edit touches (1 or less is the goal);
   and `rmse_outside` of the same pixels in [-1, 1].
-- `part_accuracy`: of the parts whose colour word the caption changes, the share that answer to the new word
+- `part_accuracy`: of the parts whose colour word the caption changes, the share that have the new word
   (`tgim.evaluation.part_colours`): the mean over pictures; `part_accuracy/<part>` for parts alone, and
   `part_accuracy_macro`, the mean over those that at least a twentieth of the pictures ask about. A guess is right once
   in 15 times. `kept_accuracy`: the same of the parts that keep their colour.
 - `swap_accuracy`: two captions that differ by which part gets which colour; the share of pictures where either edit is
-  nearer (RMSE) to its own true picture than to the other's. Coins are right once in four times; an editor to which both
-  captions are one, never.
+  nearer (RMSE) to its own true picture than to the other's. Chance is 1 in 4; an editor that makes the same edit of
+  both captions is never right.
 
 References: `true` (the true pictures: the ceiling) and `unedited` (the floor). The baseline `unrelated` is another
-drawing, whatever it shows.
+synthetic picture, whatever it shows.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from tgim.evaluation.records import Measured, Options, percentiles, resampled_me
 from tgim.images.photo import from_uint8, to_uint8
 from tgim.text.lexicon.synthetic import WORDS
 
-PAIRS = 500  # drawn pictures, and half as many for the swaps
+PAIRS = 500  # synthetic pictures, and half as many for the swaps
 COMMON = 0.05  # share of the pictures that must ask about a part for it to count in the macro average
 TRIES = 1000  # scenes that may be passed over for one swap
 PLAIN = 4  # times what a part must fill to be asked about, for the two parts of a swap
@@ -59,8 +59,8 @@ METRICS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
-    """Drawn pictures, what is to be done to them, and the truth about it."""
+class SyntheticTruth:
+    """Synthetic pictures, the captions that they are edited by, and their true edits."""
 
     kind: Kind
     pictures: Tensor  # (n, 3, S, S) in [-1, 1]
@@ -74,19 +74,19 @@ class Drawn:
 
     @property
     def options(self) -> Options:
-        """What stands in the lines: how many of what were drawn, by which renderer."""
+        """Options of results lines: kind and renderer of the pictures, and their number."""
         return {"drawn": f"{self.kind}:{renderer_hash(self.kind)}", "pairs": len(self.captions)}
 
 
 @lru_cache(maxsize=2)
-def draw_truth(kind: Kind, *, count: int = PAIRS, size: int = 64, seed: int = 0) -> Drawn:
-    """Draw `count` pairs of "birds" or "flowers" and half as many swaps. Equal arguments give equal pictures.
+def synthetic_truth(kind: Kind, *, count: int = PAIRS, size: int = 64, seed: int = 0) -> SyntheticTruth:
+    """Render `count` pairs of "birds" or "flowers" and half as many swaps. Equal arguments give equal pictures.
 
     Raises:
         UserError: fewer than two pictures.
     """
     if count < 2:
-        raise UserError(f"{count} drawn pictures are too few; expected 2 or more")
+        raise UserError(f"{count} synthetic pictures are too few; expected 2 or more")
     sources, trues, changes, asked, captions = [], [], [], [], []
     for i in range(count):
         pair = random_pair(KINDS[kind], random_source(seed, Stream.TRUTH, i))
@@ -97,7 +97,7 @@ def draw_truth(kind: Kind, *, count: int = PAIRS, size: int = 64, seed: int = 0)
         captions.append(pair.target_caption)
         asked.append(questions(pair, size))
     swaps = [_swap(kind, size, seed, i) for i in range(count // 2)]
-    return Drawn(
+    return SyntheticTruth(
         kind=kind,
         pictures=_tensor(sources),
         true=_tensor(trues),
@@ -111,22 +111,22 @@ def draw_truth(kind: Kind, *, count: int = PAIRS, size: int = 64, seed: int = 0)
 
 
 def _swap(kind: Kind, size: int, seed: int, index: int) -> tuple[list[NDArray[np.uint8]], tuple[str, str]]:
-    """A picture and those that its two captions ask for; scenes that show too little of their parts are passed over."""
+    """Render a picture and its edits by two captions; scenes that show too little of their parts are passed over."""
     source = random_source(seed, Stream.TRUTH, index, 1)
     for _ in range(TRIES):
         scene = random_scene(KINDS[kind], source)
         exposed = expose(scene, size)
-        wishes = swap_scene(scene, source, _plain_words(scene, exposed))
-        if wishes is not None:
-            (one, first), (other, second) = wishes
+        swapped = swap_scene(scene, source, _plain_words(scene, exposed))
+        if swapped is not None:
+            (one, first), (other, second) = swapped
             return [exposed.paint(albedos(each)) for each in (scene, first, second)], (one, other)
     raise UserError(
-        f"truth@1 at {size} pixels: no part of a drawing is large enough to be asked about; take 48 or more"
+        f"truth@1 at {size} pixels: no part of a synthetic picture is large enough to be asked about; take 48 or more"
     )
 
 
 def _plain_words(scene: Scene, exposed: Exposed) -> list[str]:
-    """Words of parts that can be seen plainly."""
+    """Words of parts that are large enough in the picture."""
     area = {part: float((mask >= PURE).sum()) for part, mask in exposed.parts.items()}
     least = PLAIN * _least(exposed.grain.size)
     return [word for word, parts in WORDS[scene.kind].items() if sum(area.get(part, 0) for part in parts) >= least]
@@ -140,42 +140,42 @@ def _tensor(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
     return from_uint8(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2))
 
 
-def judge_edits(drawn: Drawn, edited: Tensor) -> Iterator[Measured]:
-    """The figures of `drawn.pictures` edited by `drawn.captions`, (n, 3, S, S) in [-1, 1]; all but the swaps'."""
-    options = drawn.options
-    weight = drawn.change.double()
+def score_edits(synthetic: SyntheticTruth, edited: Tensor) -> Iterator[Measured]:
+    """The figures of `edited` (n, 3, S, S) in [-1, 1], pictures edited by `captions`; all but the swaps'."""
+    options = synthetic.options
+    weight = synthetic.change.double()
     area = weight.sum((1, 2))
     seen = (area >= _least(weight[0].numel())).numpy()
     after, before = (
-        ((picture - drawn.true).double().square().mean(1) * weight).sum((1, 2)) / area.clamp(min=1e-9)
-        for picture in (edited, drawn.pictures)
+        ((picture - synthetic.true).double().square().mean(1) * weight).sum((1, 2)) / area.clamp(min=1e-9)
+        for picture in (edited, synthetic.pictures)
     )
     inside, unedited = after.sqrt().numpy()[seen], before.sqrt().numpy()[seen]
     if len(inside):
         yield Measured("rmse_inside", inside, strength=1.0, higher_is_better=False, options=options)
-        drawn_again = resampled_means(np.stack([inside, unedited], 1), seed=0)
-        ratio = (inside.mean() / unedited.mean(), *percentiles(drawn_again[:, 0] / drawn_again[:, 1]))
+        resampled = resampled_means(np.stack([inside, unedited], 1), seed=0)
+        ratio = (inside.mean() / unedited.mean(), *percentiles(resampled[:, 0] / resampled[:, 1]))
         yield Measured(
             "rmse_inside_ratio", interval=ratio, n=len(inside), strength=1.0, higher_is_better=False, options=options
         )
-    outside = (drawn.change == 0).double()
+    outside = (synthetic.change == 0).double()
     rest = outside.sum((1, 2)).clamp(min=1)
-    change = (edited - drawn.pictures).double()
+    change = (edited - synthetic.pictures).double()
     leak = 127.5 * (change.abs().mean(1) * outside).sum((1, 2)) / rest
     error = ((change.square().mean(1) * outside).sum((1, 2)) / rest).sqrt()
     yield Measured("leak_255", leak.numpy(), strength=1.0, higher_is_better=False, options=options)
     yield Measured("rmse_outside", error.numpy(), strength=1.0, higher_is_better=False, options=options)
-    yield from _parts(drawn, edited)
+    yield from _parts(synthetic, edited)
 
 
-def _parts(drawn: Drawn, edited: Tensor) -> Iterator[Measured]:
-    """What the parts answer."""
-    options = drawn.options
+def _parts(synthetic: SyntheticTruth, edited: Tensor) -> Iterator[Measured]:
+    """Accuracies of the colour words of parts in edited pictures (n, 3, S, S)."""
+    options = synthetic.options
     changed: list[float] = []
     kept: list[float] = []
     groups: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros((len(edited), 2)))  # right, asked
     pixels = to_uint8(edited).permute(0, 2, 3, 1).contiguous().numpy()
-    for i, asked in enumerate(drawn.questions):
+    for i, asked in enumerate(synthetic.questions):
         answers = [(question, float(question.answer(pixels[i]) == question.word)) for question in asked]
         for question, right in answers:
             if question.changed:
@@ -209,50 +209,52 @@ def _macro(groups: Sequence[NDArray[np.float64]]) -> tuple[float, float, float]:
     return (float(macro(table.mean(0)[None])[0]), *percentiles(macro(resampled_means(table, seed=0))))
 
 
-def judge_swaps(drawn: Drawn, first: Tensor, second: Tensor) -> Measured:
-    """`swap_accuracy` of `drawn.swap_pictures` edited by either list of captions, (m, 3, S, S) each."""
-    one, other = drawn.swap_true
+def score_swaps(synthetic: SyntheticTruth, first: Tensor, second: Tensor) -> Measured:
+    """`swap_accuracy` of `synthetic.swap_pictures` edited by either list of captions, (m, 3, S, S) each."""
+    one, other = synthetic.swap_true
     right = (_error(first, one) < _error(first, other)) & (_error(second, other) < _error(second, one))
-    return Measured("swap_accuracy", right.double().numpy(), strength=1.0, options=drawn.options)
+    return Measured("swap_accuracy", right.double().numpy(), strength=1.0, options=synthetic.options)
 
 
 def _error(x: Tensor, y: Tensor) -> Tensor:
     return (x - y).double().square().mean((1, 2, 3))
 
 
-def drawn_for(bench: Bench) -> Drawn:
-    """The drawings that belong to a bench."""
+def truth_for(bench: Bench) -> SyntheticTruth:
+    """The synthetic pictures of a bench and their true edits."""
     kinds: dict[str, Kind] = {"cub": "birds", "oxford102": "flowers", "synthetic": bench.data.synthetic.kind}
     count = PAIRS if bench.limit is None else min(PAIRS, bench.limit)
-    return draw_truth(kinds.get(bench.data.name, "birds"), count=count, size=bench.size, seed=bench.seed)
+    return synthetic_truth(kinds.get(bench.data.name, "birds"), count=count, size=bench.size, seed=bench.seed)
 
 
 def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
     """The figures of one contender."""
-    drawn = drawn_for(bench)
+    synthetic = truth_for(bench)
 
     def edits(pictures: Tensor, captions: Sequence[str]) -> Tensor:
         if contender.replaces:
             return pictures.roll(1, 0)
         return bench.edits(contender, captions, 1.0, pictures=pictures)
 
-    yield from judge_edits(drawn, edits(drawn.pictures, drawn.captions))
-    if len(drawn.swap_pictures):
-        yield judge_swaps(drawn, *(edits(drawn.swap_pictures, captions) for captions in drawn.swap_captions))
+    yield from score_edits(synthetic, edits(synthetic.pictures, synthetic.captions))
+    if len(synthetic.swap_pictures):
+        yield score_swaps(
+            synthetic, *(edits(synthetic.swap_pictures, captions) for captions in synthetic.swap_captions)
+        )
 
 
 def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
     """The true pictures and the unedited ones."""
-    drawn = drawn_for(bench)
+    synthetic = truth_for(bench)
     rows = {
-        "true": (drawn.true, *drawn.swap_true),
-        FLOOR: (drawn.pictures, drawn.swap_pictures, drawn.swap_pictures),
+        "true": (synthetic.true, *synthetic.swap_true),
+        FLOOR: (synthetic.pictures, synthetic.swap_pictures, synthetic.swap_pictures),
     }
     for name, (edited, first, second) in rows.items():
-        for measured in judge_edits(drawn, edited):
+        for measured in score_edits(synthetic, edited):
             yield name, measured
         if len(first):
-            yield name, judge_swaps(drawn, first, second)
+            yield name, score_swaps(synthetic, first, second)
 
 
 TRUTH = Protocol(catalogue.TRUTH, METRICS, measure, references, ("true", FLOOR))

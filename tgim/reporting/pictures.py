@@ -114,7 +114,7 @@ def gallery_of(
         UserError: the data, model or judge cannot be used.
     """
     contender = ModelContender.open(model)
-    if contender.only_draws:
+    if contender.only_generates:
         return generated_gallery(model, contender, data=data, lines=lines, captions=captions, columns=columns)
     some = [line for line in lines if line.judge is not None]
     judge = judge or (str(some[0].judge).rsplit(":", 1)[0] if some else None)

@@ -17,7 +17,7 @@ from tgim.errors import DataError
 from tgim.evaluation.baselines import ColourShift, Identity, Unrelated
 from tgim.evaluation.part_points import WHOLE, Pointed, pointed
 from tgim.evaluation.part_scores import COLOURS, colours_at, lab, named, scene_of, score, texture
-from tgim.evaluation.parts import ASKS, NEAR, Ask, Asked, asking, draw_asks, measure, scores
+from tgim.evaluation.parts import ASKS, NEAR, Ask, Asked, choose_asks, measure, parts_task, scores
 
 WARNED = "ignore:Conversion from CIE-LAB"  # colours that sRGB has not are clipped
 
@@ -193,16 +193,17 @@ def said(found):
 
 
 def test_the_list_is_seeded_and_depends_on_the_picture_alone(birds):
-    whole = asking(world.bench_of(birds))
+    whole = parts_task(world.bench_of(birds))
     assert len(whole.pictures) == 4  # of the two test classes
     assert all(len(asked.asks) == ASKS for asked in whole.pictures)
-    told, few = said(whole), asking(world.bench_of(birds, limit=2))
+    told, few = said(whole), parts_task(world.bench_of(birds, limit=2))
     assert len(few.pictures) == 2
     assert said(few).items() <= told.items()
-    assert said(asking(world.bench_of(birds, photos=False))) == told  # a cut-out is asked what its photograph is
-    assert said(asking(world.bench_of(birds, seed=1))) != told
+    assert said(parts_task(world.bench_of(birds, photos=False))) == told  # a cut-out is asked what its photograph is
+    assert said(parts_task(world.bench_of(birds, seed=1))) != told
     assert told["Grey_Gull_0.png"] == FROZEN  # what a published figure rests on
-    assert asking(world.bench_of(birds)).content == few.content != asking(world.bench_of(birds, photos=False)).content
+    cut_out = parts_task(world.bench_of(birds, photos=False))
+    assert parts_task(world.bench_of(birds)).content == few.content != cut_out.content
 
 
 @pytest.mark.slow
@@ -211,11 +212,11 @@ def test_no_part_is_asked_for_a_colour_that_it_has(tmp_path):
     for path in (root / "photos").iterdir():
         Image.new("RGB", (world.WIDTH, world.HEIGHT), COLOURS["red"]).save(path)
     pictures = whole_of(root)
-    asks = [ask for each in pictures for seed in range(8) for ask in draw_asks(each, "cub", seed=seed)]
+    asks = [ask for each in pictures for seed in range(8) for ask in choose_asks(each, "cub", seed=seed)]
     assert len(asks) == 8 * 6 * ASKS
     assert {ask.colour for ask in asks} == {"blue", "yellow", "green", "black", "white", "orange"}
     assert {ask.part for ask in asks} == {"head", "breast", "belly", "back", "wings", "tail"}
-    assert len({(ask.part, ask.colour) for ask in draw_asks(pictures[0], "cub", seed=0)}) == ASKS
+    assert len({(ask.part, ask.colour) for ask in choose_asks(pictures[0], "cub", seed=0)}) == ASKS
     texts = {ask.part: ask.text for ask in asks if ask.colour == "orange"}
     assert texts["wings"] == "this bird has orange wings"
     assert texts["head"] == "this bird has an orange head"
@@ -224,7 +225,7 @@ def test_no_part_is_asked_for_a_colour_that_it_has(tmp_path):
 @pytest.mark.slow
 def test_flowers_are_asked_in_words_of_flowers(tmp_path):
     root = world.folder_of_flowers(tmp_path / "mine", count=40)
-    found = asking(world.bench_of(root, photos=False, split="all", name="folder"))
+    found = parts_task(world.bench_of(root, photos=False, split="all", name="folder"))
     texts = [ask.text for asked in found.pictures for ask in asked.asks]
     assert len(texts) == 40 * ASKS
     share = np.mean([text.endswith(" center") for text in texts])
@@ -238,7 +239,7 @@ def test_flowers_are_asked_in_words_of_flowers(tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings(WARNED)
 def test_painting_the_part_alone_hits_and_spills_nothing(bench):
-    found = world.figures(bench, world.Known(world.paint_like_feathers, asking(bench)))
+    found = world.figures(bench, world.Known(world.paint_like_feathers, parts_task(bench)))
     assert found["hit"] > 0.95
     assert found["half_way"] > 0.95
     assert found["spilt"] == 0
@@ -250,17 +251,17 @@ def test_painting_the_part_alone_hits_and_spills_nothing(bench):
 
 @pytest.mark.slow
 def test_flat_paint_and_fog_lose_the_texture(bench):
-    flat = world.figures(bench, world.Known(world.flat_part, asking(bench)))
+    flat = world.figures(bench, world.Known(world.flat_part, parts_task(bench)))
     assert (flat["hit"], flat["half_way"], flat["spilt"], flat["others_change"]) == (1, 1, 0, 0)
     assert flat["texture"] == 0
-    foggy = world.figures(bench, world.Known(world.fog(0.75), asking(bench)))
+    foggy = world.figures(bench, world.Known(world.fog(0.75), parts_task(bench)))
     assert foggy["hit"] > 0.9
     assert foggy["texture_correlation"] > 0.9
     assert foggy["texture"] < 0.5
 
 
 def test_painting_everything_spills_everywhere(bench):
-    found = world.figures(bench, world.Known(world.everything, asking(bench)))
+    found = world.figures(bench, world.Known(world.everything, parts_task(bench)))
     assert (found["hit"], found["spilt"], found["texture"]) == (1, 1, 0)
     assert found["others_change"] > 40
     if bench.photos is not None:
@@ -295,13 +296,13 @@ def test_a_colour_shift_spills_and_keeps_texture(bench):
 
 
 def test_figures_of_parts_and_colours_add_up(bench):
-    asks = [ask for asked in asking(bench).pictures for ask in asked.asks]
-    lines = list(measure(bench, world.Known(world.flat_part, asking(bench))))
+    asks = [ask for asked in parts_task(bench).pictures for ask in asked.asks]
+    lines = list(measure(bench, world.Known(world.flat_part, parts_task(bench))))
     assert lines[-1].metric == "hit"  # a killed run lacks it
     names = {found.metric for found in lines}
     assert {f"hit/{ask.part}" for ask in asks} | {f"hit/{ask.colour}" for ask in asks} <= names
     for part in {ask.part for ask in asks}:
-        counted = sum(any(ask.part == part for ask in asked.asks) for asked in asking(bench).pictures)
+        counted = sum(any(ask.part == part for ask in asked.asks) for asked in parts_task(bench).pictures)
         assert next(len(found.values) for found in lines if found.metric == f"hit/{part}") == counted
     lower = {found.metric for found in lines if not found.higher_is_better and "/" not in found.metric}
     assert lower == {"spilt", "others_change", "near_change", *(["outside"] if bench.photos else [])}
@@ -310,8 +311,8 @@ def test_figures_of_parts_and_colours_add_up(bench):
 def test_background_points_count_for_themselves(tmp_path):
     root = world.folder_of_flowers(tmp_path / "mine")
     bench = world.bench_of(root, photos=False, split="all", name="folder")
-    found = world.figures(bench, world.Known(world.everything, asking(bench)))
+    found = world.figures(bench, world.Known(world.everything, parts_task(bench)))
     assert (found["hit"], found["spilt"], found["background_spilt"]) == (1, 1, 1)
-    still = world.figures(bench, world.Known(world.flat_part, asking(bench)))
+    still = world.figures(bench, world.Known(world.flat_part, parts_task(bench)))
     assert (still["spilt"], still["background_change"]) == (0, 0)
     assert "outside" not in still

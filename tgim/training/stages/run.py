@@ -14,7 +14,7 @@ from tgim.checkpoints import checkpoint
 from tgim.data import open_dataset
 from tgim.data.synthetic.pool import synthetic_count
 from tgim.evaluation import Line, counting, evaluate
-from tgim.evaluation.task import draw_task, in_order
+from tgim.evaluation.task import choose_task, in_order
 from tgim.reporting import gallery_of, page, summary_tables
 from tgim.system.files import replacing, write_file
 from tgim.training import run as training
@@ -142,7 +142,7 @@ def report_pictures(stages: Stages) -> int:
     if data.name == "synthetic":
         count = synthetic_count(data.synthetic.pool, data.split)
     else:
-        task = draw_task(in_order(open_dataset(data)), split=data.split, seed=stages.report.seed, limit=2)
+        task = choose_task(in_order(open_dataset(data)), split=data.split, seed=stages.report.seed, limit=2)
         count = len(task.captions)
     return min(count, limit or count)
 
