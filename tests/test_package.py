@@ -18,6 +18,9 @@ from support import ROOT
 
 PACKAGE = Path(tgim.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
+ROOMS: dict[str, list[Path]] = {}  # direct child of the package -> its files
+for _file in FILES:
+    ROOMS.setdefault(_file.relative_to(PACKAGE).parts[0].removesuffix(".py"), []).append(_file)
 HEAVY = ("torch", "torchvision", "numpy", "PIL", "pydantic", "skimage", "accelerate")
 LAYERS = (  # a room imports itself and rooms of earlier layers
     {"_version", "errors", "system"},
@@ -107,16 +110,14 @@ def test_the_public_names_are_there():
         _ = tgim.nonsense
 
 
-@pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_imports_run_one_way(file):
-    if file == PACKAGE / "__init__.py":
-        return
+@pytest.mark.parametrize("room", sorted(ROOMS.keys() - {"__init__"}))
+def test_imports_run_one_way(room):
     rank = {name: i for i, layer in enumerate(LAYERS) for name in layer}
-    own = top(name_of(file))
-    assert own in rank, f"say in LAYERS where {own} belongs"
-    for name in imports_of(file):
-        if name != "tgim" and top(name) in rank:
-            assert top(name) == own or rank[top(name)] < rank[own], f"{name_of(file)} imports {name}"
+    assert room in rank, f"say in LAYERS where {room} belongs"
+    for file in ROOMS[room]:
+        for name in imports_of(file):
+            if name != "tgim" and top(name) in rank:
+                assert top(name) == room or rank[top(name)] < rank[room], f"{name_of(file)} imports {name}"
 
 
 def test_training_does_without_what_people_hold():
@@ -148,9 +149,9 @@ def test_each_module_can_be_imported_first():
     assert run.stdout == ""
 
 
-@pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_the_library_neither_prints_nor_asserts_nor_unpickles(file):
-    for node in ast.walk(tree_of(file)):
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_the_library_neither_prints_nor_asserts_nor_unpickles(room):
+    for file, node in ((each, node) for each in ROOMS[room] for node in ast.walk(tree_of(each))):
         where = f"{file}:{getattr(node, 'lineno', 0)}"
         assert not isinstance(node, ast.Assert), where
         if isinstance(node, ast.Call):
@@ -162,12 +163,12 @@ def test_the_library_neither_prints_nor_asserts_nor_unpickles(file):
                 assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords), where
 
 
-@pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_docstrings_begin_with_what_they_name(file):
-    tree = tree_of(file)
-    nodes = [node for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))]
-    texts = {ast.get_docstring(node) or "": getattr(node, "name", "the module") for node in nodes}
-    assert not {text: name for text, name in texts.items() if NO_NAME.match(text)}
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_docstrings_begin_with_what_they_name(room):
+    for file in ROOMS[room]:
+        nodes = [n for n in ast.walk(tree_of(file)) if isinstance(n, (ast.Module, ast.ClassDef, ast.FunctionDef))]
+        texts = {ast.get_docstring(node) or "": getattr(node, "name", "the module") for node in nodes}
+        assert not {text: name for text, name in texts.items() if NO_NAME.match(text)}, file
 
 
 @pytest.mark.parametrize("folder", ["benchmarks", "tests", "tgim"])
@@ -176,6 +177,7 @@ def test_files_stay_readable(folder):
     assert not long
 
 
+@pytest.mark.slow
 def test_what_test_files_share_is_in_their_support():
     for file in (ROOT / "tests").rglob("test_*.py"):
         for node in ast.walk(tree_of(file)):

@@ -74,6 +74,7 @@ def test_drawn_pictures_come_near_their_true_edit(editor):
     assert outside < 2.5
 
 
+@pytest.mark.slow
 def test_every_colour_word_moves_the_sample_towards_its_colour(editor):
     photo = open_image(sample_picture(editor.data, size=(240, 320)))
     red, blue = (

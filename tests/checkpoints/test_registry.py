@@ -165,6 +165,7 @@ def test_a_recipe_says_what_is_missing(plugin, name, message):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_an_editor_from_outside_goes_the_whole_way(plugin, tmp_path, monkeypatch):
     """One file and a recipe are trained, described, listed, used and measured by the commands."""
     monkeypatch.chdir(tmp_path)

@@ -37,6 +37,7 @@ def test_the_numbers_are_those_that_figures_and_weights_were_published_with():
     assert {name: int(member) for name, member in Stream.__members__.items() if name in NUMBERS} == NUMBERS
 
 
+@pytest.mark.slow
 def test_every_call_names_its_stream():
     calls = dict(calls_of_random_source())
     assert len(calls) > 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,12 @@ ELSEWHERE = ("data", "errors.py", "_version.py", "__init__.py", "evaluation")  #
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """The package's code, to be changed."""
+    """The package's code, to be changed; a file that was not is parsed once."""
     home = tmp_path_factory.mktemp("code") / "tgim"
     shutil.copytree(HOME, home, ignore=shutil.ignore_patterns("weights", "__pycache__"))
-    return home
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kept, "without_docstrings", cache(kept.without_docstrings))
+        yield home
 
 
 def changed(copy, name, old="", new="\nADDED = 1\n"):

@@ -63,6 +63,7 @@ def test_editors_of_any_size_stand_in_one_table_and_are_measured_once(
     assert {line.content for line in cut}.isdisjoint({line.content for line in lines})
 
 
+@pytest.mark.slow
 def test_it_is_measured_where_there_are_points(birds, tmp_path):
     flowers = world.folder_of_flowers(tmp_path / "mine")
     options = {"size": 32, "limit": 3}

@@ -26,7 +26,9 @@ def assert_same(found, recorded):
     assert apart.mean() <= MEAN
 
 
-@pytest.mark.parametrize("name", fixed.EDITORS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "birds" else pytest.mark.slow) for name in fixed.EDITORS]
+)
 def test_an_editor_edits_as_recorded(name, record):
     edited = fixed.edits(name)
     assert_same(edited, record[name])

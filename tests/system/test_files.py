@@ -75,6 +75,7 @@ def test_a_folder_that_is_not_there(tmp_path):
         write_file(tmp_path / "nowhere" / "a.txt", "")
 
 
+@pytest.mark.slow
 def test_no_other_module_renames_or_makes_temporary_files():
     package = Path(tgim.__file__).parent
     for file in package.rglob("*.py"):

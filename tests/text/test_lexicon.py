@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import pytest
+
 import tgim
 from tgim.data.synthetic import captions, scenes
 from tgim.evaluation import part_scores
@@ -29,6 +31,7 @@ def lists_of(file):
                 yield node.lineno, words
 
 
+@pytest.mark.slow
 def test_lists_of_colours_and_parts_stand_in_the_lexicon_alone():
     files = [file for file in PACKAGE.rglob("*.py") if file.parent.name != "lexicon"]
     elsewhere = [
