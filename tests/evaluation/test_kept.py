@@ -86,7 +86,7 @@ def test_all_that_an_edit_imports_is_in_the_key():
             seen.add(file)
             todo += imported(file)
     assert len(seen) > 40
-    known = {"checkpoints/__init__.py", "system/files.py"}  # without a say in what is made
+    known = {"checkpoints/__init__.py", "system/files.py"}  # which cannot change what is made
     missing = {file.relative_to(HOME).as_posix() for file in seen - named}
     assert {each for each in missing if each.split("/")[0] not in ELSEWHERE} <= known
 
