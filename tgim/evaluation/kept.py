@@ -17,7 +17,7 @@ from tgim.data.cache import store_array, stored_array
 from tgim.images.photo import to_uint8
 
 CODE = (  # packages and modules that can change an edit or a score: a change of these makes arrays anew
-    "system/runtime.py", "models", "nn", "text", "images",
+    "system", "models", "nn", "text", "images",
     "checkpoints/checkpoint.py", "checkpoints/registry.py", "checkpoints/state_dict.py", "checkpoints/tensorfile.py",
     "data/base.py", "data/batch.py", "data/points.py", "data/views.py", "data/synthetic",
     "inference/editor.py", "inference/inversion.py",
