@@ -1,7 +1,7 @@
-"""How do people call the colours that they see? Learns `tgim/painting/colour_names.json` from captions and parts.
+"""Learn by which colour names captions call the colours of parts: `colour_names.json` of the painter.
 
     python benchmarks/colour_names.py --birds ../shared/data/cub --flowers ../shared/data/oxford102 \
-        --localiser runs/parts_flowers/model.safetensors --out tgim/painting/colour_names.json
+        --localiser runs/parts_flowers/model.safetensors --out tgim/models/editing/painting/colour_names.json
 
 For each of eleven names a logistic regression of `tgim.models.editing.painting.already.features`, from training classes
 alone. A part of a bird is seen at CUB's part locations, a flower's where a localiser finds it. A part is an example of
@@ -46,7 +46,7 @@ Seen = tuple[dict[str, Tensor], Sequence[str]]  # Lab (3, N) of each part, and t
 
 
 def birds(root: Path) -> Iterator[Seen]:
-    """What is seen at the part locations of training pictures cropped to the birds' boxes."""
+    """Yield the colours at the part locations of training pictures that are cropped to the birds' boxes."""
     boxes, numbers = read_boxes(root), {name: i for i, name in read_table(root / "images.txt").items()}
     places: dict[int, list[tuple[int, float, float]]] = defaultdict(list)
     for line in (root / "parts" / "part_locs.txt").read_text().splitlines():
@@ -67,7 +67,7 @@ def birds(root: Path) -> Iterator[Seen]:
 
 
 def flowers(root: Path, localiser: str, *, most: int = 900, seed: int = 0) -> Iterator[Seen]:
-    """What is seen of training pictures where a localiser finds petals and centres."""
+    """Yield the colours of training pictures where a localiser finds petals and centres."""
     model, source = load(localiser).model, np.random.default_rng(seed)
     items = oxford102.load(root, split="train").items
     for i in source.permutation(len(items))[:most]:
@@ -85,7 +85,7 @@ def flowers(root: Path, localiser: str, *, most: int = 900, seed: int = 0) -> It
 
 
 def learn(pictures: Iterator[Seen], parts: Sequence[str], kind: str) -> dict[str, list[float]]:
-    """Weights of each name."""
+    """Learn the weights of each name."""
     examples: dict[tuple[str, bool], list[tuple[Tensor, Tensor]]] = defaultdict(list)
     for seen, captions in pictures:
         known = {part: lab for part, lab in seen.items() if part in KNOWN[kind]}

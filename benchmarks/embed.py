@@ -33,14 +33,14 @@ LIMITS = [
     "out, with a warning, and reads commands as captions",
 ]
 LIMITS_OF_JUDGES = [
-    "a ruler, not an eye: it often misses the caption of a real photograph, so read figures against that row",
-    "works at 64 px and knows the words of its training captions; what it does not see, it does not judge",
+    "it often misses the caption of a real photograph, so read figures against that row",
+    "works at 64 px and knows the words of its training captions; finer details and other words do not count",
     "stays a judge only as long as nothing is trained against it, or chosen by its figures on the test classes",
 ]
 LIMITS_OF_GENERATORS = [
-    "draws small pictures of the right colours and roughly the right shapes: a baseline to measure against",
+    "generates small pictures of the right colours and roughly the right shapes: a baseline to measure against",
     "a short run on one CPU core at a fraction of its authors' sizes; says nothing of what they published",
-    "edits a photograph by looking for its noise (`tgim edit`) and draws it anew: little of it is kept",
+    "edits a photograph by looking for its noise (`tgim edit`) and generates it anew: little of it is kept",
 ]
 LIMITS_OF_PARTS = [
     "changes colours of the subject and its parts; no shapes, no stripes or spots, no background",
@@ -68,7 +68,7 @@ OF_JUDGES = ("recall@1", "recall@5", "recall@10", "mrr")
 @click.option("--results", multiple=True, type=click.Path(path_type=Path, exists=True), help="For the card's figures.")
 @click.option("--title", help="Instead of the title that the recipe gave it.")
 @click.option("--licence", help="Instead of the licence that the recipe gave it.")
-def main(source: Path, name: str, results: tuple[Path, ...], **said: str | None) -> None:
+def main(source: Path, name: str, results: tuple[Path, ...], title: str | None, licence: str | None) -> None:
     """Write tgim/weights/NAME.safetensors from the checkpoint SOURCE."""
     found = checkpoint.load(source)
     names = {name, shown_name(source)}
@@ -76,6 +76,7 @@ def main(source: Path, name: str, results: tuple[Path, ...], **said: str | None)
     if results and not figures:
         what = "judge" if found.role == "matching" else "editor"
         raise UserError(f"{', '.join(map(str, results))}: nothing of {name!r} as {what}; measure {source} first")
+    said = {"title": title, "licence": licence}
     card = {**found.card, **{key: value for key, value in said.items() if value}, "figures": figures}
     card["limits"] = {"matching": LIMITS_OF_JUDGES, "parsing": LIMITS_OF_PARTS}.get(found.role, LIMITS)
     if isinstance(found.model, Generating):
@@ -95,7 +96,7 @@ def main(source: Path, name: str, results: tuple[Path, ...], **said: str | None)
 
 
 def figures_of(found: checkpoint.Checkpoint, names: set[str], path: Path) -> list[str]:
-    """What a results file says of a checkpoint that goes by `names`."""
+    """Describe the lines of a results file on a checkpoint that goes by `names`."""
     lines = read_results([path])
     if found.role == "matching":
         return judge_figures(lines, names)
@@ -104,7 +105,7 @@ def figures_of(found: checkpoint.Checkpoint, names: set[str], path: Path) -> lis
 
 
 def editor_figures(lines: Iterable[Line], names: set[str], data: str, told: Mapping[str, Sequence[str]]) -> list[str]:
-    """Lines at full strength, on the model's own data set and on synthetic pictures, and the references'.
+    """Describe lines at full strength, on the model's own data set and on synthetic pictures, and the references.
 
     `told` are the metrics that the card shows, by protocol.
     """
@@ -116,7 +117,7 @@ def editor_figures(lines: Iterable[Line], names: set[str], data: str, told: Mapp
 
 
 def judge_figures(lines: Iterable[Line], names: set[str]) -> list[str]:
-    """What a judge finds for real photographs, and for any other."""
+    """Describe the lines of a judge on real photographs and on unedited ones."""
     judged = [line for line in lines if line.judge and line.judge.rsplit(":", 1)[0] in names]
     return [
         describe_line(line)
@@ -126,8 +127,8 @@ def judge_figures(lines: Iterable[Line], names: set[str]) -> list[str]:
 
 
 def describe_line(line: Line) -> str:
-    """One line of results as a line of the card."""
-    own = "drawn" if line.protocol in OF_GENERATORS else "edited"
+    """Write one line of results as a line of the card."""
+    own = "drawn" if line.protocol in OF_GENERATORS else "edited"  # the words on the embedded cards
     who = QUERIES.get(line.model, own if line.kind == "model" else line.model)
     spread = f" ({interval(line)})" if line.low < line.high else ""
     size = f"{line.size} px" if line.size else "own size"

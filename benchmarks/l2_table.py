@@ -1,4 +1,4 @@
-"""The L2 table of the papers, with the four things that "L2" can mean, trivial baselines, and what was published.
+"""The L2 table of the papers, in the four readings of "L2", trivial baselines, and what was published.
 
     python benchmarks/l2_table.py benchmarks/results/birds.jsonl benchmarks/results/flowers.jsonl
     python benchmarks/l2_table.py --run --data cub --model birds results.jsonl

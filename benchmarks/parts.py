@@ -1,4 +1,4 @@
-"""How right is a part localiser? Points of parts and of the background, boxes on whole photographs, false alarms.
+"""Accuracy of a part localiser: points of parts and of the background, boxes on whole photographs, false alarms.
 
     python benchmarks/parts.py --model parts.safetensors --photographs photos/birds --empty photos/flowers
     python benchmarks/parts.py --model flower_parts.safetensors --data oxford102

@@ -1,4 +1,4 @@
-"""What an editor does to whole photographs, where no truth is known: a sheet to look at, and what must hold anyway.
+"""Edits of whole photographs, whose true edit is not known: a contact sheet, and figures that need no truth.
 
     python benchmarks/photos.py --model birds --images photos/birds --out sheet.png
 

@@ -1,11 +1,11 @@
-"""One HTML page to look at: ranking, trade-off, tables, pictures, the worst and the best edits. It loads nothing else.
+"""Report as one HTML page: ranking, trade-off, tables, pictures, the worst and the best edits. It loads nothing else.
 
     python benchmarks/report.py benchmarks/results/birds.jsonl --out report.html
     python benchmarks/report.py benchmarks/results/birds.jsonl --data ../shared/data/cub --model birds --out report.html
 
 With `--data` and `--model` the page holds photographs of the data set, which belong to their authors: it is for your
-own disk, keep it out of the repository. Of a text-to-image model it shows what that draws, captions down and noises
-across. Without them it has tables and the plot alone.
+own disk, keep it out of the repository. Of a text-to-image model it shows generated pictures, a row for each caption
+and a column for each noise. Without the two options it has tables and the plot alone.
 """
 
 from __future__ import annotations

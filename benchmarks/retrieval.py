@@ -1,4 +1,4 @@
-"""Does an edited picture show its caption? The retrieval table, with ceiling, floor, chance and baselines.
+"""Retrieval table: does an edited picture show its caption? With real and unedited photographs, chance, baselines.
 
     python benchmarks/retrieval.py benchmarks/results/birds.jsonl
     python benchmarks/retrieval.py --run --data cub --model birds --judge judge-birds results.jsonl

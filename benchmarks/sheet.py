@@ -1,4 +1,4 @@
-"""A contact sheet to look at: test pictures (or a folder's) in columns, captions in rows.
+"""Contact sheet of edits: test pictures (or a folder's) in columns, captions in rows.
 
     python benchmarks/sheet.py --model birds --data cub --out sheet.png
     python benchmarks/sheet.py --model birds --images photos --out sheet.png

@@ -44,8 +44,8 @@ import json, sys, time
 {first}
 import torch
 from tgim import Editor
-from tgim.data.synthetic import sample_picture
-from tgim.images import open_image
+from tgim.data.synthetic.pairs import sample_picture
+from tgim.images.photo import open_image
 edit = Editor.from_pretrained({model!r})
 photo = open_image(sample_picture("birds", size=({height}, {width})))
 edit.edit_photo(photo, "a red bird")
@@ -60,7 +60,7 @@ print(json.dumps([torch.get_num_threads(), *seconds]))
 
 @contextlib.contextmanager
 def busy() -> Iterator[None]:
-    """A process beside that keeps all cores busy."""
+    """Run another process that keeps all cores busy."""
     with subprocess.Popen([sys.executable, "-c", BUSY]) as other:
         time.sleep(1)
         try:
@@ -71,7 +71,7 @@ def busy() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quota() -> Iterator[None]:
-    """A control group with half of the cores, which this process and its children join for a while."""
+    """Put this process and its children into a control group with half of the cores."""
     CGROUP.mkdir()
     try:
         period = int((CGROUP / "cpu.cfs_period_us").read_text())
@@ -87,7 +87,7 @@ SITUATIONS = {"alone": contextlib.nullcontext, "beside a busy process": busy, "u
 
 
 def edits(model: str) -> Iterator[dict[str, object]]:
-    """One row for each size, situation and way of waiting."""
+    """Yield a row for each size, situation and way of waiting."""
     for height, width in SIZES:
         for situation, around in SITUATIONS.items():
             for waiting, first in (("asleep", "import tgim"), ("spinning", "import torch")):
@@ -112,7 +112,7 @@ def edits(model: str) -> Iterator[dict[str, object]]:
 
 
 def steps(names: tuple[str, ...], overrides: tuple[str, ...]) -> Iterator[dict[str, object]]:
-    """One row for each recipe that names the CPU's data and sizes."""
+    """Yield a row for each recipe."""
     import torch
 
     from tgim.checkpoints import checkpoint
@@ -127,7 +127,7 @@ def steps(names: tuple[str, ...], overrides: tuple[str, ...]) -> Iterator[dict[s
     with tempfile.TemporaryDirectory() as folder, checkpoint.naming(files):
 
         def first(name: str) -> Path:
-            """A model of a recipe after a few steps, for a recipe that goes on from it."""
+            """Train the model of a recipe for a few steps, for a recipe that needs it; returns its file."""
             made = Path(folder) / name
             chosen = prepared(name)
             made.mkdir()

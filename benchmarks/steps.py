@@ -1,4 +1,4 @@
-"""Is a training step of ours as quick as that of the authors' release? Prints the committed table, or measures it anew.
+"""Time of a training step beside that of the authors' release. Prints the committed table, or measures it anew.
 
     python benchmarks/steps.py
     python benchmarks/steps.py --run tagan sisgan
@@ -82,7 +82,7 @@ def of_system(system: str, sizes: dict[str, Any], *, batch: int, text: dict[str,
         trainer = trainer_of(system, sizes, batch=batch, text=text, folder=Path(folder))
         shown = trainer.batches.batch(0)
     if system == "sisgan":
-        trainer.model.step_count.fill_(1)  # behind the steps that train the text alone
+        trainer.model.step_count.fill_(1)  # after the steps that train the text encoder alone
     networks, theirs = RELEASES[system](trainer.model, shown)
     for name, network in networks.items():
         ours = weights(getattr(trainer.model, name), without=("read.table.", "read.characters."))
@@ -92,7 +92,7 @@ def of_system(system: str, sizes: dict[str, Any], *, batch: int, text: dict[str,
 
 
 def weights(network: nn.Module, *, without: tuple[str, ...] = ()) -> int:
-    """How many numbers of a network are trained."""
+    """Number of trained parameters of a network."""
     named = network.named_parameters()
     return sum(p.numel() for name, p in named if p.requires_grad and not name.startswith(without))
 

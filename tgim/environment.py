@@ -1,4 +1,4 @@
-"""What tgim runs on: versions, threads, devices. Said in reports of faults, and asked to choose a device."""
+"""Environment that tgim runs in: versions, threads and devices, and the choice of device and number format."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FEATURES = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", 
 
 
 def pick_device(name: str) -> str:
-    """The device that `name` (one of `DEVICES`) stands for: "auto" is "cuda" where torch sees a GPU, else "cpu".
+    """Choose the device that `name` (one of `DEVICES`) stands for: "auto" is "cuda" where torch sees a GPU, else "cpu".
 
     Raises:
         UserError: unknown, or "cuda" where torch sees no GPU.
@@ -77,7 +77,7 @@ def pick_precision(name: str, device: str) -> Precision:
 
 
 def _bf16_on_gpu() -> tuple[bool, str]:
-    """Whether the GPU computes with bf16, and the words for it."""
+    """Tell whether the GPU computes with bf16, and why."""
     import torch
 
     major, minor = torch.cuda.get_device_capability()
@@ -85,7 +85,7 @@ def _bf16_on_gpu() -> tuple[bool, str]:
 
 
 def _bf16_on_cpu() -> tuple[bool, str]:
-    """Whether oneDNN multiplies bf16 by instructions of this processor, and the words for it."""
+    """Tell whether oneDNN multiplies bf16 by instructions of this processor, and why."""
     import torch
 
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
@@ -105,7 +105,7 @@ def _bf16_on_cpu() -> tuple[bool, str]:
 
 
 def describe() -> dict[str, Any]:
-    """Versions, threads and devices, as JSON values."""
+    """Describe versions, threads and devices, as JSON values; `tgim env` prints them."""
     import torch
 
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]

@@ -1,4 +1,4 @@
-"""What tgim raises when the caller, a file or a recipe is at fault.
+"""Errors that tgim raises when the caller, a file or a recipe is at fault.
 
 Every message is one line: what came, what was expected, what to do. The command line prints it and exits with 2.
 """
@@ -16,7 +16,7 @@ class ImageError(UserError):
 
 
 class SubjectError(UserError):
-    """A picture without what is to be edited."""
+    """A picture without a subject, or without the part that is to be edited."""
 
 
 class MissingPartWarning(UserWarning):

@@ -1,1 +1,1 @@
-"""What the authors' releases compute in a training step, for `benchmarks/steps.py`."""
+"""Training steps as the authors' releases compute them, for `benchmarks/steps.py`."""

@@ -1,4 +1,4 @@
-"""The same of TAGAN, SISGAN and GAN-INT-CLS, whose pictures and sentences go through in one piece."""
+"""The networks of TAGAN, SISGAN and GAN-INT-CLS, as the releases have them."""
 
 from __future__ import annotations
 
@@ -131,14 +131,14 @@ class Bottleneck(nn.Module):
         return self.last(x + self.body(x))
 
 
-class PairJudge(nn.Module):
-    """The discriminators of SISGAN (`bias`) and GAN-INT-CLS: pictures of 64 px with sentences, nothing kept between."""
+class PairDiscriminator(nn.Module):
+    """The discriminators of SISGAN (`bias`) and GAN-INT-CLS: logits (B,) of pictures of 64 px with sentences."""
 
     def __init__(self, *, width: int, text: int, condition: int, bias: bool) -> None:
         super().__init__()
         w = [width * m for m in (1, 2, 4, 8)]
         down = [halved(a, b, leaky()) for a, b in pairwise(w[:-1])]
-        self.see = nn.Sequential(convolution(3, w[0], 4, stride=2, bias=bias), leaky(), *down, halved(w[2], w[3]))
+        self.features = nn.Sequential(convolution(3, w[0], 4, stride=2, bias=bias), leaky(), *down, halved(w[2], w[3]))
         self.residual = Bottleneck(w[3], leaky)
         self.compress = nn.Sequential(nn.Linear(text, condition), leaky())
         self.classify = nn.Sequential(
@@ -146,7 +146,7 @@ class PairJudge(nn.Module):
         )
 
     def forward(self, picture: Tensor, sentence: Tensor) -> Tensor:
-        return self.classify(tiled(self.residual(self.see(picture)), self.compress(sentence))).view(-1)
+        return self.classify(tiled(self.residual(self.features(picture)), self.compress(sentence))).view(-1)
 
 
 class GanIntClsG(nn.Module):

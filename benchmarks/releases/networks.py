@@ -36,7 +36,7 @@ def convolution(a: int, b: int, kernel: int = 3, *, stride: int = 1, bias: bool 
 
 
 def block(a: int, b: int, *last: nn.Module, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution, normalisation, and what follows."""
+    """Convolution, normalisation and activation."""
     return nn.Sequential(convolution(a, b, kernel, stride=stride), nn.BatchNorm2d(b), *last)
 
 
@@ -150,7 +150,7 @@ class Stage2(nn.Module):
         return self.decoder(self.join(tiled(seen, sample))), mean, log_var
 
 
-class Judge(nn.Module):
+class Discriminator(nn.Module):
     """Features of pictures, and the heads with and without a condition: StackGAN, StackGAN-v2, AttnGAN."""
 
     def __init__(self, *, side: int, width: int, condition: int, alone: bool) -> None:
@@ -158,7 +158,7 @@ class Judge(nn.Module):
         widths = [width * 2**i for i in range(side.bit_length() - 3)]
         narrowing = [w for w in widths[::-1] if w >= 8 * width] or widths[-1:]
         deep = narrowing[-1]
-        self.see = nn.Sequential(
+        self.features = nn.Sequential(
             convolution(3, width, 4, stride=2),
             leaky(),
             *(halved(a, b, leaky()) for a, b in pairwise(widths)),
@@ -175,7 +175,7 @@ class Judge(nn.Module):
 
 
 class Attention(nn.Module):
-    """AttnGAN's attention of a map (B, C, H, W) to words (B, E, T); `padding` (B, T) is True on what is none.
+    """AttnGAN's attention of a map (B, C, H, W) to words (B, E, T); `padding` (B, T) is True where there is no word.
 
     The release's repeats the mask in another order where captions differ in length; the work is the same.
     """

@@ -1,6 +1,6 @@
-"""One training step of each authors' release, as it computes it: the other side of `benchmarks/steps.py`.
+"""One training step of each authors' release, as it computes it, which `benchmarks/steps.py` compares with ours.
 
-What a release shares and what it computes anew is kept: which pictures are drawn twice, which features are read again,
+What a release shares and what it computes anew is kept: pictures that are generated and features computed twice,
 that the generator's phase leaves gradients in the discriminator (those in PyTorch; GAN-INT-CLS, in Lua, asks for the
 gradient of its input alone), binary cross-entropy on sigmoids, an optimiser for each scale, a moving average where the
 release has one. Sentences of a char-CNN-RNN come from files there, so they are given here and cost nothing.
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from releases.editors import GanIntClsG, PairJudge, SisganG, TaganD, TaganG
-from releases.networks import Judge, Stage1, Stage2, Tree
+from releases.editors import GanIntClsG, PairDiscriminator, SisganG, TaganD, TaganG
+from releases.networks import Discriminator, Stage1, Stage2, Tree
 from tgim.data.batch import Batch
 from tgim.models.base import Model
 
@@ -69,22 +69,22 @@ def stackgan2(model: Model, batch: Batch) -> tuple[dict[str, nn.Module], Step]:
 
 def stackgan(model: Model, batch: Batch, g: nn.Module, *, alone: bool) -> tuple[dict[str, nn.Module], Step]:
     c = model.config
-    d = Judge(side=c.image_size, width=c.discriminator_width, condition=c.condition_size, alone=alone)
+    d = Discriminator(side=c.image_size, width=c.discriminator_width, condition=c.condition_size, alone=alone)
     of_g, of_d, count = adam(g), adam(d), len(batch.image)
     sentence = torch.randn(count, g.augment.fc.in_features)
 
-    def judged(fake: Tensor, mean: Tensor) -> Tensor:
-        real, fake = d.see(batch.image), d.see(fake.detach())
+    def losses_of_d(fake: Tensor, mean: Tensor) -> Tensor:
+        real, fake = d.features(batch.image), d.features(fake.detach())
         right = bce(d.match(real, mean), True)
-        wrong, drawn = bce(d.match(real[:-1], mean[1:]), False), bce(d.match(fake, mean), False)
+        wrong, generated = bce(d.match(real[:-1], mean[1:]), False), bce(d.match(fake, mean), False)
         if not alone:
-            return right + (wrong + drawn) / 2
-        return (right + bce(d.alone(real), True)) / 2 + (wrong + drawn + bce(d.alone(fake), False)) / 3
+            return right + (wrong + generated) / 2
+        return (right + bce(d.alone(real), True)) / 2 + (wrong + generated + bce(d.alone(fake), False)) / 3
 
     def step() -> None:
         fake, mean, log_var = g(sentence, torch.randn(count, model.noise_size))
-        move(of_d, d, [judged(fake, mean.detach())])
-        seen = d.see(fake)
+        move(of_d, d, [losses_of_d(fake, mean.detach())])
+        seen = d.features(fake)
         loss = bce(d.match(seen, mean.detach()), True) + 2 * kl(mean, log_var)
         move(of_g, g, [loss + bce(d.alone(seen), True) if alone else loss])
 
@@ -103,32 +103,33 @@ def stackgan_v2(model: Model, batch: Batch) -> tuple[dict[str, nn.Module], Step]
         blocks=c.residual_blocks,
         attends=False,
     )
-    judges = nn.ModuleList(
-        Judge(side=side, width=c.discriminator_width, condition=c.condition_size, alone=True) for side in c.image_sizes
+    discriminators = nn.ModuleList(
+        Discriminator(side=side, width=c.discriminator_width, condition=c.condition_size, alone=True)
+        for side in c.image_sizes
     )
-    of_g, of_d, averages = adam(g), [adam(d) for d in judges], [p.data.clone() for p in g.parameters()]
+    of_g, of_d, averages = adam(g), [adam(d) for d in discriminators], [p.data.clone() for p in g.parameters()]
     count = len(batch.image)
     sentence = torch.randn(count, c.encoder.embedding_size)
     photographs = [F.interpolate(batch.image, (side, side), mode="area") for side in c.image_sizes]
     others = [image.roll(1, 0) for image in photographs]  # of another class, from files
 
-    def judged(d: Judge, real: Tensor, wrong: Tensor, fake: Tensor, mean: Tensor) -> Tensor:
-        seen = [d.see(x) for x in (real, wrong, fake)]
+    def losses_of_d(d: Discriminator, real: Tensor, wrong: Tensor, fake: Tensor, mean: Tensor) -> Tensor:
+        seen = [d.features(x) for x in (real, wrong, fake)]
         joint = [bce(d.match(x, mean), truth) for x, truth in zip(seen, (True, False, False), strict=True)]
         return sum(joint) + sum(bce(d.alone(x), truth) for x, truth in zip(seen, (True, True, False), strict=True))
 
     def step() -> None:
         fakes, mean, log_var = g(sentence, torch.randn(count, c.noise_size))
-        for d, optimizer, *shown in zip(judges, of_d, photographs, others, fakes, strict=True):
-            move(optimizer, d, [judged(d, shown[0], shown[1], shown[2].detach(), mean.detach())])
+        for d, optimizer, *shown in zip(discriminators, of_d, photographs, others, fakes, strict=True):
+            move(optimizer, d, [losses_of_d(d, shown[0], shown[1], shown[2].detach(), mean.detach())])
         loss = 2 * kl(mean, log_var)
-        for d, fake in zip(judges, fakes, strict=True):
-            seen = d.see(fake)
+        for d, fake in zip(discriminators, fakes, strict=True):
+            seen = d.features(fake)
             loss = loss + bce(d.match(seen, mean), True) + bce(d.alone(seen), True)
         move(of_g, g, [loss])
         average(averages, g)
 
-    return {"generator": g, "discriminator": judges}, step
+    return {"generator": g, "discriminator": discriminators}, step
 
 
 def attngan(model: Model, batch: Batch) -> tuple[dict[str, nn.Module], Step]:
@@ -144,16 +145,16 @@ def attngan(model: Model, batch: Batch) -> tuple[dict[str, nn.Module], Step]:
         blocks=c.residual_blocks,
         attends=True,
     )
-    judges = nn.ModuleList(
-        Judge(side=side, width=c.discriminator_width, condition=text, alone=True) for side in c.sizes
+    discriminators = nn.ModuleList(
+        Discriminator(side=side, width=c.discriminator_width, condition=text, alone=True) for side in c.sizes
     )
-    of_g, of_d, averages = adam(g), [adam(d) for d in judges], [p.data.clone() for p in g.parameters()]
+    of_g, of_d, averages = adam(g), [adam(d) for d in discriminators], [p.data.clone() for p in g.parameters()]
     count, side = len(batch.image), damsm.config.image_size
     photographs = [F.interpolate(batch.image, (side, side), mode="area") for side in c.sizes]
     lengths, classes = batch.text.mask.sum(1).tolist(), batch.labels
 
-    def judged(d: Judge, image: Tensor, drawn: Tensor, sentence: Tensor) -> Tensor:
-        real, fake = d.see(image), d.see(drawn)
+    def losses_of_d(d: Discriminator, image: Tensor, generated: Tensor, sentence: Tensor) -> Tensor:
+        real, fake = d.features(image), d.features(generated)
         match, other = bce(d.match(real, sentence), True), bce(d.match(real[:-1], sentence[1:]), False)
         right = (bce(d.alone(real), True) + match) / 2
         return right + (bce(d.alone(fake), False) + bce(d.match(fake, sentence), False) + other) / 3
@@ -163,11 +164,11 @@ def attngan(model: Model, batch: Batch) -> tuple[dict[str, nn.Module], Step]:
             code = damsm.encoders.caption(damsm.encoders.table(batch.text), batch.text.mask)
         words, sentence = code.words.transpose(1, 2), code.sentence
         fakes, mean, log_var = g(sentence, torch.randn(count, c.noise_size), words, ~batch.text.mask)
-        for d, optimizer, image, fake in zip(judges, of_d, photographs, fakes, strict=True):
-            move(optimizer, d, [judged(d, image, fake.detach(), sentence)])
+        for d, optimizer, image, fake in zip(discriminators, of_d, photographs, fakes, strict=True):
+            move(optimizer, d, [losses_of_d(d, image, fake.detach(), sentence)])
         loss = kl(mean, log_var)
-        for d, fake in zip(judges, fakes, strict=True):
-            seen = d.see(fake)
+        for d, fake in zip(discriminators, fakes, strict=True):
+            seen = d.features(fake)
             loss = loss + bce(d.match(seen, sentence), True) + bce(d.alone(seen), True)
         shown = F.interpolate(fakes[-1], (side, side), mode="bilinear", align_corners=False)
         code = damsm.encode_image(shown)
@@ -175,7 +176,7 @@ def attngan(model: Model, batch: Batch) -> tuple[dict[str, nn.Module], Step]:
         move(of_g, g, [loss + c.damsm_weight * found])
         average(averages, g)
 
-    return {"generator": g, "discriminator": judges}, step
+    return {"generator": g, "discriminator": discriminators}, step
 
 
 def damsm_losses(regions: Tensor, words: Tensor, sentence: Tensor, picture: Tensor, batch: Batch) -> Tensor:
@@ -237,19 +238,19 @@ def tagan(model: Model, batch: Batch) -> tuple[dict[str, nn.Module], Step]:
         logit, right, wrong = d(image, *own, negative=True)
         return bce_logits(logit, True) + 10 * (bce(right, True) + bce(wrong.clamp(max=1), False)) / 2
 
-    def judged() -> Iterable[Tensor]:
+    def losses_of_d() -> Iterable[Tensor]:
         yield real()
         yield bce_logits(d(g(image, *other)[0].detach(), *other)[0], False)
 
     def wanted() -> Iterable[Tensor]:
-        fake, mean, log_var = g(image, *other)  # drawn anew
+        fake, mean, log_var = g(image, *other)  # generated anew
         logit, match = d(fake, *other)
         yield bce_logits(logit, True) + 10 * bce(match, True) + 0.5 * kl(mean, log_var)
         kept, mean, log_var = g(image, *own)
         yield 0.2 * F.l1_loss(kept, image) + 0.5 * kl(mean, log_var)
 
     def step() -> None:
-        move(of_d, d, judged())
+        move(of_d, d, losses_of_d())
         move(of_g, g, wanted())
 
     return {"generator": g, "discriminator": d}, step
@@ -258,10 +259,10 @@ def tagan(model: Model, batch: Batch) -> tuple[dict[str, nn.Module], Step]:
 def sisgan(model: Model, batch: Batch) -> tuple[dict[str, nn.Module], Step]:
     c = model.config
     g = SisganG(width=c.width, text=c.text_size, condition=c.condition_size, blocks=c.residual_blocks)
-    d = PairJudge(width=c.width, text=c.text_size, condition=c.condition_size, bias=True)
+    d = PairDiscriminator(width=c.width, text=c.text_size, condition=c.condition_size, bias=True)
     of_g, of_d, image = adam(g), adam(d), batch.image
 
-    def judged(own: Tensor, relevant: Tensor) -> Iterable[Tensor]:
+    def losses_of_d(own: Tensor, relevant: Tensor) -> Iterable[Tensor]:
         yield bce_logits(d(image, own), True)
         yield 0.5 * bce_logits(d(image, own.roll(1, 0)), False)
         yield 0.5 * bce_logits(d(g(image, relevant)[0].detach(), relevant), False)
@@ -271,8 +272,8 @@ def sisgan(model: Model, batch: Batch) -> tuple[dict[str, nn.Module], Step]:
             own = model.text(batch.text).sentence  # trained before, the same on both sides
         half = len(own) // 2
         relevant = torch.cat([own[:half].roll(-1, 0), own[half:]])
-        move(of_d, d, judged(own, relevant))
-        fake, mean, log_var = g(image, relevant)  # drawn anew
+        move(of_d, d, losses_of_d(own, relevant))
+        fake, mean, log_var = g(image, relevant)  # generated anew
         move(of_g, g, [bce_logits(d(fake, relevant), True) + kl(mean, log_var)])
 
     return {"generator": g, "discriminator": d}, step
@@ -282,22 +283,24 @@ def gan_int_cls(model: Model, batch: Batch) -> tuple[dict[str, nn.Module], Step]
     c = model.config
     text, condition = c.encoder.embedding_size, c.condition_size
     g = GanIntClsG(width=c.width, text=text, condition=condition, noise=c.noise_size)
-    d = PairJudge(width=c.discriminator_width, text=text, condition=condition, bias=False)
+    d = PairDiscriminator(width=c.discriminator_width, text=text, condition=condition, bias=False)
     of_g, of_d, count, weights = adam(g), adam(d), len(batch.image), list(g.parameters())
     sentence, other = torch.randn(count, text), batch.image.roll(1, 0)
 
-    def judged() -> Iterable[Tensor]:
+    def losses_of_d() -> Iterable[Tensor]:
         yield bce_logits(d(batch.image, sentence), True)
         yield 0.5 * bce_logits(d(other, sentence), False)
         yield 0.5 * bce_logits(d(g(sentence, torch.randn(count, c.noise_size)).detach(), sentence), False)
 
     def step() -> None:
-        move(of_d, d, judged())
+        move(of_d, d, losses_of_d())
         half = count // 2
         told = torch.cat([sentence, (sentence[:half] + sentence[half : 2 * half]) / 2])
         g.zero_grad()
-        drawn = g(told, torch.randn(len(told), c.noise_size))  # anew, and half as many again between two captions
-        bce_logits(d(drawn, told), True).backward(inputs=weights)
+        generated = g(
+            told, torch.randn(len(told), c.noise_size)
+        )  # anew, with half as many more of interpolated captions
+        bce_logits(d(generated, told), True).backward(inputs=weights)
         of_g.step()
 
     return {"generator": g, "discriminator": d}, step

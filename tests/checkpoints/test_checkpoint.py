@@ -122,6 +122,21 @@ def test_the_header_is_read_without_torch(saved: Path) -> None:
     assert done.stdout.strip() == f"{list(WORDS.words)} False"
 
 
+@pytest.mark.parametrize("length", [0x0280, 0x0480, 0x010280, 0x4B50])  # bytes of a pickle, of a zip
+def test_a_header_of_any_length_is_read(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", length) + json.dumps({"__metadata__": {"a": "b"}}).ljust(length).encode())
+    assert checkpoint.read_metadata(path) == ({}, {"a": "b"})
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_files_of_torch_are_named_as_such(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "model.safetensors"
+    torch.save({"a": torch.zeros(3)}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError, match="pickled PyTorch file"):
+        checkpoint.read_metadata(path)
+
+
 def test_nothing_is_unpickled(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("unpickled")

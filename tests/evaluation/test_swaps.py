@@ -46,7 +46,7 @@ def shade(word):
 
 
 class EyesConfig(Config):
-    """Options of the judge: it knows places of parts, or compares the whole picture with the first part's colour."""
+    """Options of the judge: it knows where parts are, or compares the whole picture with the first part's colour."""
 
     places: bool = True
 

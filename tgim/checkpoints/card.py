@@ -1,4 +1,4 @@
-"""What people should know of a checkpoint before they use it, read from the checkpoint itself; no torch needed."""
+"""Cards of checkpoints: what people should know before they use one, read from its header without torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECTIONS: dict[str, tuple[registry.Role, ...]] = {  # of the list of systems, an
 
 
 def model_card(name_or_path: str | Path) -> dict[str, Any]:
-    """All that a checkpoint, embedded or a file, says of itself, as JSON values; its vocabulary is counted, not listed.
+    """Read the card of a checkpoint, embedded or a file, as JSON values; its vocabulary is counted, not listed.
 
     Raises:
         CheckpointError: as `tgim.checkpoints.checkpoint.read_header`.
@@ -48,7 +48,7 @@ def model_card(name_or_path: str | Path) -> dict[str, Any]:
 
 
 def list_all() -> dict[str, dict[str, str]]:
-    """List what there is to use: embedded checkpoints, and systems that edit or draw, match, compose and find parts.
+    """List embedded checkpoints, and the systems that edit or generate, match, compose and find parts.
 
     Each name has a line with the model's role and what it is. Systems of the modules in TGIM_PLUGINS are among them.
     """
@@ -74,7 +74,7 @@ def _headline(model: type) -> str:
 
 
 def render(card: dict[str, Any]) -> str:
-    """The card as text, one fact a line; what is not known is left out."""
+    """Write a card as text, one fact a line; what is not known is left out."""
     own = dict(card["card"])
     facts: dict[str, Any] = {
         "title": own.pop("title", None),

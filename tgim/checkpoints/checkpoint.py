@@ -64,7 +64,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds, ready for use; `model` is in evaluation mode."""
+    """Content of a checkpoint file, ready for use; `model` is in evaluation mode."""
 
     model: AnyModel
     vocabulary: Vocabulary
@@ -92,7 +92,7 @@ def save(
     data: Mapping[str, Any] | None = None,
     half: bool = False,
 ) -> Path:
-    """Write `model` and all that using it needs. Equal arguments give equal bytes.
+    """Write a checkpoint of `model` that loads alone. Equal arguments give equal bytes.
 
     Args:
         path: of the file; it appears by renaming, so a reader never sees half of it.
@@ -162,7 +162,7 @@ def load(path: str | Path, *, device: str = "cpu") -> Checkpoint:
     try:
         config = model_class.Config(**header["config"])
         vocabulary = Vocabulary(header["vocabulary"])
-        with torch.random.fork_rng(devices=[]):  # building draws weights that are overwritten
+        with torch.random.fork_rng(devices=[]):  # building samples weights that are overwritten
             model = model_class(config, vocabulary_size=len(vocabulary))
     except (ValidationError, TextError) as error:
         detail = re.sub(r"\s+", " ", str(error))
@@ -215,7 +215,7 @@ def fill(model: AnyModel, tensors: Mapping[str, Tensor], *, path: str | Path) ->
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """All that a checkpoint says of itself, without loading tensors or importing torch.
+    """Read the header of a checkpoint, without loading tensors or importing torch.
 
     Returns:
         "format", "tgim_version", "kind" (as older versions of tgim have it, see `KINDS`), "role" (a `Role`), "name",
@@ -253,7 +253,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
 
 def fingerprint(path: str | Path) -> str:
-    """16 hex digits that say what a checkpoint, by name or path, computes: its weights, config and words, not its card.
+    """Hash, 16 hex digits, of what a checkpoint (name or path) computes with: weights, config and words, not its card.
 
     Raises:
         CheckpointError: as `read_header`.
@@ -280,9 +280,9 @@ def list_embedded() -> list[str]:
 
 @contextmanager
 def naming(files: Mapping[str, Path]) -> Iterator[None]:
-    """Within, the names in `files` stand for these files wherever a checkpoint is named.
+    """Let the names in `files` stand for these files wherever a checkpoint is named within the block.
 
-    A run of several stages calls the models of its earlier stages so: what it writes then holds no path.
+    A run of stages names the models of its earlier stages so, and no path gets into what it writes.
     """
     token = _NAMED.set(files)
     try:
@@ -292,7 +292,7 @@ def naming(files: Mapping[str, Path]) -> Iterator[None]:
 
 
 def resolve(path: str | Path) -> Path:
-    """The file that a path, or the name of embedded weights, stands for; CheckpointError when there is none."""
+    """Find the file of a path, or of a name of embedded weights; CheckpointError when there is none."""
     path = (_NAMED.get() or {}).get(str(path), path)
     text = os.path.expanduser(os.fspath(path))
     if isinstance(path, str) and not re.search(r"[/\\.]", text) and not Path(text).is_file():

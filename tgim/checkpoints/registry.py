@@ -1,11 +1,11 @@
-"""Systems by name: which class a checkpoint or a recipe means.
+"""Registry of systems: the class of a model by the name that a checkpoint or a recipe gives.
 
-A class joins by `@register("its_name")`. The files of `tgim.models` are searched for that line, so that looking up one
-system imports its module alone. A class from outside tgim has an address, "package.module:Class". A recipe may give it
-as `model.name`, and its module is then imported (`import_system`). A checkpoint keeps it in its header, where a
-stranger may have written it: the module is imported only if the user names it, or its package, in the environment
-variable TGIM_PLUGINS. Modules named there are imported by the first look-up that needs them, so that their systems are
-listed and found by name, too.
+A class is registered by `@register("its_name")`. The files of `tgim.models` are searched for that line, so that
+looking up one system imports its module alone. A class from outside tgim has an address, "package.module:Class". A
+recipe may give it as `model.name`, and its module is then imported (`import_system`). A checkpoint keeps it in its
+header, where a stranger may have written it: the module is imported only if the user names it, or its package, in the
+environment variable TGIM_PLUGINS. Modules named there are imported by the first look-up that needs them, so that their
+systems are listed and found by name, too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from tgim.errors import PluginError, nearest
 
-AnyModel: TypeAlias = Any  # a `tgim.models.base.Model`, which this room stands below and must not import
+AnyModel: TypeAlias = Any  # a `tgim.models.base.Model`; this room must not import `models`, which imports it
 S = TypeVar("S", bound=type[AnyModel])
 Role = Literal["editor", "generator", "matching", "retrieval", "parsing"]
 KINDS: dict[Role, str] = {  # what headers call each role under "kind", which has one word for editors and generators
@@ -49,7 +49,7 @@ _LINE = re.compile(r'^@register\("(\w+)"\)$', re.MULTILINE)
 
 
 def register(name: str) -> Callable[[S], S]:
-    """Make a class known as the system `name`; it becomes the class's `name`.
+    """Register a class as the system `name`, and set its attribute `name`.
 
     Raises:
         PluginError: the name is taken by another class.
@@ -67,7 +67,7 @@ def register(name: str) -> Callable[[S], S]:
 
 
 def find_model(name: str, *, role: Role | None = None) -> type[AnyModel]:
-    """The class of a system, by its name or address; only those of `role` are looked at where it is given.
+    """Find the class of a system by its name or address, among all systems or those of `role`.
 
     Raises:
         KeyError: no such name; its argument lists the known ones.
@@ -80,7 +80,7 @@ def find_model(name: str, *, role: Role | None = None) -> type[AnyModel]:
 
 
 def systems(role: Role | None = None) -> Mapping[str, type[AnyModel]]:
-    """All systems by name, or those of a role; every module of `tgim.models` that has one is imported."""
+    """Map names to systems, all or those of a role; every module of `tgim.models` that has one is imported."""
     for module in built_in().values():
         importlib.import_module(module)
     _import_plugins()
@@ -99,7 +99,7 @@ def built_in() -> Mapping[str, str]:
 
 
 def reference(system: type[AnyModel]) -> str:
-    """What `find_model` finds a class by in another process: its name, or the address of one from outside tgim.
+    """Reference by which `find_model` finds a class in another process: its name, or its address from outside tgim.
 
     A class of a script that is run has no address that could be imported, and goes by its name.
     """
@@ -131,7 +131,7 @@ def role_of(kind: str, role: Any) -> Role:
 
 
 def address(system: type[AnyModel]) -> str:
-    """Where a class is imported from, "package.module:Class"."""
+    """Address that a class is imported from, "package.module:Class"."""
     return f"{system.__module__}:{system.__qualname__}"
 
 

@@ -1,4 +1,4 @@
-"""The safetensors file under a checkpoint: written whole or not at all, and distrusted when it is read.
+"""Safetensors files of checkpoints: written whole or not at all, and checked when they are read.
 
 Headers are read without torch, so that listing and describing checkpoints is quick; nothing here unpickles.
 """
@@ -45,7 +45,7 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file, on the CPU; CheckpointError when it is broken."""
+    """Read all tensors of a safetensors file, on the CPU; CheckpointError when it is broken."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -56,7 +56,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_metadata(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Names, types and shapes of the tensors of a safetensors file, and its metadata; no tensor is read.
+    """Read names, types and shapes of the tensors of a safetensors file, and its metadata; no tensor is read.
 
     Raises:
         CheckpointError: missing, empty, truncated, of another format, or inconsistent in itself.
@@ -66,7 +66,8 @@ def read_metadata(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]
         with path.open("rb") as file:
             start = file.read(8)
             length = int.from_bytes(start, "little")
-            if start[:2] == b"PK" or start[:2] in (b"\x80\x02", b"\x80\x04"):
+            # the first bytes alone could be those of a length, of 640 or 19,280 bytes for instance
+            if start[:4] == b"PK\x03\x04" or (length > MAX_HEADER and start[:2] in (b"\x80\x02", b"\x80\x04")):
                 raise CheckpointError(
                     f"{path} is a pickled PyTorch file, which is not loaded; convert it: tgim convert"
                 )

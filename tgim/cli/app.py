@@ -1,4 +1,4 @@
-"""What all verbs of the command `tgim` share: the group that they join, how errors end, and what is said.
+"""Parts that all verbs of the command `tgim` share: the group of commands, its errors, warnings and progress bars.
 
 Nothing heavy is imported until a verb needs it. What the user can mend ends as one line on stderr and exit code 2; a
 folder with bad pictures, or an unusable data set, as exit code 1; ctrl-C as 130.
@@ -77,12 +77,12 @@ class Messages(logging.Handler):
 
 
 def say(value: dict[str, Any]) -> None:
-    """One JSON line on stdout."""
+    """Print one JSON line on stdout."""
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
 def check_picture(path: Path, *, advice: str = "give --image a picture") -> None:
-    """Refuse what is no file; UserError."""
+    """Raise UserError unless `path` is a file."""
     if not path.is_file():
         raise UserError(f"{path} is {'not a file' if path.exists() else 'not there'}; {advice}")
 
@@ -97,7 +97,7 @@ def end_with(failed: Sequence[str]) -> None:
 
 @contextmanager
 def progress_bar(unit: str, *, total: int | None = None) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal; what it gives is called with (done, total)."""
+    """Show a bar on a terminal; gives a function to call with (done, total)."""
     from tqdm import tqdm
 
     with tqdm(total=total, unit=unit, disable=None, leave=False) as bar:
@@ -121,7 +121,7 @@ def naming_unknown_words() -> Iterator[None]:
 
 
 def open_editor(model: str, *, device: str, invert_steps: int | None, progress: bool) -> Editor:
-    """The checkpoint `model` as what takes photographs.
+    """Open the checkpoint `model` as an editor of photographs.
 
     Args:
         model: name or file.
@@ -130,7 +130,7 @@ def open_editor(model: str, *, device: str, invert_steps: int | None, progress: 
         progress: show a bar while it searches, on a terminal.
 
     Raises:
-        UserError: it does not edit, or there is nothing that it could search for.
+        UserError: it does not edit, or `invert_steps` are given and it does not search.
     """
     from tgim.checkpoints import checkpoint
     from tgim.environment import pick_device

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,9 @@ from tgim.cli.options import (
     seed_option,
 )
 from tgim.errors import UserError
+
+if TYPE_CHECKING:
+    from tgim.inference.editor import Size
 
 
 @main.command()
@@ -39,7 +42,7 @@ from tgim.errors import UserError
     show_default=True,
     help="Of the result: the photograph's, or the model's raw output.",
 )
-@seed_option("Of models that draw noise.", default=None)
+@seed_option("Of models that sample noise.", default=None)
 @invert_steps_option
 @device_option
 @quality_option
@@ -52,13 +55,17 @@ def edit(
     texts: tuple[str, ...],
     target: str | None,
     model: str,
+    strength: float,
+    box: str | None,
+    focus: bool,
+    size: Size,
+    seed: int | None,
     invert_steps: int | None,
     device: str,
-    force: bool,
-    as_json: bool,
     quality: int,
     metadata: bool,
-    **options: Any,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Edit pictures so that a caption becomes true of them.
 
@@ -67,11 +74,12 @@ def edit(
     tgim edit --image bird.jpg --text "a blue bird" --text "a white bird" --out results/
     tgim edit --images photos --text "this bird is yellow with black wings" --out edited
 
-    A generator searches for the noise that draws the photograph and draws it anew; a style encoder knows the noise
-    without, and with --invert-steps is where the search starts.
+    A generator searches for the noise that generates the photograph, and generates a new picture from it. A style
+    encoder finds the noise without a search; with --invert-steps the search starts from there.
 
-    A part localiser edits, too: parts and colours are read from the text and painted where it finds them, on the
-    largest bird or flower of the picture; --box chooses another. Where there is none, nothing is written.
+    A part localiser edits, too: parts and colours are read from the text, and the parts that it finds on the largest
+    bird or on the flowers of the picture are painted; --box chooses another subject. Without a subject, nothing is
+    written.
 
     With several --text the files are numbered: edited-1.jpg, edited-2.jpg. An existing --out is replaced, but never the
     picture itself without --force. --json prints a line for each file that was written; its box is the
@@ -89,8 +97,7 @@ def edit(
     from tgim.inference import batch_edit as jobs
     from tgim.text.understand import understand
 
-    if options["box"] is not None:
-        options["box"] = parse_box(options["box"])
+    region = None if box is None else parse_box(box)
     into_folder = images is not None or (target is not None and target.endswith(("/", os.sep)))
     sources = [image] if image is not None else list_images(str(images))
     if image is not None:
@@ -111,7 +118,11 @@ def edit(
         metadata=metadata,
         make_folders=into_folder,
         keep_going=images is not None,
-        **options,
+        box=region,
+        focus=focus,
+        size=size,
+        strength=strength,
+        seed=seed,
     )
     failed = []
     with tqdm(total=len(todo), unit="edit", disable=None if images is not None else True, leave=False) as bar:
@@ -124,7 +135,8 @@ def edit(
             elif as_json:
                 read = understand(result.job.text, editor.vocabulary, editor.template)
                 unknown = {word: list(near) for word, near in read.unknown.items()}
-                asked = {"model": model, "invert_steps": invert_steps, "device": str(editor.device), **options}
+                asked: dict[str, Any] = {"model": model, "invert_steps": invert_steps, "device": str(editor.device)}
+                asked |= {"strength": strength, "focus": focus, "size": size, "seed": seed}
                 say(asked | result.as_dict() | {"caption": read.caption, "unknown": unknown})
             elif images is None:
                 click.echo(result.job.out)

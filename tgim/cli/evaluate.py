@@ -1,4 +1,4 @@
-"""The verbs that judge: `tgim match` ranks pictures and captions by each other, `tgim eval` measures models."""
+"""The verbs that score: `tgim match` ranks pictures and captions by each other, `tgim eval` measures models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tgim.data.config import DataConfig
     from tgim.evaluation import Line
 
-TOP = 10  # entries of a list that are printed for people
+TOP = 10  # entries of a list that are printed without --json
 NAMED: dict[str, dict[str, Any]] = {  # what --data may name instead of a folder
     "cub": {"name": "cub"},
     "oxford102": {"name": "oxford102"},
@@ -106,15 +106,16 @@ def read_texts(file: Path) -> list[str]:
 
 
 def described(*roles: str) -> str:
-    """Lines of help: the protocols that measure models of some roles."""
+    """Lines of help: a line for each protocol that measures models of some roles."""
     return "\n".join(f"  {entry.name:<18}{entry.help}" for entry in CATALOGUE.values() if entry.role in roles)
 
 
-HELP = f"""Measure how well models edit, draw, match or find.
+HELP = f"""Measure how well models edit, generate, match or find pictures.
 
 Pictures of classes that were never trained on are edited by captions of other pictures, and judged by a matching model
-that no editor learned from. Trivial baselines and references stand in every table. Text-to-image models draw pictures
-of captions instead; matching models, and models that find a picture by a picture and a text, are asked to find.
+that no editor learned from. Trivial baselines and references stand in every table. Text-to-image models are measured
+by what they generate from captions; matching models, and models that find a picture by a picture and a text, by what
+they find.
 
 \b
 tgim eval --model birds --data cub --out results.jsonl
@@ -132,11 +133,11 @@ Of other models:
 {described("generator", "matching", "retrieval")}
 
 A text-to-image model edits, too, if a protocol of edits is named: it searches for the noise of each picture, in 200
-steps, so give it a --limit. Models with a style encoder edit without a search, and draw if generation is named. Of a
-matching model compose, if it is named, measures what can be found without composing.
+steps, so give it a --limit. Models with a style encoder edit without a search, and generate if generation is named.
+Compose, if it is named, also measures matching models: what they find without composing.
 
-DATA is a folder as "tgim data check" knows them, or a name: cub, oxford102 (below $TGIM_DATA), synthetic (drawn birds),
-synthetic-flowers. Classes and a hundred pictures are not needed, but figures of few pictures have wide intervals.
+DATA is a folder as "tgim data check" knows them, or a name: cub, oxford102 (below $TGIM_DATA), synthetic (rendered
+birds), synthetic-flowers. A folder needs no classes and may be small, but figures of few pictures have wide intervals.
 
 parts edits photographs at their own size, where points say which part is where: cub, the labelled pictures of
 oxford102, a folder with points. With --photos it edits whole photographs of cub's pictures, not the cut-outs.
@@ -176,10 +177,14 @@ def evaluate_command(
     protocol: str,
     out: Path | None,
     judge: str | None,
+    baselines: bool,
+    seed: int,
+    limit: int | None,
+    size: int | None,
     photos: Path | None,
     device: str,
+    extractor: str | None,
     as_json: bool,
-    **options: Any,
 ) -> None:
     """Measure models; the text above is what --help prints."""
     wanted = protocols_of(protocol)
@@ -192,7 +197,7 @@ def evaluate_command(
     from tgim.environment import pick_device
     from tgim.evaluation import counting, evaluate, read_lines
 
-    options |= {"device": pick_device(device), "photos": photos}
+    chosen = pick_device(device)
     judge = judge or default_judge(wanted, config.name, data)
     before = len(read_lines(out)) if out is not None and out.exists() else 0
     if before:
@@ -204,9 +209,15 @@ def evaluate_command(
                 data=config,
                 protocols=names,
                 judge=judge,
+                seed=seed,
                 out=out,
+                baselines=baselines,
+                limit=limit,
+                size=size,
+                extractor=extractor,
+                photos=photos,
+                device=chosen,
                 progress=progress,
-                **options,
             )
     except KeyboardInterrupt:
         kept = f"{len(read_lines(out))} figures are in {out}" if out and out.exists() else "give --out to keep figures"
@@ -251,7 +262,7 @@ def check_out(out: Path) -> None:
 
 
 def data_config(data: str, *, kind: str | None, split: str) -> DataConfig:
-    """What --data and --kind name.
+    """Make the config of the data that --data and --kind name.
 
     Raises:
         DataError: no such folder, none of the known layouts, or a name without $TGIM_DATA.
@@ -295,7 +306,7 @@ def default_judge(wanted: Sequence[Entry], kind: str, data: str) -> str | None:
 
 
 def tables(lines: Sequence[Line]) -> str:
-    """The figures as text: for each protocol references, baselines and models under each other."""
+    """Write the figures as text: for each protocol a table of references, baselines and models."""
     from tgim.reporting import compose_tables, generation_tables, parts_tables, section_tables
 
     apart = {entry.name for entry in (PARTS, GENERATION, COMPOSE)}

@@ -1,4 +1,4 @@
-"""The verbs that make pictures without a photograph, or many from one: `tgim generate` and `tgim interpolate`."""
+"""The verbs that generate pictures from captions and interpolate: `tgim generate` and `tgim interpolate`."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def generate(
     quality: int,
     as_json: bool,
 ) -> None:
-    """Draw pictures of captions, by a text-to-image model.
+    """Generate pictures from captions, by a text-to-image model.
 
     \b
     tgim generate --text "a small red bird" --out red.png
@@ -76,9 +76,9 @@ def generate(
 
     --out is a folder when it is there as one, or ends with a slash; the files in it are numbered: 1.png, 2.png, ...,
     with several texts 1-1.png, 1-2.png, ..., 2-1.png. Otherwise all pictures go on one grid, a row or more for each
-    text, the pictures of a column drawn from one noise; a single picture is written as it is. Existing files are
-    replaced. --json prints a line for each file. A model that draws of noise alone (StackGAN-v2 without captions) takes
-    no --text.
+    text, the pictures of a column from one noise; a single picture is written as it is. Existing files are
+    replaced. --json prints a line for each file. A model that generates from noise alone (StackGAN-v2 without
+    captions) takes no --text.
     """
     from tgim.environment import pick_device
     from tgim.images.photo import Photo, check_target, open_image, save_image
@@ -102,7 +102,7 @@ def generate(
     if not generator.model.reads:
         texts = ("",)  # one row: captions change nothing
     elif not texts:
-        raise UserError(f"there is no --text, and {model} draws of captions; give one, e.g. --text 'a red bird'")
+        raise UserError(f"there is no --text, and {model} generates from captions; give one, e.g. --text 'a red bird'")
     for message in jobs.check_texts(generator, texts):
         warn(message)
     with quiet(), progress_bar("picture", total=len(texts) * count) as progress:
@@ -137,7 +137,7 @@ def generate(
 
 
 def grid(pictures: Tensor, texts: Sequence[str]) -> Image.Image:
-    """Pictures (T, n, 3, S, S) in [-1, 1] in rows under their texts; a single one as it is."""
+    """Lay out pictures (T, n, 3, S, S) in [-1, 1] in rows, each labelled by its text; a single one as it is."""
     from tgim.images.photo import Photo, contact_sheet
 
     if pictures.shape[0] * pictures.shape[1] == 1:
@@ -151,7 +151,7 @@ def grid(pictures: Tensor, texts: Sequence[str]) -> Image.Image:
 
 
 def word_sheet(generator: Generator, pictures: Tensor, texts: Sequence[str], *, seed: int, vary: Any) -> Image.Image:
-    """What each word of `texts` attended to in the pictures (T, n, 3, S, S) drawn of them: a row a picture."""
+    """Sheet of what each word of `texts` attended to in their pictures (T, n, 3, S, S): a row for each picture."""
     from tgim.inference.attention import attention_sheet
 
     count = pictures.shape[1]
@@ -164,7 +164,7 @@ def word_sheet(generator: Generator, pictures: Tensor, texts: Sequence[str], *, 
 
 
 def check_folder(out: Path) -> None:
-    """Refuse a folder that could not be written, before pictures are drawn; UserError."""
+    """Refuse a folder that could not be written, before pictures are generated; UserError."""
     there = next((folder for folder in (out, *out.absolute().parents) if folder.exists()), Path("/"))
     if not there.is_dir():
         raise UserError(f"{there} is a file, but --out must name a folder here")
@@ -202,7 +202,7 @@ def interpolate(
     side: int | None,
     invert_steps: int | None,
 ) -> None:
-    """Show the way between two captions, two photographs or two noises.
+    """Interpolate between two captions, two photographs or two noises.
 
     \b
     tgim interpolate --image bird.jpg --text "a red bird" --text "a blue bird" --out strip.png
@@ -213,8 +213,8 @@ def interpolate(
     photographs and one text: from one edited photograph to the other. One text alone: from one noise of a generator to
     another. What was interpolated depends on the model, and is said at the end.
 
-    A generator turns photographs into noise first, by search, and draws every picture anew; a style encoder knows
-    their noise without. An existing --out is replaced. --json prints one line.
+    A generator first searches for the noise of the photographs, and generates every picture from noise; a style
+    encoder finds it without a search. An existing --out is replaced. --json prints one line.
     """
     if (len(images), len(texts)) not in ((0, 1), (0, 2), (1, 2), (2, 1)):
         raise click.UsageError(
@@ -266,7 +266,7 @@ def interpolate(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what `jobs.check_texts` has said already."""
+    """Silence warnings about unknown words, which `jobs.check_texts` has given before."""
     from tgim.text.understand import UnknownWordWarning
 
     with warnings.catch_warnings():

@@ -1,6 +1,6 @@
-"""The command `tgim`: each verb calls one library function and says what came of it.
+"""The command `tgim`: each verb calls one library function and prints the result.
 
-Here are the small verbs; the others have a module each, and join the group of `tgim.cli.app` when they are imported.
+The small verbs are here; the others have a module each, and are added to the group of `tgim.cli.app` by its import.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def list_command(as_json: bool) -> None:
 @seed_option("Which picture.", bits=31)
 @click.option("--force", is_flag=True, help="Replace another picture of that name.")
 def sample(out: Path, kind: str, seed: int, force: bool) -> None:
-    """Draw a bird or a flower to try things on."""
+    """Render a synthetic bird or flower, to try edits on."""
     from tgim.data.synthetic.pairs import sample_picture
     from tgim.inference.batch_edit import write_new
 

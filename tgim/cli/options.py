@@ -26,19 +26,19 @@ invert_steps_option = click.option(
 
 
 def model_option(default: str, *, of: str = "a checkpoint") -> Callable[[Verb], Verb]:
-    """Make `--model`, with a default; `of` says what it names."""
+    """Make the option `--model`, with a default; `of` names the kind of model in its help."""
     return click.option("--model", default=default, show_default=True, help=f"Name (see tgim list) or file of {of}.")
 
 
 def seed_option(
-    help: str = "Of what is drawn at random.", *, default: int | None = 0, bits: int = 63
+    help: str = "Of what is sampled at random.", *, default: int | None = 0, bits: int = 63
 ) -> Callable[[Verb], Verb]:
-    """Make `--seed`, a number of so many `bits`."""
+    """Make the option `--seed`, a number of so many `bits`."""
     return click.option(
         "--seed", type=click.IntRange(0, 2**bits - 1), default=default, show_default=default is not None, help=help
     )
 
 
 def layout_option(help: str) -> Callable[[Verb], Verb]:
-    """Make `--kind`, how a folder of pictures and captions is laid out."""
+    """Make the option `--kind`, the layout of a folder of pictures and captions."""
     return click.option("--kind", type=click.Choice(["cub", "oxford102", "folder"]), help=help)

@@ -1,4 +1,4 @@
-"""The verb that searches: `tgim search` finds the pictures meant by a picture and a text."""
+"""The verb that searches pictures: `tgim search` finds those that a picture and a text describe together."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ TRAIN = "tgim train recipes/compose_tirg_birds.yaml"
 @device_option
 @json_option
 def search(folder: Path, image: Path, text: str, model: str, top: int, device: str, as_json: bool) -> None:
-    """Find the pictures that a picture and a text mean together.
+    """Find pictures that differ from a picture as a text says.
 
-    FOLDER is looked through; the picture itself is left out where it lies in it.
+    FOLDER is searched; the picture itself is left out if it is in it.
 
     \b
     tgim search photos --image bird.jpg --text "but with a red head"

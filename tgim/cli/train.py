@@ -121,7 +121,19 @@ def check(path: Path, kind: Any, as_json: bool) -> None:
 @click.option("--image-size", type=click.IntRange(16, 1024), help="Pixels.  [default: the release's]")
 @click.option("--template", default="{}", help="Completes a phrase to a caption, e.g. 'this bird has a {}'.")
 @click.option("--half", is_flag=True, help="Store weights in 16 bits.")
-def convert(system: Any, source: Path, out: Path, **options: Any) -> None:
+def convert(
+    system: str,
+    source: Path,
+    out: Path,
+    word_vectors: Path | None,
+    words: Path | None,
+    text_encoder: Path | None,
+    image_encoder: Path | None,
+    discriminator: Path | None,
+    image_size: int | None,
+    template: str,
+    half: bool,
+) -> None:
     """Turn a released checkpoint into one of tgim.
 
     FILE.pth is a generator from the authors of the system. Those of TAGAN and SISGAN hold no word vectors; give those,
@@ -129,9 +141,22 @@ def convert(system: Any, source: Path, out: Path, **options: Any) -> None:
     AttnGAN's needs its text encoder and that one's words. The authors keep the words in a pickle, captions.pickle,
     which is not opened here: write them to a text file, in the order of their numbers, as the README shows.
 
-    What the files do not hold stays untrained, and the model card says so; without --discriminator, a model draws or
-    edits, and trains on only from a new one.
+    Networks that the files do not hold stay untrained, and the model card says so. Without --discriminator, a model
+    generates or edits; if its training is continued, the discriminator starts untrained.
     """
     from tgim.conversion.convert import convert as convert_file
 
-    click.echo(convert_file(system, source, out, **options))
+    written = convert_file(
+        system,
+        source,
+        out,
+        word_vectors=word_vectors,
+        words=words,
+        text_encoder=text_encoder,
+        image_encoder=image_encoder,
+        discriminator=discriminator,
+        image_size=image_size,
+        template=template,
+        half=half,
+    )
+    click.echo(written)

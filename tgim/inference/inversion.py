@@ -25,7 +25,7 @@ Differs from the papers:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -98,11 +98,23 @@ class Inverter(Editing):
         self.training = generator.training  # modules begin in training mode, and would put the generator into it
 
     @classmethod
-    def of(cls, model: Model, *, steps: int | None = None, **options: Any) -> Inverter | None:
-        """The inverter of a generator, or of a style encoder with its generator; None of any other model.
+    def of(
+        cls,
+        model: Model,
+        *,
+        steps: int | None = None,
+        features: Features | None = None,
+        progress: bool = False,
+    ) -> Inverter | None:
+        """Make the inverter of a generator, or of a style encoder with its generator; None of any other model.
 
-        `steps` are 0 where there is an encoder, which needs none, and `STEPS` for a generator alone, unless given. An
-        inverter is its own.
+        An inverter is returned as it is.
+
+        Args:
+            model: of any role.
+            steps: of optimisation; 0 for an encoder, which needs none, and `STEPS` for a generator alone, unless given.
+            features: as for the class, whose other arguments have their defaults.
+            progress: show a bar.
         """
         if isinstance(model, cls):
             return model
@@ -111,7 +123,7 @@ class Inverter(Editing):
             return None
         if steps is None:
             steps = STEPS if encoder is None else 0
-        return cls(generator, encoder=encoder, steps=steps, **options)
+        return cls(generator, encoder=encoder, steps=steps, features=features, progress=progress)
 
     @property
     def text_to_image(self) -> Generating:

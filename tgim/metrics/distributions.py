@@ -72,7 +72,7 @@ def kid_subsets(
         subsets: how many are sampled.
         subset_size: rows of each set in one subset, sampled without replacement; by default 1000, or the smaller of the
             two sets. Where both sets are taken whole all subsets are the same.
-        seed: of the draw.
+        seed: of the choice of rows.
 
     >>> kid_subsets(np.zeros((4, 2)), np.zeros((5, 2)), subsets=3).tolist()
     [0.0, 0.0, 0.0]

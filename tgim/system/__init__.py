@@ -1,1 +1,1 @@
-"""What tgim takes from the operating system: settings of the process, and files that are written whole."""
+"""Services of the operating system: settings of the process, and files that are written whole."""

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and what names their content."""
+"""Files that are written whole or not at all, and the hash of their content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Instructions ("make its head red and the belly white") as captions ("this bird has a red head and a white belly").
+"""Translation of instructions into captions.
+
+"make its head red and the belly white" becomes "this bird has a red head and a white belly".
 
 A text is cut into clauses, a clause into phrases between small words; a phrase is modifiers, a part, colours:
 
@@ -244,7 +246,7 @@ def _phrase(words: list[str], small: Iterable[str], *, first: bool, verb: str) -
 
 
 def _groups(phrases: Sequence[Phrase]) -> list[Group]:
-    """Give each part of one clause what is said of it."""
+    """Assign to each part of one clause what is said of it."""
     groups: list[Group] = []
     for phrase in phrases:
         if not groups:

@@ -26,7 +26,7 @@ def knows(vocabulary: Vocabulary, text: str) -> bool:
 
 
 def neighbour(word: str, vocabulary: Vocabulary) -> str:
-    """Choose what stands for an unknown word: one or two words that `vocabulary` knows, or nothing.
+    """Choose a replacement of an unknown word: one or two words that `vocabulary` knows, or nothing.
 
     >>> known = Vocabulary.build(["this bird has a dark red head and a blue belly"])
     >>> [neighbour(word, known) for word in ("maroon", "tummy", "heads", "bleu", "zebra")]

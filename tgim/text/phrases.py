@@ -48,7 +48,7 @@ def phrases(caption: str) -> tuple[str, ...]:
 
 
 def sentence(phrase: str, *, subject: str = "bird") -> str:
-    """A phrase as a whole caption.
+    """Write a phrase as a whole caption.
 
     >>> sentence("red head and breast"), sentence("yellow petals", subject="flower"), sentence("small blue bird")
     ('this bird has a red head and breast', 'this flower has yellow petals', 'this is a small blue bird')
@@ -63,7 +63,7 @@ def sentence(phrase: str, *, subject: str = "bird") -> str:
 
 
 def variants(caption: str) -> list[str]:
-    """List what may stand for a caption: each of its phrases, bare and as a sentence."""
+    """List texts to train with in place of a caption: each of its phrases, bare and as a sentence."""
     flower = PHRASES_OF_FLOWERS & set(tokenize(caption))
     cut = phrases(caption)
     return [*cut, *(sentence(phrase, subject="flower" if flower else "bird") for phrase in cut)]

@@ -1,8 +1,8 @@
-"""Texts as people write them, turned into captions that models know: instructions, negation, counts, unknown words.
+"""Understanding of texts: instructions, negation, counts and unknown words become captions that models know.
 
 Models are trained on captions ("this bird has a red head and a white belly") and on phrases ("red head and breast").
-`understand` returns such texts word for word and turns the rest into one, by rules over words. It says what it did not
-take as it was said, and never guesses without saying so. No torch.
+`understand` returns such texts word for word and turns the rest into one, by rules over words. Each change
+of what was said is reported in a note. No torch is imported.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _stated(before: list[str]) -> int:
 
 
 def _trimmed(words: list[str]) -> list[str]:
-    """Words without a joint and marks at either end, which what was left out leaves behind."""
+    """Take joints and marks off both ends, which remain where words were left out."""
     joints = ("and", "but", "or", "with")
     words = list(dropwhile(",.;".__contains__, words))
     if words and words[0] in joints:
@@ -183,11 +183,11 @@ def _known_words(caption: str, vocabulary: Vocabulary, notes: list[str], unknown
 
 
 class UnknownWordWarning(UserWarning):
-    """A text has words that the model never saw, or says what it cannot take; the rest is used."""
+    """A text has words that the model does not know, or asks for what it cannot do; the rest is used."""
 
 
 def used_caption(text: str, vocabulary: Vocabulary, template: str) -> str:
-    """The caption that is used for `text` (`understand`), completed by the checkpoint's template if a phrase.
+    """Make the caption that is used for `text` (`understand`); the checkpoint's template completes a phrase.
 
     Warns with `UnknownWordWarning` about each unknown word and all else that is not taken as it was said.
 

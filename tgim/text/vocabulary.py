@@ -45,7 +45,7 @@ class Tokens(NamedTuple):
 
 
 class TextCode(NamedTuple):
-    """What every text encoder returns: `words` (B, T, E), `sentence` (B, E), `mask` (B, T) True on real tokens."""
+    """Output of a text encoder: `words` (B, T, E), `sentence` (B, E), `mask` (B, T) True on real tokens."""
 
     words: Tensor
     sentence: Tensor
@@ -66,7 +66,7 @@ def tokenize(caption: str) -> list[str]:
 
 
 def complete(text: str, template: str) -> str:
-    """Put a bare phrase into `template`; a text that says what it is about stays as it is, and so it does without one.
+    """Put a bare phrase into `template`; a text that names the template's subject, or any without one, is kept.
 
     >>> complete("red head and breast", "this bird has a {}")
     'this bird has a red head and breast'
@@ -90,7 +90,7 @@ class Vocabulary:
     longest = MAX_WORDS  # tokens of a caption that are read
 
     def __new__(cls, words: Sequence[str] = ()) -> Vocabulary:
-        """A vocabulary that is exactly the alphabet reads characters: files say no more of it than its words."""
+        """Make an `Alphabet` of words that are exactly its characters: checkpoints store the words alone."""
         return super().__new__(Alphabet if tuple(words) == tuple(CHARACTERS) else cls)
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -101,7 +101,7 @@ class Vocabulary:
 
     @classmethod
     def build(cls, captions: Iterable[str], *, min_count: int = 1) -> Vocabulary:
-        """All words that occur at least `min_count` times, by falling frequency, then by alphabet."""
+        """Make a vocabulary of words that occur at least `min_count` times, by falling frequency, then by alphabet."""
         counts = Counter(word for caption in captions for word in tokenize(caption))
         kept = [(-n, word) for word, n in counts.items() if n >= min_count]
         return cls([word for _, word in sorted(kept)])
@@ -118,7 +118,7 @@ class Vocabulary:
         return [self._ids.get(word, UNKNOWN) for word in tokenize(caption)]
 
     def unknown(self, caption: str) -> dict[str, tuple[str, ...]]:
-        """Unknown words of a caption, each with up to three known words that look alike."""
+        """Unknown words of a caption, each with up to three known words of similar spelling."""
         missing = [word for word in dict.fromkeys(tokenize(caption)) if word not in self]
         return {word: tuple(difflib.get_close_matches(word, self.words, n=3, cutoff=0.7)) for word in missing}
 
@@ -170,7 +170,7 @@ class Alphabet(Vocabulary):
         return [self._ids.get(character, UNKNOWN) for character in characters(caption)]
 
     def unknown(self, caption: str) -> dict[str, tuple[str, ...]]:
-        """Unknown characters of a caption; nothing looks like them."""
+        """Unknown characters of a caption, each without similar ones."""
         return {each: () for each in dict.fromkeys(characters(caption)) if each not in self}
 
     def check(self, caption: str) -> str:
@@ -186,7 +186,7 @@ class Alphabet(Vocabulary):
 
 
 def characters(caption: str) -> str:
-    r"""A caption as characters are read: lower case, white space as single blanks, none at the ends.
+    r"""Write a caption as `Alphabet` reads it: lower case, white space as single blanks, none at the ends.
 
     >>> characters(" A red\n bird. ")
     'a red bird.'

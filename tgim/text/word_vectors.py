@@ -1,7 +1,6 @@
-"""Word vectors of others, from fastText text or numpy files.
+"""Pretrained word vectors, from fastText text or numpy files.
 
-Bojanowski et al., "Enriching Word Vectors with Subword Information", TACL 2017, is where those come from that TAGAN and
-SISGAN read.
+TAGAN and SISGAN read those of Bojanowski et al., "Enriching Word Vectors with Subword Information", TACL 2017.
 """
 
 from __future__ import annotations

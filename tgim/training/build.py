@@ -1,4 +1,4 @@
-"""From a recipe to a `Trainer`: the device, the data, the model and its vocabulary, the optimisers."""
+"""Building of a `Trainer` from a recipe: the device, the data, the model and its vocabulary, the optimisers."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def build_trainer(
     """Open the data and build the model, freshly or (with the `notes` of a state file) as it was built before.
 
     Args:
-        recipe: what is trained on what.
+        recipe: the model, its data and the settings of its training.
         notes: of the run that is resumed; its weights are restored by the caller.
-        progress: show how far decoding the pictures is.
+        progress: show a bar while pictures are decoded.
         cache: where decoded pictures go, the usual place unless given.
-        limit: show only so many pictures, for an estimate; the vocabulary is that of all.
+        limit: open only so many pictures, for an estimate; the vocabulary is that of all.
 
     Raises:
         DataError, CheckpointError, RecipeError, TrainingError: what the recipe names cannot be used.
@@ -56,7 +56,7 @@ def build_trainer(
     accelerator, precision = _accelerator(train)
     if train.threads:
         torch.set_num_threads(train.threads)
-    seed_step(train.seed, -1)  # what is random until the model is built
+    seed_step(train.seed, -1)  # until the model is built
     own_vocabulary = _vocabulary_of_model(recipe, notes)  # before the data, to fail at once where a file is missing
     dataset = open_dataset(recipe.data, cache=cache)
     vocabulary = own_vocabulary or vocabulary_of(dataset, recipe.data, cache=cache)
@@ -94,7 +94,7 @@ def build_trainer(
 
 
 def precision_of(train: TrainConfig) -> Precision:
-    """What the device of a run computes in.
+    """Choose the number format of a run, by its device and `train.precision`.
 
     Raises:
         TrainingError: there is no such device.
@@ -119,14 +119,14 @@ def _accelerator(train: TrainConfig) -> tuple[Any, Precision]:
 
 
 def _vocabulary_of_model(recipe: Recipe, notes: Mapping[str, Any] | None) -> Vocabulary | None:
-    """The vocabulary of the run that is resumed, or that the model brings; None where the data's is to be taken."""
+    """The vocabulary of the run that is resumed, or of the model's trained parts; None to take that of the data."""
     if notes is not None:
         return Vocabulary(notes["vocabulary"])
     return recipe.model_class.vocabulary_for(recipe.model_settings())
 
 
 def _model(recipe: Recipe, vocabulary: Vocabulary, notes: Mapping[str, Any] | None) -> Model:
-    """The model of a new run, or as the notes of a run say."""
+    """The model of a new run, or with the sizes in the notes of a run that is resumed."""
     model_class = recipe.model_class
     config = recipe.model_settings() if notes is None else model_class.Config(**notes["config"])
     model = model_class(config, vocabulary_size=len(vocabulary))

@@ -1,4 +1,4 @@
-"""How a model is trained: the section `train` of a recipe."""
+"""The section `train` of a recipe: settings of the loop and of the optimisers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_valid
 
 
 class OptimizerConfig(BaseModel):
-    """How one network is optimised."""
+    """Settings of the optimiser of one network."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,10 +31,10 @@ class OptimizerConfig(BaseModel):
 
 
 class TrainConfig(OptimizerConfig):
-    """The loop: how long, how fast, on what, and what is written down. The inherited keys hold for all networks."""
+    """Settings of the loop: length, batch, device, and what is written. The inherited keys hold for all networks."""
 
-    steps: int | None = Field(None, ge=1)  # either this
-    epochs: float | None = Field(None, gt=0)  # or this
+    steps: int | None = Field(None, ge=1)  # of the run; give either this
+    epochs: float | None = Field(None, gt=0)  # or this: passes over the data
     batch_size: int = Field(16, ge=1)
     seed: int = Field(0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the device computes with it
@@ -65,11 +65,11 @@ class TrainConfig(OptimizerConfig):
         return {network: settings.model_dump(mode="json", exclude_unset=True) for network, settings in value.items()}
 
     def optimizer(self, network: str | None) -> OptimizerConfig:
-        """The settings of one network: the common ones, and what `optimizers` says of it."""
+        """The settings of one network: the common ones, replaced by those that `optimizers` has for it."""
         values = {name: getattr(self, name) for name in OptimizerConfig.model_fields}
         own = self.optimizers.get(network or "")
         return OptimizerConfig(**values | (own.model_dump(exclude_unset=True) if own else {}))
 
     def total_steps(self, steps_per_epoch: float) -> int:
-        """How many steps the run has."""
+        """Number of steps of the run."""
         return self.steps if self.steps is not None else max(1, round((self.epochs or 0) * steps_per_epoch))

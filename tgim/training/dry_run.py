@@ -1,4 +1,4 @@
-"""What a training run would need, from a few steps: parameters, pictures, memory, time. Nothing stays on the disk."""
+"""Estimate of a training run from a few steps: parameters, pictures, memory, time. Nothing is left on the disk."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ POOL = 20  # pairs that are rendered: every split has some
 
 @dataclass(frozen=True)
 class Measured:
-    """What steps took."""
+    """Time and memory of steps."""
 
     seconds: float  # of a step of a whole batch
     memory: int | None  # bytes at the highest; None where it cannot be known
@@ -41,7 +41,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a run would be; as text, a page for people."""
+    """Estimate of a run; as text, a page for people."""
 
     recipe: Recipe  # resolved
     parameters: dict[str, tuple[int, int]]  # part of the model -> trainable, frozen
@@ -53,7 +53,7 @@ class DryRun:
 
     @property
     def seconds_per_step(self) -> float:
-        """Measured, or extrapolated."""
+        """Seconds of one step, measured or extrapolated."""
         return self.measured.seconds
 
     @property
@@ -63,7 +63,7 @@ class DryRun:
 
     @property
     def seconds(self) -> float:
-        """Of the whole run."""
+        """Seconds of the whole run."""
         return self.steps * self.seconds_per_step
 
     def __str__(self) -> str:
@@ -90,7 +90,7 @@ class DryRun:
         )
 
     def _basis(self) -> str:
-        """What memory and time are known from, in words."""
+        """Say in words what memory and time are known from."""
         *_, pictures = self.measured.pictures
         if pictures < self.recipe.train.batch_size:
             sizes = " and ".join(map(str, self.measured.pictures))
@@ -100,7 +100,7 @@ class DryRun:
 
 
 def duration(seconds: float) -> str:
-    """Hours, minutes and seconds, as few as tell.
+    """Write seconds as hours and minutes, as minutes, or as seconds.
 
     >>> duration(4.2), duration(90), duration(7300)
     ('4 s', '2 min', '2 h 2 min')
@@ -112,7 +112,7 @@ def duration(seconds: float) -> str:
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Bytes that were in use at the highest: of a GPU by tensors, otherwise by the whole process."""
+    """Largest number of bytes in use so far: of a GPU by tensors, otherwise by the whole process; None if unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
@@ -123,7 +123,7 @@ def peak_memory(device: torch.device) -> int | None:
 
 
 def dry_run(recipe: Recipe, *, keep: Path | None = None) -> DryRun:
-    """What `fit` would do: sizes, memory and time, from a few steps on a batch of pictures.
+    """Estimate what `fit` would need: sizes, memory and time, from a few steps on a batch of pictures.
 
     It decodes and renders a few pictures, which fill the batches. Where a whole batch takes long, steps are of fewer
     pictures, and time and memory extrapolated; where bf16 is emulated, they are in fp32. All that a run writes is
@@ -169,7 +169,7 @@ def _small(recipe: Recipe, precision: Precision) -> Recipe:
 
 
 def _pictures(recipe: Recipe, trainer: Trainer) -> int:
-    """How many pictures the run has."""
+    """Number of pictures that the run trains on."""
     data = recipe.data
     return synthetic_count(data.synthetic.pool, data.split) if data.name == "synthetic" else trainer.pictures
 
@@ -196,7 +196,7 @@ def _with_cache(measured: Measured, recipe: Recipe, trainer: Trainer) -> Measure
 
 
 def _measure(trainer: Trainer, out: Path) -> Measured:
-    """Steps of more and more pictures, up to a whole batch unless that is slow, and all that a run writes, to `out`."""
+    """Measure steps of growing size, up to a whole batch unless that is slow; write all that a run writes to `out`."""
     batch_size, device = trainer.recipe.train.batch_size, trainer.accelerator.device
     batch, size = trainer.batches.batch(0), min(FIRST, batch_size)
     took: dict[int, Took] = {}  # by pictures
@@ -230,7 +230,7 @@ def _measure(trainer: Trainer, out: Path) -> Measured:
 
 
 class Took(NamedTuple):
-    """What a step took."""
+    """Time of one step."""
 
     seconds: float
     work: float  # seconds of computing, without those that other programs took
@@ -256,7 +256,7 @@ def _write_all(trainer: Trainer, out: Path, *, samples: bool) -> None:
 
 
 def _extrapolated(found: Mapping[int, float], size: int) -> float:
-    """What steps of `size` pictures take, along the line through the two largest known; in proportion to a single one.
+    """Extrapolate to `size` pictures, along the line through the two largest known; in proportion to a single one.
 
     >>> _extrapolated({1: 9, 2: 12, 4: 14}, 10), _extrapolated({2: 3}, 10)
     (20.0, 15.0)

@@ -1,4 +1,4 @@
-"""The training loop: a model says what is optimised (`steps`), this file says how.
+"""The training loop: `steps` of a model yields networks and their losses, this file optimises them.
 
 Each step depends on nothing but the recipe, its number, and the state that the step before left: the batch is a
 function of (seed, step) and torch's random numbers are seeded by (seed, step). So a run that was stopped anywhere, even
@@ -49,7 +49,7 @@ class Interrupted(TrainingError):
 
 
 class Optimized(NamedTuple):
-    """A network's parameters and what moves them."""
+    """A network's trained parameters, their optimiser and its settings."""
 
     parameters: list[nn.Parameter]
     optimizer: Optimizer
@@ -58,7 +58,7 @@ class Optimized(NamedTuple):
 
 @dataclass
 class Trainer:
-    """A model with everything that moves it."""
+    """A model with all that its training needs: data, optimisers, averages, and the steps done."""
 
     recipe: Recipe
     model: Model
@@ -92,7 +92,7 @@ class Trainer:
             while self.step < self.total:
                 self.train_step(ahead.take(self.step))
                 self.seconds = before + time.monotonic() - begun
-                done, stopping = self.step, bool(stop)  # asked once: what comes later is for the next step
+                done, stopping = self.step, bool(stop)  # read once: a later signal is for the next step
                 saving = stopping or done == self.total or done % train.checkpoint_every == 0
                 logging_now = done == 1 or done % train.log_every == 0 or done == self.total
                 if logging_now or saving:
@@ -115,7 +115,7 @@ class Trainer:
             self.save_model(out)
 
     def train_step(self, batch: Batch) -> None:
-        """One step of the model's algorithm on `batch`: every network that it yields is updated once for each yield."""
+        """Do one step of the model's algorithm on `batch`: a network is updated each time that it is yielded."""
         seed_step(self.recipe.train.seed, self.step)
         batch = batch.to(self.accelerator.device)
         if self.recipe.train.channels_last:
@@ -157,7 +157,7 @@ class Trainer:
         )
 
     def check(self) -> None:
-        """Raise TrainingError when the last step was not finite; a GPU, which asking stalls, is asked only here."""
+        """Raise TrainingError when the last step was not finite. Asking stalls a GPU, so not every step does it."""
         for network in self.last:
             self._check_finite(network)
 
@@ -176,7 +176,7 @@ class Trainer:
         }
 
     def save_state(self, out: Path) -> None:
-        """Write what the run can go on from."""
+        """Write the state that the run can be resumed from."""
         notes = {
             "step": self.step,
             "seconds": self.seconds,
@@ -189,7 +189,7 @@ class Trainer:
         state.save(out / STATE, self.model, averages=self.averages, optimizers=self.optimizers, notes=notes)
 
     def save_model(self, out: Path) -> None:
-        """Write the checkpoint that people use, with averaged weights."""
+        """Write the checkpoint of the model, with averaged weights."""
         history = {
             "steps": self.step,
             "of": self.total,
@@ -213,7 +213,7 @@ class Trainer:
             )
 
     def write_samples(self, out: Path) -> None:
-        """Write a sheet of samples with averaged weights: edits, or pictures of captions, as the model makes."""
+        """Write a sheet of samples with averaged weights: edits by an editor, pictures of captions by a generator."""
         if not isinstance(self.model, Editing | Generating):
             return
         path = out / "samples" / f"step_{self.step:06d}.png"
@@ -241,7 +241,7 @@ class Prefetch:
         self._pool.shutdown(cancel_futures=True)
 
     def take(self, step: int) -> Batch:
-        """The batch of `step`; the next one is begun."""
+        """Return the batch of `step`, and begin to make the next one."""
         waiting = self._next
         future = waiting[1] if waiting and waiting[0] == step else self._pool.submit(self._batches.batch, step)
         batch = future.result()

@@ -1,4 +1,4 @@
-"""What a training run asks of its process: seeded random numbers, an allocator that keeps memory, orderly stops."""
+"""Settings of the process of a training run: seeded random numbers, an allocator that keeps memory, orderly stops."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def keep_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    taken = [mallopt(option, value) for option, value in MALLOC_OPTIONS.items()]  # each is to be told
+    taken = [mallopt(option, value) for option, value in MALLOC_OPTIONS.items()]  # all are set, even after one failed
     return all(taken)
 
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """A list that fills when SIGINT or SIGTERM arrives; the second of them acts at once, as usual."""
+    """Give a list that gets the number of SIGINT or SIGTERM when it arrives; a second signal acts at once, as usual."""
     received: list[int] = []
     before: dict[signal.Signals, Any] = {}
 

@@ -1,4 +1,4 @@
-"""A recipe: YAML of values that says which model is trained on what, and how. Every key is checked; none is guessed."""
+"""Recipes: YAML files that name a model, its data and the settings of its training. Every key is checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tgim.training.values import apply, check, copied, data_in_sections, fail, r
 
 
 class Recipe(BaseModel):
-    """What is trained on what, and how; resolved: every key has its value."""
+    """Resolved recipe: the model, its data and the settings of its training, every key with its value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

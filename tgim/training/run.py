@@ -23,12 +23,12 @@ RECIPE = "recipe.yaml"
 MAY_CHANGE = {
     f"train.{key}"
     for key in ("steps", "epochs", "log_every", "checkpoint_every", "sample_every", "precision", "threads", "device")
-}  # what a run may go on with: how long it is, what it writes, and what it runs on
+}  # that may differ when a run is resumed: its length, what it writes, and the hardware
 logger = logging.getLogger(__name__)
 
 
 def fit(recipe: Recipe, *, out: str | Path, resume: bool = False, progress: bool = True) -> Path:
-    """Train what `recipe` says and write it all to the folder `out`.
+    """Train the model of `recipe`, and write all files of the run to the folder `out`.
 
     The folder gets `model.safetensors` (loads alone; written at every checkpoint and at the end, averaged weights),
     `state.safetensors` (to go on from), `log.jsonl`, `samples/`, `tensorboard/` and the resolved `recipe.yaml`.
@@ -65,7 +65,7 @@ def fit(recipe: Recipe, *, out: str | Path, resume: bool = False, progress: bool
 
 
 def finished(recipe: Recipe, *, out: str | Path) -> bool:
-    """Whether the run in the folder `out` has done all steps of `recipe`; False where there is no run yet.
+    """Tell whether the run in the folder `out` has done all steps of `recipe`; False where there is no run yet.
 
     Raises:
         TrainingError: the run has another recipe.
@@ -80,7 +80,7 @@ def finished(recipe: Recipe, *, out: str | Path) -> bool:
 
 
 def _notes(out: Path, recipe: Recipe, *, resume: bool) -> dict[str, Any] | None:
-    """The notes of the run in `out` to go on with; None to start one."""
+    """Read the notes of the run in `out` that is resumed; None to start a new one."""
     if out.exists() and not out.is_dir():
         raise TrainingError(f"{out} is a file; name a folder for the run")
     if not resume:

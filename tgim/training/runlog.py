@@ -1,4 +1,4 @@
-"""What a training run writes for people: one JSON line every so many steps, TensorBoard, sheets of samples."""
+"""Logs of a training run for people: one JSON line every so many steps, TensorBoard, sheets of samples."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class RunLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a log; a last line that was cut off is left out."""
+    """Read the lines of a log; a last line that was cut off is left out."""
     lines = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         with contextlib.suppress(ValueError):
@@ -65,7 +65,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def thin(lines: Sequence[Mapping[str, Any]], *, most: int = 100) -> list[dict[str, Any]]:
-    """At most about `most` evenly spaced lines with step and losses, the last among them: a curve for the checkpoint.
+    """Choose about `most` evenly spaced lines, the last among them, with step and losses: a curve for the checkpoint.
 
     >>> [line["step"] for line in thin([{"step": n, "losses": {}} for n in range(1, 8)], most=3)]
     [1, 4, 7]
@@ -82,7 +82,7 @@ def _rounded(value: Any) -> Any:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by dots.
+    """Join nested keys by dots.
 
     >>> flatten({"a": {"b": 1}, "c": 2})
     {'a.b': 1, 'c': 2}
@@ -119,7 +119,7 @@ def generated_sheet(
 ) -> Path:
     """Write a sheet of what `model` generates: a row for each of `captions`, a column for each of a few noises.
 
-    The noises are those of all sheets. The model is left in the mode that it was in; no random number is used up.
+    All sheets have the same noises. The model is left in the mode that it was in; no random number is used up.
     """
     noise = sample_noise(model, PICTURES, seed=0)[0].to(device)
     was_training = model.training
@@ -142,6 +142,6 @@ def _write(sheet: Image.Image, path: Path) -> Path:
 
 
 def sample_captions(dataset: CaptionedImages) -> list[str]:
-    """Different captions, of pictures far apart in the data set."""
+    """Choose different captions, of pictures far apart in the data set."""
     firsts = list(dict.fromkeys(item.captions[0] for item in dataset.items))
     return [firsts[(2 * i + 1) * len(firsts) // (2 * CAPTIONS)] for i in range(min(CAPTIONS, len(firsts)))]

@@ -1,6 +1,6 @@
-"""What a training run needs to go on as if it had never stopped: weights, averages, moments, and the step.
+"""State from which a training run is resumed exactly: weights, averages, moments of the optimisers, and the step.
 
-Random numbers need no place here: every step seeds its own from the recipe's seed and its number.
+Random numbers are not stored: every step is seeded by the recipe's seed and its number.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Averages:
     """Exponential moving averages of some networks of a model, their buffers included.
 
     Running statistics are averaged like weights; counters and the vectors of power iterations are copied.
-    Early on the decay is lower, (1 + step) / (10 + step), so that a short run does not remember its first weights.
+    Early on the decay is lower, (1 + step) / (10 + step), so that the first weights count little in a short run.
     """
 
     def __init__(self, model: Model, *, decay: float) -> None:
@@ -47,7 +47,7 @@ class Averages:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after step `step` (1, 2, ...)."""
+        """Add the weights after step `step` (1, 2, ...) to the averages."""
         if self._smooth:
             average = get_ema_multi_avg_fn(min(self.decay, (1 + step) / (10 + step)))  # type: ignore[no-untyped-call]
             average([self.tensors[n] for n in self._smooth], [self._live[n] for n in self._smooth], step)
@@ -56,7 +56,7 @@ class Averages:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Within, the model has its averaged weights; afterwards exactly what it had before."""
+        """Give the model its averaged weights within the block, and afterwards those that it had before."""
         before = {name: value.clone() for name, value in self._live.items()}
         self._set(self.tensors)
         try:
@@ -73,7 +73,7 @@ class Averages:
 def save(
     path: Path, model: Model, *, averages: Averages, optimizers: Mapping[str, Optimizer], notes: Mapping[str, Any]
 ) -> Path:
-    """Write all that the run consists of; `notes` (JSON values) hold the step, the recipe and so on."""
+    """Write the state of a run; `notes` (JSON values) hold the step, the recipe and so on."""
     tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"average/{name}": value for name, value in averages.tensors.items()}
     for network, optimizer in optimizers.items():
@@ -84,7 +84,7 @@ def save(
 
 
 def read_notes(path: Path) -> dict[str, Any]:
-    """The notes of a state file.
+    """Read the notes of a state file.
 
     Raises:
         CheckpointError: it is missing, truncated, or no state file.
@@ -105,7 +105,7 @@ def read_notes(path: Path) -> dict[str, Any]:
 
 
 def restore(path: Path, model: Model, *, averages: Averages, optimizers: Mapping[str, Optimizer]) -> None:
-    """Put back what `save` wrote, in place.
+    """Read what `save` wrote into a model, its averages and optimisers, in place.
 
     Raises:
         CheckpointError: the tensors do not fit the model.
@@ -125,7 +125,7 @@ def restore(path: Path, model: Model, *, averages: Averages, optimizers: Mapping
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:
-    """A moment in the device and memory layout of its parameter; a step counter where optimisers keep it."""
+    """Put a moment into the device and memory layout of its parameter, a step counter where optimisers keep it."""
     if value.shape != parameter.shape:
         return value.to(parameter.device) if parameter.is_cuda else value
     return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

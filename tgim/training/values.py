@@ -46,7 +46,7 @@ def data_in_sections(values: dict[str, Any], source: str) -> dict[str, Any]:
 
 
 def copied(values: Any) -> Any:
-    """`values` with dictionaries of their own."""
+    """Copy `values` with the dictionaries in them."""
     return {key: copied(value) for key, value in values.items()} if isinstance(values, dict) else values
 
 
@@ -72,7 +72,7 @@ def _yaml(text: str, source: str) -> Any:
 
 
 def apply(values: dict[str, Any], override: str) -> tuple[str, str]:
-    """Put "key=value" into `values`; the key (that of today, for an old one) and the whole text come back."""
+    """Put "key=value" into `values`; returns the key (the present one, where an old one was given) and the text."""
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
@@ -120,7 +120,7 @@ def check(model: type[_M], values: Any, where: str, problems: list[tuple[str, st
 
 
 def unknown(place: tuple[str, ...], known: Sequence[str]) -> tuple[str, str]:
-    """The dotted key, and that it is none."""
+    """Describe an unknown key: the dotted key, and a message that names the nearest known one."""
     return ".".join(place), f"is not a key of a recipe{_hint(place, known)}"
 
 

@@ -1,8 +1,8 @@
 """The words that the project knows: colours and shades, subjects and parts, and what synthetic pictures are made of.
 
-Each word is told once here; other modules take their sets from these files and keep, at most, numbers for each word.
-Where two lists differ though they seem to say the same, the reason stands beside them: checkpoints were trained, or
-figures published, with the one or the other.
+Each word stands here once; other modules take their sets from these files and keep, at most, numbers for each word.
+Where two lists that seem equal differ, a comment gives the reason: checkpoints were trained, or figures published, with
+one or the other.
 
 - `colours`: plain and everyday colour words, families, misspellings, shades.
 - `parts`: birds, flowers and their parts, what is called alike, patterns.
@@ -11,5 +11,5 @@ figures published, with the one or the other.
 
 
 def each_of(words: str) -> tuple[str, ...]:
-    """The words of a list that is written as a text."""
+    """Split a list that is written as a text into its words."""
     return tuple(words.split())

@@ -1,6 +1,6 @@
 """Parts and colours of synthetic birds and flowers, and how captions and localisers name them.
 
-All of it is as models were trained and `truth@1` was published: a word more would draw other scenes and captions.
+Models were trained, and `truth@1` was published, with these lists: another word would change scenes and captions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run of stages would need: a dry run of each, in order."""
+"""Estimate of a run of stages: a dry run of each, in order."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tgim.training.stages.run import report_pictures
 
 @dataclass(frozen=True)
 class StagesDryRun:
-    """What a run of stages would be; as text, a page for each stage and the time of all."""
+    """Estimate of a run of stages; as text, a page for each stage and the time of all."""
 
     runs: Mapping[str, DryRun]
     pictures: int  # of the report; 0 without one
 
     @property
     def seconds(self) -> float:
-        """Of all trainings; the report comes on top."""
+        """Seconds of all trainings, without the report."""
         return sum(run.seconds for run in self.runs.values())
 
     def __str__(self) -> str:
@@ -36,7 +36,7 @@ class StagesDryRun:
 
 
 def dry_run(stages: Stages) -> StagesDryRun:
-    """What `fit` would do, from a few steps of each stage; nothing is left on the disk.
+    """Estimate what `fit` would need, from a few steps of each stage; nothing is left on the disk.
 
     Raises:
         UserError: as `fit`.

@@ -12,8 +12,8 @@ holds for every stage that does not say otherwise, key by key. "stage:guide" is 
 that name, not a path, is what checkpoints keep. The stage `report` trains nothing: it comes last and measures the
 editor.
 
-An override names a stage ("editor.train.steps=100"), or is for all of them ("train.lr=1e-3"): then a stage's own
-value still goes first, but for `data.name`, `data.root` and `data.split`, which are for every stage whatever it says.
+An override names a stage ("editor.train.steps=100"), or is for all of them ("train.lr=1e-3"): a stage's own
+value still has precedence then, except for `data.name`, `data.root` and `data.split`, which are set in every stage.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from tgim.training.recipe import Recipe
 from tgim.training.values import apply, check, copied, data_in_sections, fail, read
 
 COMMON = ("data", "train", "template", "card")  # keys beside `stages`, for all of them
-EVERYWHERE = ("name", "root", "split")  # keys of data whose common override no stage can escape
+EVERYWHERE = ("name", "root", "split")  # keys of data whose common override holds for every stage
 REPORT, PREFIX = "report", "stage:"
-OF_EDITORS: tuple[Role, ...] = ("editor", "generator")  # models whose protocols a report may have: editors may draw
+OF_EDITORS: tuple[Role, ...] = ("editor", "generator")  # models whose protocols a report may have: a generator may edit
 PARTS: dict[Split, frozenset[str]] = {
     "train": frozenset({"train"}),
     "val": frozenset({"val"}),
@@ -52,7 +52,7 @@ PARTS: dict[Split, frozenset[str]] = {
 
 
 class Report(BaseModel):
-    """What the last stage measures; see `tgim.evaluation.evaluate`."""
+    """Settings of the report, the last stage; see `tgim.evaluation.evaluate`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -97,7 +97,7 @@ class Stages:
 
     @property
     def count(self) -> int:
-        """How many stages there are, the report among them."""
+        """Number of stages, the report among them."""
         return len(self.trainings) + (self.report is not None)
 
     def needs(self, name: str) -> set[str]:
@@ -112,7 +112,7 @@ class Stages:
         return {f"{PREFIX}{name}": out / name / MODEL for name in self.trainings}
 
     def report_data(self) -> DataConfig:
-        """What the report edits: the editor's data set, another split of it, nothing varied."""
+        """Make the config of the pictures to edit: another split of the editor's data set, without augmentation."""
         kept = dict.fromkeys(("name", "root", "split_seed", "crop", "fit", "image_size"), True)
         pool = {"synthetic": {"kind", "pool", "seed"}}
         data = self.trainings[self.editor].data.model_dump(include={**kept, **pool})
@@ -129,7 +129,7 @@ def references(model: Mapping[str, Any]) -> list[str]:
 
 
 def is_stage(name: str) -> bool:
-    """Whether `name` is that of a stage's model."""
+    """Tell whether `name` is that of a stage's model."""
     return name.startswith(PREFIX)
 
 
@@ -190,7 +190,7 @@ def parse(values: Any, overrides: Sequence[str] = (), *, source: str = "recipe")
 
 
 def _override(common: dict[str, Any], bodies: dict[str, Any], overrides: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Put overrides into the common values and the stages', in place; for each stage the keys and texts of its own."""
+    """Put overrides into the common values and the stages', in place; returns those of each stage, by their keys."""
     given: dict[str, dict[str, str]] = {name: {} for name in bodies}
     trained = [name for name in bodies if name != REPORT]
     for text in overrides:
@@ -223,7 +223,7 @@ def _override(common: dict[str, Any], bodies: dict[str, Any], overrides: Sequenc
 
 
 def _says(body: Mapping[str, Any], key: str) -> bool:
-    """Whether a stage has a value of its own at a dotted key."""
+    """Tell whether a stage has a value of its own at a dotted key."""
     place: Any = body
     for part in key.split("."):
         if not isinstance(place, dict):
@@ -235,7 +235,7 @@ def _says(body: Mapping[str, Any], key: str) -> bool:
 
 
 def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """`common` and over it `own`, key by key."""
+    """Merge `own` over `common`, key by key."""
     found = copied(dict(common))
     for key, value in own.items():
         both = isinstance(value, dict) and isinstance(found.get(key), dict)
@@ -249,7 +249,7 @@ def _no_stage(name: str, known: Sequence[str], source: str, what: str, close: Se
 
 
 def _with_report(stages: Stages, body: Mapping[str, Any], source: str, given: Mapping[str, str]) -> Stages:
-    """The stages with a report of them.
+    """Add the report to the stages.
 
     Raises:
         RecipeError: it names the wrong models, or would be of pictures that were trained on.

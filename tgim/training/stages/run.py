@@ -1,4 +1,4 @@
-"""Training stage after stage, and the report: the long part of `tgim train` on a recipe of stages."""
+"""A run of stages: each stage is trained in a folder of its own, then the report is written."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of stages left: the editor, and the report's figures and page where there is one."""
+    """Results of a run of stages: the editor, and the report's figures and page where there is one."""
 
     model: Path
     lines: tuple[Line, ...] = ()
@@ -58,7 +58,7 @@ def fit(
     Raises:
         TrainingError: `out` is not empty, a stage has another recipe than its run, or a loss is not finite.
         Interrupted: stopped by a signal after saving.
-        UserError: data or models that the recipe names cannot be used; what the report needs is looked at first.
+        UserError: data or models that the recipe names cannot be used; the report's pictures are checked first.
     """
     out = Path(out).expanduser()
     say: Tell = tell or (lambda line: None)
@@ -122,7 +122,7 @@ def _finished(stages: Stages, out: Path) -> set[str]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """`target` becomes a copy of `source`, all at once."""
+    """Copy `source` to `target`, whole or not at all."""
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
 
@@ -131,7 +131,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def report_pictures(stages: Stages) -> int:
-    """How many pictures the report edits, 0 without one.
+    """Count the pictures that the report edits, 0 without a report.
 
     Raises:
         DataError: there are too few, or the data set is not there.
@@ -168,7 +168,7 @@ def _report(stages: Stages, report: Report, out: Path, *, progress: bool) -> Out
             progress=count,
         )
     gallery = None
-    if judge is not None and data.name != "synthetic":  # drawn pictures are no files to show
+    if judge is not None and data.name != "synthetic":  # synthetic pictures are no files to show
         gallery = gallery_of(
             str(model), data=data, lines=lines, judge=judge, captions=report.captions, limit=report.limit
         )
