@@ -89,9 +89,8 @@ def test_all_that_an_edit_imports_is_in_the_key():
             seen.add(file)
             todo += imported(file)
     assert len(seen) > 40
-    known = {"checkpoints/__init__.py", "system/files.py"}  # without a say in what is made
     missing = {file.relative_to(HOME).as_posix() for file in seen - named}
-    assert {each for each in missing if each.split("/")[0] not in ELSEWHERE} <= known
+    assert {each for each in missing if each.split("/")[0] not in ELSEWHERE} <= {"checkpoints/__init__.py"}
 
 
 def test_what_is_kept_is_made_once_for_each_model(tmp_path):

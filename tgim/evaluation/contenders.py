@@ -65,7 +65,7 @@ class Contender(Protocol):
 
 
 @runtime_checkable
-class Generator(Protocol):
+class PictureGenerator(Protocol):
     """Something that generates pictures of captions; see `GeneratorContender`."""
 
     @property

@@ -41,7 +41,7 @@ from tgim.errors import UserError
 from tgim.evaluation import catalogue
 from tgim.evaluation.bench import Bench
 from tgim.evaluation.catalogue import CEILING, CHANCE
-from tgim.evaluation.contenders import Contender, Generator
+from tgim.evaluation.contenders import Contender, PictureGenerator
 from tgim.evaluation.matcher import CHUNK
 from tgim.evaluation.protocol import Protocol
 from tgim.evaluation.realism import FEWEST, halves, kernel_distance, label
@@ -68,7 +68,7 @@ def generated(bench: Bench, contender: Contender) -> tuple[Tensor, NDArray[np.fl
     Raises:
         UserError: the contender generates no pictures.
     """
-    if not isinstance(contender, Generator):
+    if not isinstance(contender, PictureGenerator):
         raise UserError(f"{contender.name} generates no pictures; generation@1 is for text-to-image models")
     captions, rows, size = bench.own, bench.rows.tolist(), (bench.size, bench.size)
     first, apart = [], []
