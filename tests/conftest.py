@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,8 @@ def one_thread() -> Iterator[None]:
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch")]:
+        logging.getLogger(name).propagate = True  # pytest attaches to each logger that does not, in each test
     yield
     torch.set_num_threads(before)
 
@@ -48,7 +51,7 @@ def same_random_numbers() -> None:
     """A test that fails fails again."""
     import torch
 
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed formats stack traces
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -77,6 +77,7 @@ def loaded_by(code: str) -> set[str]:
     return set(run.stdout.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module",
     ["tgim", "tgim.cli.main", "tgim.errors", "tgim.text", "tgim.inference.batch_edit", "tgim.environment"],
@@ -85,6 +86,7 @@ def test_importing_is_cheap(module):
     assert not loaded_by(f"import {module}") & set(HEAVY)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_described_without_torch(tagrid_file):
     code = f"from tgim.checkpoints.card import model_card, render\nrender(model_card({str(tagrid_file)!r}))"
     assert not loaded_by(code) & {"torch", "numpy"}
@@ -110,6 +112,7 @@ def test_the_public_names_are_there():
         _ = tgim.nonsense
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", sorted(ROOMS.keys() - {"__init__"}))
 def test_imports_run_one_way(room):
     rank = {name: i for i, layer in enumerate(LAYERS) for name in layer}
@@ -126,6 +129,7 @@ def test_training_does_without_what_people_hold():
             assert not [name for name in imports_of(file) if top(name) == "inference"], file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", ["evaluation", "inference", "models"])
 def test_what_a_model_can_do_is_declared_not_looked_up(room):
     for file in (PACKAGE / room).rglob("*.py"):
@@ -149,6 +153,7 @@ def test_each_module_can_be_imported_first():
     assert run.stdout == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", sorted(ROOMS))
 def test_the_library_neither_prints_nor_asserts_nor_unpickles(room):
     for file, node in ((each, node) for each in ROOMS[room] for node in ast.walk(tree_of(each))):

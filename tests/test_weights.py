@@ -24,6 +24,7 @@ def editor(request):
     return editor
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_small_and_says_what_it_is(editor):
     card = model_card(editor.name)
     assert card["megabytes"] <= 16
@@ -83,6 +84,7 @@ def test_every_colour_word_moves_the_sample_towards_its_colour(editor):
     assert red[0] - red[2] > blue[0] - blue[2] + 0.05
 
 
+@pytest.mark.slow
 def test_equal_calls_give_equal_pictures(editor):
     photo = open_image(sample_picture(editor.data, size=(100, 140)))
     first, second = (to_uint8(editor.edit_photo(photo, "bright red").pixels) for _ in range(2))
@@ -102,6 +104,7 @@ def test_a_judge_says_what_it_is_and_was_never_an_editors_teacher(name):
     assert card["recipe"]["train"]["seed"] != guide["recipe"]["train"]["seed"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(SAYS))
 def test_a_judge_tells_colours_apart(kind):
     rng = np.random.default_rng(4)

@@ -33,6 +33,7 @@ def results_file(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_the_readme_shows_the_committed_results():
     table = script("table")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -182,6 +183,7 @@ def test_embedding_writes_a_card_with_figures(kind, tmp_path, tagrid_file, resul
     assert not any("oxford102" in figure for figure in found.card["figures"] if kind == "editor")
 
 
+@pytest.mark.slow
 def test_what_was_not_measured_gets_no_figures(tagrid_file, results_file):
     answer = CliRunner().invoke(script("embed").main, [str(tagrid_file), "mine", "--results", str(results_file)])
     assert "nothing of 'mine' as editor" in str(answer.exception)

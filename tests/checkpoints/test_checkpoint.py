@@ -113,6 +113,7 @@ def test_loading_leaves_the_random_numbers_alone(saved: Path) -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.slow
 def test_the_header_is_read_without_torch(saved: Path) -> None:
     code = (
         "import sys; from tgim.checkpoints import checkpoint; checkpoint.list_embedded(); "

@@ -147,6 +147,7 @@ def test_a_real_process_behaves_the_same(here, tagrid_file):
     assert refused.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_drama(tagrid_file):
     command = f"{sys.executable} -m tgim info {tagrid_file} | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment(), timeout=300)

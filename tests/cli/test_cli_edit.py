@@ -64,6 +64,7 @@ def test_size_model_is_the_raw_output(here, edit):
     assert Image.open("raw.png").size == (32, 32)
 
 
+@pytest.mark.slow
 def test_several_texts_are_numbered(here, edit):
     result = edit("--image", "bird.jpg", "--text", TEXT, "--text", "a small blue bird", "--out", "out.png")
     assert result.stdout.split() == ["out-1.png", "out-2.png"]
@@ -237,6 +238,7 @@ def test_a_box_that_does_not_fit_leaves_its_picture_alone_for_every_text(here, e
     assert set(files(Path("out"))) == {"a-1.jpg", "a-2.jpg"}
 
 
+@pytest.mark.slow
 def test_metadata_is_kept_only_when_asked(here, edit):
     exif = Image.Exif()
     exif[0x010F] = "a camera"

@@ -99,6 +99,7 @@ def test_one_picture_lists_the_texts_best_first(here, matcher):
     assert [row.split(maxsplit=2)[2] for row in rows] == [TEXTS[i] for i in found.captions[0]]
 
 
+@pytest.mark.slow
 def test_many_of_both_give_a_list_for_each_text(here, matcher):
     Path("texts.txt").write_text("\n".join([*TEXTS, "", TEXTS[0]]))
     args = ("match", "my_birds/images", "--model", matcher, "--texts", "texts.txt")
@@ -204,6 +205,7 @@ def test_a_folder_is_measured_once(here, matcher, measure):
     ]
 
 
+@pytest.mark.slow
 def test_without_baselines_and_judge_the_model_alone_is_measured(here, measure):
     result = measure("--protocol", "l2-own-caption", "--no-baselines", "--limit", 3, "--json")
     assert result.exit_code == 0, result.output

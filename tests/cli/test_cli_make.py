@@ -52,6 +52,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_model_of_noise_alone_takes_no_text_and_the_others_do(here, drawer):
     model = model_of("stackgan_v2, no captions").eval()
     silent = checkpoint.save(here / "models" / "silent.safetensors", model, vocabulary=WORDS)
@@ -95,6 +96,7 @@ def test_a_folder_holds_the_pictures_that_the_library_draws(here, drawer):
     assert {"1-1.png", "1-2.png", "2-1.png", "2-2.png"} < {path.name for path in Path("birds").iterdir()}
 
 
+@pytest.mark.slow
 def test_a_grid_has_a_row_for_each_text_and_equal_calls_write_equal_files(here, drawer):
     files = []
     for name in ("x.png", "y.png"):
@@ -157,6 +159,7 @@ def test_attention_is_written_word_by_word(here, attentive):
     assert torch.allclose(maps[10:], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_attention_that_cannot_be_shown_is_refused(here, drawer, attentive, tmp_path_factory):
     ok = ("generate", "--text", RED, "--n", 1, "--out", "x.png", "--model")
     assert "attends to no words" in is_refused(tgim(*ok, drawer, "--attention", "words.png"))
@@ -211,6 +214,7 @@ def test_photographs_are_turned_into_noise_by_a_generator(here, drawer):
     assert "noise of the photographs" in found[0]["how"]
 
 
+@pytest.mark.slow
 def test_a_generator_edits_a_photograph(here, drawer):
     result = tgim("edit", "--model", drawer, "--image", "a.png", "--text", "red head", "--out", "edited.png")
     assert result.exit_code == 0, result.output

@@ -55,6 +55,7 @@ def seen(path, model):
     return from_uint8(torch.tensor(decode(path, size=model.image_size)).permute(2, 0, 1))[None]
 
 
+@pytest.mark.slow
 def test_pictures_come_by_their_nearness_to_what_is_meant(photos, tirg):
     model = checkpoint.load(tirg).model
     others = [path for path in sorted(photos.iterdir()) if path.name != "3.png"]
@@ -82,6 +83,7 @@ def test_pictures_come_by_their_nearness_to_what_is_meant(photos, tirg):
         assert (line["query"], line["text"], line["by"]) == ("photos/3.png", TEXT, "tirg")
 
 
+@pytest.mark.slow
 def test_a_matching_model_adds_embeddings_and_says_so(photos, matcher):
     source = checkpoint.load(matcher)
     result = tgim("search", photos, "--image", photos / "0.png", "--text", f"but with a {TEXT}", "--model", matcher)
@@ -136,6 +138,7 @@ def test_broken_pictures_are_named_at_the_end(photos, tirg):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_unknown_words_are_named(photos, tirg):
     result = tgim("search", photos, "--image", photos / "0.png", "--text", "a bleu bird", "--model", tirg)
     assert result.exit_code == 0

@@ -93,6 +93,7 @@ def test_usual_layouts_are_read(folder, wrap):
         assert torch.equal(found[name], value), name
 
 
+@pytest.mark.slow
 def test_a_file_of_an_old_torch_on_a_gpu_is_read(folder):
     """What torch 0.3 wrote: no zip archive, storages of a GPU that is not there."""
     state = torch.load(folder / "tagan_generator.pth")
@@ -210,6 +211,7 @@ def test_what_is_no_state_dict_is_refused(folder, content):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.slow
 def test_code_in_a_file_is_not_run(folder):
     torch.save({"generator": Payload(folder / "was-here")}, folder / "code.pth")
     with pytest.raises(CheckpointError, match="state dict"):

@@ -113,6 +113,7 @@ def test_no_share_is_what_it_was_and_a_share_is_that_share():
         assert after[other, 3].mean() < 0.6 * before[other, 3].mean()
 
 
+@pytest.mark.slow
 def test_a_batch_is_a_function_of_seed_and_step(tmp_path):
     pytest.importorskip("cv2")
     items = []

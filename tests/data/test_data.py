@@ -211,6 +211,7 @@ def test_cache_holds_the_picture_and_is_made_once(tmp_path):
     assert not list((tmp_path / "c").glob(".*"))
 
 
+@pytest.mark.slow
 def test_cache_is_another_when_a_picture_the_size_or_the_box_changes(tmp_path):
     root = make_cub(tmp_path / "cub")
     items = cub.load(root, split="all").items

@@ -73,6 +73,7 @@ ALL = {
 }
 
 
+@pytest.mark.slow
 def test_a_batch_depends_on_seed_and_step_alone(data):
     one, other = make(data, seed=3, **ALL), make(data, seed=3, **ALL)
     for step in (0, 7, 2):  # in any order, from a fresh object too
@@ -85,6 +86,7 @@ def test_a_batch_depends_on_seed_and_step_alone(data):
     assert not torch.equal(one.batch(7).image, make(data, seed=4, **ALL).batch(7).image)
 
 
+@pytest.mark.slow
 def test_shapes_and_ranges(data):
     batch = make(data, **ALL).batch(0)
     assert batch.image.shape == (4, 3, SIZE, SIZE)
@@ -126,6 +128,7 @@ def test_captions_and_labels_belong_to_their_picture(data):
     assert all(" ".join(words[i] for i in ids if i).startswith("bird red") for ids in first.text.ids.tolist())
 
 
+@pytest.mark.slow
 def test_phrases_take_the_place_of_captions_as_often_as_said(data):
     items = tuple(Item(i.path, ("a bird with a red head and blue wings", "nothing here"), None) for i in data.items)
     data = CaptionedImages("folder", data.root, items)

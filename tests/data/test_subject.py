@@ -40,6 +40,7 @@ def test_drawn_subjects_are_found(drawn):
     assert np.mean(overlaps) > np.mean([(centre & t).sum() / (centre | t).sum() for t in drawn[1]])
 
 
+@pytest.mark.slow
 def test_equal_pictures_get_equal_guesses_in_any_order(drawn):
     pictures = drawn[0][:3]
     first = [guess_subject(picture) for picture in pictures]
@@ -60,6 +61,7 @@ def test_of_a_constant_picture_nothing_is_known(value):
     assert (guess_subject(np.full((SIZE, SIZE, 3), value, np.uint8)) == NOTHING_KNOWN).all()
 
 
+@pytest.mark.slow
 def test_a_cache_is_guessed_once(drawn, tmp_path, monkeypatch):
     pictures, told = drawn[0][:3], []
     labels = guess_subjects(PixelCache(pictures), folder=tmp_path, progress=lambda *done: told.append(done))

@@ -170,6 +170,7 @@ def test_parts_add_up_to_the_subject(kind):
         assert rendering.subject.mean() > 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_everything_comes_from_the_generator(kind):
     first, again, other = (render_pairs(kind, np.random.default_rng(seed), 3, 32) for seed in (7, 7, 8))

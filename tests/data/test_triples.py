@@ -56,6 +56,7 @@ def changed_parts(triple):
     return {part for part in before if before[part] != after[part]}
 
 
+@pytest.mark.slow
 def test_the_kind_of_change_is_the_only_change():
     seen = set()
     for triple in many_wishes():
@@ -81,6 +82,7 @@ def test_the_kind_of_change_is_the_only_change():
     assert seen == {"colour", "add", "remove"}
 
 
+@pytest.mark.slow
 def test_the_text_names_what_changes():
     for triple in many_wishes():
         words, kind = set(tokenize(triple.text)), triple.source.scene.kind
@@ -118,6 +120,7 @@ def test_pixels_change_where_the_text_says_alone(groups):
             assert (group.image != target).any()
 
 
+@pytest.mark.slow
 def test_pictures_are_those_of_their_scenes(groups):
     group = groups[0]
     for triple, target in zip(group.triples, group.targets, strict=True):
@@ -125,6 +128,7 @@ def test_pictures_are_those_of_their_scenes(groups):
         assert (exposed.paint(albedos(triple.target.scene)) == target).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS.values())
 def test_scale_sizes_the_subject_and_leaves_the_backdrop(kind):
     ratios, same = [], []
@@ -148,6 +152,7 @@ def test_a_group_shares_its_source_and_differs_plainly(groups):
         assert all(plainly_differ(pictures[i], pictures[j]) for i in range(GROUP + 1) for j in range(i))
 
 
+@pytest.mark.slow
 def test_a_pool_is_drawn_once_and_streams_are_apart(tmp_path, monkeypatch):
     calls = []
     real = triples.render_group
@@ -174,6 +179,7 @@ def test_a_pool_is_drawn_once_and_streams_are_apart(tmp_path, monkeypatch):
         open_flowers(tmp_path, count=12, split="all")
 
 
+@pytest.mark.slow
 def test_batches_hold_whole_groups_of_triples(tmp_path):
     from tgim.data import open_dataset
 

@@ -19,6 +19,7 @@ from tgim.evaluation.protocol import load
 HOME = Path(tgim.__file__).parent
 
 
+@pytest.mark.slow
 def test_the_catalogue_and_the_help_import_nothing_heavy():
     code = "import sys, tgim.evaluation.catalogue, tgim.cli.evaluate\nprint(*{m.split('.')[0] for m in sys.modules})"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -164,6 +164,7 @@ def test_the_area_by_hand():
     assert mixed == pytest.approx(0.75)  # the order of strengths is no matter
 
 
+@pytest.mark.slow
 def test_reference_rows_bound_the_table(world, judge):
     bench = bench_of(world, judge=judge())
     rows = {(name, f.metric): f for name, f in PROTOCOLS["retrieval@1"].references(bench)}
@@ -181,6 +182,7 @@ def test_who_ties_has_lost(world, judge):
         assert figures("directional@1", bench, contender)["directional", 1.0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dual_encoder", "late_interaction"])
 def test_a_picture_fits_by_the_judges_own_score(world, tmp_path, name):
     torch.manual_seed(0)

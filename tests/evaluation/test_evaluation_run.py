@@ -118,6 +118,7 @@ def test_all_protocols_are_those_that_can_be_measured(world, judge):
     assert names >= {"retrieval@1", "tradeoff@1", "mp@1", "directional@1", "l2-edit@1", "l2-own-caption@1"}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_measured_is_said(world, judge, tagrid_file, tagan_file, tmp_path):
     with pytest.raises(UserError, match=r"no protocol 'retrieval@2'; did you mean 'retrieval@1'"):
         evaluate([], data=world, protocols=["retrieval@2"])

@@ -148,6 +148,7 @@ def matcher(tmp_path_factory):
     return model, checkpoint.save(path, model, vocabulary=small.VOCABULARY)
 
 
+@pytest.mark.slow
 def test_a_matching_models_features_are_its_embeddings_under_its_own_name(matcher):
     model, path = matcher
     extractor = features.from_matching(path)
@@ -226,6 +227,7 @@ def test_lpips_is_its_formula_over_the_given_backbone(alexnet, monkeypatch):
     assert metrics.lpips(x[:0], x[:0], network=network).shape == (0,)
 
 
+@pytest.mark.slow
 def test_a_missing_backbone_says_which_file_to_get(alexnet, tmp_path, monkeypatch):
     monkeypatch.delenv("TGIM_LPIPS_BACKBONE", raising=False)
     with pytest.raises(UserError, match=r"alexnet-owt-7be5be79.pth and give its path, or set TGIM_LPIPS_BACKBONE"):

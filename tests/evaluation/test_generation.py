@@ -140,6 +140,7 @@ def test_what_a_cheat_gets(bench, cheat):
         assert found["diversity_rmse"] > 0.9 * rows["real", "diversity_rmse"]  # diversity alone is no merit
 
 
+@pytest.mark.slow
 def test_one_picture_for_each_caption_fits_and_has_no_diversity(bench):
     found = figures(bench, lambda captions, rows, source: honest(captions, rows, torch.Generator().manual_seed(5)))
     assert found["recall@1"] == 1
@@ -147,6 +148,7 @@ def test_one_picture_for_each_caption_fits_and_has_no_diversity(bench):
     assert found["diversity"] < 1e-6
 
 
+@pytest.mark.slow
 def test_the_rows_to_read_the_figures_by(bench):
     rows = rows_of(bench)
     assert rows["unrelated", "recall@1"] == 0  # of another class: another colour
@@ -194,6 +196,7 @@ def test_pictures_depend_on_the_noises_of_their_rows_alone(generator_file):
     assert not torch.allclose(contender.generate(captions, rows, number=3, seed=3), whole, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_limit_changes_no_picture(world, judge, generator_file):
     whole, part = (Bench(world, size=SIDE, judge=judge, extractor=judge, limit=limit) for limit in (None, 20))
     contender = ModelContender.open(generator_file)
@@ -204,6 +207,7 @@ def test_a_limit_changes_no_picture(world, judge, generator_file):
     assert np.allclose(apart, all_apart[part.rows], atol=0.01)
 
 
+@pytest.mark.slow
 def test_a_generator_is_measured_by_its_pictures_unless_edits_are_named(world, judge, generator_file, tmp_path):
     options = {"data": world, "judge": judge, "size": SIDE, "limit": 18}
     out = tmp_path / "results.jsonl"
@@ -234,6 +238,7 @@ def test_a_second_run_generates_nothing(world, judge, generator_file, tmp_path, 
     assert [line.value for line in kept] == [line.value for line in first]
 
 
+@pytest.mark.slow
 def test_an_editor_among_generators_is_refused_before_anything_is_measured(world, judge, tagrid_file, generator_file):
     options = {"data": world, "judge": judge, "limit": 18}
     with pytest.raises(UserError, match="tagrid edits pictures and generates none") as raised:

@@ -50,6 +50,7 @@ def imported(file):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["models/editing/tagrid.py", "nn/layers.py", "images/resample.py", "inference/editor.py",
              "system/runtime.py", "data/synthetic/birds.py", "models/matching/late_interaction.py",
@@ -59,6 +60,7 @@ def test_what_can_change_an_edit_changes_the_key(copy, name):
     assert changed(copy, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["cli/evaluate.py", "cli/edit.py", "evaluation/catalogue.py", "evaluation/run.py", "reporting/page.py",
              "training/recipe.py", "inference/ranking.py", "checkpoints/card.py", "data/report.py", "__init__.py"],
@@ -67,6 +69,7 @@ def test_what_cannot_does_not(copy, name):
     assert not changed(copy, name)
 
 
+@pytest.mark.slow
 def test_a_docstring_does_not_and_a_table_does(copy):
     first = (HOME / "inference" / "editor.py").read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith('"""')
@@ -79,6 +82,7 @@ def test_every_part_is_there():
         assert list(kept.files_of(HOME, (part,))), part
 
 
+@pytest.mark.slow
 def test_all_that_an_edit_imports_is_in_the_key():
     """Data sets and errors aside: pictures and captions are in the names of what is kept themselves."""
     named = set(kept.files_of(HOME, kept.CODE))

@@ -77,6 +77,7 @@ def test_edits_are_never_compared_with_their_sources():
     assert torch.equal(half.against, extractor().features(bench.pictures[half.second]))
 
 
+@pytest.mark.slow
 def test_worse_pictures_are_farther_away_than_real_ones():
     bench = Toy()
     real = {m.metric: m.figures(seed=0)[0] for name, m in realism.references(bench) if name == "real"}

@@ -221,6 +221,7 @@ def test_no_trick_is_ever_right(world, judge, cheat):
     assert found["swap_margin_accuracy"] == found["drawn_swap_margin_accuracy"] == 0
 
 
+@pytest.mark.slow
 def test_the_trivial_editors_are_never_right(world, judge):
     bench = Bench(world, size=SIDE, judge=judge())
     for contender in baselines(bench):  # captions with the same words are one to all of them
@@ -245,6 +246,7 @@ def test_the_rows_to_read_the_figures_by(world, judge):
     assert rows["chance", "swap_margin_accuracy"] == rows["chance", "drawn_swap_margin_accuracy"] == 0.5
 
 
+@pytest.mark.slow
 def test_a_judge_that_does_not_look_at_places_is_exposed_by_a_row(world, judge):
     bench = Bench(world, size=SIDE, judge=judge(places=False))
     rows = {(name, figure.metric): figure.figures(seed=0)[0] for name, figure in swaps.references(bench)}
@@ -255,6 +257,7 @@ def test_a_judge_that_does_not_look_at_places_is_exposed_by_a_row(world, judge):
 # The run
 
 
+@pytest.mark.slow
 def test_both_counts_stand_in_one_table_and_a_second_run_measures_nothing(world, judge, tmp_path, monkeypatch):
     options = {"data": world, "protocols": ["swaps@1"], "judge": judge(), "size": SIDE, "out": tmp_path / "out.jsonl"}
     lines = evaluate([], **options)

@@ -112,6 +112,7 @@ def test_no_swap_where_a_word_is_missing():
     assert swap_scene(scene, np.random.default_rng(0), ["head", "crown"]) is None  # one is part of the other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PARTS)
 def test_questions_are_about_what_can_be_seen_and_the_truth_answers_them(kind):
     asked = right = 0

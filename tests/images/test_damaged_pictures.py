@@ -100,6 +100,7 @@ def test_pillows_warnings_stay_inside(monkeypatch) -> None:
         assert open_image(SAMPLES["PNG"]).width == 40
 
 
+@pytest.mark.slow
 def test_the_error_stream_survives_threads(capfd) -> None:
     first_in, second_in, first_out = threading.Event(), threading.Event(), threading.Event()
 

@@ -158,6 +158,7 @@ def test_kinds_that_only_pillow_knows_are_refused() -> None:
 # ---- bombs
 
 
+@pytest.mark.slow
 def test_large_pictures_are_refused_before_they_are_decoded(monkeypatch) -> None:
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("decoded a bomb"))
     for source in (png(20_000, 6_000), encoded(Image.new("1", (11_000, 10_000)), "TIFF", compression="group4")):

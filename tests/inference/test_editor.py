@@ -67,6 +67,7 @@ def test_no_strength_is_no_edit_and_less_is_less(editors, kind):
     assert all(x.abs().max() <= 1 for x in found)
 
 
+@pytest.mark.slow
 @KINDS
 @pytest.mark.parametrize("box", [(10, 20, 40, 50), "0,0,60,30", (59, 89, 1, 1)])
 def test_outside_the_box_every_pixel_is_bit_identical(editors, kind, box):
@@ -88,6 +89,7 @@ def test_a_box_around_everything_is_no_box(edit):
     )
 
 
+@pytest.mark.slow
 @KINDS
 def test_size_model_is_the_raw_output(editors, kind):
     editor = editors[kind]
@@ -102,6 +104,7 @@ def test_size_model_is_the_raw_output(editors, kind):
     assert torch.equal(editor.edit_photo(small, TEXT, size="model", strength=0).pixels, small.pixels)
 
 
+@pytest.mark.slow
 @KINDS
 def test_equal_calls_give_equal_pictures_whatever_the_random_numbers(editors, kind):
     photo, editor = open_image(picture(60, 50)), editors[kind]
@@ -114,6 +117,7 @@ def test_equal_calls_give_equal_pictures_whatever_the_random_numbers(editors, ki
     assert torch.equal(found[1], found[4]) is (kind == "tagrid")  # which draws no noise
 
 
+@pytest.mark.slow
 def test_the_caption_counts(edit):
     source = picture(60, 50)
     assert edit(source, "a blue bird").tobytes() != edit(source, "a yellow bird with black wings").tobytes()
@@ -296,6 +300,7 @@ def test_the_model_is_left_as_it_was(edit):
     assert all(torch.equal(value, before[key]) for key, value in edit.model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_the_package_offers_the_editor(tagrid_file, edit):
     loaded = tgim.load(tagrid_file)
     assert tgim.Editor is Editor
@@ -322,6 +327,7 @@ def test_a_batch_is_edited_as_each_picture_alone(editors, kind, side):
         assert not torch.equal(alone, photo.pixels)
 
 
+@pytest.mark.slow
 @KINDS
 @pytest.mark.parametrize("side", [32, 48])
 def test_strength_of_a_batch_goes_from_the_photograph_to_the_full_edit(editors, kind, side):

@@ -40,5 +40,6 @@ def test_a_generator_generates_as_recorded(record):
     assert_same(fixed.generated(), record[fixed.GENERATOR])
 
 
+@pytest.mark.slow
 def test_a_judge_scores_as_recorded(record):
     np.testing.assert_allclose(fixed.scores(), record[fixed.JUDGE], atol=1e-3)

@@ -125,6 +125,7 @@ def test_codes_are_interpolated_and_not_edits():
         assert (found - expected).abs().max() < 0.01
 
 
+@pytest.mark.slow
 def test_an_editor_without_codes_says_that_edits_are_blended():
     model = model_of("tagan").eval()
 
@@ -144,6 +145,7 @@ def test_an_editor_without_codes_says_that_edits_are_blended():
     assert torch.allclose(frames.pictures[[0, -1]], ends, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), [("tagan", 32), ("sisgan", 32), ("tagrid", 40)])
 def test_photographs_end_at_their_own_edits(name, size):
     editor, ends = editor_of(name), (photo(1, 40, 40), photo(2, 40, 40))
@@ -163,6 +165,7 @@ def test_of_a_wide_photograph_the_middle_is_taken():
     assert torch.equal(found.pictures, expected.pictures)
 
 
+@pytest.mark.slow
 def test_a_generator_turns_photographs_into_noise(inverting):
     ends = photo(1, 40, 40), photo(2, 40, 40)
     frames = between_pictures(inverting, *ends, RED, steps=4)
@@ -175,6 +178,7 @@ def test_a_generator_turns_photographs_into_noise(inverting):
     assert torch.allclose(captions.pictures[0], edits[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_style_encoder_is_asked_for_the_noise():
     editor = editor_of("style_encoder")
     ends = photo(1, 40, 40), photo(2, 40, 40)

@@ -33,6 +33,7 @@ def test_the_subject_is_all_parts_together():
     assert np.abs(whole - head - tail).max() <= 2
 
 
+@pytest.mark.slow
 def test_an_editor_with_a_localiser_is_opened_for_its_parts(tmp_path, monkeypatch):
     path = saved(tmp_path)
     inside = checkpoint.load(path).model

@@ -56,6 +56,7 @@ def brute_force(source, photos, captions):
     return np.array(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MATCHERS)
 def test_scores_are_the_models_own_for_each_pair(photos, name):
     source = checkpoint.Checkpoint(small.model_of(name).eval(), small.VOCABULARY, "{}")
@@ -64,6 +65,7 @@ def test_scores_are_the_models_own_for_each_pair(photos, name):
     np.testing.assert_allclose(scores, expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_orders_follow_the_scores_and_phrases_are_completed(matcher, photos, monkeypatch):
     expected = brute_force(checkpoint.load(matcher), photos, [*TEXTS[:2], "this bird has a white belly"])
     for chunk in (2, 64):
@@ -136,6 +138,7 @@ def test_each_unknown_word_is_said_once(matcher, photos):
     assert said == ["unknown word 'bleu' is ignored; nearest known: blue"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_used_is_refused(matcher, photos, tagrid_file):
     for texts in ([], [""], ["qwertz"], ["red " * 100], [3]):
         with pytest.raises(TextError):

@@ -93,6 +93,7 @@ def test_errors_and_noise_are_those_of_scikit_image():
     assert_close(metrics.rmse(x, y).square(), metrics.mse(x, y))
 
 
+@pytest.mark.slow
 @FEW
 @given(seed=seeds, share=st.floats(0, 1), height=st.integers(11, 24), flat=st.booleans())
 def test_ssim_is_that_of_scikit_image(seed, share, height, flat):

@@ -20,6 +20,7 @@ tables = st.integers(1, 6).flatmap(  # small whole numbers: many ties
 )
 
 
+@pytest.mark.slow
 @FEW
 @given(tables, st.data())
 def test_the_rank_counts_all_that_are_as_good_as_the_right_one(table, data):

@@ -50,6 +50,7 @@ def answer(model: Model, batch: Batch) -> list[torch.Tensor]:
         return [model.embed_images(batch.image), model.embed_captions(batch.text)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_system_says_what_it_is(name):
     system = SYSTEMS[name]
@@ -59,6 +60,7 @@ def test_a_system_says_what_it_is(name):
     assert {*system.networks, *system.averaged} <= {child for child, _ in model_of(name).named_children()}
 
 
+@pytest.mark.slow
 @every
 def test_steps_yield_their_networks_and_finite_scalar_terms(name):
     model = model_of(name, stirred=False)
@@ -72,6 +74,7 @@ def test_steps_yield_their_networks_and_finite_scalar_terms(name):
     assert sorted(set(seen)) == sorted(model.networks)
 
 
+@pytest.mark.slow
 @every
 def test_every_parameter_learns_from_its_own_phase(name):
     model, touched = model_of(name), set()
@@ -118,6 +121,7 @@ def test_what_is_frozen_stays(name):
         assert torch.equal(value, before[key]), key
 
 
+@pytest.mark.slow
 @every
 def test_a_checkpoint_answers_as_its_model(name, tmp_path):
     model = model_of(name)
@@ -169,6 +173,7 @@ def test_small_batches_work(name, count):
         assert all(p.grad is None or p.grad.isfinite().all() for p in getattr(model, network).parameters())
 
 
+@pytest.mark.slow
 @every
 def test_convolutions_of_one_channel_stay_in_32_bits(name):
     grouped = [m for m in model_of(name).modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
@@ -194,6 +199,7 @@ def test_bf16_autocast_gives_the_losses_of_fp32_nearly(name):
     assert found[half:] == pytest.approx(found[:half], rel=0.1)
 
 
+@pytest.mark.slow
 @every
 @torch.no_grad()
 def test_an_answer_does_not_depend_on_the_batch_around_it(name):
@@ -207,6 +213,7 @@ def test_an_answer_does_not_depend_on_the_batch_around_it(name):
             torch.testing.assert_close(x, y[i : i + 1], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 @editors
 @torch.no_grad()
 def test_an_edit_keeps_shape_and_range_and_heeds_picture_and_caption(name):
@@ -222,6 +229,7 @@ def test_an_edit_keeps_shape_and_range_and_heeds_picture_and_caption(name):
     assert not torch.equal(model.edit(batch.image.roll(1, 0), batch.text), edited)
 
 
+@pytest.mark.slow
 @editors
 @torch.no_grad()
 def test_equal_calls_give_equal_edits_and_leave_the_random_numbers_alone(name):

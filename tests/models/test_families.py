@@ -206,6 +206,7 @@ def test_sizes_alone_are_no_part(name, options, key):
         model_of(name, **options).load_parts()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READING)
 def test_captions_are_read_by_the_frozen_embedding(name, tmp_path):
     part, path = saved(tmp_path, "sje")

@@ -32,6 +32,7 @@ def test_an_old_key_means_the_new_one(kind, old, new, value):
         kind.model_validate({old: value, new: value})
 
 
+@pytest.mark.slow
 def test_the_renderer_is_the_one_of_the_published_lines():
     assert (renderer_hash("birds"), renderer_hash("flowers")) == ("d71375f2859e", "0864568590cf")
     assert triples_hash("birds") == "445f4dcc09e9"

@@ -72,6 +72,7 @@ def test_a_residual_block_of_nothing_is_the_identity(rectified):
     assert_close(block(x), x.relu() if rectified else x)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(height=st.integers(1, 6), width=st.integers(1, 6))
 def test_sizes_halve_double_and_stay(height, width):

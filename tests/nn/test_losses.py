@@ -30,6 +30,7 @@ from tgim.nn.losses import (
 floats = st.floats(-20, 20)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.lists(floats, min_size=1, max_size=5), st.booleans())
 def test_real_fake_is_binary_cross_entropy(values, real):

@@ -344,6 +344,7 @@ def test_the_gallery_shows_the_worst_and_the_best_of_what_was_measured(small_gal
     assert Page(page(results(), gallery=found)).tags.count("img") == 3 * len(found.rows) + 2 * 4
 
 
+@pytest.mark.slow
 def test_the_gallery_says_what_its_figures_were_not_made_with(small_gallery):
     found, _, _ = small_gallery
     for what in ("data", "judge", "checkpoint"):

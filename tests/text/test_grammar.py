@@ -27,6 +27,7 @@ SAME = {  # a rule over the words a, b, c, and the regular expression over the l
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", SAME)
 @settings(max_examples=100, deadline=None)
 @given(letters=st.text("abc", max_size=8))

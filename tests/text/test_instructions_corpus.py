@@ -57,7 +57,9 @@ def recorded(vocabulary, text):
     return found
 
 
-@pytest.mark.parametrize("vocabulary", KNOWN)
+@pytest.mark.parametrize(
+    "vocabulary", [pytest.param(name, marks=pytest.mark.slow if name == "birds-1" else ()) for name in KNOWN]
+)
 def test_texts_are_understood_as_recorded(vocabulary):
     wrong = [
         f"\n  expected {line}\n  found    {found}"
@@ -73,6 +75,7 @@ def test_the_corpus_is_large_and_names_no_text_twice():
     assert {name for name, _ in asked} == set(KNOWN)
 
 
+@pytest.mark.slow
 def test_what_the_corpus_gives_is_understood_as_it_is():
     for line in LINES:
         if caption := line.get("caption"):

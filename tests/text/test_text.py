@@ -65,6 +65,7 @@ def test_a_vocabulary_holds_the_words_that_are_frequent_enough_by_frequency(capt
     assert list(words) == sorted(words, key=lambda word: (-said.count(word), word))
 
 
+@pytest.mark.slow
 @quick
 @given(CAPTIONS, CAPTION)
 def test_an_id_is_two_after_the_place_of_its_word(captions, caption):
@@ -92,6 +93,7 @@ def test_unknown_words_come_once_in_order_with_what_looks_alike():
     assert (unknown["zzz"], unknown["hed"][0], unknown["smal"]) == ((), "head", ("small",))
 
 
+@pytest.mark.slow
 @quick
 @given(st.lists(st.lists(st.integers(1, 9), max_size=5), max_size=5))
 def test_padding_comes_after_every_word_and_is_masked(rows):

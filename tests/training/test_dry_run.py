@@ -56,6 +56,7 @@ def test_the_memory_of_a_dry_run_is_that_of_a_run(tmp_path: Path) -> None:
     assert expected == pytest.approx(needed, rel=0.1)  # without what a run writes, 13 % are missing
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_would_be_and_leaves_nothing(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,6 +72,7 @@ def test_a_dry_run_says_what_would_be_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_where_whole_batches_are_slow_a_dry_run_says_that_it_extrapolates(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +100,7 @@ def test_a_dry_run_reads_few_pictures(data: Path, monkeypatch: pytest.MonkeyPatc
     assert dry.pictures == 12
 
 
+@pytest.mark.slow
 def test_a_dry_run_renders_few_pairs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TGIM_CACHE", str(tmp_path / "cache"))
     rendered: list[int] = []
@@ -114,6 +117,7 @@ def test_a_dry_run_renders_few_pairs(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.slow
 def test_bf16_is_not_emulated_for_an_estimate(data: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     told = str(dry_run(a_recipe(data, precision="auto")))

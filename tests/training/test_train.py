@@ -45,6 +45,7 @@ def test_a_run_leaves_a_checkpoint_that_loads_alone(whole: Path, data: Path) -> 
     assert list(losses(whole)) == list(range(1, 11))
 
 
+@pytest.mark.slow
 def test_the_checkpoint_has_the_averaged_weights_and_the_state_both(whole: Path) -> None:
     model = checkpoint.load(whole / "model.safetensors").model.state_dict()
     tensors = checkpoint.read_tensors(whole / "state.safetensors")
@@ -121,6 +122,7 @@ def test_a_killed_run_goes_on_exactly(data: Path, tmp_path: Path) -> None:
     assert same_tensors(out / "state.safetensors", tmp_path / "whole" / "state.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_saves_its_last_step(data: Path, tmp_path: Path, number: signal.Signals) -> None:
     out, before = tmp_path / "run", signal.getsignal(number)
@@ -144,6 +146,7 @@ def test_a_finished_run_stays_as_it_is(whole: Path, data: Path) -> None:
     assert ((whole / "state.safetensors").read_bytes(), losses(whole)) == before
 
 
+@pytest.mark.slow
 def test_the_log_is_cut_where_the_run_goes_on(data: Path, tmp_path: Path) -> None:
     train.fit(a_recipe(data, steps=3), out=tmp_path / "run", progress=False)
     with (tmp_path / "run" / "log.jsonl").open("a") as log:
@@ -175,6 +178,7 @@ def test_a_changed_recipe_is_told_key_by_key(data: Path, whole: Path) -> None:
     assert "log_every" not in str(told.value)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_begun_with_flat_keys_goes_on(data: Path, tmp_path: Path) -> None:
     """State files of older versions have no sections in `data`, and lack the keys that came later."""
     out = tmp_path / "run"
@@ -195,6 +199,7 @@ def test_a_run_that_was_begun_with_flat_keys_goes_on(data: Path, tmp_path: Path)
     assert state.read_notes(out / STATE)["given"]["data"]["augment"]["margin"] == 2
 
 
+@pytest.mark.slow
 def test_the_resolved_recipe_resumes_as_well(data: Path, tmp_path: Path) -> None:
     train.fit(a_recipe(data, steps=2), out=tmp_path / "run", progress=False)
     written = recipe.load(tmp_path / "run" / "recipe.yaml", ["train.steps=3"])
@@ -209,6 +214,7 @@ def test_a_broken_state_is_refused(data: Path, whole: Path, tmp_path: Path, leng
         train.fit(a_recipe(data, clip=1.0), out=tmp_path, resume=True)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run(data: Path, tmp_path: Path) -> None:
     broken = recipe.parse(values(data, model={"fail_at": 6}))
     with pytest.raises(TrainingError, match=r"step 6: generator .*'keep' is inf") as told:
@@ -244,6 +250,7 @@ class Hooked(toy.Toy):
         nn.init.constant_(self.generator.words.weight, 0.25)
 
 
+@pytest.mark.slow
 def test_a_model_may_bring_parts_of_its_own(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.SYSTEMS, "hooked", Hooked)
     own = {"name": "hooked", "weight": 2}

@@ -122,6 +122,7 @@ def test_half_a_batch_gets_a_neighbours_caption(count):
     assert half < 2 or (relevant[:half] != own[:half]).all()
 
 
+@pytest.mark.slow
 def test_text_first_then_frozen_and_a_resumed_run_knows():
     model = tiny(text_steps=2).train()
     phases = [[network for network, _ in model.steps(batch_of())] for _ in range(3)]

@@ -156,6 +156,7 @@ def test_any_generator_is_taken_stays_as_it_is_and_travels(name, tmp_path):
     assert loaded.config == model.config
 
 
+@pytest.mark.slow
 def test_people_edit_with_it(tmp_path):
     file = checkpoint.save(tmp_path / "g.safetensors", model_of("gan_int_cls").eval(), vocabulary=VOCABULARY)
     style = checkpoint.save(tmp_path / "style.safetensors", build(file).eval(), vocabulary=VOCABULARY)

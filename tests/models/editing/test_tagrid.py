@@ -107,6 +107,7 @@ def test_roughness_is_of_neighbours():
 # Edits
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_before_training_an_edit_is_the_identity():
     model, batch = model_of("tagrid", stirred=False).eval(), batch_of()
@@ -132,6 +133,7 @@ def test_strength_is_asked_of_the_model_and_nought_changes_nothing(model):
     assert not torch.allclose(change[2], 0.5 * change[3], atol=1e-4)  # no mere blend
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_strength_is_the_share_of_the_full_edits_cost(model):
     batch = batch_of()
@@ -258,6 +260,7 @@ def test_unknown_pixels_teach_nothing():
     assert nothing == 0
 
 
+@pytest.mark.slow
 def test_the_mask_is_taught_by_its_labels_alone():
     model = model_of("tagrid")
     parameters = list(model.generator.subject.parameters())
@@ -268,6 +271,7 @@ def test_the_mask_is_taught_by_its_labels_alone():
         assert taught is (name in ("subject", "synthetic_subject")), name
 
 
+@pytest.mark.slow
 def test_terms_come_with_their_data():
     model, batch = model_of("tagrid"), batch_of()
     *_, (_, terms) = model.steps(type(batch)(batch.image, batch.text, batch.labels))

@@ -64,6 +64,7 @@ def test_more_padding_changes_neither_picture_nor_attention():
     assert (far[:, near.shape[1] :] == 0).all()
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_maps_belong_to_the_picture_and_can_be_shown():
     model = model_of("attngan", image_size=64, scales=3).eval()
@@ -95,6 +96,7 @@ def test_a_map_laid_over_a_picture_leaves_light_where_it_is_high():
 # Drawing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "scales"), [(64, 1), (64, 2), (64, 3), (128, 2)])
 def test_shapes_at_every_number_of_scales(size, scales):
     model = model_of("attngan", image_size=size, scales=scales)
@@ -164,6 +166,7 @@ def test_an_untrained_matching_model_is_told(caplog):
     assert "untrained DAMSM" in caplog.text
 
 
+@pytest.mark.slow
 def test_pictures_reach_the_damsm_at_its_size_and_with_a_gradient():
     model, seen = model_of("attngan", image_size=64), []
     encode = DAMSM.encode_image
@@ -186,6 +189,7 @@ def test_a_frozen_backbone_passes_gradients_to_drawn_pictures_alone():
     assert image.grad.abs().max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=NEEDS_BF16)])
 def test_every_parameter_learns_even_from_one_picture(precision):
     model, batch = model_of("attngan"), batch_of(count=1)

@@ -44,6 +44,7 @@ def test_names_and_shapes_are_those_of_the_release():
     assert said == facts.shapes()
 
 
+@pytest.mark.slow
 def test_our_default_networks_have_the_names_and_shapes_of_the_release():
     with torch.device("meta"):
         model = AttnGAN(AttnGANConfig(), vocabulary_size=501)
@@ -70,6 +71,7 @@ def released() -> tuple[AttnGAN, dict[str, facts.State]]:
     return model, states
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_networks_compute_what_the_release_computes(released):
     model, states = released
@@ -98,6 +100,7 @@ def test_the_networks_compute_what_the_release_computes(released):
             assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_step_has_the_losses_of_the_release(released, monkeypatch):
     model, states = released
     batch, text = batch_of(128, 3), None

@@ -177,6 +177,7 @@ def test_mismatching_captions_are_never_of_the_same_class():
                 assert labels[row] != labels[i]
 
 
+@pytest.mark.slow
 def test_a_batch_of_one_class_has_no_mismatching_caption():
     assert terms_of(tiny(), labelled(3, 3, 3, 3))["discriminator"]["mismatch"] == 0
     assert terms_of(tiny(), labelled(3, 3, 3, 4))["discriminator"]["mismatch"] > 0

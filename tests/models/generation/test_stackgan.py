@@ -190,6 +190,7 @@ def test_the_discriminator_learns_which_caption_is_right():
         assert discriminator.match(seen, mean).min() > discriminator.match(seen[:-1], mean[1:]).max()
 
 
+@pytest.mark.slow
 def test_stage_one_stays_as_it_is_within_stage_two():
     model = model_of("stackgan2")
     before = {name: value.clone() for name, value in model.first.state_dict().items() if value.is_floating_point()}

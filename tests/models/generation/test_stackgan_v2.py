@@ -57,6 +57,7 @@ def full_sizes(branches: int) -> dict[str, release.Shapes]:
     return found | {f"discriminator{i}": facts.tree_judge(halvings=4 + i) for i in range(branches)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("branches", [1, 2, 3])
 def test_names_and_shapes_at_the_papers_sizes(branches):
     with torch.device("meta"):
@@ -87,6 +88,7 @@ def without_captions(branches: int = 3) -> tuple[StackGANv2, dict[str, torch.Ten
     return model, state
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("batch", [False, True], ids=["eval", "train"])
 def test_without_captions_noise_takes_the_place_of_the_condition(batch):
@@ -124,6 +126,7 @@ def test_the_facts_are_those_of_the_release():
     assert json.loads((Path(os.environ["TGIM_GOLDEN"]) / "stackgan_v2.json").read_text()) == full_sizes(3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize("branches", [1, 3])
 @torch.no_grad()
@@ -145,6 +148,7 @@ def test_pictures_and_logits_are_those_of_the_release(batch, branches):
         assert_close(discriminator.alone(seen), alone, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_largest_discriminator_is_that_of_the_release():
     """At 256 px and a sixteenth of its width: every name is in its place."""
     config = checked("stackgan_v2", {}, {}, None, {"width": 4, "discriminator_width": 2, "condition_size": 5})
@@ -162,6 +166,7 @@ def bce(logits: torch.Tensor, real: bool) -> torch.Tensor:
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unconditional", [1.0, 0.0])
 def test_a_training_step_is_that_of_the_release(unconditional):
     """Its losses written out, by its networks: a photograph of another class is a wrong pair and a real picture."""
@@ -221,6 +226,7 @@ def test_colour_consistency_by_hand():
     assert (again[0].item(), again[1].item()) == (0, 0)
 
 
+@pytest.mark.slow
 def test_colour_moves_the_finer_picture_alone():
     model = model_of("stackgan_v2", colour_weight=50.0)
     terms = dict(model.steps(batch_of(32)))["generator"]

@@ -92,6 +92,7 @@ def test_codes_are_unit_vectors_of_the_sizes_that_are_told(text, pooling):
     assert (pooling == "mean") is torch.allclose(code.attention, torch.full_like(code.attention, 1 / 16), atol=1e-6)
 
 
+@pytest.mark.slow
 @texts
 @torch.no_grad()
 def test_words_are_dropped_in_training_only_and_only_real_ones(text):

@@ -80,6 +80,7 @@ def test_a_subset_of_codes_scores_as_in_the_whole(model):
     torch.testing.assert_close(part, whole[1:3][:, [2, 0]])
 
 
+@pytest.mark.slow
 def test_same_class_captions_are_no_negatives():
     model, batch = model_of("late_interaction"), batch_of()
     one_class = type(batch)(image=batch.image, text=batch.text, labels=torch.zeros_like(batch.labels))

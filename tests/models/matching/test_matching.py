@@ -112,6 +112,7 @@ def test_a_caption_of_no_word_does_no_harm(name):
     assert sum(terms.values()).item() < 1e3
 
 
+@pytest.mark.slow
 def test_an_alphabet_comes_back_from_a_checkpoint(tmp_path):
     model, batch = small_sje().eval(), spelled(batch_of())
     path = checkpoint.save(tmp_path / "sje.safetensors", model, vocabulary=SJE.vocabulary_for(model.config))
@@ -195,6 +196,7 @@ def broken(kind: str, path, state: dict[str, torch.Tensor]) -> None:
         path.write_text("no weights")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -230,6 +232,7 @@ def test_impossible_settings_are_refused(options, message):
             registry.find_model(name).Config(**options)
 
 
+@pytest.mark.slow
 def test_a_backbone_without_weights_may_be_trained():
     net = make_backbone(PictureConfig(backbone="resnet18", backbone_frozen=False))
     assert all(p.requires_grad for p in net.parameters())

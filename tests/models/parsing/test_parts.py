@@ -40,6 +40,7 @@ def whole_of(root):
     return pointed(photographs(root / "photos", root, split="all", grouping=ASKED))
 
 
+@pytest.mark.slow
 def test_points_of_whole_photographs_and_of_cut_outs_are_the_same_places(birds):
     cut = pointed(read_points(cub.load(birds, split="all"), grouping=ASKED).items())
     whole = whole_of(birds)
@@ -192,6 +193,7 @@ def said(found):
     return {asked.picture.path.name: [(ask.part, ask.colour) for ask in asked.asks] for asked in found.pictures}
 
 
+@pytest.mark.slow
 def test_the_list_is_seeded_and_depends_on_the_picture_alone(birds):
     whole = parts_task(world.bench_of(birds))
     assert len(whole.pictures) == 4  # of the two test classes
@@ -260,6 +262,7 @@ def test_flat_paint_and_fog_lose_the_texture(bench):
     assert foggy["texture"] < 0.5
 
 
+@pytest.mark.slow
 def test_painting_everything_spills_everywhere(bench):
     found = world.figures(bench, world.Known(world.everything, parts_task(bench)))
     assert (found["hit"], found["spilt"], found["texture"]) == (1, 1, 0)
@@ -295,6 +298,7 @@ def test_a_colour_shift_spills_and_keeps_texture(bench):
     assert found["texture_correlation"] > 0.9
 
 
+@pytest.mark.slow
 def test_figures_of_parts_and_colours_add_up(bench):
     asks = [ask for asked in parts_task(bench).pictures for ask in asked.asks]
     lines = list(measure(bench, world.Known(world.flat_part, parts_task(bench))))
@@ -308,6 +312,7 @@ def test_figures_of_parts_and_colours_add_up(bench):
     assert lower == {"spilt", "others_change", "near_change", *(["outside"] if bench.photos else [])}
 
 
+@pytest.mark.slow
 def test_background_points_count_for_themselves(tmp_path):
     root = world.folder_of_flowers(tmp_path / "mine")
     bench = world.bench_of(root, photos=False, split="all", name="folder")

@@ -202,6 +202,7 @@ def test_what_is_frozen_stays(given, frozen):
     assert torch.equal(model.matching.weight, before) is (frozen != "nothing")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("frozen", "reads"), [("nothing", True), ("pictures", True), ("all", False)])
 def test_how_a_model_reads_is_frozen_last(tmp_path, frozen, reads):
     path = checkpoint.save(tmp_path / "vse.safetensors", small.model_of("vse"), vocabulary=small.VOCABULARY)
