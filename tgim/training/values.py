@@ -126,7 +126,9 @@ def unknown(place: tuple[str, ...], known: Sequence[str]) -> tuple[str, str]:
 
 def _hint(place: tuple[str, ...], known: Sequence[str]) -> str:
     """The key that is nearest to an unknown one at a dotted place: of its section, or of another one."""
-    names = {key: key for key in known} | (key_hints() if len(place) == 2 and place[0] == "data" else {})
+    names = {key: key for key in known}
+    if len(place) == 2 and place[0] == "data":  # of a section, too, and then with the whole path
+        names |= {key: f"data.{path}" if "." in path else path for key, path in key_hints().items()}
     if close := difflib.get_close_matches(place[-1], names, n=1, cutoff=0.6):
         return f"; did you mean {names[close[0]]!r}?"
     elsewhere = [*_paths(TrainConfig, "train"), *_paths(DataConfig, "data")]
