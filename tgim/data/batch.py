@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypedDict, TypeVar
 
 import torch
 from torch import Tensor
+from typing_extensions import Required
 
-from tgim.text.vocabulary import Tokens
+from tgim.data.cache import Progress
+from tgim.text.vocabulary import Tokens, Vocabulary
 
 _T = TypeVar("_T", "SyntheticPairs", "LabelledViews", "Batch")
 
@@ -97,6 +100,17 @@ def mismatching_rows(labels: Tensor) -> Tensor:
     before = (rows[:, None] - rows[None]) % len(labels)  # B, B: itself, the row before, the one before that, ...
     first = (labels[before] != labels[:, None]).long().argmax(1, keepdim=True)
     return before.gather(1, first)[:, 0]
+
+
+class BatchOptions(TypedDict, total=False):
+    """Keywords by which a source of batches is opened; `tgim.data.loader.Batches` says what each means."""
+
+    batch_size: Required[int]
+    vocabulary: Required[Vocabulary]
+    seed: int
+    cache: str | Path | None
+    progress: Progress | None
+    limit: int | None
 
 
 class BatchSource(Protocol):

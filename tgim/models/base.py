@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from tgim.checkpoints.registry import Role
 from tgim.data.base import CaptionedImages
-from tgim.data.batch import Batch, BatchSource
-from tgim.data.cache import Progress
+from tgim.data.batch import Batch, BatchOptions, BatchSource
 from tgim.data.config import DataConfig
 from tgim.data.loader import Batches
 from tgim.images.carry import Box, carry_change, soft_box
@@ -94,28 +93,10 @@ class Model(nn.Module):
         """
 
     def open_batches(
-        self,
-        dataset: CaptionedImages,
-        config: DataConfig,
-        *,
-        batch_size: int,
-        vocabulary: Vocabulary,
-        seed: int = 0,
-        cache: str | Path | None = None,
-        progress: Progress | None = None,
-        limit: int | None = None,
+        self, dataset: CaptionedImages, config: DataConfig, **options: Unpack[BatchOptions]
     ) -> BatchSource:
         """Open the batches that `steps` is given; arguments as of `tgim.data.loader.Batches`, the default."""
-        return Batches(
-            dataset,
-            config,
-            batch_size=batch_size,
-            vocabulary=vocabulary,
-            seed=seed,
-            cache=cache,
-            progress=progress,
-            limit=limit,
-        )
+        return Batches(dataset, config, **options)
 
     @property
     def part_localiser(self) -> Localising | None:

@@ -7,16 +7,15 @@ pictures whose parts are known, and on guesses of where the subject is.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
+from typing_extensions import Unpack
 
 from tgim.checkpoints.registry import register
 from tgim.data.base import CaptionedImages
-from tgim.data.batch import Batch
-from tgim.data.cache import Progress
+from tgim.data.batch import Batch, BatchOptions
 from tgim.data.config import DataConfig
 from tgim.data.points import BACKGROUND
 from tgim.data.views import GUESSED, SUBJECT
@@ -124,29 +123,10 @@ class PartLocaliser(Localising):
         return Vocabulary.build([BACKGROUND, *config.part_names])
 
     def open_batches(
-        self,
-        dataset: CaptionedImages,
-        config: DataConfig,
-        *,
-        batch_size: int,
-        vocabulary: Vocabulary,
-        seed: int = 0,
-        cache: str | Path | None = None,
-        progress: Progress | None = None,
-        limit: int | None = None,
+        self, dataset: CaptionedImages, config: DataConfig, **options: Unpack[BatchOptions]
     ) -> ViewBatches:
         """Open batches of labelled views; arguments as of `tgim.data.loader.Batches`."""
-        return ViewBatches(
-            self,
-            dataset,
-            config,
-            batch_size=batch_size,
-            vocabulary=vocabulary,
-            seed=seed,
-            cache=cache,
-            progress=progress,
-            limit=limit,
-        )
+        return ViewBatches(self, dataset, config, **options)
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the losses of the known cells; half of the batches are mirrored."""
