@@ -14,7 +14,7 @@ from typing_extensions import Required
 from tgim.data.cache import Progress
 from tgim.text.vocabulary import Tokens, Vocabulary
 
-_T = TypeVar("_T", "SyntheticPairs", "LabelledViews", "Batch")
+_T = TypeVar("_T", "SyntheticPairs", "LabelledViews", "DescribedPictures", "PartLessons", "Batch")
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,40 @@ class LabelledViews:
 
 
 @dataclass(frozen=True)
+class DescribedPictures:
+    """The parts of B pictures, described once; the first of P parts is the whole subject."""
+
+    features: Tensor  # (B, P, F)
+    tones: Tensor  # (B, P, 5) darkest, middle and lightest lightness, mean a and b
+    index: Tensor  # (B, 2, S, S) int64, the two parts that have most of each pixel
+    share: Tensor  # (B, 2, S, S) in [0, 1], of each pixel
+    named: Tensor  # (B, P) in [0, 1], parts that the picture's caption gives a colour
+    hidden: Tensor  # (B, P) bool, parts that are not in view
+    real: Tensor  # (B,) bool, photographs; the other pictures, after them, are synthetic
+
+    def to(self, device: Any) -> DescribedPictures:
+        return _to(self, device)
+
+    def first(self, count: int) -> DescribedPictures:
+        """The first `count` pictures."""
+        return _first(self, count, {})
+
+
+@dataclass(frozen=True)
+class PartLessons:
+    """Texts, N of each of B pictures, of which it is known what they ask of each of P parts."""
+
+    ids: Tensor  # (B, N, T) int64, their tokens
+    mask: Tensor  # (B, N, T) bool
+    gates: Tensor  # (B, N, P) 1 where a part is to change, 0 where it is to stay, -1 where nobody knows
+    curves: Tensor  # (B, N, P, 9) tones to change to
+    weights: Tensor  # (B, N, P) of the curves, 0 where nothing is known
+
+    def to(self, device: Any) -> PartLessons:
+        return _to(self, device)
+
+
+@dataclass(frozen=True)
 class Batch:
     """Batch of B pictures with a caption each, and what the data config adds to them."""
 
@@ -65,6 +99,8 @@ class Batch:
     source: Tensor | None = None  # (B, 3, S, S) in [-1, 1], other pictures that lead to `image`, by
     change: Tokens | None = None  # what they lack; a row of which nothing is said: the picture itself, and its caption
     views: LabelledViews | None = None
+    parts: DescribedPictures | None = None
+    lessons: PartLessons | None = None
 
     def to(self, device: Any) -> Batch:
         return _to(self, device)

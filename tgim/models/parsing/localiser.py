@@ -6,7 +6,7 @@ pictures whose parts are known, and on guesses of where the subject is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from pydantic import Field, field_validator, model_validator
@@ -113,9 +113,13 @@ class PartLocaliser(Localising):
         if self.config.subject_classes:
             classes = self.backbone.classify(maps[-1]).softmax(1)
             present = sum((classes[:, a : b + 1].sum(1) for a, b in self.config.subject_classes), 0 * present)
-        logits = self.decoder(maps)
+        return self.probabilities(maps), present
+
+    def probabilities(self, maps: Sequence[Tensor]) -> Tensor:
+        """Probabilities (B, P, S / 4, S / 4) of each part, from the backbone's maps, finest first."""
+        logits: Tensor = self.decoder(maps)
         lean = logits.new_tensor([self.config.lean.get(part, 0.0) for part in self.parts])
-        return (logits + lean[:, None, None]).softmax(1), present
+        return (logits + lean[:, None, None]).softmax(1)
 
     @classmethod
     def vocabulary_for(cls, config: PartLocaliserConfig) -> Vocabulary:

@@ -1,0 +1,341 @@
+"""Part curves, the fourth round of TAGrid: a learned reader of captions in front of the painter's brush.
+
+The model never repaints. A part localiser finds the subject's parts. For each part a small transformer reads the
+caption, beside what is to be seen of the part, and says whether it changes, and to which tones: a curve of colours over
+the photograph's own lightness. A table of such curves is a bilateral grid (Chen, Paris and Durand, SIGGRAPH 2007) whose
+cells are the parts. The brush of `tgim.models.editing.painting` applies them to the photograph's own pixels.
+
+Training needs no pairs:
+
+- lessons: texts of which the painter's rules know what they ask. Phrases about any part and colour; captions with one
+  attribute altered; own captions, which change nothing; other pictures' captions, which leave alone what they do not
+  name. They are answered in numbers, so hundreds fit in a step;
+- a frozen matching model must find the target caption in the edited picture, against the captions of the batch, the
+  picture's own among them. It teaches shades and words that no rule knows, and strength enough to be seen;
+- with its own caption a picture stays what it is, and an edit may cost so much change and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+from typing_extensions import Unpack
+
+from tgim.checkpoints.registry import register
+from tgim.data.base import CaptionedImages
+from tgim.data.batch import Batch, BatchOptions, DescribedPictures, PartLessons
+from tgim.data.config import DataConfig
+from tgim.errors import SubjectError
+from tgim.images.carry import Box
+from tgim.images.resample import resize
+from tgim.models.base import Codes, Config, Editing, Localising, Request, Terms
+from tgim.models.editing.painting.masks import BLOSSOM, NAMED, WHOLE, main_pieces, part_mask
+from tgim.models.editing.painting.painter import FEWEST, SMALLEST, paint_parts, subject_of
+from tgim.models.editing.painting.region import Region, scaled_box
+from tgim.models.editing.painting.words import vocabulary_words
+from tgim.models.editing.part_curves.batches import EditBatches
+from tgim.models.editing.part_curves.curves import as_ramp, recolour, tables
+from tgim.models.editing.part_curves.described import LEAST, describe, feature_count
+from tgim.models.editing.part_curves.head import PartHead
+from tgim.models.editing.tagrid_targets import Targets, caption_loss, rmse, sample_targets
+from tgim.models.matching.dual_encoder import DualEncoderConfig
+from tgim.models.matching.late_interaction import LateInteraction, Member
+from tgim.models.parsing import PartLocaliser, PartMaps, find_parts
+from tgim.models.parsing.localiser import PartLocaliserConfig
+from tgim.models.parsing.part_maps import framed
+from tgim.models.parts import Part
+from tgim.text.lexicon.parts import FLOWER_PARTS, NO_PLUMAGE, SEVERAL
+from tgim.text.vocabulary import UNKNOWN, TextCode, Tokens, Vocabulary
+
+LOCALISER = Part("localiser", "sight", PartLocaliser)
+MATCHING = Part("matching", "matching", LateInteraction)
+OPENS = (0.3, 0.7)  # probabilities of a change that become none and all of it
+CHANGES = 30.0  # Lab units that weigh 1 in the loss of curves
+
+
+class PartCurvesConfig(Config):
+    """Sizes and loss weights of part curves."""
+
+    localiser: str | None = None  # trained part localiser: path of a checkpoint or name of an embedded one
+    sight: PartLocaliserConfig | None = None  # sizes of that localiser; filled in from its checkpoint
+    matching: str | None = None  # trained matching model, for training alone; without one the lessons are all
+    learning_size: int = Field(160, ge=64, multiple_of=32)  # pixels a side of the pictures that it is shown
+    width: int = Field(192, ge=32, multiple_of=4)  # channels of the head
+    layers: int = Field(3, ge=1)  # of the head
+    dropout: float = Field(0.1, ge=0, lt=1)
+    word_size: int = Field(128, ge=8)  # width of a word vector and of each direction of the text encoder
+    word_dropout: float = Field(0.05, ge=0, lt=1)  # probability that a training word is replaced by "unknown"
+    phrases: int = Field(4, ge=0)  # lessons of each picture that are phrases of colours and parts
+    local_share: float = Field(0.25, ge=0, le=1)  # of the targets are the own caption with one attribute altered
+    match_weight: float = 1.0
+    gate_weight: float = 2.0  # of the cross-entropy of which parts change, in lessons
+    curve_weight: float = 1.0  # of the tones, in lessons
+    stay_weight: float = 0.5  # of parts that a target caption does not name
+    own_weight: float = 6.0  # of the RMSE of a picture edited by its own caption
+    keep_weight: float = 0.5  # of the mean absolute change
+    budget: float = Field(0.3, gt=0)  # RMSE in [-1, 1] that an edit may cost
+    budget_weight: float = 10.0  # of what it costs more
+
+
+@register("part_curves")
+class PartCurves(Editing):
+    """The editor: a frozen part localiser and the head that reads captions."""
+
+    Config: ClassVar[type[Config]] = PartCurvesConfig
+    networks: ClassVar[tuple[str, ...]] = ("head",)
+    averaged: ClassVar[tuple[str, ...]] = ("head",)
+    has_strength: ClassVar[bool] = True
+
+    def __init__(self, config: PartCurvesConfig, *, vocabulary_size: int) -> None:
+        super().__init__()
+        sight = LOCALISER.sizes(config.localiser, config.sight) or PartLocaliserConfig.model_validate({})
+        self.config = config.model_copy(update={"sight": sight})
+        self.localiser = PartLocaliser(sight, vocabulary_size=0).requires_grad_(False)
+        text = DualEncoderConfig.model_validate(config.model_dump(include={"word_size", "word_dropout"}))
+        self.head = PartHead(
+            parts=len(self.localiser.parts),
+            features=feature_count(sight.backbone),
+            vocabulary_size=vocabulary_size,
+            width=config.width,
+            layers=config.layers,
+            dropout=config.dropout,
+            text=text,
+        )
+        self._guide: list[tuple[list[Member], int]] = []  # no part of the model: an edit does without it
+
+    @classmethod
+    def vocabulary_for(cls, config: PartCurvesConfig) -> Vocabulary | None:
+        """The words of the matching model, by its ids, then those that the painter knows besides."""
+        words = MATCHING.vocabulary(config.matching)
+        if words is None:
+            return None
+        return Vocabulary([*words.words, *(word for word in vocabulary_words() if word not in words)])
+
+    def load_parts(self) -> None:
+        """Take the trained localiser's weights; before training only."""
+        if self.config.localiser:
+            self.localiser.load_state_dict(LOCALISER.load(self.config.localiser, self.config.sight).state_dict())
+
+    def open_batches(
+        self, dataset: CaptionedImages, config: DataConfig, **options: Unpack[BatchOptions]
+    ) -> EditBatches:
+        """Open batches of described pictures with lessons; arguments as of `tgim.data.loader.Batches`."""
+        size, phrases = self.config.learning_size, self.config.phrases
+        return EditBatches(self.localiser, dataset, config, size=size, phrases=phrases, **options)
+
+    @property
+    def image_size(self) -> int:
+        return self.localiser.image_size
+
+    @property
+    def part_localiser(self) -> Localising:
+        """The model that finds the parts to change."""
+        return self.localiser
+
+    @property
+    def what(self) -> str:
+        """Name of the subject for messages: "bird", "flower" or "subject"."""
+        return subject_of(self.localiser)
+
+    def train(self, mode: bool = True) -> PartCurves:
+        """Switch to training mode, the frozen localiser excepted."""
+        super().train(mode)
+        self.localiser.eval()
+        return self
+
+    def condition(self, text: Tokens) -> Codes:
+        """Encode captions: the fields of a `TextCode`."""
+        return tuple(self.head.text(text))
+
+    def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
+        """Edit pictures (B, 3, S, S) in [-1, 1] at their own resolution; `seed` changes nothing."""
+        return self.edit_photo(image, Request(("",) * len(image), text, skip=True))
+
+    @torch.no_grad()
+    def edit_photo(self, photo: Tensor, request: Request) -> Tensor:
+        """Edit photographs (B, 3, H, W) in [-1, 1] at their own resolution.
+
+        Raises:
+            SubjectError: no subject is found, or no part to change is in view, unless the request says `skip`.
+        """
+        return self._edit(photo, request, None)
+
+    @torch.no_grad()
+    def edit_box(self, photo: Tensor, request: Request, box: Box) -> Tensor:
+        """Edit the subject in `box`, whose presence is taken for granted; pixels outside stay bit-identical."""
+        return self._edit(photo, request, box)
+
+    @torch.no_grad()
+    def edit_photo_from(self, photo: Tensor, condition: Codes) -> Tensor:
+        """Edits (N, 3, H, W) of one photograph (1, 3, H, W), by codes of N captions."""
+        found = find_parts(self.localiser, photo)
+        if found is None:
+            raise SubjectError(f"no {self.what} is found in the picture")
+        rows = [TextCode(*(code[i : i + 1] for code in condition)) for i in range(len(condition[0]))]
+        return torch.cat([self._change(photo, row, found, skip=True) for row in rows])
+
+    def _edit(self, photo: Tensor, request: Request, box: Box | None) -> Tensor:
+        if request.raw:
+            across, down = self.image_size / photo.shape[-1], self.image_size / photo.shape[-2]
+            photo = resize(photo, (self.image_size, self.image_size))
+            box = None if box is None else scaled_box(box, across, down, self.image_size)
+        edited, before, found = [], None, None
+        for i in range(len(photo)):
+            picture = photo[i : i + 1]
+            if request.strength == 0:
+                edited.append(picture.clone())
+                continue
+            if before is None or not torch.equal(before, picture):  # often several captions for one photograph
+                found, before = find_parts(self.localiser, picture, box=box), picture
+            if found is None and not request.skip:
+                raise SubjectError(f"no {self.what} is found in the picture; say where it is by --box x,y,width,height")
+            code = self.head.text(Tokens(request.tokens.ids[i : i + 1], request.tokens.mask[i : i + 1]))
+            if found is not None:
+                picture = self._change(picture, code, found, strength=request.strength, skip=request.skip, box=box)
+            edited.append(picture)
+        return torch.cat(edited)
+
+    def _change(
+        self,
+        photo: Tensor,
+        code: TextCode,
+        found: PartMaps,
+        *,
+        strength: float = 1.0,
+        skip: bool = False,
+        box: Box | None = None,
+    ) -> Tensor:
+        """Change the parts of a photograph (1, 3, H, W) as a caption says."""
+        x, y, w, h = (round(v) for v in found.frame)
+        picture = framed(photo, (x, y, w, h), self.localiser.image_size)
+        parts = describe(self.localiser, picture, maps=found.maps)
+        hidden = parts.shares.mean((1, 2)) < LEAST
+        hidden[0] = False
+        gate, curves = self.head(self.head.enter_parts(parts.features[None]), hidden[None], code)
+        low, high = OPENS
+        amount = ((torch.sigmoid(gate[0]) - low) / (high - low)).clamp(0, 1)
+        amount[0] = 0
+        wanted = amount.nonzero()[:, 0].tolist()
+        if not wanted:
+            return photo.clone()
+        region = Region.about(found, photo)
+        masks = region.enlarged(self._masks(region, wanted) * amount[wanted][:, None, None], box=box)
+        least = max(FEWEST, SMALLEST * float(region.subject.sum()) / region.scale**2)
+        visible = masks.flatten(1).sum(1) >= least
+        if not visible.any() and not skip:
+            names = " and ".join(self.localiser.parts[i] for i in wanted)
+            raise SubjectError(f"{names} of the {self.what} cannot be seen in the picture; nothing is changed")
+        result = photo.clone()
+        result[0, :, region.rows, region.columns] = paint_parts(
+            region.pixels[0],
+            masks * visible[:, None, None],
+            [as_ramp(curves[0, i].float()) for i in wanted],
+            strength=strength,
+            longer=max(found.subject[2:]),
+        )
+        return result
+
+    def _masks(self, region: Region, wanted: Sequence[int]) -> Tensor:
+        """Masks (N, h, w) in [0, 1] of the parts `wanted`, their sum at most 1."""
+        names = self.localiser.parts
+        plumage = [i for i, name in enumerate(names) if i and name not in NO_PLUMAGE]
+        whole = len(set(plumage) & set(wanted)) > len(plumage) / 2
+        masks = []
+        for i in wanted:
+            boost = BLOSSOM if names[i] in FLOWER_PARTS else WHOLE if whole else NAMED
+            rivals = [each for each in wanted if each != i]
+            mask = part_mask(region.maps, region.subject, [i], rivals=rivals, boost=boost)
+            masks.append(mask if whole or names[i] in SEVERAL else main_pieces(mask))
+        stack = torch.stack(masks)
+        return stack / stack.sum(0).clamp(min=1)
+
+    def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+        """Yield the losses that are listed at the top of this file."""
+        parts, lessons = batch.parts, batch.lessons
+        if parts is None or lessons is None:
+            raise ValueError("part curves learn from described pictures with lessons, and the batch has none")
+        entered = self.head.enter_parts(parts.features)
+        terms = self._lesson_terms(entered, parts, lessons)
+        if self.config.matching:
+            terms |= self._picture_terms(entered, batch, parts)
+        yield "head", terms
+
+    def _lesson_terms(self, entered: Tensor, parts: DescribedPictures, lessons: PartLessons) -> Terms:
+        """Cross-entropy of the gates, and distance of the tones, of texts whose meaning is known."""
+        rows = torch.arange(len(entered), device=entered.device).repeat_interleave(lessons.ids.shape[1])
+        code = self.head.text(Tokens(lessons.ids.flatten(0, 1), lessons.mask.flatten(0, 1)))
+        gate, curves = self.head(entered[rows], parts.hidden[rows], code)
+        seen = in_view(parts.hidden)[rows]
+        wanted = lessons.gates.flatten(0, 1)
+        error = F.binary_cross_entropy_with_logits(gate, wanted.clamp(min=0), reduction="none")
+        far = F.smooth_l1_loss(curves / CHANGES, lessons.curves.flatten(0, 1) / CHANGES, reduction="none", beta=0.2)
+        return {
+            "gate": self.config.gate_weight * weighted_mean(error, seen * (wanted >= 0)),
+            "curve": self.config.curve_weight * weighted_mean(far.sum(-1), seen * lessons.weights.flatten(0, 1)),
+        }
+
+    def _picture_terms(self, entered: Tensor, batch: Batch, parts: DescribedPictures) -> Terms:
+        """Losses of photographs edited by captions of others, and of all pictures edited by their own."""
+        c, count = self.config, int(parts.real.sum())
+        kept = self._edited(batch.image, parts, *self._answer(entered, parts, batch.text))
+        photos = batch.first(count)
+        image, seen = photos.image, parts.first(count)
+        targets = sample_targets(photos, c.local_share)
+        gate, curves = self._answer(entered[:count], seen, targets.captions)
+        edited = self._edited(image, seen, gate, curves)
+        named = torch.where(targets.local[:, None], seen.named, seen.named.roll(1, 0))
+        return {
+            "match": c.match_weight * self._match(edited, targets, photos),
+            "stay": c.stay_weight * weighted_mean(F.softplus(gate), in_view(seen.hidden) * (1 - named)),
+            "keep": c.keep_weight * (edited - image).abs().mean(),
+            "budget": c.budget_weight * F.relu(rmse(edited, image) - c.budget).mean(),
+            "own": c.own_weight * rmse(kept, batch.image).mean(),
+        }
+
+    def _answer(self, entered: Tensor, parts: DescribedPictures, text: Tokens) -> tuple[Tensor, Tensor]:
+        """Gates' logits (B, P) and curves (B, P, 9) of described pictures and captions."""
+        gate, curves = self.head(entered, parts.hidden, self.head.text(text))
+        return gate, curves
+
+    def _edited(self, image: Tensor, parts: DescribedPictures, gate: Tensor, curves: Tensor) -> Tensor:
+        opened = torch.sigmoid(gate) * ~parts.hidden
+        return recolour(image, parts, opened, tables(parts.tones, curves))
+
+    def _match(self, edited: Tensor, targets: Targets, batch: Batch) -> Tensor:
+        """Cross-entropy of the target captions by one member of the matching model, which knows fewer words."""
+        members, words = self._matching(edited.device)
+        few, extra = replace(batch, text=known(batch.text, words)), targets.extra
+        targets = targets._replace(extra=None if extra is None else known(extra, words))
+        return caption_loss(members[int(torch.randint(len(members), ()))], edited, targets, few)
+
+    def _matching(self, device: torch.device) -> tuple[list[Member], int]:
+        """Members of the frozen matching model, loaded when they are first asked for, and how many ids it knows."""
+        if not self._guide:
+            guide = MATCHING.load(self.config.matching).requires_grad_(False).eval().to(device)
+            words = MATCHING.vocabulary(self.config.matching)
+            members = [each for each in guide.members if isinstance(each, Member)]
+            self._guide.append((members, 0 if words is None else len(words)))
+        return self._guide[0]
+
+
+def known(text: Tokens, words: int) -> Tokens:
+    """Captions with ids of `words` or more replaced by the unknown word's."""
+    return Tokens(torch.where(text.ids < words, text.ids, UNKNOWN), text.mask)
+
+
+def in_view(hidden: Tensor) -> Tensor:
+    """1 (B, P) for parts that are in view, 0 for the others and for the whole subject, which comes first."""
+    seen = (~hidden).float()
+    seen[:, 0] = 0
+    return seen
+
+
+def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
+    """Mean of `x` by weights of its shape; 0 where all are 0."""
+    return (x * weight).sum() / weight.sum().clamp(min=1e-6)
