@@ -1,4 +1,4 @@
-"""EfficientNet-Lite, the frozen network under a part localiser, and its ImageNet weights.
+"""EfficientNet-Lite, the frozen network under part localisers and matching models, and its ImageNet weights.
 
 Architecture: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, table 1
 and section 3.3; the Lite variants (Google, 2020; Apache-2.0) leave out squeeze-and-excitation, take ReLU6 for swish and

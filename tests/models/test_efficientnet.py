@@ -10,8 +10,8 @@ import torch
 
 from tgim.data.synthetic.pairs import sample_picture
 from tgim.errors import CheckpointError
+from tgim.models.efficientnet import EfficientNetLite, folded, load_pretrained, weights_file, widths
 from tgim.models.parsing import backbone
-from tgim.models.parsing.backbone import EfficientNetLite, folded, load_pretrained, weights_file, widths
 
 BIRDS = ((7, 24), (80, 100), (127, 146))  # ImageNet's
 
