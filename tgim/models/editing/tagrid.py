@@ -48,7 +48,8 @@ from tgim.models.editing.tagrid_head import (
     patch_discriminator,
 )
 from tgim.models.editing.tagrid_targets import Targets, sample_targets
-from tgim.models.matching.late_interaction import ImageFeatures, LateInteraction, LateInteractionConfig, Member
+from tgim.models.matching.interaction import ImageFeatures
+from tgim.models.matching.late_interaction import LateInteraction, LateInteractionConfig, Member
 from tgim.models.parts import Part
 from tgim.nn.bilateral import apply_affine, look_up, roughness, slice_grid
 from tgim.nn.losses import known_cross_entropy
