@@ -86,6 +86,7 @@ class Stream(IntEnum):
     VIEWS = 5  # views of a step of part localisers, and order of their pictures; then the step, or the round
     PARTS_ORDER = 6  # order of a part localiser's photographs; then the epoch
     BACKGROUND_POINTS = 7  # places outside of subjects that a part localiser is asked for; then the picture
+    MAPS = 8  # views that a frozen backbone sees; then the view, the first picture of a chunk, and 0 or 1; or the step
     FRAMES = 9  # frames of the pictures of `part_curves`; then the picture
     LESSONS = 10  # texts of a step of `part_curves`; then the step
     LOOP = 100  # torch's own generators in a training step; then the step and one

@@ -14,7 +14,18 @@ from typing_extensions import Required
 from tgim.data.cache import Progress
 from tgim.text.vocabulary import Tokens, Vocabulary
 
-_T = TypeVar("_T", "SyntheticPairs", "LabelledViews", "DescribedPictures", "PartLessons", "Batch")
+_T = TypeVar("_T", "Maps", "SyntheticPairs", "LabelledViews", "DescribedPictures", "PartLessons", "Batch")
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Maps that a frozen backbone gives of B pictures."""
+
+    fine: Tensor  # (B, C, g, g)
+    coarse: Tensor  # (B, C', h, h)
+
+    def to(self, device: Any) -> Maps:
+        return _to(self, device)
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,8 @@ class SyntheticPairs:
     target: Tensor  # (N, 3, S, S) in [-1, 1], the true edited picture
     change: Tensor  # (N, 1, S, S) in [0, 1], where the picture may change
     subject: Tensor  # (N, 1, S, S) in [0, 1], where the subject is
+    maps: Maps | None = None  # of `image`, for a model that learns from the maps of a frozen backbone
+    target_maps: Maps | None = None  # of `target`
 
     def to(self, device: Any) -> SyntheticPairs:
         return _to(self, device)
@@ -99,6 +112,7 @@ class Batch:
     source: Tensor | None = None  # (B, 3, S, S) in [-1, 1], other pictures that lead to `image`, by
     change: Tokens | None = None  # what they lack; a row of which nothing is said: the picture itself, and its caption
     views: LabelledViews | None = None
+    maps: Maps | None = None  # of varied views of `image`, for a model that learns from the maps of a frozen backbone
     parts: DescribedPictures | None = None
     lessons: PartLessons | None = None
 

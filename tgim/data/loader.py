@@ -117,10 +117,10 @@ class Batches:
         image = self.pixels.images(rows)
         if self.subjects is not None:
             image = torch.cat([image, as_channels(self.subjects[rows])], 1)
-        image = varied(image, self.config, source, random_source(self.seed, Stream.SCENES, step))
+        image = self._shown(image, source, step)
         subject = torch.where(image[:, 4:] > 0.5, image[:, 3:4], -1.0) if self.subjects is not None else None
         text = self._captions(rows, source)
-        synthetic = self.synthetic.pairs(source) if self.synthetic is not None else None
+        synthetic = self._pairs(source)
         labels = torch.from_numpy(self.labels[rows])
         altered = None
         if self.alterations is not None:
@@ -128,6 +128,14 @@ class Batches:
         image = image[:, :3].contiguous()
         result = Batch(image, text, labels, subject=subject, synthetic=synthetic, altered=altered)
         return result if self.differences is None else self._from_others(result, rows, step)
+
+    def _shown(self, image: Tensor, source: np.random.Generator, step: int) -> Tensor:
+        """Vary pictures (B, C, S + margin, S + margin) as the config says: (B, C, S, S)."""
+        return varied(image, self.config, source, random_source(self.seed, Stream.SCENES, step))
+
+    def _pairs(self, source: np.random.Generator) -> SyntheticPairs | None:
+        """Sample the synthetic pairs of a batch, if there are any."""
+        return self.synthetic.pairs(source) if self.synthetic is not None else None
 
     def _from_others(self, batch: Batch, rows: NDArray[np.int64], step: int) -> Batch:
         """Add source pictures and texts of which the batch's own pictures are the targets."""
@@ -214,9 +222,12 @@ class SyntheticTable:
     def pairs(self, source: np.random.Generator) -> SyntheticPairs:
         """Sample as many pairs as the config asks for, half of them mirrored where pictures are."""
         rows = self.pool.pick(source, self.count)
+        return self.take(rows, source.random(self.count) < 0.5 if self.flip else None)
+
+    def take(self, rows: NDArray[np.int64], mirror: NDArray[np.bool_] | None = None) -> SyntheticPairs:
+        """Give the pairs `rows` (N,), mirrored where `mirror` (N,) is true."""
         pixels = self.pool.pixels[rows]  # (N, S, S, 8)
-        if self.flip:
-            mirror = source.random(self.count) < 0.5
+        if mirror is not None:
             pixels[mirror] = pixels[mirror, :, ::-1]
         values = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
         return SyntheticPairs(

@@ -47,8 +47,9 @@ from tgim.models.editing.tagrid_head import (
     SubjectMask,
     patch_discriminator,
 )
-from tgim.models.editing.tagrid_targets import Targets, caption_loss, rmse, sample_targets
-from tgim.models.matching.late_interaction import ImageFeatures, LateInteraction, LateInteractionConfig, Member
+from tgim.models.editing.tagrid_targets import Targets, caption_loss, noised_view, rmse, sample_targets
+from tgim.models.matching.interaction import ImageFeatures
+from tgim.models.matching.late_interaction import LateInteraction, LateInteractionConfig, Member
 from tgim.models.parts import Part
 from tgim.nn.bilateral import apply_affine, look_up, roughness, slice_grid
 from tgim.nn.losses import known_cross_entropy
@@ -285,7 +286,8 @@ class TAGrid(Editing):
 
     def _match(self, edited: Tensor, targets: Targets, batch: Batch) -> Tensor:
         member = self._members[int(torch.randint(len(self._members), ()))]
-        return caption_loss(member, edited, targets, batch, scale=self.config.match_scale)
+        seen = member.encode_image(noised_view(edited))
+        return caption_loss([member], [seen], targets, batch, scale=self.config.match_scale)
 
     def _synthetic_terms(self, pairs: SyntheticPairs) -> Terms:
         c, half = self.config, slice(0, max(1, len(pairs.image) // 2))

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from tgim.models.matching.late_interaction import ImageFeatures, LateInteractionConfig, Member, TextFeatures
+from tgim.models.matching.interaction import ImageFeatures, TextFeatures
+from tgim.models.matching.late_interaction import LateInteractionConfig, Member
 from tgim.nn.layers import PreActivationResidual
 from tgim.text.vocabulary import TextCode
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tgim.data.batch import Batch
-from tgim.models.matching.late_interaction import Member
+from tgim.models.matching.interaction import ImageFeatures, Interaction
 from tgim.text.vocabulary import Tokens
 
 
@@ -39,25 +40,32 @@ def either(choice: Tensor, first: Tokens, second: Tokens) -> Tokens:
     return Tokens(*(torch.where(choice[:, None], a, b) for a, b in zip(first, second, strict=True)))
 
 
-def caption_loss(member: Member, edited: Tensor, targets: Targets, batch: Batch, *, scale: float = 1.0) -> Tensor:
-    """Cross-entropy of the target caption among all captions of a batch, by one member of a matching model.
+def caption_loss(
+    members: Sequence[Interaction],
+    edited: Sequence[ImageFeatures],
+    targets: Targets,
+    batch: Batch,
+    *,
+    scale: float = 1.0,
+) -> Tensor:
+    """Cross-entropy of the target caption among all captions of a batch, by the mean of some members' logits.
 
-    The pictures are moved and noised first. Captions of the target's class are no negatives; the own caption always is.
+    Captions of the target's class are no negatives; the own caption always is.
 
     Args:
-        member: frozen.
-        edited: (B, 3, S, S) in [-1, 1].
+        members: of a frozen matching model.
+        edited: features of the edited pictures by each of them.
         targets: of the batch.
         batch: with the pictures' own captions.
-        scale: times the member's own inverse temperature.
+        scale: times the members' own inverse temperature.
     """
-    labels = batch.labels
+    labels, extra = batch.labels, targets.extra
     with torch.no_grad():
-        own = member.encode_text(batch.text)
-        extra = None if targets.extra is None else member.encode_text(targets.extra)
-    moved = random_view(edited)
-    features = member.encode_image(moved + 0.03 * torch.randn_like(moved))
-    logits = member.logits(features, own).float()  # (B, B); row i is to become caption i - 1
+        own = [member.encode_text(batch.text) for member in members]
+        false = [] if extra is None else [member.encode_text(extra) for member in members]
+    each = zip(members, edited, own, strict=True)
+    logits = torch.stack([member.logits(seen, text).float() for member, seen, text in each]).mean(0)
+    # (B, B); row i is to become caption i - 1
     rows = torch.arange(len(labels), device=labels.device)
     target = rows.roll(1)
     wanted = torch.where(targets.local, labels, labels.roll(1))
@@ -65,22 +73,25 @@ def caption_loss(member: Member, edited: Tensor, targets: Targets, batch: Batch,
     may_fit[rows, target] = False
     may_fit[rows, rows] = False
     logits = logits.masked_fill(may_fit, -1e4)
-    if extra is not None:
-        column = member.pair_logits(features, extra).float().masked_fill(~(targets.local | targets.false), -1e4)
+    if false:
+        pairs = zip(members, edited, false, strict=True)
+        column = torch.stack([member.pair_logits(seen, text).float() for member, seen, text in pairs]).mean(0)
+        column = column.masked_fill(~(targets.local | targets.false), -1e4)
         logits = torch.cat([logits, column[:, None]], 1)
         target = torch.where(targets.local, len(labels), target)
     return F.cross_entropy(scale * logits, target)
 
 
-def random_view(image: Tensor) -> Tensor:
-    """Mirror (or not), scale by 0.85 to 1.2 and move by up to a tenth each picture (B, C, H, W), borders repeated."""
+def noised_view(image: Tensor) -> Tensor:
+    """Mirror (or not), scale by 0.85 to 1.2 and move by up to a tenth each picture (B, C, H, W), then add noise."""
     count = len(image)
     mirror, zoom, x, y = torch.rand(4, count, device=image.device)
     mirror, zoom, x, y = 2 * mirror.round() - 1, 0.85 + 0.35 * zoom, 0.4 * x - 0.2, 0.4 * y - 0.2
     zero = torch.zeros_like(x)
     affine = torch.stack([mirror / zoom, zero, x, zero, 1 / zoom, y], 1).view(count, 2, 3)
     grid = F.affine_grid(affine, list(image.shape), align_corners=False)
-    return F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+    moved = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+    return moved + 0.03 * torch.randn_like(moved)
 
 
 def rmse(x: Tensor, y: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from tgim.data.report import detect
 from tgim.data.views import STRIDE, VERSION, Guess, Views
 from tgim.errors import DataError
 from tgim.images.photo import from_uint8
-from tgim.models.parsing.backbone import STRIDES, EfficientNetLite, widths
+from tgim.models.efficientnet import STRIDES, EfficientNetLite, widths
 from tgim.models.parsing.teacher import Teacher
 from tgim.text.vocabulary import Tokens, Vocabulary
 

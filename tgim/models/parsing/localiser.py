@@ -20,7 +20,7 @@ from tgim.data.config import DataConfig
 from tgim.data.points import BACKGROUND
 from tgim.data.views import GUESSED, SUBJECT
 from tgim.models.base import Config, Localising, Terms
-from tgim.models.parsing.backbone import EfficientNetLite, Variant, load_pretrained, widths
+from tgim.models.efficientnet import EfficientNetLite, Variant, load_pretrained, widths
 from tgim.models.parsing.batches import ViewBatches
 from tgim.models.parsing.decoder import Decoder
 from tgim.text.lexicon.parts import BIRD_PARTS

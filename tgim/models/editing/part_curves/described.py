@@ -13,8 +13,8 @@ from tgim.models.editing.painting.lab import to_lab
 from tgim.models.editing.painting.masks import outline_mask
 from tgim.models.editing.painting.outline import refined
 from tgim.models.editing.painting.palette import nearest
+from tgim.models.efficientnet import Variant, widths
 from tgim.models.parsing import PartLocaliser
-from tgim.models.parsing.backbone import Variant, widths
 from tgim.text.lexicon.colours import PLAIN as NAMED
 
 SHARPNESS = 3  # power of the parts' probabilities: each pixel is nearly all of one part

@@ -43,9 +43,9 @@ from tgim.models.editing.part_curves.batches import EditBatches
 from tgim.models.editing.part_curves.curves import as_ramp, recolour, tables
 from tgim.models.editing.part_curves.described import LEAST, describe, feature_count
 from tgim.models.editing.part_curves.head import PartHead
-from tgim.models.editing.tagrid_targets import Targets, caption_loss, rmse, sample_targets
+from tgim.models.editing.tagrid_targets import Targets, caption_loss, noised_view, rmse, sample_targets
 from tgim.models.matching.dual_encoder import DualEncoderConfig
-from tgim.models.matching.late_interaction import LateInteraction, Member
+from tgim.models.matching.interaction import Interacting, Interaction
 from tgim.models.parsing import PartLocaliser, PartMaps, find_parts
 from tgim.models.parsing.localiser import PartLocaliserConfig
 from tgim.models.parsing.part_maps import framed
@@ -54,7 +54,7 @@ from tgim.text.lexicon.parts import FLOWER_PARTS, NO_PLUMAGE, SEVERAL
 from tgim.text.vocabulary import UNKNOWN, TextCode, Tokens, Vocabulary
 
 LOCALISER = Part("localiser", "sight", PartLocaliser)
-MATCHING = Part("matching", "matching", LateInteraction)
+MATCHING = Part("matching", "matching", Interacting)
 OPENS = (0.3, 0.7)  # probabilities of a change that become none and all of it
 CHANGES = 30.0  # Lab units that weigh 1 in the loss of curves
 
@@ -107,7 +107,7 @@ class PartCurves(Editing):
             dropout=config.dropout,
             text=text,
         )
-        self._guide: list[tuple[list[Member], int]] = []  # no part of the model: an edit does without it
+        self._guide: list[tuple[Interacting, int]] = []  # no part of the model: an edit does without it
 
     @classmethod
     def vocabulary_for(cls, config: PartCurvesConfig) -> Vocabulary | None:
@@ -309,18 +309,18 @@ class PartCurves(Editing):
 
     def _match(self, edited: Tensor, targets: Targets, batch: Batch) -> Tensor:
         """Cross-entropy of the target captions by one member of the matching model, which knows fewer words."""
-        members, words = self._matching(edited.device)
+        guide, words = self._matching(edited.device)
         few, extra = replace(batch, text=known(batch.text, words)), targets.extra
         targets = targets._replace(extra=None if extra is None else known(extra, words))
-        return caption_loss(members[int(torch.randint(len(members), ()))], edited, targets, few)
+        members = [each for each in guide.members if isinstance(each, Interaction)]
+        return caption_loss(members, guide.features(noised_view(edited)), targets, few)
 
-    def _matching(self, device: torch.device) -> tuple[list[Member], int]:
-        """Members of the frozen matching model, loaded when they are first asked for, and how many ids it knows."""
+    def _matching(self, device: torch.device) -> tuple[Interacting, int]:
+        """The frozen matching model, loaded when it is first asked for, and how many ids it knows."""
         if not self._guide:
             guide = MATCHING.load(self.config.matching).requires_grad_(False).eval().to(device)
             words = MATCHING.vocabulary(self.config.matching)
-            members = [each for each in guide.members if isinstance(each, Member)]
-            self._guide.append((members, 0 if words is None else len(words)))
+            self._guide.append((guide, 0 if words is None else len(words)))
         return self._guide[0]
 
 

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite, the frozen network under a part localiser, and its ImageNet weights.
+"""EfficientNet-Lite, the frozen network under part localisers and matching models, and its ImageNet weights.
 
 Architecture: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, table 1
 and section 3.3; the Lite variants (Google, 2020; Apache-2.0) leave out squeeze-and-excitation, take ReLU6 for swish and
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +36,8 @@ STAGES = (  # blocks, kernel, stride, expansion, channels: table 1 of the paper
 )
 SCALES: dict[Variant, tuple[float, float]] = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
 STEM, HEAD, CLASSES = 32, 1280, 1000  # channels of the first and the last convolution; ImageNet classes
-TAPS, STRIDES = (1, 2, 4, 6), (4, 8, 16, 32)  # stages that are given out, and their strides
+STAGE_STRIDES = (2, 4, 8, 16, 16, 32, 32)  # of what each stage gives
+TAPS, STRIDES = (1, 2, 4, 6), (4, 8, 16, 32)  # stages that are given out unless others are asked for; their strides
 EPSILON = 1e-3  # of the release's batch normalisations
 LICENCE = "EfficientNet-Lite (ImageNet weights), Apache-2.0"
 SHA256: dict[Variant, str] = {  # of the weight files
@@ -87,14 +88,17 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """Feature maps, and with `classifier` the ImageNet classes, of pictures (B, 3, H, W) in [-1, 1]."""
+    """Feature maps, and with `classifier` the ImageNet classes, of pictures (B, 3, H, W) in [-1, 1].
 
-    def __init__(self, variant: Variant = "lite0", *, classifier: bool = False) -> None:
+    `stages` of the seven are built: a model that looks at none of the last ones does without them.
+    """
+
+    def __init__(self, variant: Variant = "lite0", *, classifier: bool = False, stages: int = len(STAGES)) -> None:
         super().__init__()
         self.stem = SameConv(3, STEM, 3, 2)
         self.stages = nn.ModuleList()
         channels = STEM
-        for repeats, out, kernel, stride, expansion in _sizes(variant):
+        for repeats, out, kernel, stride, expansion in _sizes(variant)[:stages]:
             blocks: list[nn.Module] = []
             for i in range(repeats):
                 step = stride if i == 0 else 1
@@ -106,10 +110,14 @@ class EfficientNetLite(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Maps of strides 4, 8, 16 and 32, (B, `widths(variant)[i]`, H / stride, W / stride), rounded up."""
+        return self.maps(image, TAPS)
+
+    def maps(self, image: Tensor, taps: Sequence[int]) -> tuple[Tensor, ...]:
+        """Maps that the stages `taps` give, first to last; of `widths(variant, taps)` channels."""
         x, maps = F.relu6(self.stem((127.5 * image + 0.5) / 128)), []  # (pixel - 127) / 128 of pixels 0 to 255
         for i, stage in enumerate(self.stages):
             x = stage(x)
-            if i in TAPS:
+            if i in taps:
                 maps.append(x)
         return tuple(maps)
 
@@ -137,14 +145,14 @@ def _sizes(variant: Variant) -> list[tuple[int, int, int, int, int]]:
     return sizes
 
 
-def widths(variant: Variant) -> tuple[int, ...]:
-    """Channels of the maps that `EfficientNetLite` gives, finest first.
+def widths(variant: Variant, taps: Sequence[int] = TAPS) -> tuple[int, ...]:
+    """Channels of the maps that the stages `taps` of an `EfficientNetLite` give.
 
     >>> widths("lite0")
     (24, 40, 112, 320)
     """
     sizes = _sizes(variant)
-    return tuple(sizes[i][1] for i in TAPS)
+    return tuple(sizes[i][1] for i in taps)
 
 
 def load_pretrained(net: EfficientNetLite, variant: Variant) -> None:

