@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tgim.data.alterations import Alterations
-from tgim.data.base import CaptionedImages, Stream, random_source
+from tgim.data.base import CaptionedImages, Item, Stream, random_source
 from tgim.data.batch import Batch, DescribedPictures, PartLessons
 from tgim.data.cache import Progress, cache_folder, crop_region, kept_array
 from tgim.data.config import DataConfig
@@ -76,7 +76,10 @@ class EditBatches:
         self.parts, self.phrases, self.batch_size, self.seed = localiser.parts, phrases, batch_size, seed
         self.vocabulary, self.config, self.total = vocabulary, config, len(dataset)
         folder = cache_folder(cache)
-        maker = _Maker(localiser, items, config, size, seed)
+        maker = _Maker(localiser, items, size, seed)
+        if config.name == "synthetic":
+            rendered = open_pool(config, cache, progress, split=config.split, margin=config.augment.margin)
+            maker = _PoolMaker(localiser, rendered.pixels[: len(items)], size)
         name = f"described-{size}-{maker.key()}"
         self.rows, _ = kept_array(folder, name, lambda path: maker.make(path, progress))
         self.photographs = len(items)
@@ -227,10 +230,8 @@ def named(colours: Any, parts: int) -> Tensor:
 class _Maker:
     """Maker of the described pictures of a data set."""
 
-    def __init__(
-        self, localiser: PartLocaliser, items: Sequence[Any], config: DataConfig, size: int, seed: int
-    ) -> None:
-        self.localiser, self.items, self.config, self.size, self.seed = localiser, items, config, size, seed
+    def __init__(self, localiser: PartLocaliser, items: Sequence[Item], size: int, seed: int) -> None:
+        self.localiser, self.items, self.size, self.seed = localiser, items, size, seed
 
     def key(self) -> str:
         """Hash all that the descriptions depend on."""

@@ -43,6 +43,7 @@ class PartHead(nn.Module):
         self.enter = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, width))
         self.part = nn.Embedding(parts, width)
         self.word = nn.Linear(2 * text.word_size, width)
+        self.sentence = nn.Linear(text.embedding_size, width)
         layer = nn.TransformerDecoderLayer(
             width, HEADS, 2 * width, dropout, activation="gelu", batch_first=True, norm_first=True
         )
@@ -70,7 +71,7 @@ class PartHead(nn.Module):
         """
         none = ~code.mask.any(1, keepdim=True)
         found = self.layers(
-            parts,
+            parts + self.sentence(code.sentence)[:, None],
             self.word(code.words),
             tgt_key_padding_mask=hidden,
             memory_key_padding_mask=~code.mask & ~none,
