@@ -73,7 +73,12 @@ def recolour(image: Tensor, parts: DescribedPictures, gates: Tensor, table: Tens
     Returns:
         (B, 3, S, S) in [-1, 1].
     """
-    count, places = len(image), parts.index.flatten(1)
+    with torch.autocast(image.device.type, enabled=False):  # colours need more than 16 bits
+        return _recoloured(image, parts, gates.float(), table.float())
+
+
+def _recoloured(image: Tensor, parts: DescribedPictures, gates: Tensor, table: Tensor) -> Tensor:
+    places = parts.index.flatten(1)
     lab = to_lab(image.movedim(1, 0)).movedim(0, -1)  # B, S, S, 3
     light = lab[..., 0].clamp(0, 100) * ((KNOTS - 1) / 100)
     first = light.long().clamp(max=KNOTS - 2)
@@ -87,7 +92,7 @@ def recolour(image: Tensor, parts: DescribedPictures, gates: Tensor, table: Tens
     new = colour + torch.cat([torch.zeros_like(own[..., :1]), own], -1)
     changed = lab + (weight * (new - lab[:, None])).sum(1)
     difference = to_rgb(changed.movedim(-1, 0)) - to_rgb(lab.movedim(-1, 0))
-    return (image + difference.movedim(0, 1).view(count, *image.shape[1:])).clamp(-1, 1)
+    return (image + difference.movedim(0, 1)).clamp(-1, 1)
 
 
 def as_ramp(curve: Tensor) -> Ramp:

@@ -67,11 +67,11 @@ class PartCurvesConfig(Config):
     matching: str | None = None  # trained matching model, for training alone; without one the lessons are all
     learning_size: int = Field(160, ge=64, multiple_of=32)  # pixels a side of the pictures that it is shown
     width: int = Field(192, ge=32, multiple_of=4)  # channels of the head
-    layers: int = Field(3, ge=1)  # of the head
+    layers: int = Field(2, ge=1)  # of the head
     dropout: float = Field(0.1, ge=0, lt=1)
     word_size: int = Field(128, ge=8)  # width of a word vector and of each direction of the text encoder
     word_dropout: float = Field(0.05, ge=0, lt=1)  # probability that a training word is replaced by "unknown"
-    phrases: int = Field(4, ge=0)  # lessons of each picture that are phrases of colours and parts
+    phrases: int = Field(3, ge=0)  # lessons of each picture that are phrases of colours and parts
     local_share: float = Field(0.25, ge=0, le=1)  # of the targets are the own caption with one attribute altered
     match_weight: float = 1.0
     gate_weight: float = 2.0  # of the cross-entropy of which parts change, in lessons
