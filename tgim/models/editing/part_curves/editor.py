@@ -44,7 +44,7 @@ from tgim.models.editing.part_curves.curves import as_ramp, recolour, tables
 from tgim.models.editing.part_curves.described import LEAST, describe, feature_count
 from tgim.models.editing.part_curves.head import PartHead
 from tgim.models.editing.tagrid_targets import Targets, caption_loss, noised_view, rmse, sample_targets
-from tgim.models.matching.dual_encoder import DualEncoderConfig
+from tgim.models.matching.dual_encoder import DualEncoderConfig, TextEncoder
 from tgim.models.matching.interaction import Interacting, Interaction
 from tgim.models.parsing import PartLocaliser, PartMaps, find_parts
 from tgim.models.parsing.localiser import PartLocaliserConfig
@@ -119,9 +119,12 @@ class PartCurves(Editing):
         return Vocabulary([*words.words, *(word for word in vocabulary_words() if word not in words)])
 
     def load_parts(self) -> None:
-        """Take the trained localiser's weights; before training only."""
+        """Take the trained localiser's weights, and what a matching model knows of words; before training only."""
         if self.config.localiser:
             self.localiser.load_state_dict(LOCALISER.load(self.config.localiser, self.config.sight).state_dict())
+        if self.config.matching:
+            guide, _ = self._matching(torch.device("cpu"))
+            begin_with(self.head.text, next(each.text for each in guide.members if isinstance(each, Interaction)))
 
     def open_batches(
         self, dataset: CaptionedImages, config: DataConfig, **options: Unpack[BatchOptions]
@@ -322,6 +325,16 @@ class PartCurves(Editing):
             words = MATCHING.vocabulary(self.config.matching)
             self._guide.append((guide, 0 if words is None else len(words)))
         return self._guide[0]
+
+
+def begin_with(own: TextEncoder, other: TextEncoder) -> None:
+    """Copy the weights of another text encoder that fit, and of its word vectors as many as it has."""
+    weights = own.state_dict()
+    for name, value in other.state_dict().items():
+        if weights[name].shape == value.shape:
+            weights[name].copy_(value)
+        elif name == "embed.weight" and weights[name].shape[1] == value.shape[1]:
+            weights[name][: len(value)].copy_(value)
 
 
 def known(text: Tokens, words: int) -> Tokens:
