@@ -52,7 +52,8 @@ class EditBatches:
     Args:
         localiser: finds and describes the parts.
         size: S, pixels a side of the pictures given out.
-        phrases: lessons of each picture that are phrases of the painter's.
+        taught: photographs of a batch that lessons are of, and all its synthetic pictures.
+        phrases: lessons of each of them that are phrases of the painter's.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class EditBatches:
         config: DataConfig,
         *,
         size: int,
+        taught: int,
         phrases: int,
         batch_size: int,
         vocabulary: Vocabulary,
@@ -73,7 +75,8 @@ class EditBatches:
         items = dataset.items if limit is None else dataset.items[:limit]
         if not items:
             raise DataError(f"{dataset.root} has no usable picture; run tgim data check on it to see why")
-        self.parts, self.phrases, self.batch_size, self.seed = localiser.parts, phrases, batch_size, seed
+        self.parts, self.batch_size, self.seed = localiser.parts, batch_size, seed
+        self.taught, self.phrases = taught, phrases
         self.vocabulary, self.config, self.total = vocabulary, config, len(dataset)
         folder = cache_folder(cache)
         maker = _Maker(localiser, items, size, seed)
@@ -175,7 +178,8 @@ class EditBatches:
         """Texts for each picture, and what they ask of its parts."""
         texts, gates, curves, weights = [], [], [], []
         shares = found["features"][:, :, -len(NAMED) :].astype(np.float32)
-        for place, row in enumerate(rows.tolist()):
+        taught = np.flatnonzero((np.arange(len(rows)) < self.taught) | (rows >= self.photographs))
+        for place, row in zip(taught.tolist(), rows[taught].tolist(), strict=True):
             own = self.captions[row][int(source.integers(len(self.captions[row])))]
             before = colours_of(own, self.parts)
             cut = variants(own) if source.random() < PHRASES_OF_OWN else ()
@@ -210,8 +214,9 @@ class EditBatches:
                 gates.append(gate)
                 curves.append(curves_of(asked, len(self.parts)))
                 weights.append(weight * named(asked, len(self.parts)))
-        count, tokens = len(rows), self.vocabulary.encode(texts)
+        count, tokens = len(taught), self.vocabulary.encode(texts)
         return PartLessons(
+            torch.from_numpy(taught),
             tokens.ids.view(count, -1, tokens.ids.shape[1]),
             tokens.mask.view(count, -1, tokens.ids.shape[1]),
             torch.stack(gates).view(count, -1, len(self.parts)),
