@@ -52,6 +52,7 @@ class EditBatches:
     Args:
         localiser: finds and describes the parts.
         size: S, pixels a side of the pictures given out.
+        pictures: of the data set at the most, chosen by `seed`.
         taught: photographs of a batch that lessons are of, and all its synthetic pictures.
         phrases: lessons of each of them that are phrases of the painter's.
     """
@@ -63,6 +64,7 @@ class EditBatches:
         config: DataConfig,
         *,
         size: int,
+        pictures: int,
         taught: int,
         phrases: int,
         batch_size: int,
@@ -72,12 +74,15 @@ class EditBatches:
         progress: Progress | None = None,
         limit: int | None = None,
     ) -> None:
-        items = dataset.items if limit is None else dataset.items[:limit]
+        items: Sequence[Item] = dataset.items if limit is None else dataset.items[:limit]
+        if len(items) > pictures and config.name != "synthetic":
+            chosen = random_source(seed, Stream.FRAMES).permutation(len(items))[:pictures]
+            items = [items[i] for i in sorted(chosen.tolist())]
         if not items:
             raise DataError(f"{dataset.root} has no usable picture; run tgim data check on it to see why")
         self.parts, self.batch_size, self.seed = localiser.parts, batch_size, seed
         self.taught, self.phrases = taught, phrases
-        self.vocabulary, self.config, self.total = vocabulary, config, len(dataset)
+        self.vocabulary, self.config, self.total = vocabulary, config, min(pictures, len(dataset))
         folder = cache_folder(cache)
         maker = _Maker(localiser, items, size, seed)
         if config.name == "synthetic":

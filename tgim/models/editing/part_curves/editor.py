@@ -75,6 +75,7 @@ class PartCurvesConfig(Config):
     dropout: float = Field(0.1, ge=0, lt=1)
     word_size: int = Field(128, ge=8)  # width of a word vector and of each direction of the text encoder
     word_dropout: float = Field(0.05, ge=0, lt=1)  # probability that a training word is replaced by "unknown"
+    pictures: int = Field(5000, ge=1)  # of the data set, that are described at the most
     taught: int = Field(12, ge=1)  # photographs of a batch that lessons are of; the others lend their captions
     phrases: int = Field(3, ge=0)  # lessons of each of them that are phrases of colours and parts
     edited: int = Field(12, ge=1)  # photographs of a batch that the matching model is shown
@@ -95,7 +96,6 @@ class PartCurves(Editing):
     Config: ClassVar[type[Config]] = PartCurvesConfig
     networks: ClassVar[tuple[str, ...]] = ("head",)
     averaged: ClassVar[tuple[str, ...]] = ("head",)
-    has_strength: ClassVar[bool] = True
 
     def __init__(self, config: PartCurvesConfig, *, vocabulary_size: int) -> None:
         super().__init__()
@@ -146,7 +146,14 @@ class PartCurves(Editing):
         """Open batches of described pictures with lessons; arguments as of `tgim.data.loader.Batches`."""
         c = self.config
         return EditBatches(
-            self.localiser, dataset, config, size=c.learning_size, taught=c.taught, phrases=c.phrases, **options
+            self.localiser,
+            dataset,
+            config,
+            size=c.learning_size,
+            pictures=c.pictures,
+            taught=c.taught,
+            phrases=c.phrases,
+            **options,
         )
 
     @property
