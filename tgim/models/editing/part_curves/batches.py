@@ -35,6 +35,7 @@ from tgim.text.vocabulary import Tokens, Vocabulary
 
 ROOM = (1.05, 1.6)  # side of a frame over the picture's longer side
 OFF = 0.08  # of that: how far the picture lies off its middle
+SEED = 0  # of frames, and of the choice of pictures: whatever a run's own, they are described once
 VERSION = 1  # of what is kept: raise it when the same pictures would give other descriptions
 ALREADY = 0.3  # share of a part's pixels that have a colour from which on it may be there already
 OWN, ALTERED, OTHERS = 1, 1, 2  # lessons of each picture: its own caption, that altered, other pictures' ...
@@ -52,7 +53,7 @@ class EditBatches:
     Args:
         localiser: finds and describes the parts.
         size: S, pixels a side of the pictures given out.
-        pictures: of the data set at the most, chosen by `seed`.
+        pictures: of the data set at the most, the same for all seeds.
         taught: photographs of a batch that lessons are of, and all its synthetic pictures.
         phrases: lessons of each of them that are phrases of the painter's.
     """
@@ -76,7 +77,7 @@ class EditBatches:
     ) -> None:
         items: Sequence[Item] = dataset.items if limit is None else dataset.items[:limit]
         if len(items) > pictures and config.name != "synthetic":
-            chosen = random_source(seed, Stream.FRAMES).permutation(len(items))[:pictures]
+            chosen = random_source(SEED, Stream.FRAMES).permutation(len(items))[:pictures]
             items = [items[i] for i in sorted(chosen.tolist())]
         if not items:
             raise DataError(f"{dataset.root} has no usable picture; run tgim data check on it to see why")
@@ -84,7 +85,7 @@ class EditBatches:
         self.taught, self.phrases = taught, phrases
         self.vocabulary, self.config, self.total = vocabulary, config, min(pictures, len(dataset))
         folder = cache_folder(cache)
-        maker = _Maker(localiser, items, size, seed)
+        maker = _Maker(localiser, items, size)
         if config.name == "synthetic":
             rendered = open_pool(config, cache, progress, split=config.split, margin=config.augment.margin)
             maker = _PoolMaker(localiser, rendered.pixels[: len(items)], size)
@@ -240,12 +241,12 @@ def named(colours: Any, parts: int) -> Tensor:
 class _Maker:
     """Maker of the described pictures of a data set."""
 
-    def __init__(self, localiser: PartLocaliser, items: Sequence[Item], size: int, seed: int) -> None:
-        self.localiser, self.items, self.size, self.seed = localiser, items, size, seed
+    def __init__(self, localiser: PartLocaliser, items: Sequence[Item], size: int) -> None:
+        self.localiser, self.items, self.size = localiser, items, size
 
     def key(self) -> str:
         """Hash all that the descriptions depend on."""
-        digest = hashlib.sha256(json.dumps([VERSION, self.size, self.seed, ROOM, OFF]).encode())
+        digest = hashlib.sha256(json.dumps([VERSION, self.size, SEED, ROOM, OFF]).encode())
         for item in self.items:
             status = item.path.stat()
             digest.update(
@@ -258,7 +259,7 @@ class _Maker:
 
     def picture(self, row: int) -> Tensor:
         """A frame (1, 3, S, S) about the picture, S the localiser's side."""
-        item, source = self.items[row], random_source(self.seed, Stream.FRAMES, row)
+        item, source = self.items[row], random_source(SEED, Stream.FRAMES, row)
         pixels = read_picture(item.path)
         if item.box is not None:
             left, top, right, bottom = (round(v) for v in crop_region(item.box, (pixels.shape[1], pixels.shape[0])))
