@@ -252,7 +252,7 @@ class PartCurves(Editing):
         if not wanted:
             return photo.clone()
         region = Region.about(found, photo)
-        masks = region.enlarged(self._masks(region, wanted) * amount[wanted][:, None, None], box=box)
+        masks = region.enlarged(self._masks(region, wanted), box=box)
         least = max(FEWEST, SMALLEST * float(region.subject.sum()) / region.scale**2)
         visible = masks.flatten(1).sum(1) >= least
         if not visible.any() and not skip:
@@ -261,7 +261,7 @@ class PartCurves(Editing):
         result = photo.clone()
         result[0, :, region.rows, region.columns] = paint_parts(
             region.pixels[0],
-            masks * visible[:, None, None],
+            masks * (visible * amount[wanted])[:, None, None],
             [as_ramp(curves[0, i].float()) for i in wanted],
             strength=strength,
             longer=max(found.subject[2:]),
