@@ -25,10 +25,11 @@ from tgim.images.photo import from_uint8, to_uint8
 from tgim.images.resample import resize
 from tgim.models.editing.painting.painter import subject_of
 from tgim.models.editing.painting.words import Colour
-from tgim.models.editing.part_curves.described import TONES, VIEW, describe, feature_count
-from tgim.models.editing.part_curves.lessons import Phrases, colours_of, curves_of, names_of
+from tgim.models.editing.part_curves.described import STATISTICS, TONES, VIEW, describe, feature_count
+from tgim.models.editing.part_curves.lessons import Phrases, colours_of, curve_of, curves_of, names_of
 from tgim.models.parsing import PartLocaliser
 from tgim.models.parsing.part_maps import framed
+from tgim.text.lexicon.colours import HUELESS
 from tgim.text.lexicon.colours import PLAIN as NAMED
 from tgim.text.phrases import variants
 from tgim.text.vocabulary import Tokens, Vocabulary
@@ -39,6 +40,7 @@ SEED = 0  # of frames, and of the choice of pictures: whatever a run's own, they
 VERSION = 1  # of what is kept: raise it when the same pictures would give other descriptions
 ALREADY = 0.3  # share of a part's pixels that have a colour from which on it may be there already
 OWN, ALTERED, OTHERS = 1, 1, 2  # lessons of each picture: its own caption, that altered, other pictures' ...
+BARELY, APART = 0.06, 25.0  # share of a part's pixels, and lightness: what is farther off a colour does not have it
 CAPTION_WEIGHT = 0.3  # of the painter's tones for a caption, of which 1 are those for a phrase
 PHRASES_OF_OWN = 0.4  # of the own captions, phrases are cut from so many
 SYNTHETIC_POOL = 1500  # synthetic pictures at the most
@@ -205,8 +207,11 @@ class EditBatches:
                 other = int(source.integers(len(self.captions)))
                 caption = self.captions[other][int(source.integers(len(self.captions[other])))]
                 asked = colours_of(caption, self.parts)
-                known = named(asked, len(self.parts))
-                mine.append((caption, torch.where(known > 0, -1.0, 0.0), asked, CAPTION_WEIGHT))
+                gate = named(asked, len(self.parts))
+                for part, colours in asked.items():
+                    if not lacks(found["features"][place, part], colours):
+                        gate[part] = -1
+                mine.append((caption, gate, asked, CAPTION_WEIGHT))
             for _ in range(self.phrases):
                 phrase = self.write(source)
                 asked = colours_of(phrase, self.parts)
@@ -229,6 +234,17 @@ class EditBatches:
             torch.stack(curves).view(count, -1, len(self.parts), 9),
             torch.stack(weights).view(count, -1, len(self.parts)),
         )
+
+
+def lacks(features: NDArray[Any], colours: Sequence[Colour]) -> bool:
+    """Tell whether a part of some features (F,) is far from having any of some colours, as captions use them."""
+    share = features[-len(NAMED) :].astype(np.float32)
+    if share[names_of(colours)].sum() > BARELY:
+        return False
+    if not {colour.name for colour in colours} & set(HUELESS):
+        return True
+    usual = 50 + 50 * float(features[-STATISTICS + 1])
+    return all(abs(float(curve_of((colour,))[1]) - usual) > APART for colour in colours)
 
 
 def named(colours: Any, parts: int) -> Tensor:
