@@ -79,6 +79,7 @@ class PartCurvesConfig(Config):
     pictures: int = Field(5000, ge=1)  # of the data set, that are described at the most
     taught: int = Field(12, ge=1)  # photographs of a batch that lessons are of; the others lend their captions
     phrases: int = Field(3, ge=0)  # lessons of each of them that are phrases of colours and parts
+    caption_weight: float = Field(0.3, ge=0)  # of the painter's tones in lessons of captions; in phrases they weigh 1
     edited: int = Field(12, ge=1)  # photographs of a batch that the matching model is shown
     local_share: float = Field(0.25, ge=0, le=1)  # of the targets are the own caption with one attribute altered
     match_weight: float = 1.0
@@ -154,6 +155,7 @@ class PartCurves(Editing):
             pictures=c.pictures,
             taught=c.taught,
             phrases=c.phrases,
+            caption_weight=c.caption_weight,
             **options,
         )
 
