@@ -37,7 +37,7 @@ from tgim.images.carry import Box
 from tgim.images.resample import resize
 from tgim.models.base import Codes, Config, Editing, Localising, Request, Terms
 from tgim.models.editing.painting.masks import BLOSSOM, CUT, NAMED, WHOLE, main_pieces, part_mask, with_centres
-from tgim.models.editing.painting.painter import FEWEST, SMALLEST, paint_parts, subject_of
+from tgim.models.editing.painting.painter import FEWEST, SMALLEST, paint_parts, remarks_on, subject_of
 from tgim.models.editing.painting.region import Region, scaled_box
 from tgim.models.editing.painting.words import vocabulary_words
 from tgim.models.editing.part_curves.batches import EditBatches
@@ -172,6 +172,10 @@ class PartCurves(Editing):
     def what(self) -> str:
         """Name of the subject for messages: "bird", "flower" or "subject"."""
         return subject_of(self.localiser)
+
+    def remarks(self, caption: str) -> tuple[str, ...]:
+        """List what of a caption is not painted; TextError when it names no colour of any part."""
+        return remarks_on(caption, self.localiser.parts)
 
     def train(self, mode: bool = True) -> PartCurves:
         """Switch to training mode, the frozen localiser excepted."""
