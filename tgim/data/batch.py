@@ -87,7 +87,10 @@ class DescribedPictures:
 
 @dataclass(frozen=True)
 class PartLessons:
-    """Texts, N of each of L pictures, of which it is known what they ask of each of P parts."""
+    """Texts, N of each of L pictures, of which it is known what they ask of each of P parts.
+
+    The first text of each picture is a caption of its own, or a phrase cut from one.
+    """
 
     rows: Tensor  # (L,) int64, which pictures of the batch
     ids: Tensor  # (L, N, T) int64, their tokens

@@ -84,8 +84,9 @@ class PartCurvesConfig(Config):
     local_share: float = Field(0.25, ge=0, le=1)  # of the targets are the own caption with one attribute altered
     match_weight: float = 1.0
     gate_weight: float = 2.0  # of the cross-entropy of which parts change, in lessons
+    own_weight: float = Field(4.0, gt=0)  # of own captions among the lessons of gates: nothing changes
     curve_weight: float = 1.0  # of the tones, in lessons
-    stay_weight: float = 0.5  # of parts that a target caption does not name
+    stay_weight: float = 1.0  # of parts that a target caption does not name
     keep_weight: float = 0.5  # of the mean absolute change
     budget: float = Field(0.3, gt=0)  # RMSE in [-1, 1] that an edit may cost
     budget_weight: float = 10.0  # of what it costs more
@@ -310,8 +311,10 @@ class PartCurves(Editing):
         wanted = lessons.gates.flatten(0, 1)
         error = F.binary_cross_entropy_with_logits(gate, wanted.clamp(min=0), reduction="none")
         far = F.smooth_l1_loss(curves / CHANGES, lessons.curves.flatten(0, 1) / CHANGES, reduction="none", beta=0.2)
+        own = (torch.arange(len(rows), device=rows.device) % lessons.ids.shape[1] == 0)[:, None]
+        worth = torch.where(own, self.config.own_weight, 1.0) * seen * (wanted >= 0)
         return {
-            "gate": self.config.gate_weight * weighted_mean(error, seen * (wanted >= 0)),
+            "gate": self.config.gate_weight * weighted_mean(error, worth),
             "curve": self.config.curve_weight * weighted_mean(far.sum(-1), seen * lessons.weights.flatten(0, 1)),
         }
 
