@@ -95,7 +95,7 @@ class Phrases:
 
     >>> write = Phrases(("background", "head", "wings"), "bird")
     >>> [write(np.random.default_rng(seed)) for seed in (4, 6)]
-    ['orange head', 'green and black head']
+    ['this is a white bird with blond wings', 'this bird has a purple cheek and brown forehead']
     """
 
     def __init__(self, parts: Sequence[str], subject: str) -> None:
