@@ -82,14 +82,19 @@ def caption_loss(
     return F.cross_entropy(scale * logits, target)
 
 
-def noised_view(image: Tensor) -> Tensor:
-    """Mirror (or not), scale by 0.85 to 1.2 and move by up to a tenth each picture (B, C, H, W), then add noise."""
+def noised_view(image: Tensor, *, size: int | None = None, zoom: tuple[float, float] = (0.85, 1.2)) -> Tensor:
+    """Mirror (or not), scale by `zoom` and move by up to a tenth each picture (B, C, H, W), then add noise.
+
+    Returns (B, C, `size`, `size`), by default of the pictures' own size.
+    """
     count = len(image)
-    mirror, zoom, x, y = torch.rand(4, count, device=image.device)
-    mirror, zoom, x, y = 2 * mirror.round() - 1, 0.85 + 0.35 * zoom, 0.4 * x - 0.2, 0.4 * y - 0.2
+    mirror, scale, x, y = torch.rand(4, count, device=image.device)
+    mirror, scale = 2 * mirror.round() - 1, zoom[0] + (zoom[1] - zoom[0]) * scale
+    x, y = 0.4 * x - 0.2, 0.4 * y - 0.2
     zero = torch.zeros_like(x)
-    affine = torch.stack([mirror / zoom, zero, x, zero, 1 / zoom, y], 1).view(count, 2, 3)
-    grid = F.affine_grid(affine, list(image.shape), align_corners=False)
+    affine = torch.stack([mirror / scale, zero, x, zero, 1 / scale, y], 1).view(count, 2, 3)
+    shape = [*image.shape[:2], size or image.shape[2], size or image.shape[3]]
+    grid = F.affine_grid(affine, shape, align_corners=False)
     moved = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
     return moved + 0.03 * torch.randn_like(moved)
 

@@ -32,7 +32,7 @@ from tgim.models.base import Config
 from tgim.models.efficientnet import STAGE_STRIDES, EfficientNetLite, Variant, load_pretrained, widths
 from tgim.models.matching.frozen_batches import MapBatches
 from tgim.models.matching.interaction import ImageFeatures, Interacting, Interaction, InteractionConfig, Members
-from tgim.nn.layers import Residual
+from tgim.nn.layers import DepthwiseConv2d
 
 MOST = 12  # regions a side
 CELL = 16  # pixels a side of a region, where there are not too many
@@ -90,6 +90,18 @@ def map_widths(config: FrozenInteractionConfig) -> Channels:
     return fine, sum(width for _, width in found) - fine
 
 
+class Neighbours(nn.Module):
+    """Residual block that mixes neighbouring places, channel by channel, and then the channels: (B, W, g, g)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        mixing = nn.Conv2d(channels, channels, 1, bias=False)
+        self.body = nn.Sequential(DepthwiseConv2d(channels, 3, padding=1), nn.ReLU(), mixing, nn.BatchNorm2d(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.body(x))
+
+
 class Mixer(nn.Module):
     """Maps of both resolutions, (B, C, g, g) and (B, C', h, h), to mixed ones (B, W, g, g)."""
 
@@ -101,7 +113,7 @@ class Mixer(nn.Module):
             return nn.Sequential(nn.BatchNorm2d(channels), left_out, nn.Conv2d(channels, config.width, 1))
 
         self.fine, self.coarse = (level(channels) for channels in map_widths(config))
-        self.blocks = nn.Sequential(*(Residual(config.width, rectified=True) for _ in range(config.blocks)))
+        self.blocks = nn.Sequential(*(Neighbours(config.width) for _ in range(config.blocks)))
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         wide = F.interpolate(self.coarse(coarse), fine.shape[-2:], mode="bilinear", align_corners=False)

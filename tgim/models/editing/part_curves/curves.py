@@ -73,21 +73,33 @@ def recolour(image: Tensor, parts: DescribedPictures, gates: Tensor, table: Tens
     Returns:
         (B, 3, S, S) in [-1, 1].
     """
-    count, places = len(image), parts.index.flatten(1)
-    lab = to_lab(image.movedim(1, 0)).movedim(0, -1)  # B, S, S, 3
-    light = lab[..., 0].clamp(0, 100) * ((KNOTS - 1) / 100)
+    with torch.autocast(image.device.type, enabled=False):  # colours need more than 16 bits
+        there = parts.share.sum(1) > 0  # (B, S, S); the N pixels of the subjects
+        change = _change(image, parts, gates.float(), table.float(), there)
+        result = image.movedim(1, -1).float().clone()
+        result[there] = (result[there] + change.T).clamp(-1, 1)
+        return result.movedim(-1, 1)
+
+
+def _change(image: Tensor, parts: DescribedPictures, gates: Tensor, table: Tensor, there: Tensor) -> Tensor:
+    """Differences (3, N) of the pixels `there` (B, S, S), N of them."""
+    count = gates.shape[1]
+    pixels = image.movedim(1, -1)[there].T  # 3, N
+    lab = to_lab(pixels)
+    light = lab[0].clamp(0, 100) * ((KNOTS - 1) / 100)
     first = light.long().clamp(max=KNOTS - 2)
-    place = (parts.index * KNOTS + first[:, None]).flatten(1)[..., None].expand(-1, -1, 3)
-    part = (light - first)[:, None].expand_as(parts.share).flatten(1)[..., None]
-    flat = table.flatten(1, 2)
-    colour = torch.lerp(flat.gather(1, place), flat.gather(1, place + 1), part).view(*parts.index.shape, 3)
-    usual = parts.tones[..., 3:].gather(1, places[..., None].expand(-1, -1, 2)).view(*parts.index.shape, 2)
-    own = (OWN * (lab[:, None, ..., 1:] - usual)).clamp(-OWN_MOST, OWN_MOST)
-    weight = (gates.gather(1, places).view_as(parts.share) * parts.share)[..., None]
-    new = colour + torch.cat([torch.zeros_like(own[..., :1]), own], -1)
-    changed = lab + (weight * (new - lab[:, None])).sum(1)
-    difference = to_rgb(changed.movedim(-1, 0)) - to_rgb(lab.movedim(-1, 0))
-    return (image + difference.movedim(0, 1).view(count, *image.shape[1:])).clamp(-1, 1)
+    between, before = (light - first)[:, None], to_rgb(lab)
+    picture = there.nonzero()[:, 0]
+    flat, ab = table.flatten(0, 2), parts.tones[..., 3:].flatten(0, 1)
+    total = torch.zeros_like(lab)
+    for rank in range(parts.index.shape[1]):
+        part = picture * count + parts.index[:, rank][there]
+        place = part * KNOTS + first
+        colour = torch.lerp(flat[place], flat[place + 1], between).T  # 3, N
+        own = (OWN * (lab[1:] - ab[part].T)).clamp(-OWN_MOST, OWN_MOST)
+        weight = gates.flatten()[part] * parts.share[:, rank][there]
+        total = total + weight * (torch.cat([colour[:1], colour[1:] + own]) - lab)
+    return to_rgb(lab + total) - before
 
 
 def as_ramp(curve: Tensor) -> Ramp:

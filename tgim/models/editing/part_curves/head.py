@@ -22,7 +22,7 @@ class PartHead(nn.Module):
         vocabulary_size: words of captions.
         width: channels of the decoder.
         layers: of the decoder.
-        dropout: of the decoder, in training.
+        dropout: share of the parts' features that is left out in training.
         text: sizes of the text encoder.
     """
 
@@ -40,12 +40,12 @@ class PartHead(nn.Module):
         super().__init__()
         self.text = TextEncoder(text, vocabulary_size)
         self.level = nn.BatchNorm1d(features, affine=False)
-        self.enter = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, width))
+        self.enter = nn.Sequential(nn.Dropout(dropout), nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width))
         self.part = nn.Embedding(parts, width)
         self.word = nn.Linear(2 * text.word_size, width)
         self.sentence = nn.Linear(text.embedding_size, width)
         layer = nn.TransformerDecoderLayer(
-            width, HEADS, 2 * width, dropout, activation="gelu", batch_first=True, norm_first=True
+            width, HEADS, 2 * width, 0.0, activation="gelu", batch_first=True, norm_first=True
         )
         self.layers = nn.TransformerDecoder(layer, layers, nn.LayerNorm(width))
         self.gate = nn.Linear(width, 1)
