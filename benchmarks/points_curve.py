@@ -11,9 +11,8 @@ pictures with points, by the same seed, and measures the editor by `parts@1` on 
 Birds are synthetic, and the split is by picture; flowers are Oxford-102's, the split is by class, `--pictures` of the
 training classes are taken, those with points first. Pictures lie in a temporary folder, which is removed in the end.
 
-Each figure is a JSON line of `benchmarks/results/points.jsonl`: `data`, `points` (pictures that have some), `metric`, `value`
-with `low` and `high` (95 %, bootstrapped over `n` test pictures), `cpu_minutes` of the trainings of localiser and
-editor.
+Each figure is a JSON line of `benchmarks/results/points.jsonl`: `data`, `points` (pictures that have some), `metric`,
+`value` with `low` and `high` (95 %, bootstrapped over `n` test pictures), `cpu_minutes` of localiser and editor.
 """
 
 from __future__ import annotations
@@ -233,7 +232,8 @@ def table(lines: Iterable[dict[str, Any]]) -> str:
 def plot(lines: Iterable[dict[str, Any]], *, width: int = 50) -> str:
     """Bars of text: `hit`, of which `spilt` is to be small."""
     bars = [
-        f"{line['data']:<8} {line['points']:>4} {line['metric']:<6} {'#' * round(width * line['value'])} {line['value']:.2f}"
+        f"{line['data']:<8} {line['points']:>4} {line['metric']:<6} {'#' * round(width * line['value'])} "
+        f"{line['value']:.2f}"
         for line in sorted(lines, key=lambda x: (x["data"], x["metric"], x["points"]))
         if line["metric"] in ("hit", "spilt")
     ]
@@ -254,7 +254,7 @@ def kept(lines: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[st
 @click.option(
     "--pictures", default=400, show_default=True, type=click.IntRange(20), help="Of all, of flowers to train."
 )
-@click.option("--budget", default=0.25, show_default=True, type=click.FloatRange(0, 2, min_open=True))
+@click.option("--budget", default=0.2, show_default=True, type=click.FloatRange(0, 2, min_open=True))
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--results", default=RESULTS, type=click.Path(path_type=Path), help="File of JSON lines.")
 def main(data: str | None, run: bool, points: str, pictures: int, budget: float, seed: int, results: Path) -> None:
