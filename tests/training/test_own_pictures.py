@@ -23,7 +23,7 @@ TINY = [
     *(f"parts.model.{each}" for each in ("image_size=64", "pretrained=false")),
     *("parts.model.widths=[8,8,8,8]", "parts.model.blocks=[1,1,1,1]", "parts.data.views.count=12"),
     *(f"{stage}.model.{each}" for stage in ("guide", "judge") for each in ("image_size=64", *HEAD)),
-    *(f"{stage}.data.synthetic.{each}" for stage in ("guide", "judge") for each in ("pairs=2", "pool=12")),
+    *("data.synthetic.pool=20", "guide.data.synthetic.pairs=2", "judge.data.synthetic.pairs=2"),
     *(f"editor.model.{each}" for each in ("learning_size=64", "width=32", "layers=1", "word_size=8")),
     *(
         f"{stage}.train.{each}"
@@ -124,8 +124,7 @@ def test_a_dry_run_tells_of_all_stages(pointed: int, tmp_path: Path, monkeypatch
 def test_synthetic_pictures_have_the_renderers_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TGIM_CACHE", str(tmp_path / "cache"))
     options = ["data.name=synthetic", "data.synthetic.kind=flowers", "report.protocols=[truth]"]
-    pool = [f"{stage}.data.synthetic.pool=20" for stage in ("guide", "judge")]
-    outcome = fit(tmp_path, tmp_path / "mine", *options, *pool, "data.synthetic.pool=20")
+    outcome = fit(tmp_path, tmp_path / "mine", *options)
     assert checkpoint.read_header(outcome.model)["config"]["sight"]["part_names"] == ["petals", "center"]
     assert {line.protocol for line in outcome.lines} == {"truth@1"}
 
