@@ -22,7 +22,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +123,9 @@ class Flowers:
         self.root, self.seed = root, seed
         home = DataConfig(name="oxford102").folder
         taught, tested = (oxford102.load(home, split=split) for split in ("trainval", "test"))
-        self.pointed = [item.path.stem for item in taught.items if item.path in read_points(taught)]
+        self.pointed = sorted(path.stem for path in read_points(taught))
         self.test = {path.stem for path in read_points(tested)}
-        others = [item.path.stem for item in taught.items if item.path.stem not in set(self.pointed)]
+        others = sorted({item.path.stem for item in taught.items} - set(self.pointed))
         shown = {*self.pointed, *chosen(others, max(0, pictures - len(self.pointed)), seed), *self.test}
         for item in (*taught.items, *tested.items):
             if item.path.stem in shown:
@@ -192,11 +192,11 @@ def trained(plan: stages.Stages, out: Path) -> tuple[Path, dict[str, float]]:
 
 def curve(
     data: str, counts: Sequence[int], *, pictures: int, budget: float, seed: int, guided: bool, work: Path
-) -> list[Any]:
-    """Train and measure with so many pictures with points; the lines of the results file."""
+) -> Iterator[list[dict[str, Any]]]:
+    """Train and measure with so many pictures with points; lines of the results file for each number."""
     world = KINDS[data](work / "pictures", pictures=pictures, seed=seed)
     plan = recipe(world.root, world.options, budget=budget, seed=seed, guided=guided)
-    test, first, lines = plan.report_data(), work / str(counts[0]), []
+    test, first = plan.report_data(), work / str(counts[0])
     for count in counts:
         world.give_points(count)
         out = work / str(count)
@@ -208,13 +208,12 @@ def curve(
         found = evaluate([model], data=test, protocols=["parts"], seed=seed, baselines=False)
         facts = {"pictures": pictures, "budget": budget, "guided": guided, "seed": seed}
         facts |= {"cpu_minutes": round(minutes["parts"] + minutes["editor"], 1), **origin()}
-        lines += [
+        yield [
             {"data": data, "points": count, "metric": each.metric, "value": each.value, "low": each.low}
             | {"high": each.high, "n": each.n, **facts}
             for each in found
             if each.metric in METRICS
         ]
-    return lines
 
 
 # Results
@@ -279,11 +278,11 @@ def main(
                     "guided": guided,
                     "work": Path(folder_name),
                 }
-                new = curve(str(data), counts, **options)
+                for new in curve(str(data), counts, **options):
+                    lines = kept(lines, new)
+                    results.write_text("".join(json.dumps(x) + "\n" for x in lines), encoding="utf-8")
         except UserError as error:
             raise click.ClickException(str(error)) from None
-        lines = kept(lines, new)
-        results.write_text("".join(json.dumps(x) + "\n" for x in lines), encoding="utf-8")
     shown = [x for x in lines if data in (None, x["data"])]
     click.echo(f"{table(shown)}\n\n{plot(shown)}")
 
