@@ -171,7 +171,7 @@ def described_of(side: int, count: int, source: torch.Generator) -> tuple[Descri
     gates = torch.randint(-1, 2, (count, 2, parts), generator=source).float()
     curves = 50 * torch.rand(count, 2, parts, 9, generator=source)
     ids, mask = (each.view(count, 2, -1) for each in text)
-    lessons = PartLessons(ids, mask, gates, curves, gates.clamp(min=0))
+    lessons = PartLessons(torch.arange(count), ids, mask, gates, curves, gates.clamp(min=0))
     return DescribedPictures(seen, tones, index, share, named, hidden, labels_real(count)), lessons
 
 

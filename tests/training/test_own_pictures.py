@@ -18,19 +18,20 @@ from tgim.inference.editor import Editor
 from tgim.training import stages
 
 RECIPE = ROOT / "recipes" / "tagrid.yaml"
+STAGES = ("parts", "guide", "lessons", "editor", "judge")
 HEAD = ("width=16", "word_size=8", "embedding_size=16", "match_size=8", "members=1", "pretrained=false")
 TINY = [
     *(f"parts.model.{each}" for each in ("image_size=64", "pretrained=false")),
     *("parts.model.widths=[8,8,8,8]", "parts.model.blocks=[1,1,1,1]", "parts.data.views.count=12"),
     *(f"{stage}.model.{each}" for stage in ("guide", "judge") for each in ("image_size=64", *HEAD)),
     *("data.synthetic.pool=20", "guide.data.synthetic.pairs=2", "judge.data.synthetic.pairs=2"),
-    *(f"editor.model.{each}" for each in ("learning_size=64", "width=32", "layers=1", "word_size=8")),
     *(
-        f"{stage}.train.{each}"
-        for stage in ("parts", "guide", "editor", "judge")
-        for each in ("steps=2", "batch_size=4")
+        f"{stage}.model.{each}"
+        for stage in ("lessons", "editor")
+        for each in ("learning_size=64", "view_size=64", "width=32", "layers=1", "word_size=8", "taught=2", "edited=2")
     ),
-    *(f"{stage}.train.warm_up=0" for stage in ("guide", "editor", "judge")),
+    *(f"{stage}.train.{each}" for stage in STAGES for each in ("steps=2", "batch_size=4")),
+    *(f"{stage}.train.warm_up=0" for stage in STAGES[1:]),
     *("train.device=cpu", "report.limit=4", "report.baselines=false", "report.protocols=[retrieval, parts]"),
 ]
 
@@ -60,11 +61,14 @@ def whole(houses: Path) -> Path:
 @pytest.mark.slow
 def test_each_stage_stands_on_the_parts_that_the_points_name(whole: Path) -> None:
     names = {path.name for path in whole.iterdir()}
-    assert names == {"parts", "guide", "editor", "judge", "report", "model.safetensors", "recipe.yaml"}
-    parts, editor = (checkpoint.read_header(whole / name / "model.safetensors") for name in ("parts", "editor"))
+    assert names == {*STAGES, "report", "model.safetensors", "recipe.yaml"}
+    parts, lessons, editor = (
+        checkpoint.read_header(whole / name / "model.safetensors") for name in ("parts", "lessons", "editor")
+    )
     assert parts["config"]["part_names"] == list(PARTS)
     assert editor["config"]["sight"]["part_names"] == list(PARTS)
-    assert (editor["config"]["localiser"], editor["config"]["matching"]) == ("stage:parts", "stage:guide")
+    assert (lessons["config"]["localiser"], lessons["config"]["matching"]) == ("stage:parts", "stage:guide")
+    assert (editor["config"]["start"], editor["config"]["matching"]) == ("stage:lessons", "stage:guide")
     assert str(whole) not in json.dumps(editor)
     localiser, copy = (
         checkpoint.read_tensors(path) for path in (whole / "parts" / "model.safetensors", whole / "model.safetensors")
@@ -91,7 +95,7 @@ def test_a_finished_run_does_nothing_again_and_a_stopped_one_goes_on(
     before = (whole / "parts" / "model.safetensors").read_bytes()
     told: list[str] = []
     fit(houses, whole, resume=True, tell=told.append)
-    assert [line.endswith("done before") for line in told] == [True, True, True, True, False]
+    assert [line.endswith("done before") for line in told] == [*[True] * 5, False]
     fit(houses, whole, "judge.train.steps=3", resume=True)
     assert (whole / "parts" / "model.safetensors").read_bytes() == before
     assert checkpoint.read_header(whole / "judge" / "model.safetensors")["history"]["of"] == 3
@@ -115,7 +119,7 @@ def test_a_dry_run_tells_of_all_stages(pointed: int, tmp_path: Path, monkeypatch
     root = folder_of_houses(tmp_path / "pictures", pointed=pointed)
     done = tgim("train", RECIPE, f"data.root={root}", *TINY, "--dry-run")
     assert done.exit_code == 0, done.output
-    for text in ("stage 1 of 5: parts", "stage 3 of 5: editor", "stage 5 of 5: report", "total time"):
+    for text in ("stage 1 of 6: parts", "stage 4 of 6: editor", "stage 6 of 6: report", "total time"):
         assert text in done.stdout
     assert f"part_names: [{'door, roof, wall' if pointed else 'subject'}]" in done.stdout
 

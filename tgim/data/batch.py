@@ -87,13 +87,14 @@ class DescribedPictures:
 
 @dataclass(frozen=True)
 class PartLessons:
-    """Texts, N of each of B pictures, of which it is known what they ask of each of P parts."""
+    """Texts, N of each of L pictures, of which it is known what they ask of each of P parts."""
 
-    ids: Tensor  # (B, N, T) int64, their tokens
-    mask: Tensor  # (B, N, T) bool
-    gates: Tensor  # (B, N, P) 1 where a part is to change, 0 where it is to stay, -1 where nobody knows
-    curves: Tensor  # (B, N, P, 9) tones to change to
-    weights: Tensor  # (B, N, P) of the curves, 0 where nothing is known
+    rows: Tensor  # (L,) int64, which pictures of the batch
+    ids: Tensor  # (L, N, T) int64, their tokens
+    mask: Tensor  # (L, N, T) bool
+    gates: Tensor  # (L, N, P) 1 where a part is to change, 0 where it is to stay, -1 where nobody knows
+    curves: Tensor  # (L, N, P, 9) tones to change to
+    weights: Tensor  # (L, N, P) of the curves, 0 where nothing is known
 
     def to(self, device: Any) -> PartLessons:
         return _to(self, device)

@@ -54,21 +54,23 @@ def caption_loss(
 
     Args:
         members: of a frozen matching model.
-        edited: features of the edited pictures by each of them.
+        edited: features, by each of them, of the first pictures of the batch, edited.
         targets: of the batch.
         batch: with the pictures' own captions.
         scale: times the members' own inverse temperature.
     """
-    labels, extra = batch.labels, targets.extra
+    labels, count = batch.labels, len(edited[0].whole)
+    few = None if targets.extra is None else Tokens(targets.extra.ids[:count], targets.extra.mask[:count])
     with torch.no_grad():
         own = [member.encode_text(batch.text) for member in members]
-        false = [] if extra is None else [member.encode_text(extra) for member in members]
+        false = [] if few is None else [member.encode_text(few) for member in members]
     each = zip(members, edited, own, strict=True)
     logits = torch.stack([member.logits(seen, text).float() for member, seen, text in each]).mean(0)
-    # (B, B); row i is to become caption i - 1
-    rows = torch.arange(len(labels), device=labels.device)
-    target = rows.roll(1)
-    wanted = torch.where(targets.local, labels, labels.roll(1))
+    # (E, B); row i is to become caption i - 1
+    local = targets.local[:count]
+    rows = torch.arange(count, device=labels.device)
+    target = torch.arange(len(labels), device=labels.device).roll(1)[:count]
+    wanted = torch.where(local, labels[:count], labels.roll(1)[:count])
     may_fit = wanted[:, None] == labels[None]
     may_fit[rows, target] = False
     may_fit[rows, rows] = False
@@ -76,9 +78,9 @@ def caption_loss(
     if false:
         pairs = zip(members, edited, false, strict=True)
         column = torch.stack([member.pair_logits(seen, text).float() for member, seen, text in pairs]).mean(0)
-        column = column.masked_fill(~(targets.local | targets.false), -1e4)
+        column = column.masked_fill(~(local | targets.false[:count]), -1e4)
         logits = torch.cat([logits, column[:, None]], 1)
-        target = torch.where(targets.local, len(labels), target)
+        target = torch.where(local, len(labels), target)
     return F.cross_entropy(scale * logits, target)
 
 

@@ -41,7 +41,6 @@ class Painter(Editing):
     """Edits photographs by the parts that `localiser` finds in them."""
 
     name: ClassVar[str] = "painter"
-    has_strength: ClassVar[bool] = True
 
     def __init__(self, localiser: Localising) -> None:
         super().__init__()

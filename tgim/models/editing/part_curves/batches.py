@@ -25,19 +25,22 @@ from tgim.images.photo import from_uint8, to_uint8
 from tgim.images.resample import resize
 from tgim.models.editing.painting.painter import subject_of
 from tgim.models.editing.painting.words import Colour
-from tgim.models.editing.part_curves.described import TONES, VIEW, describe, feature_count
-from tgim.models.editing.part_curves.lessons import Phrases, colours_of, curves_of, names_of
+from tgim.models.editing.part_curves.described import STATISTICS, TONES, VIEW, describe, feature_count
+from tgim.models.editing.part_curves.lessons import Phrases, colours_of, curve_of, curves_of, names_of
 from tgim.models.parsing import PartLocaliser
 from tgim.models.parsing.part_maps import framed
+from tgim.text.lexicon.colours import HUELESS
 from tgim.text.lexicon.colours import PLAIN as NAMED
 from tgim.text.phrases import variants
 from tgim.text.vocabulary import Tokens, Vocabulary
 
 ROOM = (1.05, 1.6)  # side of a frame over the picture's longer side
 OFF = 0.08  # of that: how far the picture lies off its middle
+SEED = 0  # of frames, and of the choice of pictures: whatever a run's own, they are described once
 VERSION = 1  # of what is kept: raise it when the same pictures would give other descriptions
 ALREADY = 0.3  # share of a part's pixels that have a colour from which on it may be there already
 OWN, ALTERED, OTHERS = 1, 1, 2  # lessons of each picture: its own caption, that altered, other pictures' ...
+BARELY, APART = 0.06, 25.0  # share of a part's pixels, and lightness: what is farther off a colour does not have it
 CAPTION_WEIGHT = 0.3  # of the painter's tones for a caption, of which 1 are those for a phrase
 PHRASES_OF_OWN = 0.4  # of the own captions, phrases are cut from so many
 SYNTHETIC_POOL = 1500  # synthetic pictures at the most
@@ -52,7 +55,9 @@ class EditBatches:
     Args:
         localiser: finds and describes the parts.
         size: S, pixels a side of the pictures given out.
-        phrases: lessons of each picture that are phrases of the painter's.
+        pictures: of the data set at the most, the same for all seeds.
+        taught: photographs of a batch that lessons are of, and all its synthetic pictures.
+        phrases: lessons of each of them that are phrases of the painter's.
     """
 
     def __init__(
@@ -62,6 +67,8 @@ class EditBatches:
         config: DataConfig,
         *,
         size: int,
+        pictures: int,
+        taught: int,
         phrases: int,
         batch_size: int,
         vocabulary: Vocabulary,
@@ -70,13 +77,17 @@ class EditBatches:
         progress: Progress | None = None,
         limit: int | None = None,
     ) -> None:
-        items = dataset.items if limit is None else dataset.items[:limit]
+        items: Sequence[Item] = dataset.items if limit is None else dataset.items[:limit]
+        if len(items) > pictures and config.name != "synthetic":
+            chosen = random_source(SEED, Stream.FRAMES).permutation(len(items))[:pictures]
+            items = [items[i] for i in sorted(chosen.tolist())]
         if not items:
             raise DataError(f"{dataset.root} has no usable picture; run tgim data check on it to see why")
-        self.parts, self.phrases, self.batch_size, self.seed = localiser.parts, phrases, batch_size, seed
-        self.vocabulary, self.config, self.total = vocabulary, config, len(dataset)
+        self.parts, self.batch_size, self.seed = localiser.parts, batch_size, seed
+        self.taught, self.phrases = taught, phrases
+        self.vocabulary, self.config, self.total = vocabulary, config, min(pictures, len(dataset))
         folder = cache_folder(cache)
-        maker = _Maker(localiser, items, size, seed)
+        maker = _Maker(localiser, items, size)
         if config.name == "synthetic":
             rendered = open_pool(config, cache, progress, split=config.split, margin=config.augment.margin)
             maker = _PoolMaker(localiser, rendered.pixels[: len(items)], size)
@@ -175,7 +186,8 @@ class EditBatches:
         """Texts for each picture, and what they ask of its parts."""
         texts, gates, curves, weights = [], [], [], []
         shares = found["features"][:, :, -len(NAMED) :].astype(np.float32)
-        for place, row in enumerate(rows.tolist()):
+        taught = np.flatnonzero((np.arange(len(rows)) < self.taught) | (rows >= self.photographs))
+        for place, row in zip(taught.tolist(), rows[taught].tolist(), strict=True):
             own = self.captions[row][int(source.integers(len(self.captions[row])))]
             before = colours_of(own, self.parts)
             cut = variants(own) if source.random() < PHRASES_OF_OWN else ()
@@ -195,8 +207,11 @@ class EditBatches:
                 other = int(source.integers(len(self.captions)))
                 caption = self.captions[other][int(source.integers(len(self.captions[other])))]
                 asked = colours_of(caption, self.parts)
-                known = named(asked, len(self.parts))
-                mine.append((caption, torch.where(known > 0, -1.0, 0.0), asked, CAPTION_WEIGHT))
+                gate = named(asked, len(self.parts))
+                for part, colours in asked.items():
+                    if not lacks(found["features"][place, part], colours):
+                        gate[part] = -1
+                mine.append((caption, gate, asked, CAPTION_WEIGHT))
             for _ in range(self.phrases):
                 phrase = self.write(source)
                 asked = colours_of(phrase, self.parts)
@@ -210,14 +225,26 @@ class EditBatches:
                 gates.append(gate)
                 curves.append(curves_of(asked, len(self.parts)))
                 weights.append(weight * named(asked, len(self.parts)))
-        count, tokens = len(rows), self.vocabulary.encode(texts)
+        count, tokens = len(taught), self.vocabulary.encode(texts)
         return PartLessons(
+            torch.from_numpy(taught),
             tokens.ids.view(count, -1, tokens.ids.shape[1]),
             tokens.mask.view(count, -1, tokens.ids.shape[1]),
             torch.stack(gates).view(count, -1, len(self.parts)),
             torch.stack(curves).view(count, -1, len(self.parts), 9),
             torch.stack(weights).view(count, -1, len(self.parts)),
         )
+
+
+def lacks(features: NDArray[Any], colours: Sequence[Colour]) -> bool:
+    """Tell whether a part of some features (F,) is far from having any of some colours, as captions use them."""
+    share = features[-len(NAMED) :].astype(np.float32)
+    if share[names_of(colours)].sum() > BARELY:
+        return False
+    if not {colour.name for colour in colours} & set(HUELESS):
+        return True
+    usual = 50 + 50 * float(features[-STATISTICS + 1])
+    return all(abs(float(curve_of((colour,))[1]) - usual) > APART for colour in colours)
 
 
 def named(colours: Any, parts: int) -> Tensor:
@@ -230,12 +257,12 @@ def named(colours: Any, parts: int) -> Tensor:
 class _Maker:
     """Maker of the described pictures of a data set."""
 
-    def __init__(self, localiser: PartLocaliser, items: Sequence[Item], size: int, seed: int) -> None:
-        self.localiser, self.items, self.size, self.seed = localiser, items, size, seed
+    def __init__(self, localiser: PartLocaliser, items: Sequence[Item], size: int) -> None:
+        self.localiser, self.items, self.size = localiser, items, size
 
     def key(self) -> str:
         """Hash all that the descriptions depend on."""
-        digest = hashlib.sha256(json.dumps([VERSION, self.size, self.seed, ROOM, OFF]).encode())
+        digest = hashlib.sha256(json.dumps([VERSION, self.size, SEED, ROOM, OFF]).encode())
         for item in self.items:
             status = item.path.stat()
             digest.update(
@@ -248,7 +275,7 @@ class _Maker:
 
     def picture(self, row: int) -> Tensor:
         """A frame (1, 3, S, S) about the picture, S the localiser's side."""
-        item, source = self.items[row], random_source(self.seed, Stream.FRAMES, row)
+        item, source = self.items[row], random_source(SEED, Stream.FRAMES, row)
         pixels = read_picture(item.path)
         if item.box is not None:
             left, top, right, bottom = (round(v) for v in crop_region(item.box, (pixels.shape[1], pixels.shape[0])))

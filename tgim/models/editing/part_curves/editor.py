@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import Unpack
 
+from tgim.checkpoints import checkpoint
 from tgim.checkpoints.registry import register
 from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch, BatchOptions, DescribedPictures, PartLessons
@@ -44,7 +45,7 @@ from tgim.models.editing.part_curves.curves import as_ramp, recolour, tables
 from tgim.models.editing.part_curves.described import LEAST, describe, feature_count
 from tgim.models.editing.part_curves.head import PartHead
 from tgim.models.editing.tagrid_targets import Targets, caption_loss, noised_view, rmse, sample_targets
-from tgim.models.matching.dual_encoder import DualEncoderConfig
+from tgim.models.matching.dual_encoder import DualEncoderConfig, TextEncoder
 from tgim.models.matching.interaction import Interacting, Interaction
 from tgim.models.parsing import PartLocaliser, PartMaps, find_parts
 from tgim.models.parsing.localiser import PartLocaliserConfig
@@ -65,6 +66,7 @@ class PartCurvesConfig(Config):
 
     localiser: str | None = None  # trained part localiser: path of a checkpoint or name of an embedded one
     sight: PartLocaliserConfig | None = None  # sizes of that localiser; filled in from its checkpoint
+    start: str | None = None  # trained part curves to go on from, by path or name; brings its own localiser
     matching: str | None = None  # trained matching model, for training alone; without one the lessons are all
     learning_size: int = Field(160, ge=64, multiple_of=32)  # pixels a side of the pictures that it is shown
     view_size: int = Field(128, ge=64, multiple_of=32)  # pixels a side of what the matching model sees of them
@@ -73,7 +75,10 @@ class PartCurvesConfig(Config):
     dropout: float = Field(0.1, ge=0, lt=1)
     word_size: int = Field(128, ge=8)  # width of a word vector and of each direction of the text encoder
     word_dropout: float = Field(0.05, ge=0, lt=1)  # probability that a training word is replaced by "unknown"
-    phrases: int = Field(3, ge=0)  # lessons of each picture that are phrases of colours and parts
+    pictures: int = Field(5000, ge=1)  # of the data set, that are described at the most
+    taught: int = Field(12, ge=1)  # photographs of a batch that lessons are of; the others lend their captions
+    phrases: int = Field(3, ge=0)  # lessons of each of them that are phrases of colours and parts
+    edited: int = Field(12, ge=1)  # photographs of a batch that the matching model is shown
     local_share: float = Field(0.25, ge=0, le=1)  # of the targets are the own caption with one attribute altered
     match_weight: float = 1.0
     gate_weight: float = 2.0  # of the cross-entropy of which parts change, in lessons
@@ -91,11 +96,11 @@ class PartCurves(Editing):
     Config: ClassVar[type[Config]] = PartCurvesConfig
     networks: ClassVar[tuple[str, ...]] = ("head",)
     averaged: ClassVar[tuple[str, ...]] = ("head",)
-    has_strength: ClassVar[bool] = True
 
     def __init__(self, config: PartCurvesConfig, *, vocabulary_size: int) -> None:
         super().__init__()
-        sight = LOCALISER.sizes(config.localiser, config.sight) or PartLocaliserConfig.model_validate({})
+        sight = config.sight or (START.sizes(config.start).sight if config.start else None)
+        sight = LOCALISER.sizes(config.localiser, sight) or PartLocaliserConfig.model_validate({})
         self.config = config.model_copy(update={"sight": sight})
         self.localiser = PartLocaliser(sight, vocabulary_size=0).requires_grad_(False)
         text = DualEncoderConfig.model_validate(config.model_dump(include={"word_size", "word_dropout"}))
@@ -113,6 +118,8 @@ class PartCurves(Editing):
     @classmethod
     def vocabulary_for(cls, config: PartCurvesConfig) -> Vocabulary | None:
         """The words of the matching model, by its ids, then the parts' names and those that the painter knows."""
+        if config.start:
+            return START.vocabulary(config.start)
         words = MATCHING.vocabulary(config.matching)
         if words is None:
             return None
@@ -122,16 +129,35 @@ class PartCurves(Editing):
         return Vocabulary([*words.words, *(word for word in more if word not in words)])
 
     def load_parts(self) -> None:
-        """Take the trained localiser's weights; before training only."""
+        """Take the weights of part curves to go on from, or the localiser's and what the matching model knows of words.
+
+        Before training only.
+        """
+        if self.config.start:
+            trained = START.load(self.config.start)  # its loss weights may be others
+            checkpoint.fill(self, trained.state_dict(), path=self.config.start)
+            return
         if self.config.localiser:
             self.localiser.load_state_dict(LOCALISER.load(self.config.localiser, self.config.sight).state_dict())
+        if self.config.matching:
+            guide, _ = self._matching(torch.device("cpu"))
+            begin_with(self.head.text, next(each.text for each in guide.members if isinstance(each, Interaction)))
 
     def open_batches(
         self, dataset: CaptionedImages, config: DataConfig, **options: Unpack[BatchOptions]
     ) -> EditBatches:
         """Open batches of described pictures with lessons; arguments as of `tgim.data.loader.Batches`."""
-        size, phrases = self.config.learning_size, self.config.phrases
-        return EditBatches(self.localiser, dataset, config, size=size, phrases=phrases, **options)
+        c = self.config
+        return EditBatches(
+            self.localiser,
+            dataset,
+            config,
+            size=c.learning_size,
+            pictures=c.pictures,
+            taught=c.taught,
+            phrases=c.phrases,
+            **options,
+        )
 
     @property
     def image_size(self) -> int:
@@ -229,7 +255,7 @@ class PartCurves(Editing):
         if not wanted:
             return photo.clone()
         region = Region.about(found, photo)
-        masks = region.enlarged(self._masks(region, wanted) * amount[wanted][:, None, None], box=box)
+        masks = region.enlarged(self._masks(region, wanted), box=box)
         least = max(FEWEST, SMALLEST * float(region.subject.sum()) / region.scale**2)
         visible = masks.flatten(1).sum(1) >= least
         if not visible.any() and not skip:
@@ -238,7 +264,7 @@ class PartCurves(Editing):
         result = photo.clone()
         result[0, :, region.rows, region.columns] = paint_parts(
             region.pixels[0],
-            masks * visible[:, None, None],
+            masks * (visible * amount[wanted])[:, None, None],
             [as_ramp(curves[0, i].float()) for i in wanted],
             strength=strength,
             longer=max(found.subject[2:]),
@@ -266,13 +292,13 @@ class PartCurves(Editing):
             raise ValueError("part curves learn from described pictures with lessons, and the batch has none")
         entered = self.head.enter_parts(parts.features)
         terms = self._lesson_terms(entered, parts, lessons)
-        if self.config.matching:
+        if self.config.matching and self.config.match_weight:
             terms |= self._picture_terms(entered, batch, parts)
         yield "head", terms
 
     def _lesson_terms(self, entered: Tensor, parts: DescribedPictures, lessons: PartLessons) -> Terms:
         """Cross-entropy of the gates, and distance of the tones, of texts whose meaning is known."""
-        rows = torch.arange(len(entered), device=entered.device).repeat_interleave(lessons.ids.shape[1])
+        rows = lessons.rows.repeat_interleave(lessons.ids.shape[1])
         code = self.head.text(Tokens(lessons.ids.flatten(0, 1), lessons.mask.flatten(0, 1)))
         gate, curves = self.head(entered[rows], parts.hidden[rows], code)
         seen = in_view(parts.hidden)[rows]
@@ -286,13 +312,15 @@ class PartCurves(Editing):
 
     def _picture_terms(self, entered: Tensor, batch: Batch, parts: DescribedPictures) -> Terms:
         """Losses of photographs edited by captions of others, or by their own with one attribute altered."""
-        c, count = self.config, int(parts.real.sum())
-        photos = batch.first(count)
-        image, seen = photos.image, parts.first(count)
+        c, photos = self.config, batch.first(int(parts.real.sum()))
         targets = sample_targets(photos, c.local_share)
-        gate, curves = self._answer(entered[:count], seen, targets.captions)
-        edited = self._edited(image, seen, gate, curves)
-        named = torch.where(targets.local[:, None], seen.named, seen.named.roll(1, 0))
+        count = min(c.edited, len(photos.image))
+        image, seen = photos.image[:count], parts.first(count)
+        gate, curves = self._answer(entered[:count], seen, Tokens(*(each[:count] for each in targets.captions)))
+        opened = torch.sigmoid(gate) * ~seen.hidden
+        edited = recolour(image, seen, opened, tables(seen.tones, curves))
+        others = parts.named[: len(photos.image)].roll(1, 0)[:count]
+        named = torch.where(targets.local[:count, None], seen.named, others)
         return {
             "match": c.match_weight * self._match(edited, targets, photos),
             "stay": c.stay_weight * weighted_mean(F.softplus(gate), in_view(seen.hidden) * (1 - named)),
@@ -304,10 +332,6 @@ class PartCurves(Editing):
         """Gates' logits (B, P) and curves (B, P, 9) of described pictures and captions."""
         gate, curves = self.head(entered, parts.hidden, self.head.text(text))
         return gate, curves
-
-    def _edited(self, image: Tensor, parts: DescribedPictures, gate: Tensor, curves: Tensor) -> Tensor:
-        opened = torch.sigmoid(gate) * ~parts.hidden
-        return recolour(image, parts, opened, tables(parts.tones, curves))
 
     def _match(self, edited: Tensor, targets: Targets, batch: Batch) -> Tensor:
         """Cross-entropy of the target captions by one member of the matching model, which knows fewer words."""
@@ -325,6 +349,19 @@ class PartCurves(Editing):
             words = MATCHING.vocabulary(self.config.matching)
             self._guide.append((guide, 0 if words is None else len(words)))
         return self._guide[0]
+
+
+START = Part("start", "sight", PartCurves)
+
+
+def begin_with(own: TextEncoder, other: TextEncoder) -> None:
+    """Copy the weights of another text encoder that fit, and of its word vectors as many as it has."""
+    weights = own.state_dict()
+    for name, value in other.state_dict().items():
+        if weights[name].shape == value.shape:
+            weights[name].copy_(value)
+        elif name == "embed.weight" and weights[name].shape[1] == value.shape[1]:
+            weights[name][: len(value)].copy_(value)
 
 
 def known(text: Tokens, words: int) -> Tokens:

@@ -28,12 +28,17 @@ FORMS = (  # of phrases, c and p are a colour and a part, s the subject; how oft
     ("{c} {p} and {p2}", 3),
     ("{c} {p} and {c2} {p2}", 4),
     ("{c} {p} and {c2} {p2} and {c3} {p3}", 2),
-    ("{c} {s}", 2),
+    ("{c} {s}", 3),
+    ("completely {c} {s}", 1),
+    ("small {c} {s}", 1),
     ("{c} {s} with {c2} {p}", 3),
     ("{c} with {c2} {p}", 2),
     ("{p} is {c}", 1),
     ("{c} {s} with {c2} {p} and {c3} {p2}", 1),
-    ("{c} and {c2} {p}", 1),
+    ("{c} and {c2} {p}", 2),
+    ("speckled {c} and {c2} {p} and a {c3} {p2}", 1),
+    ("{c} {p}, {c2} {p2} and {c3} {p3}", 2),
+    ("{c} {s} with {c2} and {c3} {p}", 1),
 )
 
 
@@ -95,7 +100,7 @@ class Phrases:
 
     >>> write = Phrases(("background", "head", "wings"), "bird")
     >>> [write(np.random.default_rng(seed)) for seed in (4, 6)]
-    ['this is a white bird with blond wings', 'this bird has a purple cheek and brown forehead']
+    ['this bird is white with blond wings', 'this bird has a purple cheek and brown forehead and charcoal wing']
     """
 
     def __init__(self, parts: Sequence[str], subject: str) -> None:
