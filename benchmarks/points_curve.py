@@ -5,10 +5,10 @@
     python benchmarks/points_curve.py --data flowers --run --points 0,50,200
     python benchmarks/points_curve.py --data birds --run --budget 0.02 --pictures 60 --points 0,10 --results try.jsonl
 
-Trains localiser and editor of `recipes/tagrid.yaml` on a folder of captioned pictures, once for each number of pictures
-with points, by the same seed, and measures the editor by `parts@1` on test pictures, all of which have points.
-`--budget` is the share of the recipe's steps, views and synthetic pairs. The editor learns from its lessons alone, in
-twice the steps and less time; with `--guided` the guide is trained, too, once, since it sees no points.
+Trains the localiser and the editor's first round, lessons, of `recipes/tagrid.yaml` on a folder of captioned pictures,
+once for each number of pictures with points, by the same seed, and measures the editor by `parts@1` on test pictures,
+all of which have points. `--budget` is the share of the recipe's steps, views and synthetic pairs. With `--guided` the
+guide is trained, too, once, since it sees no points, and the editor's second round with it.
 Birds are synthetic, and the split is by picture; flowers are Oxford-102's, the split is by class, `--pictures` of the
 training classes are taken, those with points first. Pictures lie in a temporary folder, which is removed in the end.
 
@@ -162,11 +162,10 @@ def chosen(names: Sequence[str], count: int, seed: int) -> list[str]:
 def recipe(root: Path, options: Iterable[str], *, budget: float, seed: int, guided: bool) -> stages.Stages:
     """The stages of the recipe on `root` up to the editor, all of them `budget` times as long."""
     values = read(RECIPE)
-    for name in ("judge", "report", *(() if guided else ("guide",))):
+    for name in ("judge", "report", *(() if guided else ("guide", "editor"))):
         del values["stages"][name]
     if not guided:
-        del values["stages"]["editor"]["model"]["matching"]
-        values["stages"]["editor"]["train"]["steps"] *= 2
+        del values["stages"]["lessons"]["model"]["matching"]
     shorter = [f"data.synthetic.pool={max(20, round(budget * values['data']['synthetic']['pool']))}"]
     for name, stage in values["stages"].items():
         amounts = {"train.steps": stage["train"]["steps"], "train.warm_up": stage["train"].get("warm_up", 0)}
@@ -207,7 +206,7 @@ def curve(
         click.echo(f"{count} pictures with points: CPU minutes {minutes}", err=True)
         found = evaluate([model], data=test, protocols=["parts"], seed=seed, baselines=False)
         facts = {"pictures": pictures, "budget": budget, "guided": guided, "seed": seed}
-        facts |= {"cpu_minutes": round(minutes["parts"] + minutes["editor"], 1), **origin()}
+        facts |= {"cpu_minutes": round(sum(minutes.values()) - minutes.get("guide", 0), 1), **origin()}
         yield [
             {"data": data, "points": count, "metric": each.metric, "value": each.value, "low": each.low}
             | {"high": each.high, "n": each.n, **facts}

@@ -58,12 +58,12 @@ def test_points_lie_on_their_parts():
 
 def test_the_recipe_is_the_one_of_the_repository_but_shorter(tmp_path):
     short = CURVE.recipe(tmp_path, CURVE.Birds.options, budget=0.1, seed=2, guided=True)
-    assert [recipe.train.steps for recipe in short.trainings.values()] == [70, 70, 80]
-    assert [recipe.train.seed for recipe in short.trainings.values()] == [2, 7, 2]
+    assert [recipe.train.steps for recipe in short.trainings.values()] == [70, 60, 120, 70]
+    assert [recipe.train.seed for recipe in short.trainings.values()] == [2, 7, 2, 3]
     assert short.report is None
     alone = CURVE.recipe(tmp_path, CURVE.Flowers.options, budget=0.1, seed=0, guided=False)
-    assert {name: recipe.train.steps for name, recipe in alone.trainings.items()} == {"parts": 70, "editor": 160}
-    assert alone.trainings["editor"].model["matching"] is None
+    assert {name: recipe.train.steps for name, recipe in alone.trainings.items()} == {"parts": 70, "lessons": 120}
+    assert alone.trainings["lessons"].model["matching"] is None
     assert alone.trainings["parts"].model["together"]
 
 
