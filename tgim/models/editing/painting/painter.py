@@ -22,7 +22,7 @@ from tgim.models.editing.painting.already import to_change, true_already
 from tgim.models.editing.painting.brush import fine_detail, painted
 from tgim.models.editing.painting.captions import ColourTarget, parse_caption
 from tgim.models.editing.painting.lab import to_lab, to_rgb
-from tgim.models.editing.painting.masks import BLOSSOM, CENTRE, NAMED, WHOLE, main_pieces, part_mask
+from tgim.models.editing.painting.masks import BLOSSOM, NAMED, WHOLE, main_pieces, part_mask, with_centres
 from tgim.models.editing.painting.palette import Ramp, ramp
 from tgim.models.editing.painting.region import Region, scaled_box
 from tgim.models.editing.painting.words import vocabulary_words
@@ -34,7 +34,6 @@ SMALLEST = 0.004  # of the subject's pixels: less of a part is not in view ...
 FEWEST = 6  # ... and so are fewer pixels
 DETAIL = 1 / 70  # of the subject's longer side: what is finer is texture
 BETWEEN = (("head", "breast", "throat"), ("breast", "head", "throat"))
-CENTER = "center"  # of a blossom: small, and soon taken for its petals
 
 
 class Painter(Editing):
@@ -181,9 +180,7 @@ def paint_parts(region: Tensor, masks: Tensor, ramps: Sequence[Ramp], *, strengt
 def target_masks(maps: Tensor, subject: Tensor, targets: Sequence[ColourTarget], parts: Sequence[str]) -> Tensor:
     """Masks (N, H, W) of targets in part maps (P, H, W); a whole subject leaves room for named parts."""
     rows = [[parts.index(part) for part in target.parts] for target in targets]
-    if CENTER in parts:
-        maps = maps.clone()
-        maps[parts.index(CENTER)] *= CENTRE
+    maps = with_centres(maps, parts)
     for own, target in zip(rows, targets, strict=True):  # "a red head and breast": the throat between them, too
         for near, far, between in BETWEEN:
             same = [each for each in targets if each.colours[0] == target.colours[0] and far in each.parts]

@@ -36,13 +36,13 @@ from tgim.errors import SubjectError
 from tgim.images.carry import Box
 from tgim.images.resample import resize
 from tgim.models.base import Codes, Config, Editing, Localising, Request, Terms
-from tgim.models.editing.painting.masks import BLOSSOM, NAMED, WHOLE, main_pieces, part_mask
+from tgim.models.editing.painting.masks import BLOSSOM, CUT, NAMED, WHOLE, main_pieces, part_mask, with_centres
 from tgim.models.editing.painting.painter import FEWEST, SMALLEST, paint_parts, subject_of
 from tgim.models.editing.painting.region import Region, scaled_box
 from tgim.models.editing.painting.words import vocabulary_words
 from tgim.models.editing.part_curves.batches import EditBatches
 from tgim.models.editing.part_curves.curves import as_ramp, recolour, tables
-from tgim.models.editing.part_curves.described import LEAST, describe, feature_count
+from tgim.models.editing.part_curves.described import LEAST, SHARPNESS, describe, feature_count
 from tgim.models.editing.part_curves.head import PartHead
 from tgim.models.editing.tagrid_targets import Targets, caption_loss, noised_view, rmse, sample_targets
 from tgim.models.matching.dual_encoder import DualEncoderConfig, TextEncoder
@@ -58,6 +58,7 @@ LOCALISER = Part("localiser", "sight", PartLocaliser)
 MATCHING = Part("matching", "matching", Interacting)
 OPENS = (0.3, 0.7)  # probabilities of a change that become none and all of it
 ZOOM = (1.0, 1.35)  # of what the matching model sees: it learned from pictures cut closer than a localiser's
+ALIKE = 10.0  # Lab units between the curves of parts that are painted as one
 CHANGES = 30.0  # Lab units that weigh 1 in the loss of curves
 
 
@@ -254,36 +255,37 @@ class PartCurves(Editing):
         wanted = amount.nonzero()[:, 0].tolist()
         if not wanted:
             return photo.clone()
-        region = Region.about(found, photo)
-        masks = region.enlarged(self._masks(region, wanted), box=box)
+        region, groups = Region.about(found, photo), alike(curves[0].float(), wanted)
+        masks = region.enlarged(self._masks(region, groups), box=box)
         least = max(FEWEST, SMALLEST * float(region.subject.sum()) / region.scale**2)
         visible = masks.flatten(1).sum(1) >= least
         if not visible.any() and not skip:
             names = " and ".join(self.localiser.parts[i] for i in wanted)
             raise SubjectError(f"{names} of the {self.what} cannot be seen in the picture; nothing is changed")
+        opened = torch.stack([amount[group].max() for group in groups])
         result = photo.clone()
         result[0, :, region.rows, region.columns] = paint_parts(
             region.pixels[0],
-            masks * (visible * amount[wanted])[:, None, None],
-            [as_ramp(curves[0, i].float()) for i in wanted],
+            masks * (visible * opened)[:, None, None],
+            [as_ramp(curves[0, group].float().mean(0)) for group in groups],
             strength=strength,
             longer=max(found.subject[2:]),
         )
         return result
 
-    def _masks(self, region: Region, wanted: Sequence[int]) -> Tensor:
-        """Masks (N, h, w) in [0, 1] of the parts `wanted`, their sum at most 1."""
-        names = self.localiser.parts
+    def _masks(self, region: Region, groups: Sequence[Sequence[int]]) -> Tensor:
+        """Masks (N, h, w) in [0, 1] of groups of parts, their sum at most 1."""
+        names, wanted = self.localiser.parts, [i for group in groups for i in group]
         plumage = [i for i, name in enumerate(names) if i and name not in NO_PLUMAGE]
         whole = len(set(plumage) & set(wanted)) > len(plumage) / 2
-        masks = []
-        for i in wanted:
-            boost = BLOSSOM if names[i] in FLOWER_PARTS else WHOLE if whole else NAMED
-            rivals = [each for each in wanted if each != i]
-            mask = part_mask(region.maps, region.subject, [i], rivals=rivals, boost=boost)
-            masks.append(mask if whole or names[i] in SEVERAL else main_pieces(mask))
-        stack = torch.stack(masks)
-        return stack / stack.sum(0).clamp(min=1)
+        boost = BLOSSOM if set(names) & set(FLOWER_PARTS) else WHOLE if whole else NAMED
+        maps = with_centres(region.maps, names)
+        union = part_mask(maps, region.subject, wanted, boost=boost)
+        shares = torch.stack([maps[group].sum(0) ** SHARPNESS for group in groups])
+        masks = union * shares / shares.sum(0).clamp(min=1e-6)
+        masks[masks < CUT] = 0
+        single = [len(group) == 1 and names[group[0]] not in SEVERAL for group in groups]
+        return torch.stack([main_pieces(mask) if one else mask for mask, one in zip(masks, single, strict=True)])
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the losses that are listed at the top of this file."""
@@ -352,6 +354,15 @@ class PartCurves(Editing):
 
 
 START = Part("start", "sight", PartCurves)
+
+
+def alike(curves: Tensor, wanted: Sequence[int]) -> list[list[int]]:
+    """Group the parts `wanted` of curves (P, 9) that take nearly the same tones, so that no seam shows between them."""
+    groups: list[list[int]] = []
+    for part in wanted:
+        near = [group for group in groups if (curves[group].mean(0) - curves[part]).abs().max() < ALIKE]
+        near[0].append(part) if near else groups.append([part])
+    return groups
 
 
 def begin_with(own: TextEncoder, other: TextEncoder) -> None:
