@@ -67,11 +67,7 @@ class Painter(Editing):
         Raises:
             TextError: the caption names no colour of a part that can be painted.
         """
-        targets, notes = parse_caption(caption, self.localiser.parts)
-        if not targets:
-            parts = ", ".join(self.localiser.parts[1:])
-            raise TextError(f"text {caption!r} says no colour of a part that can be painted ({parts}, or the whole)")
-        return notes
+        return remarks_on(caption, self.localiser.parts)
 
     def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
         """Edit pictures (B, 3, S, S) in [-1, 1] by captions of `vocabulary`; `seed` changes nothing."""
@@ -175,6 +171,19 @@ def paint_parts(region: Tensor, masks: Tensor, ramps: Sequence[Ramp], *, strengt
             change[:, own] += weight[own] * (to_rgb(new).clamp(-1, 1) - pixels[:, own])
     result[:, there] = pixels + strength * change
     return result
+
+
+def remarks_on(caption: str, parts: Sequence[str]) -> tuple[str, ...]:
+    """List what of a caption is not painted where `parts` can be, the first of which is the background.
+
+    Raises:
+        TextError: the caption names no colour of any of them.
+    """
+    targets, notes = parse_caption(caption, parts)
+    if not targets:
+        names = ", ".join(parts[1:])
+        raise TextError(f"text {caption!r} says no colour of a part that can be painted ({names}, or the whole)")
+    return notes
 
 
 def target_masks(maps: Tensor, subject: Tensor, targets: Sequence[ColourTarget], parts: Sequence[str]) -> Tensor:

@@ -41,7 +41,6 @@ VERSION = 1  # of what is kept: raise it when the same pictures would give other
 ALREADY = 0.3  # share of a part's pixels that have a colour from which on it may be there already
 OWN, ALTERED, OTHERS = 1, 1, 2  # lessons of each picture: its own caption, that altered, other pictures' ...
 BARELY, APART = 0.06, 25.0  # share of a part's pixels, and lightness: what is farther off a colour does not have it
-CAPTION_WEIGHT = 0.3  # of the painter's tones for a caption, of which 1 are those for a phrase
 PHRASES_OF_OWN = 0.4  # of the own captions, phrases are cut from so many
 SYNTHETIC_POOL = 1500  # synthetic pictures at the most
 Lesson = tuple[str, Tensor, Mapping[int, tuple[Colour, ...]], float]  # text, gates, colours, weight of their tones
@@ -58,6 +57,7 @@ class EditBatches:
         pictures: of the data set at the most, the same for all seeds.
         taught: photographs of a batch that lessons are of, and all its synthetic pictures.
         phrases: lessons of each of them that are phrases of the painter's.
+        caption_weight: of the painter's tones for a caption, of which 1 are those for a phrase.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class EditBatches:
         pictures: int,
         taught: int,
         phrases: int,
+        caption_weight: float,
         batch_size: int,
         vocabulary: Vocabulary,
         seed: int = 0,
@@ -84,7 +85,7 @@ class EditBatches:
         if not items:
             raise DataError(f"{dataset.root} has no usable picture; run tgim data check on it to see why")
         self.parts, self.batch_size, self.seed = localiser.parts, batch_size, seed
-        self.taught, self.phrases = taught, phrases
+        self.taught, self.phrases, self.caption_weight = taught, phrases, caption_weight
         self.vocabulary, self.config, self.total = vocabulary, config, min(pictures, len(dataset))
         folder = cache_folder(cache)
         maker = _Maker(localiser, items, size)
@@ -197,7 +198,7 @@ class EditBatches:
             changed = self._said(self.alter(ids, source)[0])
             after = colours_of(changed, self.parts)
             new = {part: colours for part, colours in after.items() if before.get(part) != colours}
-            mine.append((changed, named(new, len(self.parts)), new, CAPTION_WEIGHT))
+            mine.append((changed, named(new, len(self.parts)), new, self.caption_weight))
             if row >= self.photographs:
                 target = self.targets[row - self.photographs]
                 after = colours_of(target, self.parts)
@@ -211,7 +212,7 @@ class EditBatches:
                 for part, colours in asked.items():
                     if not lacks(found["features"][place, part], colours):
                         gate[part] = -1
-                mine.append((caption, gate, asked, CAPTION_WEIGHT))
+                mine.append((caption, gate, asked, self.caption_weight))
             for _ in range(self.phrases):
                 phrase = self.write(source)
                 asked = colours_of(phrase, self.parts)

@@ -37,7 +37,7 @@ from tgim.images.carry import Box
 from tgim.images.resample import resize
 from tgim.models.base import Codes, Config, Editing, Localising, Request, Terms
 from tgim.models.editing.painting.masks import BLOSSOM, CUT, NAMED, WHOLE, main_pieces, part_mask, with_centres
-from tgim.models.editing.painting.painter import FEWEST, SMALLEST, paint_parts, subject_of
+from tgim.models.editing.painting.painter import FEWEST, SMALLEST, paint_parts, remarks_on, subject_of
 from tgim.models.editing.painting.region import Region, scaled_box
 from tgim.models.editing.painting.words import vocabulary_words
 from tgim.models.editing.part_curves.batches import EditBatches
@@ -79,6 +79,7 @@ class PartCurvesConfig(Config):
     pictures: int = Field(5000, ge=1)  # of the data set, that are described at the most
     taught: int = Field(12, ge=1)  # photographs of a batch that lessons are of; the others lend their captions
     phrases: int = Field(3, ge=0)  # lessons of each of them that are phrases of colours and parts
+    caption_weight: float = Field(0.3, ge=0)  # of the painter's tones in lessons of captions; in phrases they weigh 1
     edited: int = Field(12, ge=1)  # photographs of a batch that the matching model is shown
     local_share: float = Field(0.25, ge=0, le=1)  # of the targets are the own caption with one attribute altered
     match_weight: float = 1.0
@@ -157,6 +158,7 @@ class PartCurves(Editing):
             pictures=c.pictures,
             taught=c.taught,
             phrases=c.phrases,
+            caption_weight=c.caption_weight,
             **options,
         )
 
@@ -173,6 +175,10 @@ class PartCurves(Editing):
     def what(self) -> str:
         """Name of the subject for messages: "bird", "flower" or "subject"."""
         return subject_of(self.localiser)
+
+    def remarks(self, caption: str) -> tuple[str, ...]:
+        """List what of a caption is not painted; TextError when it names no colour of any part."""
+        return remarks_on(caption, self.localiser.parts)
 
     def train(self, mode: bool = True) -> PartCurves:
         """Switch to training mode, the frozen localiser excepted."""
