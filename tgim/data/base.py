@@ -251,5 +251,9 @@ def finish(
     if wanted is not None:
         items = tuple(item for item in items if (by[item.path] if by else item.label) in wanted)
     if not items and split != "all":
-        raise DataError(f"{data.root} has no usable picture in split {split!r}; run tgim data check on it to see why")
+        most = Counter(problem.kind for problem in data.problems).most_common(1)
+        told = f" ({most[0][1]} x {most[0][0]})" if most else ""
+        raise DataError(
+            f"{data.root} has no usable picture in split {split!r}{told}; run tgim data check on it to see why"
+        )
     return replace(data, items=items)

@@ -102,6 +102,11 @@ class PartLessons:
     def to(self, device: Any) -> PartLessons:
         return _to(self, device)
 
+    def first(self, count: int) -> PartLessons:
+        """The lessons of the first `count` pictures of the batch."""
+        kept = self.rows < count
+        return replace(self, **{f.name: getattr(self, f.name)[kept] for f in fields(self)})
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -140,7 +145,10 @@ def _first(item: _T, count: int, counts: Mapping[str, int]) -> _T:
     for name, value in ((f.name, getattr(item, f.name)) for f in fields(item)):
         if value is not None:
             rows = counts.get(name, count)
-            taken[name] = value[:rows] if isinstance(value, Tensor | Tokens) else _first(value, rows, {})
+            if isinstance(value, PartLessons):
+                taken[name] = value.first(rows)
+            else:
+                taken[name] = value[:rows] if isinstance(value, Tensor | Tokens) else _first(value, rows, {})
     return replace(item, **taken)
 
 

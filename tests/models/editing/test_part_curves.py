@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -138,3 +140,11 @@ def test_codes_give_the_edits_of_their_captions():
         direct = model.edit_photo(batch.image, request)
         coded = model.edit_photo_from(batch.image, model.condition(batch.text))
     assert torch.equal(direct, coded)
+
+
+def test_the_first_pictures_of_a_batch_come_with_their_own_lessons():
+    batch = batch_of()
+    lessons = replace(batch.lessons, rows=torch.tensor([0, 3, 1, 2]))
+    few = replace(batch, lessons=lessons).first(2)
+    assert few.lessons.rows.tolist() == [0, 1]
+    assert torch.equal(few.lessons.ids, lessons.ids[[0, 2]])

@@ -52,7 +52,7 @@ from tgim.models.parsing.localiser import PartLocaliserConfig
 from tgim.models.parsing.part_maps import framed
 from tgim.models.parts import Part
 from tgim.text.lexicon.parts import FLOWER_PARTS, NO_PLUMAGE, SEVERAL
-from tgim.text.vocabulary import UNKNOWN, TextCode, Tokens, Vocabulary
+from tgim.text.vocabulary import UNKNOWN, TextCode, Tokens, Vocabulary, tokenize
 
 LOCALISER = Part("localiser", "sight", PartLocaliser)
 MATCHING = Part("matching", "matching", Interacting)
@@ -120,13 +120,16 @@ class PartCurves(Editing):
 
     @classmethod
     def vocabulary_for(cls, config: PartCurvesConfig) -> Vocabulary | None:
-        """The words of the matching model, by its ids, then those that the painter knows besides."""
+        """The words of the matching model, by its ids, then the parts' names and those that the painter knows."""
         if config.start:
             return START.vocabulary(config.start)
         words = MATCHING.vocabulary(config.matching)
         if words is None:
             return None
-        return Vocabulary([*words.words, *(word for word in vocabulary_words() if word not in words)])
+        sight = LOCALISER.sizes(config.localiser, config.sight)
+        named = tokenize(" ".join(sight.names if sight is not None else ()))
+        more = dict.fromkeys((*vocabulary_words(), *named))
+        return Vocabulary([*words.words, *(word for word in more if word not in words)])
 
     def load_parts(self) -> None:
         """Take the weights of part curves to go on from, or the localiser's and what the matching model knows of words.

@@ -21,6 +21,7 @@ from tgim.text.lexicon.parts import PAINTED
 from tgim.text.phrases import sentence
 
 SHADED, EVERYDAY_SHARE = 0.2, 0.12  # of the colours of phrases: "dark red", "crimson"
+UNKNOWN = "subject"  # what it is called where nobody knows what it is
 SHADES = ("dark", "light", "bright", "pale")
 FORMS = (  # of phrases, c and p are a colour and a part, s the subject; how often each is taken
     ("{c} {p}", 6),
@@ -123,6 +124,8 @@ class Phrases:
             return phrase
         if form.startswith("{c} with"):
             return f"this {self.subject} is {phrase}"
+        if form.startswith("{c} {s}") and self.subject == UNKNOWN:  # a noun that `sentence` does not know
+            return f"this is {'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"
         return sentence(phrase, subject=self.subject)
 
     def _colour(self, source: np.random.Generator) -> str:
