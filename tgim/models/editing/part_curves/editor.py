@@ -56,7 +56,7 @@ from tgim.text.vocabulary import UNKNOWN, TextCode, Tokens, Vocabulary, tokenize
 
 LOCALISER = Part("localiser", "sight", PartLocaliser)
 MATCHING = Part("matching", "matching", Interacting)
-OPENS = (0.3, 0.7)  # probabilities of a change that become none and all of it
+OPENS = (0.45, 0.6)  # probabilities of a change that become none and all of it
 ZOOM = (1.0, 1.35)  # of what the matching model sees: it learned from pictures cut closer than a localiser's
 ALIKE = 10.0  # Lab units between the curves of parts that are painted as one
 CHANGES = 30.0  # Lab units that weigh 1 in the loss of curves
