@@ -14,9 +14,9 @@ from tgim.inference.ranking import rank
 COLOURS = ("red", "yellow", "blue", "green")
 SAYS = {"birds": "this bird is {}", "flowers": "the petals of this flower are {}"}
 EDITORS = {
-    "birds": "part_curves",
+    "birds": "part_localiser",
     "flowers": "part_localiser",
-    "birds-2": "part_localiser",
+    "birds-2": "part_curves",
     "birds-1": "tagrid",
     "flowers-1": "tagrid",
 }
