@@ -10,6 +10,7 @@ import torch
 
 from support.small import batch_of, model_of
 from tgim.data.batch import DescribedPictures
+from tgim.errors import TextError
 from tgim.models.base import Request
 from tgim.models.editing.painting.brush import Tones, look_up, tone_curve
 from tgim.models.editing.painting.lab import to_lab
@@ -77,13 +78,14 @@ def test_tones_are_in_order():
     curve = to_curve(10 * torch.randn(100, 9, generator=torch.Generator().manual_seed(0)))
     assert (curve[:, 0] <= curve[:, 1]).all()
     assert (curve[:, 1] <= curve[:, 2]).all()
-    assert (curve[:, :3] >= 0).all() and (curve[:, :3] <= 100).all()
+    assert (curve[:, :3] >= 0).all()
+    assert (curve[:, :3] <= 100).all()
 
 
 def test_lessons_say_which_parts_take_which_colour():
     found = colours_of("a blue bird with a white belly", PARTS)
     assert {PARTS[i]: [each.name for each in colours] for i, colours in found.items()} == {
-        **dict.fromkeys(("back", "breast", "head", "wings", "tail", "throat"), ["blue"]),
+        **{key: ["blue"] for key in ("back", "breast", "head", "wings", "tail", "throat")},
         "belly": ["white"],
     }
     assert PARTS.index("throat") in colours_of("red head and breast", PARTS)  # between the two
@@ -118,6 +120,14 @@ def test_a_description_is_of_the_picture_alone():
     assert torch.equal(first.features, second.features)
     assert first.features.shape == (10, model.head.level.num_features)
     assert first.shares.shape == (10, 64, 64)
+
+
+def test_what_is_left_out_is_said_but_two_colours_of_a_part_are_not():
+    model = model_of("part_curves")
+    assert model.remarks("black and white wings") == ()
+    assert any("striped" in note for note in model.remarks("a red bird with striped wings"))
+    with pytest.raises(TextError, match="no colour"):
+        model.remarks("a bird with a long tail")
 
 
 @pytest.mark.slow

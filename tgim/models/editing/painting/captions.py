@@ -42,6 +42,7 @@ _RELATIVE = frozenset(each_of("that which who"))
 _JOINTS = frozenset(("and", "or", "&", ",", "with", "to", "plus"))
 _FILL = frozenset(each_of("colored coloured color colour colors colours hue hues tone toned tones shade shades"))
 _ALONE = ("subject",)  # parts of a localiser that tells none apart: all colours are the subject's
+ONE_COLOUR = "a part is painted in one colour"  # ends a note on a part of several
 _MOST = 4  # plain words between a colour and its part: "red long thin pointed beak"
 
 
@@ -370,9 +371,7 @@ class _Parser:
         notes = [*self.notes]
         for target in several:
             first, *rest = map(str, target.colours)
-            notes.append(
-                f"{target.word!r} becomes {first}, not {' or '.join(rest)} too: a part is painted in one colour"
-            )
+            notes.append(f"{target.word!r} becomes {first}, not {' or '.join(rest)} too: {ONE_COLOUR}")
         painted = {part for target in self.found.values() for part in target.parts if not target.whole}
         for word in self.bare:
             parts = self._parts(word, False) if not self._is_unpainted(word) and not self._whole(word) else ()

@@ -36,6 +36,7 @@ from tgim.errors import SubjectError
 from tgim.images.carry import Box
 from tgim.images.resample import resize
 from tgim.models.base import Codes, Config, Editing, Localising, Request, Terms
+from tgim.models.editing.painting.captions import ONE_COLOUR
 from tgim.models.editing.painting.masks import BLOSSOM, CUT, NAMED, WHOLE, main_pieces, part_mask, with_centres
 from tgim.models.editing.painting.painter import FEWEST, SMALLEST, paint_parts, remarks_on, subject_of
 from tgim.models.editing.painting.region import Region, scaled_box
@@ -44,15 +45,16 @@ from tgim.models.editing.part_curves.batches import EditBatches
 from tgim.models.editing.part_curves.curves import as_ramp, recolour, tables
 from tgim.models.editing.part_curves.described import LEAST, SHARPNESS, describe, feature_count
 from tgim.models.editing.part_curves.head import PartHead
+from tgim.models.editing.part_curves.pieces import begin_with, in_view, known, weighted_mean
 from tgim.models.editing.tagrid_targets import Targets, caption_loss, noised_view, rmse, sample_targets
-from tgim.models.matching.dual_encoder import DualEncoderConfig, TextEncoder
+from tgim.models.matching.dual_encoder import DualEncoderConfig
 from tgim.models.matching.interaction import Interacting, Interaction
 from tgim.models.parsing import PartLocaliser, PartMaps, find_parts
 from tgim.models.parsing.localiser import PartLocaliserConfig
 from tgim.models.parsing.part_maps import framed
 from tgim.models.parts import Part
 from tgim.text.lexicon.parts import FLOWER_PARTS, NO_PLUMAGE, SEVERAL
-from tgim.text.vocabulary import UNKNOWN, TextCode, Tokens, Vocabulary, tokenize
+from tgim.text.vocabulary import TextCode, Tokens, Vocabulary, tokenize
 
 LOCALISER = Part("localiser", "sight", PartLocaliser)
 MATCHING = Part("matching", "matching", Interacting)
@@ -179,7 +181,8 @@ class PartCurves(Editing):
 
     def remarks(self, caption: str) -> tuple[str, ...]:
         """List what of a caption is not painted; TextError when it names no colour of any part."""
-        return remarks_on(caption, self.localiser.parts)
+        notes = remarks_on(caption, self.localiser.parts)
+        return tuple(note for note in notes if not note.endswith(ONE_COLOUR))  # dark tones take one, light ones another
 
     def train(self, mode: bool = True) -> PartCurves:
         """Switch to training mode, the frozen localiser excepted."""
@@ -372,30 +375,3 @@ def alike(curves: Tensor, wanted: Sequence[int]) -> list[list[int]]:
         near = [group for group in groups if (curves[group].mean(0) - curves[part]).abs().max() < ALIKE]
         near[0].append(part) if near else groups.append([part])
     return groups
-
-
-def begin_with(own: TextEncoder, other: TextEncoder) -> None:
-    """Copy the weights of another text encoder that fit, and of its word vectors as many as it has."""
-    weights = own.state_dict()
-    for name, value in other.state_dict().items():
-        if weights[name].shape == value.shape:
-            weights[name].copy_(value)
-        elif name == "embed.weight" and weights[name].shape[1] == value.shape[1]:
-            weights[name][: len(value)].copy_(value)
-
-
-def known(text: Tokens, words: int) -> Tokens:
-    """Captions with ids of `words` or more replaced by the unknown word's."""
-    return Tokens(torch.where(text.ids < words, text.ids, UNKNOWN), text.mask)
-
-
-def in_view(hidden: Tensor) -> Tensor:
-    """1 (B, P) for parts that are in view, 0 for the others and for the whole subject, which comes first."""
-    seen = (~hidden).float()
-    seen[:, 0] = 0
-    return seen
-
-
-def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
-    """Mean of `x` by weights of its shape; 0 where all are 0."""
-    return (x * weight).sum() / weight.sum().clamp(min=1e-6)
