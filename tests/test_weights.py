@@ -15,7 +15,13 @@ from tgim.training import recipe
 
 COLOURS = ("red", "yellow", "blue", "green")
 SAYS = {"birds": "this bird is {}", "flowers": "the petals of this flower are {}"}
-EDITORS = {"birds": "part_localiser", "flowers": "part_localiser", "birds-1": "tagrid", "flowers-1": "tagrid"}
+EDITORS = {
+    "birds": "part_curves",
+    "flowers": "part_localiser",
+    "birds-2": "part_localiser",
+    "birds-1": "tagrid",
+    "flowers-1": "tagrid",
+}
 SECOND = ("birds",)  # kinds of which there is a second judge
 KIND = {"birds": "bird", "flowers": "flower"}
 
@@ -23,7 +29,7 @@ KIND = {"birds": "bird", "flowers": "flower"}
 @pytest.fixture(scope="module", params=sorted(EDITORS))
 def editor(request):
     editor = Editor.from_pretrained(request.param)
-    editor.name, editor.data = request.param, request.param.removesuffix("-1")
+    editor.name, editor.data = request.param, request.param.split("-")[0]
     return editor
 
 
@@ -41,8 +47,9 @@ def test_a_checkpoint_is_small_and_says_what_it_is(editor):
 
 
 def test_an_embedded_checkpoint_needs_no_other_file(editor):
-    config = checkpoint.read_header(editor.name)["config"]
-    assert config["encoder"] if EDITORS[editor.name] == "tagrid" else config["teacher"] is None
+    config, system = checkpoint.read_header(editor.name)["config"], EDITORS[editor.name]
+    parts = {"tagrid": "encoder", "part_curves": "sight"}  # sizes of what comes with it
+    assert config[parts[system]] if system in parts else config["teacher"] is None
 
 
 def test_everyday_colours_are_known(editor):

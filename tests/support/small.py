@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from tgim.checkpoints import registry
-from tgim.data.batch import Batch, LabelledViews, SyntheticPairs
+from tgim.data.batch import Batch, DescribedPictures, LabelledViews, PartLessons, SyntheticPairs
 from tgim.environment import pick_precision
 from tgim.models.base import Model
+from tgim.models.editing.part_curves.described import feature_count
 from tgim.text.vocabulary import Tokens, Vocabulary
 
 CAPTIONS = [
@@ -74,6 +75,13 @@ SIZES = {  # a system that is not named here is tried at its defaults
         "pretrained": False,
         "subject_classes": ((7, 24),),
     },
+    "part_curves": {
+        "sight": {"image_size": 64, "widths": (16, 16, 16, 16), "pretrained": False},
+        "width": 32,
+        "layers": 1,
+        "word_size": 8,
+        "dropout": 0.0,
+    },
     "tirg": COMPOSED,
     "compose_concat": COMPOSED,
 }
@@ -116,6 +124,9 @@ def model_of(case: str, *, stirred: bool = True, **options: object) -> Model:
                 parameter.add_(0.05 * torch.randn_like(parameter))
             if case == "tagrid":
                 model.generator.head.leave[-1].weight.normal_(std=0.5)  # edits that can be seen
+            if case == "part_curves":
+                model.head.gate.bias.fill_(2.0)  # parts change
+                model.localiser.decoder.output[-1].weight.normal_(std=3.0)  # and are told apart
     return model
 
 
@@ -132,7 +143,41 @@ def batch_of(side: int = 32, count: int = 4) -> Batch:
     cells = torch.tensor([0, 1, 2, 9, 100, 103, 254, 255])  # labels of all sorts
     cells = cells[torch.randint(8, (count, side // 4, side // 4), generator=source)]
     labels = torch.arange(count)
-    return Batch(image, text, labels, subject=subject, synthetic=pairs, altered=altered, views=LabelledViews(cells))
+    parts, lessons = described_of(side, count, source)
+    return Batch(
+        image,
+        text,
+        labels,
+        subject=subject,
+        synthetic=pairs,
+        altered=altered,
+        views=LabelledViews(cells),
+        parts=parts,
+        lessons=lessons,
+    )
+
+
+def described_of(side: int, count: int, source: torch.Generator) -> tuple[DescribedPictures, PartLessons]:
+    """Descriptions of ten parts, and two lessons of each picture."""
+    parts, features = 10, feature_count("lite0")
+    tones = torch.tensor([20.0, 50.0, 80.0, 5.0, -5.0]).expand(count, parts, 5)
+    index = torch.randint(1, parts, (count, 2, side, side), generator=source)
+    share = torch.rand(count, 2, side, side, generator=source) / 2
+    named = torch.randint(2, (count, parts), generator=source).float()
+    hidden = torch.zeros(count, parts, dtype=torch.bool)
+    hidden[:, 1] = True
+    seen = torch.randn(count, parts, features, generator=source)
+    text = VOCABULARY.encode([CAPTIONS[i % len(CAPTIONS)] for i in range(2 * count)])
+    gates = torch.randint(-1, 2, (count, 2, parts), generator=source).float()
+    curves = 50 * torch.rand(count, 2, parts, 9, generator=source)
+    ids, mask = (each.view(count, 2, -1) for each in text)
+    lessons = PartLessons(torch.arange(count), ids, mask, gates, curves, gates.clamp(min=0))
+    return DescribedPictures(seen, tones, index, share, named, hidden, labels_real(count)), lessons
+
+
+def labels_real(count: int) -> torch.Tensor:
+    """All but the last picture are photographs."""
+    return torch.arange(count) < count - 1
 
 
 def noise_for(model: Model, count: int = 4) -> torch.Tensor:

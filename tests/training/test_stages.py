@@ -329,11 +329,19 @@ def test_stages_themselves_are_checked() -> None:
 def test_the_recipe_in_the_repository_is_for_every_data_set(name: str) -> None:
     found = stages.load(RECIPE, [f"data.name={name}", "data.root=my_pictures"])
     assert {each.data.name for each in found.trainings.values()} == {found.report_data().name} == {name}
-    guide, judge = found.trainings["guide"], found.trainings["judge"]
+    parts, guide, lessons, editor, judge = found.trainings.values()
+    assert [each.model["name"] for each in found.trainings.values()] == [
+        *("part_localiser", "frozen_interaction", "part_curves", "part_curves", "frozen_interaction")
+    ]
     assert guide.train.seed != judge.train.seed
-    assert guide.model["members"] != judge.model["members"]
-    assert [each.train.steps for each in found.trainings.values()] == [1200, 2200, 900]
-    assert found.trainings["editor"].model["matching"] == "stage:guide"
+    assert all(guide.model[key] != judge.model[key] for key in ("backbone", "image_size", "taps"))
+    assert [each.train.steps for each in found.trainings.values()] == [700, 600, 1200, 700, 600]
+    assert (lessons.model["localiser"], lessons.model["matching"]) == ("stage:parts", "stage:guide")
+    assert (editor.model["start"], editor.model["matching"]) == ("stage:lessons", "stage:guide")
+    assert (parts.model["part_names"], parts.data.captions.pick) == ("points", "none")
+    assert parts.data.views.unlabelled
+    assert found.needs("editor") == {"parts", "guide", "lessons"}
+    assert not found.needs("judge")
 
 
 # The command

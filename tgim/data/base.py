@@ -87,6 +87,8 @@ class Stream(IntEnum):
     PARTS_ORDER = 6  # order of a part localiser's photographs; then the epoch
     BACKGROUND_POINTS = 7  # places outside of subjects that a part localiser is asked for; then the picture
     MAPS = 8  # views that a frozen backbone sees; then the view, the first picture of a chunk, and 0 or 1; or the step
+    FRAMES = 9  # frames of the pictures of `part_curves`; then the picture
+    LESSONS = 10  # texts of a step of `part_curves`; then the step
     LOOP = 100  # torch's own generators in a training step; then the step and one
     BOOTSTRAP = 900  # resamples of a figure's pictures
     TRUTH = 901  # synthetic pictures of `truth@1`; then the pair
@@ -249,5 +251,9 @@ def finish(
     if wanted is not None:
         items = tuple(item for item in items if (by[item.path] if by else item.label) in wanted)
     if not items and split != "all":
-        raise DataError(f"{data.root} has no usable picture in split {split!r}; run tgim data check on it to see why")
+        most = Counter(problem.kind for problem in data.problems).most_common(1)
+        told = f" ({most[0][1]} x {most[0][0]})" if most else ""
+        raise DataError(
+            f"{data.root} has no usable picture in split {split!r}{told}; run tgim data check on it to see why"
+        )
     return replace(data, items=items)

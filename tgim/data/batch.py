@@ -14,7 +14,7 @@ from typing_extensions import Required
 from tgim.data.cache import Progress
 from tgim.text.vocabulary import Tokens, Vocabulary
 
-_T = TypeVar("_T", "Maps", "SyntheticPairs", "LabelledViews", "Batch")
+_T = TypeVar("_T", "Maps", "SyntheticPairs", "LabelledViews", "DescribedPictures", "PartLessons", "Batch")
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,49 @@ class LabelledViews:
 
 
 @dataclass(frozen=True)
+class DescribedPictures:
+    """The parts of B pictures, described once; the first of P parts is the whole subject."""
+
+    features: Tensor  # (B, P, F)
+    tones: Tensor  # (B, P, 5) darkest, middle and lightest lightness, mean a and b
+    index: Tensor  # (B, 2, S, S) int64, the two parts that have most of each pixel
+    share: Tensor  # (B, 2, S, S) in [0, 1], of each pixel
+    named: Tensor  # (B, P) in [0, 1], parts that the picture's caption gives a colour
+    hidden: Tensor  # (B, P) bool, parts that are not in view
+    real: Tensor  # (B,) bool, photographs; the other pictures, after them, are synthetic
+
+    def to(self, device: Any) -> DescribedPictures:
+        return _to(self, device)
+
+    def first(self, count: int) -> DescribedPictures:
+        """The first `count` pictures."""
+        return _first(self, count, {})
+
+
+@dataclass(frozen=True)
+class PartLessons:
+    """Texts, N of each of L pictures, of which it is known what they ask of each of P parts.
+
+    The first text of each picture is a caption of its own, or a phrase cut from one.
+    """
+
+    rows: Tensor  # (L,) int64, which pictures of the batch
+    ids: Tensor  # (L, N, T) int64, their tokens
+    mask: Tensor  # (L, N, T) bool
+    gates: Tensor  # (L, N, P) 1 where a part is to change, 0 where it is to stay, -1 where nobody knows
+    curves: Tensor  # (L, N, P, 9) tones to change to
+    weights: Tensor  # (L, N, P) of the curves, 0 where nothing is known
+
+    def to(self, device: Any) -> PartLessons:
+        return _to(self, device)
+
+    def first(self, count: int) -> PartLessons:
+        """The lessons of the first `count` pictures of the batch."""
+        kept = self.rows < count
+        return replace(self, **{f.name: getattr(self, f.name)[kept] for f in fields(self)})
+
+
+@dataclass(frozen=True)
 class Batch:
     """Batch of B pictures with a caption each, and what the data config adds to them."""
 
@@ -79,6 +122,8 @@ class Batch:
     change: Tokens | None = None  # what they lack; a row of which nothing is said: the picture itself, and its caption
     views: LabelledViews | None = None
     maps: Maps | None = None  # of varied views of `image`, for a model that learns from the maps of a frozen backbone
+    parts: DescribedPictures | None = None
+    lessons: PartLessons | None = None
 
     def to(self, device: Any) -> Batch:
         return _to(self, device)
@@ -100,7 +145,10 @@ def _first(item: _T, count: int, counts: Mapping[str, int]) -> _T:
     for name, value in ((f.name, getattr(item, f.name)) for f in fields(item)):
         if value is not None:
             rows = counts.get(name, count)
-            taken[name] = value[:rows] if isinstance(value, Tensor | Tokens) else _first(value, rows, {})
+            if isinstance(value, PartLessons):
+                taken[name] = value.first(rows)
+            else:
+                taken[name] = value[:rows] if isinstance(value, Tensor | Tokens) else _first(value, rows, {})
     return replace(item, **taken)
 
 

@@ -1,4 +1,4 @@
-"""Guess of the subject of a picture with points: GrabCut, started from the points.
+"""Guess of the subject of a picture: GrabCut, started from the points, or from the picture's centre without any.
 
 GrabCut (Rother, Kolmogorov and Blake, SIGGRAPH 2004; OpenCV's implementation): near the points the subject is likely,
 at the points it is sure; at points of the background, and at the border far from all points, it is not.
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgim.data.points import BACKGROUND, Points
-from tgim.data.views import Guessed, Pixels
+from tgim.data.subject import NOTHING_KNOWN, guess_subject
+from tgim.data.views import Guess, Guessed, Pixels
 from tgim.errors import DataError
 
 WORKING = 72  # pixels, longer side at which colours are looked at
@@ -22,26 +23,46 @@ PLAUSIBLE = (0.03, 0.9)  # share of the picture that a subject takes
 LIKELY, FAR = 7, 19  # pixels: sides of squares within which the hull of the points makes a subject likely, possible
 
 
+def guesser(*, pointed: bool, others: bool) -> Guess | None:
+    """Choose how subjects are guessed: from the points of pictures that are `pointed`, of `others` by the centre."""
+
+    def guess(picture: Pixels, points: Points | None) -> Guessed | None:
+        if points is not None and points.spots:
+            return grabcut(picture, points) if pointed else None
+        return central(picture) if others else None
+
+    return guess if pointed or others else None
+
+
+def central(picture: Pixels) -> Guessed | None:
+    """Guess as `grabcut`, of a picture without points: its centre is the subject, its corners are not.
+
+    Raises:
+        DataError: OpenCV is missing.
+    """
+    height, width = picture.shape[:2]
+    labels = guess_subject(_small(picture))
+    if labels.flat[0] == NOTHING_KNOWN:
+        return None
+    return Guessed(labels[..., None].astype(np.float32), (0.0, 0.0, float(width), float(height)))
+
+
 def grabcut(picture: Pixels, points: Points | None) -> Guessed | None:
     """The subject's probability, 0 or 1, over the whole picture; None where no guess can be made.
 
     Raises:
         DataError: OpenCV is missing.
     """
-    try:
-        import cv2
-    except ImportError:
-        raise DataError("guesses need OpenCV; pip install 'tgim[train]', or set data.views.guess=none") from None
+    small = _small(picture)
+    import cv2
 
     height, width = picture.shape[:2]
-    shrink = WORKING / max(height, width)
-    size = max(8, round(width * shrink)), max(8, round(height * shrink))
+    size = small.shape[1], small.shape[0]
     spots = points.spots if points is not None else {}
     on = [(p, int(s.x * size[0]), int(s.y * size[1])) for p, each in spots.items() if p != BACKGROUND for s in each]
     off = [(int(s.x * size[0]), int(s.y * size[1])) for s in spots.get(BACKGROUND, ())]
     if len(on) < FEWEST:
         return None
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     hull = np.zeros(size[::-1], np.uint8)
     cv2.fillConvexPoly(hull, cv2.convexHull(np.array([[x, y] for _, x, y in on], np.int32)), (1,))
     near = cv2.dilate(hull, np.ones((LIKELY, LIKELY), np.uint8)) > 0
@@ -66,6 +87,20 @@ def grabcut(picture: Pixels, points: Points | None) -> Guessed | None:
     if not PLAUSIBLE[0] < subject.mean() < PLAUSIBLE[1]:
         return None
     return Guessed(subject[..., None], (0.0, 0.0, float(width), float(height)))
+
+
+def _small(picture: Pixels) -> Pixels:
+    """Shrink a picture to the size at which colours are looked at."""
+    try:
+        import cv2
+    except ImportError:
+        raise DataError("guesses need OpenCV; pip install 'tgim[train]', or set data.views.guess=none") from None
+
+    height, width = picture.shape[:2]
+    shrink = WORKING / max(height, width)
+    size = max(8, round(width * shrink)), max(8, round(height * shrink))
+    small: Pixels = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return small
 
 
 def _within(points: Points | None, size: tuple[int, int]) -> NDArray[np.bool_]:

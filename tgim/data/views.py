@@ -67,6 +67,7 @@ class ViewConfig(BaseModel):
         default="birds", validation_alias=AliasChoices("synthetic_kind", "drawn_kind")
     )
     guess: Literal["grabcut", "none"] = "grabcut"  # of where the subject is, where there is no teacher
+    unlabelled: float = Field(default=0.0, ge=0, lt=1)  # share of pictures without points, by their guessed outline
     elsewhere: str | None = None  # pictures without a subject: a data set beside this one
     photographs: str | None = None  # whole photographs of CUB, a folder beside it; their backgrounds are scenes, too
     photograph_times: int = Field(default=8, ge=1)  # how often they are shown for once of the other pictures

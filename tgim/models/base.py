@@ -85,6 +85,20 @@ class Model(nn.Module):
         """
         return None
 
+    @classmethod
+    def config_for(cls, config: Any, *, dataset: CaptionedImages, data: DataConfig) -> Any:
+        """Return the config of a new model with what it leaves to its pictures filled in; `config` itself by default.
+
+        Args:
+            config: of the recipe.
+            dataset: that the model is trained on.
+            data: the recipe's section on it.
+
+        Raises:
+            DataError: the pictures do not say what is needed.
+        """
+        return config
+
     def load_parts(self) -> None:
         """Take over the trained weights that the config names; called once, before the first step of a new run.
 

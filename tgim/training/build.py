@@ -20,7 +20,7 @@ from tgim.data.config import DataConfig
 from tgim.data.loader import vocabulary_of
 from tgim.environment import Precision, pick_device, pick_precision
 from tgim.errors import RecipeError
-from tgim.models.base import Model
+from tgim.models.base import Config, Model
 from tgim.text.vocabulary import Vocabulary
 from tgim.training import state
 from tgim.training.config import TrainConfig
@@ -57,10 +57,16 @@ def build_trainer(
     if train.threads:
         torch.set_num_threads(train.threads)
     seed_step(train.seed, -1)  # until the model is built
-    own_vocabulary = _vocabulary_of_model(recipe, notes)  # before the data, to fail at once where a file is missing
+    model_class, config = recipe.model_class, _config(recipe, notes)
+    own_vocabulary = _vocabulary_of_model(model_class, config, notes)  # before the data, to fail at once without a file
     dataset = open_dataset(recipe.data, cache=cache)
+    if notes is None:
+        config = model_class.config_for(config, dataset=dataset, data=recipe.data)
+        own_vocabulary = _vocabulary_of_model(model_class, config, None)
     vocabulary = own_vocabulary or vocabulary_of(dataset, recipe.data, cache=cache)
-    model = _model(recipe, vocabulary, notes)
+    model = model_class(config, vocabulary_size=len(vocabulary))
+    if notes is None:
+        model.load_parts()
     data = _sized(recipe.data, model)
     with decoding(progress) as tell:
         batches = model.open_batches(
@@ -118,21 +124,16 @@ def _accelerator(train: TrainConfig) -> tuple[Any, Precision]:
     return accelerator, precision
 
 
-def _vocabulary_of_model(recipe: Recipe, notes: Mapping[str, Any] | None) -> Vocabulary | None:
+def _config(recipe: Recipe, notes: Mapping[str, Any] | None) -> Config:
+    """The config of a new model, or the one in the notes of a run that is resumed."""
+    return recipe.model_settings() if notes is None else recipe.model_class.Config(**notes["config"])
+
+
+def _vocabulary_of_model(
+    model_class: type[Model], config: Config, notes: Mapping[str, Any] | None
+) -> Vocabulary | None:
     """The vocabulary of the run that is resumed, or of the model's trained parts; None to take that of the data."""
-    if notes is not None:
-        return Vocabulary(notes["vocabulary"])
-    return recipe.model_class.vocabulary_for(recipe.model_settings())
-
-
-def _model(recipe: Recipe, vocabulary: Vocabulary, notes: Mapping[str, Any] | None) -> Model:
-    """The model of a new run, or with the sizes in the notes of a run that is resumed."""
-    model_class = recipe.model_class
-    config = recipe.model_settings() if notes is None else model_class.Config(**notes["config"])
-    model = model_class(config, vocabulary_size=len(vocabulary))
-    if notes is None:
-        model.load_parts()
-    return model
+    return model_class.vocabulary_for(config) if notes is None else Vocabulary(notes["vocabulary"])
 
 
 def _sized(data: DataConfig, model: Model) -> DataConfig:

@@ -109,3 +109,41 @@ def test_nearly_all_captions_of_the_data_sets_name_a_part_and_a_colour():
     ):
         read_any = [bool(parse_caption(caption, parts).targets) for caption in captions[::7]]
         assert sum(read_any) / len(read_any) > least
+
+
+HOUSE = ("background", "roof", "front door", "wall")
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("a gray house with a red roof and white front doors", ["subject: gray", "roof: red", "front_doors: white"]),
+        ("the walls are blue and the door is black", ["walls: blue", "door: black"]),
+        ("green walls and roof", ["walls: green", "roof: green"]),
+        ("a yellow house", ["subject: yellow"]),
+        ("a house with a red chimney", ["subject: red"]),
+    ],
+)
+def test_parts_that_no_lexicon_knows_are_read_by_their_names(caption, expected):
+    assert [str(target) for target in parse_caption(caption, HOUSE).targets] == expected
+
+
+def test_a_part_named_otherwise_than_in_the_lexicon_takes_its_words():
+    parts = ("chest", "bill", "spots", "eyes")
+    found = parse_caption("red breast, yellow beak, black spots and blue eyes", parts).targets
+    assert [target.parts for target in found] == [("chest",), ("bill",), ("spots",), ("eyes",)]
+
+
+@pytest.mark.parametrize(
+    ("caption", "colours"),
+    [
+        ("this bird has a red head", ["red"]),
+        ("a yellow bird with black wings", ["yellow", "black"]),
+        ("a blue car with a door", ["blue"]),
+        ("a bird with black eyes", []),
+    ],
+)
+def test_where_no_parts_are_told_apart_all_colours_are_the_subjects(caption, colours):
+    targets = parse_caption(caption, ("background", "subject")).targets
+    assert [str(colour) for target in targets for colour in target.colours] == colours
+    assert all(target.parts == ("subject",) and target.whole for target in targets)

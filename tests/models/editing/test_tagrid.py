@@ -23,7 +23,7 @@ from tgim.models.editing.tagrid import (
     Targets,
     apply_affine,
     known_cross_entropy,
-    random_view,
+    noised_view,
     rmse,
     roughness,
     sample_targets,
@@ -332,15 +332,15 @@ def test_targets_are_other_captions_or_the_own_one_altered():
     assert sample_targets(replace(batch, altered=None), 1.0).extra is None
 
 
-def test_a_random_view_shows_the_same_picture():
+def test_a_noised_view_shows_the_same_picture():
     torch.manual_seed(0)
     image = torch.full((5, 3, 16, 16), 0.25)
     image[..., 8:] = -0.5
-    view = random_view(image)
+    view = noised_view(image)
     assert view.shape == image.shape
     assert not torch.equal(view, image)
-    assert view.min() >= -0.5
-    assert view.max() <= 0.25
+    assert -0.7 <= view.min() < view.max() <= 0.45
+    assert noised_view(image, size=8).shape == (5, 3, 8, 8)
     mirrored = (view[:, 0, 8, 0] < view[:, 0, 8, -1]).tolist()
     assert True in mirrored
     assert False in mirrored

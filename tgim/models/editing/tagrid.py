@@ -47,7 +47,7 @@ from tgim.models.editing.tagrid_head import (
     SubjectMask,
     patch_discriminator,
 )
-from tgim.models.editing.tagrid_targets import Targets, sample_targets
+from tgim.models.editing.tagrid_targets import Targets, caption_loss, noised_view, rmse, sample_targets
 from tgim.models.matching.interaction import ImageFeatures
 from tgim.models.matching.late_interaction import LateInteraction, LateInteractionConfig, Member
 from tgim.models.parts import Part
@@ -285,29 +285,9 @@ class TAGrid(Editing):
         return torch.where(some[0] < self.config.full_share, 1.0, 0.15 + 0.85 * some[1])
 
     def _match(self, edited: Tensor, targets: Targets, batch: Batch) -> Tensor:
-        """Cross-entropy of the target among all captions, by one member of the matching model.
-
-        The pictures are moved and noised first.
-        """
-        labels, member = batch.labels, self._members[int(torch.randint(len(self._members), ()))]
-        with torch.no_grad():
-            own = member.encode_text(batch.text)
-            extra = None if targets.extra is None else member.encode_text(targets.extra)
-        moved = random_view(edited)
-        features = member.encode_image(moved + 0.03 * torch.randn_like(moved))
-        logits = member.logits(features, own).float()  # (B, B); row i is to become caption i - 1
-        rows = torch.arange(len(labels), device=labels.device)
-        target = rows.roll(1)
-        wanted = torch.where(targets.local, labels, labels.roll(1))
-        may_fit = wanted[:, None] == labels[None]
-        may_fit[rows, target] = False
-        may_fit[rows, rows] = False  # the own caption is always a negative
-        logits = logits.masked_fill(may_fit, -1e4)
-        if extra is not None:
-            column = member.pair_logits(features, extra).float().masked_fill(~(targets.local | targets.false), -1e4)
-            logits = torch.cat([logits, column[:, None]], 1)
-            target = torch.where(targets.local, len(labels), target)
-        return F.cross_entropy(self.config.match_scale * logits, target)
+        member = self._members[int(torch.randint(len(self._members), ()))]
+        seen = member.encode_image(noised_view(edited))
+        return caption_loss([member], [seen], targets, batch, scale=self.config.match_scale)
 
     def _synthetic_terms(self, pairs: SyntheticPairs) -> Terms:
         c, half = self.config, slice(0, max(1, len(pairs.image) // 2))
@@ -355,11 +335,6 @@ def matching_config(config: TAGridConfig) -> LateInteractionConfig:
     return found or LateInteractionConfig.model_validate({})
 
 
-def rmse(x: Tensor, y: Tensor) -> Tensor:
-    """Root of the mean squared difference of each picture: (B, ...) and (B, ...) -> (B,); the slope at 0 is finite."""
-    return ((x - y).flatten(1).square().mean(1) + 1e-6).sqrt()
-
-
 def mask_from_logits(logits: Tensor) -> Tensor:
     """Threshold logits softly to a mask for training: 0 below a probability of 5 %, 1 above 35 %.
 
@@ -369,14 +344,3 @@ def mask_from_logits(logits: Tensor) -> Tensor:
     tensor([0., 1., 1.])
     """
     return ((torch.sigmoid(logits) - 0.05) / 0.3).clamp(0, 1)
-
-
-def random_view(image: Tensor) -> Tensor:
-    """Mirror (or not), scale by 0.85 to 1.2 and move by up to a tenth each picture (B, C, H, W), borders repeated."""
-    count = len(image)
-    mirror, scale, x, y = torch.rand(4, count, device=image.device)
-    mirror, scale, x, y = 2 * mirror.round() - 1, 0.85 + 0.35 * scale, 0.4 * x - 0.2, 0.4 * y - 0.2
-    zero = torch.zeros_like(x)
-    affine = torch.stack([mirror / scale, zero, x, zero, 1 / scale, y], 1).view(count, 2, 3)
-    grid = F.affine_grid(affine, list(image.shape), align_corners=False)
-    return F.grid_sample(image, grid, padding_mode="border", align_corners=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,18 +19,21 @@ from tgim.data.base import BoundingBox, CaptionedImages, Stream, existing, rando
 from tgim.data.batch import Batch, LabelledViews
 from tgim.data.cache import Progress, cache_folder, kept_array
 from tgim.data.config import DataConfig
-from tgim.data.guesses import grabcut
-from tgim.data.points import Points, photographs, read_points
+from tgim.data.guesses import guesser
+from tgim.data.points import BACKGROUND, Points, has_points, photographs, read_points
 from tgim.data.report import detect
 from tgim.data.views import STRIDE, VERSION, Guess, Views
 from tgim.errors import DataError
 from tgim.images.photo import from_uint8
 from tgim.models.efficientnet import STRIDES, EfficientNetLite, widths
 from tgim.models.parsing.teacher import Teacher
+from tgim.text.lexicon.synthetic import LOCALISED
 from tgim.text.vocabulary import Tokens, Vocabulary
 
 CHUNK = 32  # views that the backbone sees at once
 MAPS = ("map4", "map8", "map16", "map32")  # by stride
+WHOLE = "subject"  # the one part of a localiser that has no points to learn from
+FEWEST = 3  # pictures that must show a part whose name is taken from the points
 
 
 class HasBackbone(Protocol):
@@ -116,7 +120,7 @@ def open_views(
             update={"synthetic": 1.0, "synthetic_kind": own.kind, "count": max(1, round(0.8 * own.pool))}
         )
         return Views((), (), settings, model.parts, size, seed=seed)
-    points = read_points(dataset)
+    points = read_points(dataset) if not settings.unlabelled or has_points(dataset) else {}
     pictures = [(item.path, points[item.path]) for item in dataset.items if item.path in points]
     scenes: list[tuple[Path, BoundingBox | None]] = []
     if settings.elsewhere is not None:
@@ -128,21 +132,54 @@ def open_views(
         pictures += settings.photograph_times * whole
         beside = [(path, each.box) for path, each in whole]
         scenes += max(1, len(scenes) // (2 * max(1, len(beside)))) * beside  # a third of all scenes
-    if not pictures:
+    teacher = model.config.teacher
+    others = [(item.path, Points({})) for item in dataset.items if item.path not in points]
+    if not pictures and not (settings.unlabelled and others and teacher is None):
         raise DataError(f"{dataset.root} has no points of parts; run tgim data check on it to see where they belong")
     check_parts(pictures, model.parts, dataset.root)
-    guess: Guess | None = grabcut if settings.guess == "grabcut" else None
-    teacher = model.config.teacher
+    guess: Guess | None = guesser(pointed=settings.guess == "grabcut", others=settings.unlabelled > 0)
     if teacher is not None:
         guess = Teacher.load(teacher, model.parts)
-        others = [(item.path, Points({})) for item in dataset.items if item.path not in points]
         pictures = pictures * max(1, len(others) // len(pictures)) + others  # half of the views are of known points
+    elif settings.unlabelled:
+        pictures = mixed(pictures, others, share=settings.unlabelled)
     if limit is not None:
         settings = settings.model_copy(update={"count": min(settings.count, limit)})
     return Views(pictures, scenes, settings, model.parts, size, seed=seed, guess=guess)
 
 
-def check_parts(pictures: Sequence[tuple[Path, Points]], parts: Sequence[str], root: Path) -> None:
+def part_names(dataset: CaptionedImages, data: DataConfig) -> tuple[str, ...]:
+    """Names of the parts that the points of a data set name; "subject" alone where no picture has any.
+
+    Raises:
+        DataError: a part has points in too few pictures.
+    """
+    if data.name == "synthetic":
+        return tuple(dict.fromkeys(LOCALISED[data.synthetic.kind].values()))
+    points = read_points(dataset) if has_points(dataset) else {}
+    pictures = Counter(part for each in points.values() for part in each.spots if part != BACKGROUND)
+    for part, count in sorted(pictures.items()):
+        if count < FEWEST:
+            raise DataError(
+                f"{dataset.root} has points of {part!r} in {count} of the pictures to train on, expected {FEWEST} or "
+                "more; add some, or remove these"
+            )
+    return tuple(sorted(pictures)) or (WHOLE,)
+
+
+def mixed(
+    pictures: list[tuple[Path, Points]], others: list[tuple[Path, Points]], *, share: float
+) -> list[tuple[Path, Points]]:
+    """Repeat pictures with points so often that others are about `share` of all, or as many as there are.
+
+    >>> len(mixed([(Path("a"), Points({}))], [(Path("b"), Points({}))] * 10, share=0.5))
+    20
+    """
+    times = round(len(others) * (1 - share) / share / len(pictures)) if pictures else 0
+    return pictures * max(1, times) + others
+
+
+def check_parts(pictures: Sequence[tuple[Path, Points]], parts: tuple[str, ...], root: Path) -> None:
     """Raise DataError where points are of a part that the model does not know, or the model's part has none."""
     named = {part for _, points in pictures for part in points.spots}
     if unknown := sorted(named - set(parts)):
@@ -150,7 +187,7 @@ def check_parts(pictures: Sequence[tuple[Path, Points]], parts: Sequence[str], r
             f"{root} has points of {unknown[0]!r}, which is none of the model's parts ({', '.join(parts[1:])}); "
             f"set model.part_names=[{', '.join(sorted(named - {parts[0]}))}]"
         )
-    if missing := [part for part in parts[1:] if part not in named]:
+    if missing := [part for part in parts[1:] if part not in named and parts[1:] != (WHOLE,)]:
         raise DataError(f"{root} has no points of {missing[0]!r}; leave it out of model.part_names, or add some")
 
 

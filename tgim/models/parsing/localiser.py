@@ -6,7 +6,8 @@ pictures whose parts are known, and on guesses of where the subject is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import torch
 from pydantic import Field, field_validator, model_validator
@@ -19,9 +20,10 @@ from tgim.data.batch import Batch, BatchOptions
 from tgim.data.config import DataConfig
 from tgim.data.points import BACKGROUND
 from tgim.data.views import GUESSED, SUBJECT
+from tgim.errors import DataError
 from tgim.models.base import Config, Localising, Terms
 from tgim.models.efficientnet import EfficientNetLite, Variant, load_pretrained, widths
-from tgim.models.parsing.batches import ViewBatches
+from tgim.models.parsing.batches import ViewBatches, part_names
 from tgim.models.parsing.decoder import Decoder
 from tgim.text.lexicon.parts import BIRD_PARTS
 from tgim.text.vocabulary import Vocabulary
@@ -33,7 +35,9 @@ class PartLocaliserConfig(Config):
     image_size: int = Field(224, ge=64, le=512, multiple_of=32)  # pixels that one look sees
     backbone: Variant = "lite0"
     pretrained: bool = True  # start from the ImageNet weights of the installed package
-    part_names: tuple[str, ...] = BIRD_PARTS  # besides the background
+    part_names: tuple[str, ...] | Literal["points"] = (
+        BIRD_PARTS  # besides the background; points: those that points name
+    )
     subject_classes: tuple[tuple[int, int], ...] = ()  # ImageNet classes [first, last] that are a subject
     together: bool = False  # all subjects of a photograph count as one, blossoms of a plant say
     teacher: str | None = None  # a trained localiser of the same parts, whose guesses are learned, too; path or name
@@ -50,16 +54,21 @@ class PartLocaliserConfig(Config):
 
     @model_validator(mode="after")
     def _leans(self) -> PartLocaliserConfig:
-        if unknown := sorted(set(self.lean) - {BACKGROUND, *self.part_names}):
+        if self.part_names != "points" and (unknown := sorted(set(self.lean) - {BACKGROUND, *self.names})):
             raise ValueError(f"lean names {unknown[0]!r}, which is none of the parts")
         return self
 
     @field_validator("part_names")
     @classmethod
-    def _named(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or len(set(value)) < len(value) or BACKGROUND in value:
+    def _named(cls, value: tuple[str, ...] | Literal["points"]) -> tuple[str, ...] | Literal["points"]:
+        if value != "points" and (not value or len(set(value)) < len(value) or BACKGROUND in value):
             raise ValueError(f"part_names must be different names without {BACKGROUND!r}, got {list(value)}")
         return value
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parts besides the background; none as long as they are to be taken from points."""
+        return () if isinstance(self.part_names, str) else self.part_names
 
 
 @register("part_localiser")
@@ -92,7 +101,7 @@ class PartLocaliser(Localising):
     @property
     def parts(self) -> tuple[str, ...]:
         """Names of the maps; the first is the background."""
-        return (BACKGROUND, *self.config.part_names)
+        return (BACKGROUND, *self.config.names)
 
     @property
     def together(self) -> bool:
@@ -113,14 +122,30 @@ class PartLocaliser(Localising):
         if self.config.subject_classes:
             classes = self.backbone.classify(maps[-1]).softmax(1)
             present = sum((classes[:, a : b + 1].sum(1) for a, b in self.config.subject_classes), 0 * present)
-        logits = self.decoder(maps)
+        return self.probabilities(maps), present
+
+    def probabilities(self, maps: Sequence[Tensor]) -> Tensor:
+        """Probabilities (B, P, S / 4, S / 4) of each part, from the backbone's maps, finest first."""
+        logits: Tensor = self.decoder(maps)
         lean = logits.new_tensor([self.config.lean.get(part, 0.0) for part in self.parts])
-        return (logits + lean[:, None, None]).softmax(1), present
+        return (logits + lean[:, None, None]).softmax(1)
 
     @classmethod
     def vocabulary_for(cls, config: PartLocaliserConfig) -> Vocabulary:
         """Vocabulary of the names of the parts: a localiser takes no captions."""
-        return Vocabulary.build([BACKGROUND, *config.part_names])
+        return Vocabulary.build([BACKGROUND, *config.names])
+
+    @classmethod
+    def config_for(
+        cls, config: PartLocaliserConfig, *, dataset: CaptionedImages, data: DataConfig
+    ) -> PartLocaliserConfig:
+        """The config with the names of the parts taken from the points, where it says so."""
+        if config.names:
+            return config
+        names = part_names(dataset, data)
+        if unknown := sorted(set(config.lean) - {BACKGROUND, *names}):
+            raise DataError(f"model.lean names {unknown[0]!r}, which is none of the parts ({', '.join(names)})")
+        return config.model_copy(update={"part_names": names})
 
     def open_batches(
         self, dataset: CaptionedImages, config: DataConfig, **options: Unpack[BatchOptions]

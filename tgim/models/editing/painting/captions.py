@@ -7,6 +7,10 @@
 ['bird: blue', 'belly: white', 'throat: white']
 >>> parse_caption("a red bird with speckled wings", BIRD_PARTS).notes
 ("'speckled' is left out: patterns are not painted", "'wings' stays as it is: no colour is said of it")
+>>> [str(target) for target in parse_caption("a gray house with red doors", ("roof", "wall", "door")).targets]
+['subject: gray', 'doors: red']
+>>> [str(target) for target in parse_caption("this bird has a red head", ("subject",)).targets]
+['head: red']
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ _DETERMINERS = frozenset(each_of("the its it's his her their a an this that thes
 _RELATIVE = frozenset(each_of("that which who"))
 _JOINTS = frozenset(("and", "or", "&", ",", "with", "to", "plus"))
 _FILL = frozenset(each_of("colored coloured color colour colors colours hue hues tone toned tones shade shades"))
+_ALONE = ("subject",)  # parts of a localiser that tells none apart: all colours are the subject's
 _MOST = 4  # plain words between a colour and its part: "red long thin pointed beak"
 
 
@@ -72,13 +77,38 @@ def parse_caption(caption: str, parts: Sequence[str]) -> ParsedCaption:
     return ParsedCaption(tuple(sorted(parser.found.values(), key=lambda target: not target.whole)), parser.remarks())
 
 
+def own_words(parts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Words for parts beside those of the lexicon: names that it has not, plural and singular, and names for its own.
+
+    >>> own_words(("roof", "front door", "chest", "head"))["roofs"], own_words(("chest",))["breast"]
+    (('roof',), ('chest',))
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for name in parts:
+        known = PAINTED.get(name, name)
+        if name == known and name in PAINTED:
+            continue
+        word = "_".join(re.split(r"[\s_-]+", name.lower()))
+        for each in (word, word.split("_")[-1]):
+            for form in (each, f"{each}s", f"{each}es", each.removesuffix("s"), each.removesuffix("es")):
+                found.setdefault(form, (name,))
+        if known != name and known not in parts:  # "chest": all that the lexicon calls the breast
+            found |= {each: (*found.get(each, ()), name) for each, part in PAINTED.items() if part == known}
+    return found
+
+
 class _Parser:
     """Parser state of one pass over the words of a caption."""
 
     def __init__(self, caption: str, parts: tuple[str, ...]) -> None:
         text = re.sub(r"\b(bill|beak)(?=\w{3})", r"\1 ", caption.lower().replace("-", " ").replace("\u2019", "'"))
-        self.words = re.findall(r"[a-z0-9']+|[,;.&]", text)
+        self.own = own_words(parts)
+        for name in parts:
+            if len(spelt := re.split(r"[\s_-]+", name.lower())) > 1:  # "front door" is one word
+                text = text.replace(" ".join(spelt), "_".join(spelt))
+        self.words = re.findall(r"[a-z0-9'_]+|[,;.&]", text)
         self.parts, self.flower = parts, "petals" in parts
+        self.subject = "flower" if self.flower else "bird" if {"wings", "beak"} & set(parts) else "subject"
         self.found: dict[str, ColourTarget] = {}
         self.bare: dict[str, None] = {}  # parts that were named
         self.notes: dict[str, None] = {}
@@ -91,7 +121,7 @@ class _Parser:
             word = self.words[i]
             if self._begins_colour(i):
                 i = self._coloured(i)
-            elif word in PATTERNS:
+            elif self._is_pattern(word):
                 self._pattern(word)
                 i = self._after_pattern(i + 1)
             elif self._is_noun(word):
@@ -162,7 +192,7 @@ class _Parser:
         while j < len(self.words) and skipped <= _MOST and not self._is_noun(self.words[j]):
             if self.words[j] in STOPS | _LINKS or self.words[j] in ",;.&" or self._begins_colour(j):
                 break
-            if self.words[j] in PATTERNS:
+            if self._is_pattern(self.words[j]):
                 self._pattern(" ".join(self.words[i : j + 1]))
                 return self._after_pattern(j + 1)
             j, skipped = j + 1, skipped + 1
@@ -174,7 +204,7 @@ class _Parser:
         return end
 
     def _pattern_at(self, j: int, start: int, end: int) -> bool:
-        if j < len(self.words) and self.words[j] in PATTERNS:
+        if j < len(self.words) and self._is_pattern(self.words[j]):
             self._pattern(" ".join([*self.words[start:end], self.words[j]]))
             return True
         return False
@@ -182,7 +212,7 @@ class _Parser:
     def _of(self, colours: list[Colour], j: int, *, joined: bool = False) -> int:
         """Colours before a noun at `j` (and those joined to it)."""
         nouns, end = self._run(j)
-        if not joined and end < len(self.words) and self.words[end] in PATTERNS:
+        if not joined and end < len(self.words) and self._is_pattern(self.words[end]):
             if nouns[:-1]:
                 self._target(nouns[:-1], colours)
                 j = self._last_start(j, end) + 1
@@ -206,7 +236,7 @@ class _Parser:
         ):
             self._target(self.topic, colours)
         elif not self.found or (self.topic and self._whole(self.topic[-1])):
-            self._target(["flower" if self.flower else "bird"], colours)
+            self._target([self.subject], colours)
 
     def _place(self, i: int) -> int:
         """Index of the part in "(yellow) on its belly"; 0 if there is none."""
@@ -217,12 +247,20 @@ class _Parser:
             self.words[j] in _PLACES | _DETERMINERS | {"color", "colour", "coloring", "all"}
         ):
             j += 1
-        found = j < len(self.words) and self._is_noun(self.words[j]) and self.words[j] not in UNPAINTED
+        found = j < len(self.words) and self._is_noun(self.words[j]) and not self._is_unpainted(self.words[j])
         return j if found and self.words[j - 1] not in ("to",) else 0
 
     # Nouns
 
+    def _is_pattern(self, word: str) -> bool:
+        return word in PATTERNS and word not in self.own
+
+    def _is_unpainted(self, word: str) -> bool:
+        return word in UNPAINTED and word not in self.own
+
     def _is_noun(self, word: str) -> bool:
+        if word in self.own or word == self.subject:
+            return True
         if word in FLOWER:
             return self.flower
         return word in PAINTED or word in PAINTED_TOGETHER or word in UNPAINTED or word in PAINTED_WHOLE
@@ -274,17 +312,19 @@ class _Parser:
         return end
 
     def _whole(self, word: str) -> bool:
-        return word in PAINTED_WHOLE or (self.flower and word in FLOWER)
+        if word in self.own:
+            return False
+        return word in PAINTED_WHOLE or (self.flower and word in FLOWER) or word == self.subject
 
     def _target(self, nouns: Sequence[str], colours: Sequence[Colour]) -> None:
         for word in nouns:
-            if word in UNPAINTED or not colours:
-                if word in UNPAINTED:
+            if self._is_unpainted(word) or not colours:
+                if self._is_unpainted(word):
                     self.notes.setdefault(f"{word!r} keeps its colour: it is too small to be painted")
                 continue
             if self.flower and PAINTED.get(word) == "leaves" and colours[0].name != "green":
                 word = "petals"
-            whole = self._whole(word) and not self.flower
+            whole = (self._whole(word) and not self.flower) or self.parts == _ALONE
             parts = self._parts(word, whole)
             if not parts:
                 self.notes.setdefault(f"{word!r} is left out: the parts that are found are {', '.join(self.parts)}")
@@ -298,9 +338,9 @@ class _Parser:
             self.found[key] = ColourTarget(word, parts, tuple(dict.fromkeys(colours)), whole)
 
     def _parts(self, word: str, whole: bool) -> tuple[str, ...]:
-        if whole:
+        if whole or self.parts == _ALONE:
             return tuple(part for part in self.parts if part not in NO_PLUMAGE | {"stem", "leaves", "other"})
-        wanted = PAINTED_TOGETHER.get(word) or (PAINTED.get(word, word),)
+        wanted = self.own.get(word) or PAINTED_TOGETHER.get(word) or (PAINTED.get(word, word),)
         return tuple(part for part in wanted if part in self.parts)
 
     # What is not painted
@@ -335,7 +375,7 @@ class _Parser:
             )
         painted = {part for target in self.found.values() for part in target.parts if not target.whole}
         for word in self.bare:
-            parts = self._parts(word, False) if word not in UNPAINTED and not self._whole(word) else ()
+            parts = self._parts(word, False) if not self._is_unpainted(word) and not self._whole(word) else ()
             if parts and not painted & set(parts):
                 notes.append(f"{word!r} stays as it is: no colour is said of it")
         return tuple(notes)

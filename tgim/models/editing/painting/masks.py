@@ -15,6 +15,7 @@ BLOSSOM = 1.0  # ... a petal or a centre, neither of which may take from the oth
 CENTRE = 4.0  # ... how much likelier a centre is taken to be than the maps say, whatever is named ...
 WHOLE = 6.0  # ... and plumage where it names the whole: beaks and legs must be sure
 SINGLE = 0.35  # of the largest piece of a mask: smaller pieces are left out where a part is one
+CENTER = "center"
 CUT = 0.02  # below, a mask is 0
 
 
@@ -41,6 +42,15 @@ def part_mask(
         others = others + (boost - 1) * maps[list(rivals)].sum(0)
     mask = _ramp(named / (named + others).clamp(min=1e-6), *SHARE) * subject
     return torch.where(mask < CUT, 0.0, mask)
+
+
+def with_centres(maps: Tensor, parts: Sequence[str]) -> Tensor:
+    """Part maps (P, H, W) in which the centres of blossoms, small and soon taken for petals, are likelier."""
+    if CENTER not in parts:
+        return maps
+    maps = maps.clone()
+    maps[parts.index(CENTER)] *= CENTRE
+    return maps
 
 
 def _ramp(x: Tensor, low: float, high: float) -> Tensor:

@@ -1,0 +1,127 @@
+"""Region of a photograph about its subject: where masks are made small, and enlarged at the photograph's edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tgim.images.carry import Box
+from tgim.images.matting import follow, guided_fit
+from tgim.images.resample import resize
+from tgim.models.editing.painting.masks import CUT, outline_mask
+from tgim.models.editing.painting.outline import refined
+from tgim.models.parsing import PartMaps
+
+AROUND = 0.1  # of the subject's longer side: how much of its surroundings is looked at
+MAYBE = 0.25  # probability of the subject from which on a cell is looked at, too
+WORKING = 224  # pixels of the longer side of the region, at which masks are made
+WINDOW, SMOOTHNESS = 5, 1e-3  # of the guided filter that enlarges them
+EDGE = 0.02  # of a box's shorter side: how far an edit fades in inside it
+
+
+@dataclass(frozen=True)
+class Region:
+    """The part of a photograph that shows the subject, and the part maps there.
+
+    Attributes:
+        rows, columns: of the photograph.
+        pixels: (1, 3, H, W) of it, in [-1, 1].
+        small: (1, 3, h, w), the same at `WORKING` pixels or fewer.
+        maps: (P, h, w) probabilities of the parts, the first of which is the background.
+        subject: (h, w) in [0, 1], the subject's mask.
+        scale: of `small` over `pixels`.
+    """
+
+    rows: slice
+    columns: slice
+    pixels: Tensor
+    small: Tensor
+    maps: Tensor
+    subject: Tensor
+    scale: float
+
+    @classmethod
+    def about(cls, found: PartMaps, photo: Tensor) -> Region:
+        """Find the region about the subject of a photograph (1, 3, H, W)."""
+        top, bottom, left, right = _bounds(found, photo)
+        pixels = photo[:, :, top:bottom, left:right]
+        scale = min(1.0, WORKING / max(bottom - top, right - left))
+        small = resize(pixels, (max(1, round((bottom - top) * scale)), max(1, round((right - left) * scale))))
+        maps = sampled(_moved(found, left, top, scale), small)
+        subject = outline_mask(refined(small[0], 1 - maps[0]))
+        return cls(slice(top, bottom), slice(left, right), pixels, small, maps, subject, scale)
+
+    def enlarged(self, masks: Tensor, *, box: Box | None = None) -> Tensor:
+        """Enlarge masks (N, h, w) to the region's own pixels, (N, H, W), aligned with its edges; 0 outside a box."""
+        large = enlarged(masks, self.small, self.pixels)
+        return large if box is None else large * self._within(box).to(large)
+
+    def _within(self, box: Box) -> Tensor:
+        """Weights over the region: 1 inside a box, 0 outside, a ramp of `EDGE` inside its border."""
+        x, y, w, h = box
+        fade = max(1.0, EDGE * min(w, h))
+        rows = torch.arange(self.rows.start, self.rows.stop) + 0.5
+        columns = torch.arange(self.columns.start, self.columns.stop) + 0.5
+        down = torch.minimum(rows - y, y + h - rows)
+        across = torch.minimum(columns - x, x + w - columns)
+        return torch.minimum(down[:, None], across[None]).div(fade).clamp(0, 1)
+
+
+def _bounds(found: PartMaps, photo: Tensor) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of the subject and some of its surroundings, in a photograph (1, 3, H, W)."""
+    x, y, w, h = found.subject
+    around = round(AROUND * max(w, h)) + 2
+    left, top, right, bottom = float(x), float(y), float(x + w), float(y + h)
+    cells = found.maps[0] < 1 - MAYBE
+    rows, columns = cells.any(1).nonzero()[:, 0], cells.any(0).nonzero()[:, 0]
+    if len(rows):  # what may be of the subject, too: a tail that nobody was sure of
+        frame_x, frame_y, across, down = found.frame
+        across, down = across / cells.shape[1], down / cells.shape[0]
+        left, right = min(left, frame_x + int(columns[0]) * across), max(right, frame_x + int(columns[-1] + 1) * across)
+        top, bottom = min(top, frame_y + int(rows[0]) * down), max(bottom, frame_y + int(rows[-1] + 1) * down)
+    height, width = photo.shape[-2:]
+    first_row, last_row = max(0, round(top) - around), min(height, round(bottom) + around)
+    return first_row, last_row, max(0, round(left) - around), min(width, round(right) + around)
+
+
+def _moved(found: PartMaps, left: int, top: int, scale: float) -> PartMaps:
+    """Part maps in the frame of a region of the photograph that begins at `left`, `top`, resized by `scale`."""
+    x, y, w, h = found.frame
+    return replace(found, frame=((x - left) * scale, (y - top) * scale, w * scale, h * scale))
+
+
+def sampled(found: PartMaps, photo: Tensor) -> Tensor:
+    """Sample part maps (P, H, W) over a small photograph (1, 3, H, W); outside their frame is background."""
+    height, width = photo.shape[-2:]
+    x, y, w, h = found.frame
+    columns = (torch.arange(width) + 0.5 - x) / w * 2 - 1
+    rows = (torch.arange(height) + 0.5 - y) / h * 2 - 1
+    where = torch.stack([columns.expand(height, -1), rows[:, None].expand(-1, width)], -1)[None].to(photo)
+    maps = F.grid_sample(found.maps[None].to(photo), where, padding_mode="border", align_corners=False)[0]
+    inside = (where[0].abs() <= 1).all(-1)
+    maps[1:] *= inside
+    maps[0] = 1 - maps[1:].sum(0)
+    return maps
+
+
+def enlarged(masks: Tensor, small: Tensor, region: Tensor) -> Tensor:
+    """Enlarge masks (N, h, w) of a small copy (1, 3, h, w) to the region (1, 3, H, W), aligned with its edges."""
+    if small.shape == region.shape or min(small.shape[-2:]) < WINDOW:
+        return F.interpolate(masks[None], region.shape[-2:], mode="bilinear", align_corners=False)[0]
+    large = []
+    for mask in masks:
+        slopes = guided_fit(small, mask[None, None], window=WINDOW, eps=SMOOTHNESS)
+        slopes = F.interpolate(slopes, region.shape[-2:], mode="bilinear", align_corners=False)
+        large.append(follow(region, slopes)[0, 0])
+    stack = torch.stack(large)
+    stack = torch.where(stack < CUT, 0.0, stack)
+    return stack / stack.sum(0).clamp(min=1)
+
+
+def scaled_box(box: Box, across: float, down: float, size: int) -> Box:
+    """Scale a box with its photograph, which becomes a square of `size` pixels."""
+    x, y = min(size - 1, int(box[0] * across)), min(size - 1, int(box[1] * down))
+    return x, y, max(1, min(size - x, round(box[2] * across))), max(1, min(size - y, round(box[3] * down)))

@@ -1,0 +1,401 @@
+"""Part curves, the fourth round of TAGrid: a learned reader of captions in front of the painter's brush.
+
+The model never repaints. A part localiser finds the subject's parts. For each part a small transformer reads the
+caption, beside what is to be seen of the part, and says whether it changes, and to which tones: a curve of colours over
+the photograph's own lightness. A table of such curves is a bilateral grid (Chen, Paris and Durand, SIGGRAPH 2007) whose
+cells are the parts. The brush of `tgim.models.editing.painting` applies them to the photograph's own pixels.
+
+Training needs no pairs:
+
+- lessons: texts of which the painter's rules know what they ask. Phrases about any part and colour; captions with one
+  attribute altered; own captions, which change nothing; other pictures' captions, which leave alone what they do not
+  name. They are answered in numbers, so hundreds fit in a step;
+- a frozen matching model must find the target caption in the edited picture, against the captions of the batch, the
+  picture's own among them. It teaches shades and words that no rule knows, and strength enough to be seen;
+- an edit may cost so much change and no more, and parts that a target caption does not name stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+from typing_extensions import Unpack
+
+from tgim.checkpoints import checkpoint
+from tgim.checkpoints.registry import register
+from tgim.data.base import CaptionedImages
+from tgim.data.batch import Batch, BatchOptions, DescribedPictures, PartLessons
+from tgim.data.config import DataConfig
+from tgim.errors import SubjectError
+from tgim.images.carry import Box
+from tgim.images.resample import resize
+from tgim.models.base import Codes, Config, Editing, Localising, Request, Terms
+from tgim.models.editing.painting.masks import BLOSSOM, CUT, NAMED, WHOLE, main_pieces, part_mask, with_centres
+from tgim.models.editing.painting.painter import FEWEST, SMALLEST, paint_parts, remarks_on, subject_of
+from tgim.models.editing.painting.region import Region, scaled_box
+from tgim.models.editing.painting.words import vocabulary_words
+from tgim.models.editing.part_curves.batches import EditBatches
+from tgim.models.editing.part_curves.curves import as_ramp, recolour, tables
+from tgim.models.editing.part_curves.described import LEAST, SHARPNESS, describe, feature_count
+from tgim.models.editing.part_curves.head import PartHead
+from tgim.models.editing.tagrid_targets import Targets, caption_loss, noised_view, rmse, sample_targets
+from tgim.models.matching.dual_encoder import DualEncoderConfig, TextEncoder
+from tgim.models.matching.interaction import Interacting, Interaction
+from tgim.models.parsing import PartLocaliser, PartMaps, find_parts
+from tgim.models.parsing.localiser import PartLocaliserConfig
+from tgim.models.parsing.part_maps import framed
+from tgim.models.parts import Part
+from tgim.text.lexicon.parts import FLOWER_PARTS, NO_PLUMAGE, SEVERAL
+from tgim.text.vocabulary import UNKNOWN, TextCode, Tokens, Vocabulary, tokenize
+
+LOCALISER = Part("localiser", "sight", PartLocaliser)
+MATCHING = Part("matching", "matching", Interacting)
+OPENS = (0.3, 0.7)  # probabilities of a change that become none and all of it
+ZOOM = (1.0, 1.35)  # of what the matching model sees: it learned from pictures cut closer than a localiser's
+ALIKE = 10.0  # Lab units between the curves of parts that are painted as one
+CHANGES = 30.0  # Lab units that weigh 1 in the loss of curves
+
+
+class PartCurvesConfig(Config):
+    """Sizes and loss weights of part curves."""
+
+    localiser: str | None = None  # trained part localiser: path of a checkpoint or name of an embedded one
+    sight: PartLocaliserConfig | None = None  # sizes of that localiser; filled in from its checkpoint
+    start: str | None = None  # trained part curves to go on from, by path or name; brings its own localiser
+    matching: str | None = None  # trained matching model, for training alone; without one the lessons are all
+    learning_size: int = Field(160, ge=64, multiple_of=32)  # pixels a side of the pictures that it is shown
+    view_size: int = Field(128, ge=64, multiple_of=32)  # pixels a side of what the matching model sees of them
+    width: int = Field(192, ge=32, multiple_of=4)  # channels of the head
+    layers: int = Field(2, ge=1)  # of the head
+    dropout: float = Field(0.1, ge=0, lt=1)
+    word_size: int = Field(128, ge=8)  # width of a word vector and of each direction of the text encoder
+    word_dropout: float = Field(0.05, ge=0, lt=1)  # probability that a training word is replaced by "unknown"
+    pictures: int = Field(5000, ge=1)  # of the data set, that are described at the most
+    taught: int = Field(12, ge=1)  # photographs of a batch that lessons are of; the others lend their captions
+    phrases: int = Field(3, ge=0)  # lessons of each of them that are phrases of colours and parts
+    caption_weight: float = Field(0.3, ge=0)  # of the painter's tones in lessons of captions; in phrases they weigh 1
+    edited: int = Field(12, ge=1)  # photographs of a batch that the matching model is shown
+    local_share: float = Field(0.25, ge=0, le=1)  # of the targets are the own caption with one attribute altered
+    match_weight: float = 1.0
+    gate_weight: float = 2.0  # of the cross-entropy of which parts change, in lessons
+    own_weight: float = Field(4.0, gt=0)  # of own captions among the lessons of gates: nothing changes
+    curve_weight: float = 1.0  # of the tones, in lessons
+    stay_weight: float = 1.0  # of parts that a target caption does not name
+    keep_weight: float = 0.5  # of the mean absolute change
+    budget: float = Field(0.3, gt=0)  # RMSE in [-1, 1] that an edit may cost
+    budget_weight: float = 10.0  # of what it costs more
+
+
+@register("part_curves")
+class PartCurves(Editing):
+    """The editor: a frozen part localiser and the head that reads captions."""
+
+    Config: ClassVar[type[Config]] = PartCurvesConfig
+    networks: ClassVar[tuple[str, ...]] = ("head",)
+    averaged: ClassVar[tuple[str, ...]] = ("head",)
+
+    def __init__(self, config: PartCurvesConfig, *, vocabulary_size: int) -> None:
+        super().__init__()
+        sight = config.sight or (START.sizes(config.start).sight if config.start else None)
+        sight = LOCALISER.sizes(config.localiser, sight) or PartLocaliserConfig.model_validate({})
+        self.config = config.model_copy(update={"sight": sight})
+        self.localiser = PartLocaliser(sight, vocabulary_size=0).requires_grad_(False)
+        text = DualEncoderConfig.model_validate(config.model_dump(include={"word_size", "word_dropout"}))
+        self.head = PartHead(
+            parts=len(self.localiser.parts),
+            features=feature_count(sight.backbone),
+            vocabulary_size=vocabulary_size,
+            width=config.width,
+            layers=config.layers,
+            dropout=config.dropout,
+            text=text,
+        )
+        self._guide: list[tuple[Interacting, int]] = []  # no part of the model: an edit does without it
+
+    @classmethod
+    def vocabulary_for(cls, config: PartCurvesConfig) -> Vocabulary | None:
+        """The words of the matching model, by its ids, then the parts' names and those that the painter knows."""
+        if config.start:
+            return START.vocabulary(config.start)
+        words = MATCHING.vocabulary(config.matching)
+        if words is None:
+            return None
+        sight = LOCALISER.sizes(config.localiser, config.sight)
+        named = tokenize(" ".join(sight.names if sight is not None else ()))
+        more = dict.fromkeys((*vocabulary_words(), *named))
+        return Vocabulary([*words.words, *(word for word in more if word not in words)])
+
+    def load_parts(self) -> None:
+        """Take the weights of part curves to go on from, or the localiser's and what the matching model knows of words.
+
+        Before training only.
+        """
+        if self.config.start:
+            trained = START.load(self.config.start)  # its loss weights may be others
+            checkpoint.fill(self, trained.state_dict(), path=self.config.start)
+            return
+        if self.config.localiser:
+            self.localiser.load_state_dict(LOCALISER.load(self.config.localiser, self.config.sight).state_dict())
+        if self.config.matching:
+            guide, _ = self._matching(torch.device("cpu"))
+            begin_with(self.head.text, next(each.text for each in guide.members if isinstance(each, Interaction)))
+
+    def open_batches(
+        self, dataset: CaptionedImages, config: DataConfig, **options: Unpack[BatchOptions]
+    ) -> EditBatches:
+        """Open batches of described pictures with lessons; arguments as of `tgim.data.loader.Batches`."""
+        c = self.config
+        return EditBatches(
+            self.localiser,
+            dataset,
+            config,
+            size=c.learning_size,
+            pictures=c.pictures,
+            taught=c.taught,
+            phrases=c.phrases,
+            caption_weight=c.caption_weight,
+            **options,
+        )
+
+    @property
+    def image_size(self) -> int:
+        return self.localiser.image_size
+
+    @property
+    def part_localiser(self) -> Localising:
+        """The model that finds the parts to change."""
+        return self.localiser
+
+    @property
+    def what(self) -> str:
+        """Name of the subject for messages: "bird", "flower" or "subject"."""
+        return subject_of(self.localiser)
+
+    def remarks(self, caption: str) -> tuple[str, ...]:
+        """List what of a caption is not painted; TextError when it names no colour of any part."""
+        return remarks_on(caption, self.localiser.parts)
+
+    def train(self, mode: bool = True) -> PartCurves:
+        """Switch to training mode, the frozen localiser excepted."""
+        super().train(mode)
+        self.localiser.eval()
+        return self
+
+    def condition(self, text: Tokens) -> Codes:
+        """Encode captions: the fields of a `TextCode`."""
+        return tuple(self.head.text(text))
+
+    def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
+        """Edit pictures (B, 3, S, S) in [-1, 1] at their own resolution; `seed` changes nothing."""
+        return self.edit_photo(image, Request(("",) * len(image), text, skip=True))
+
+    @torch.no_grad()
+    def edit_photo(self, photo: Tensor, request: Request) -> Tensor:
+        """Edit photographs (B, 3, H, W) in [-1, 1] at their own resolution.
+
+        Raises:
+            SubjectError: no subject is found, or no part to change is in view, unless the request says `skip`.
+        """
+        return self._edit(photo, request, None)
+
+    @torch.no_grad()
+    def edit_box(self, photo: Tensor, request: Request, box: Box) -> Tensor:
+        """Edit the subject in `box`, whose presence is taken for granted; pixels outside stay bit-identical."""
+        return self._edit(photo, request, box)
+
+    @torch.no_grad()
+    def edit_photo_from(self, photo: Tensor, condition: Codes) -> Tensor:
+        """Edits (N, 3, H, W) of one photograph (1, 3, H, W), by codes of N captions."""
+        found = find_parts(self.localiser, photo)
+        if found is None:
+            raise SubjectError(f"no {self.what} is found in the picture")
+        rows = [TextCode(*(code[i : i + 1] for code in condition)) for i in range(len(condition[0]))]
+        return torch.cat([self._change(photo, row, found, skip=True) for row in rows])
+
+    def _edit(self, photo: Tensor, request: Request, box: Box | None) -> Tensor:
+        if request.raw:
+            across, down = self.image_size / photo.shape[-1], self.image_size / photo.shape[-2]
+            photo = resize(photo, (self.image_size, self.image_size))
+            box = None if box is None else scaled_box(box, across, down, self.image_size)
+        edited, before, found = [], None, None
+        for i in range(len(photo)):
+            picture = photo[i : i + 1]
+            if request.strength == 0:
+                edited.append(picture.clone())
+                continue
+            if before is None or not torch.equal(before, picture):  # often several captions for one photograph
+                found, before = find_parts(self.localiser, picture, box=box), picture
+            if found is None and not request.skip:
+                raise SubjectError(f"no {self.what} is found in the picture; say where it is by --box x,y,width,height")
+            code = self.head.text(Tokens(request.tokens.ids[i : i + 1], request.tokens.mask[i : i + 1]))
+            if found is not None:
+                picture = self._change(picture, code, found, strength=request.strength, skip=request.skip, box=box)
+            edited.append(picture)
+        return torch.cat(edited)
+
+    def _change(
+        self,
+        photo: Tensor,
+        code: TextCode,
+        found: PartMaps,
+        *,
+        strength: float = 1.0,
+        skip: bool = False,
+        box: Box | None = None,
+    ) -> Tensor:
+        """Change the parts of a photograph (1, 3, H, W) as a caption says."""
+        x, y, w, h = (round(v) for v in found.frame)
+        picture = framed(photo, (x, y, w, h), self.localiser.image_size)
+        parts = describe(self.localiser, picture, maps=found.maps)
+        hidden = parts.shares.mean((1, 2)) < LEAST
+        hidden[0] = False
+        gate, curves = self.head(self.head.enter_parts(parts.features[None]), hidden[None], code)
+        low, high = OPENS
+        amount = ((torch.sigmoid(gate[0]) - low) / (high - low)).clamp(0, 1)
+        amount[0] = 0
+        wanted = amount.nonzero()[:, 0].tolist()
+        if not wanted:
+            return photo.clone()
+        region, groups = Region.about(found, photo), alike(curves[0].float(), wanted)
+        masks = region.enlarged(self._masks(region, groups), box=box)
+        least = max(FEWEST, SMALLEST * float(region.subject.sum()) / region.scale**2)
+        visible = masks.flatten(1).sum(1) >= least
+        if not visible.any() and not skip:
+            names = " and ".join(self.localiser.parts[i] for i in wanted)
+            raise SubjectError(f"{names} of the {self.what} cannot be seen in the picture; nothing is changed")
+        opened = torch.stack([amount[group].max() for group in groups])
+        result = photo.clone()
+        result[0, :, region.rows, region.columns] = paint_parts(
+            region.pixels[0],
+            masks * (visible * opened)[:, None, None],
+            [as_ramp(curves[0, group].float().mean(0)) for group in groups],
+            strength=strength,
+            longer=max(found.subject[2:]),
+        )
+        return result
+
+    def _masks(self, region: Region, groups: Sequence[Sequence[int]]) -> Tensor:
+        """Masks (N, h, w) in [0, 1] of groups of parts, their sum at most 1."""
+        names, wanted = self.localiser.parts, [i for group in groups for i in group]
+        plumage = [i for i, name in enumerate(names) if i and name not in NO_PLUMAGE]
+        whole = len(set(plumage) & set(wanted)) > len(plumage) / 2
+        boost = BLOSSOM if set(names) & set(FLOWER_PARTS) else WHOLE if whole else NAMED
+        maps = with_centres(region.maps, names)
+        union = part_mask(maps, region.subject, wanted, boost=boost)
+        shares = torch.stack([maps[group].sum(0) ** SHARPNESS for group in groups])
+        masks = union * shares / shares.sum(0).clamp(min=1e-6)
+        masks[masks < CUT] = 0
+        single = [len(group) == 1 and names[group[0]] not in SEVERAL for group in groups]
+        return torch.stack([main_pieces(mask) if one else mask for mask, one in zip(masks, single, strict=True)])
+
+    def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+        """Yield the losses that are listed at the top of this file."""
+        parts, lessons = batch.parts, batch.lessons
+        if parts is None or lessons is None:
+            raise ValueError("part curves learn from described pictures with lessons, and the batch has none")
+        entered = self.head.enter_parts(parts.features)
+        terms = self._lesson_terms(entered, parts, lessons)
+        if self.config.matching and self.config.match_weight:
+            terms |= self._picture_terms(entered, batch, parts)
+        yield "head", terms
+
+    def _lesson_terms(self, entered: Tensor, parts: DescribedPictures, lessons: PartLessons) -> Terms:
+        """Cross-entropy of the gates, and distance of the tones, of texts whose meaning is known."""
+        rows = lessons.rows.repeat_interleave(lessons.ids.shape[1])
+        code = self.head.text(Tokens(lessons.ids.flatten(0, 1), lessons.mask.flatten(0, 1)))
+        gate, curves = self.head(entered[rows], parts.hidden[rows], code)
+        seen = in_view(parts.hidden)[rows]
+        wanted = lessons.gates.flatten(0, 1)
+        error = F.binary_cross_entropy_with_logits(gate, wanted.clamp(min=0), reduction="none")
+        far = F.smooth_l1_loss(curves / CHANGES, lessons.curves.flatten(0, 1) / CHANGES, reduction="none", beta=0.2)
+        own = (torch.arange(len(rows), device=rows.device) % lessons.ids.shape[1] == 0)[:, None]
+        worth = torch.where(own, self.config.own_weight, 1.0) * seen * (wanted >= 0)
+        return {
+            "gate": self.config.gate_weight * weighted_mean(error, worth),
+            "curve": self.config.curve_weight * weighted_mean(far.sum(-1), seen * lessons.weights.flatten(0, 1)),
+        }
+
+    def _picture_terms(self, entered: Tensor, batch: Batch, parts: DescribedPictures) -> Terms:
+        """Losses of photographs edited by captions of others, or by their own with one attribute altered."""
+        c, photos = self.config, batch.first(int(parts.real.sum()))
+        targets = sample_targets(photos, c.local_share)
+        count = min(c.edited, len(photos.image))
+        image, seen = photos.image[:count], parts.first(count)
+        gate, curves = self._answer(entered[:count], seen, Tokens(*(each[:count] for each in targets.captions)))
+        opened = torch.sigmoid(gate) * ~seen.hidden
+        edited = recolour(image, seen, opened, tables(seen.tones, curves))
+        others = parts.named[: len(photos.image)].roll(1, 0)[:count]
+        named = torch.where(targets.local[:count, None], seen.named, others)
+        return {
+            "match": c.match_weight * self._match(edited, targets, photos),
+            "stay": c.stay_weight * weighted_mean(F.softplus(gate), in_view(seen.hidden) * (1 - named)),
+            "keep": c.keep_weight * (edited - image).abs().mean(),
+            "budget": c.budget_weight * F.relu(rmse(edited, image) - c.budget).mean(),
+        }
+
+    def _answer(self, entered: Tensor, parts: DescribedPictures, text: Tokens) -> tuple[Tensor, Tensor]:
+        """Gates' logits (B, P) and curves (B, P, 9) of described pictures and captions."""
+        gate, curves = self.head(entered, parts.hidden, self.head.text(text))
+        return gate, curves
+
+    def _match(self, edited: Tensor, targets: Targets, batch: Batch) -> Tensor:
+        """Cross-entropy of the target captions by one member of the matching model, which knows fewer words."""
+        guide, words = self._matching(edited.device)
+        few, extra = replace(batch, text=known(batch.text, words)), targets.extra
+        targets = targets._replace(extra=None if extra is None else known(extra, words))
+        view = noised_view(edited, size=self.config.view_size, zoom=ZOOM)
+        members = [each for each in guide.members if isinstance(each, Interaction)]
+        return caption_loss(members, guide.features(view), targets, few)
+
+    def _matching(self, device: torch.device) -> tuple[Interacting, int]:
+        """The frozen matching model, loaded when it is first asked for, and how many ids it knows."""
+        if not self._guide:
+            guide = MATCHING.load(self.config.matching).requires_grad_(False).eval().to(device)
+            words = MATCHING.vocabulary(self.config.matching)
+            self._guide.append((guide, 0 if words is None else len(words)))
+        return self._guide[0]
+
+
+START = Part("start", "sight", PartCurves)
+
+
+def alike(curves: Tensor, wanted: Sequence[int]) -> list[list[int]]:
+    """Group the parts `wanted` of curves (P, 9) that take nearly the same tones, so that no seam shows between them."""
+    groups: list[list[int]] = []
+    for part in wanted:
+        near = [group for group in groups if (curves[group].mean(0) - curves[part]).abs().max() < ALIKE]
+        near[0].append(part) if near else groups.append([part])
+    return groups
+
+
+def begin_with(own: TextEncoder, other: TextEncoder) -> None:
+    """Copy the weights of another text encoder that fit, and of its word vectors as many as it has."""
+    weights = own.state_dict()
+    for name, value in other.state_dict().items():
+        if weights[name].shape == value.shape:
+            weights[name].copy_(value)
+        elif name == "embed.weight" and weights[name].shape[1] == value.shape[1]:
+            weights[name][: len(value)].copy_(value)
+
+
+def known(text: Tokens, words: int) -> Tokens:
+    """Captions with ids of `words` or more replaced by the unknown word's."""
+    return Tokens(torch.where(text.ids < words, text.ids, UNKNOWN), text.mask)
+
+
+def in_view(hidden: Tensor) -> Tensor:
+    """1 (B, P) for parts that are in view, 0 for the others and for the whole subject, which comes first."""
+    seen = (~hidden).float()
+    seen[:, 0] = 0
+    return seen
+
+
+def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
+    """Mean of `x` by weights of its shape; 0 where all are 0."""
+    return (x * weight).sum() / weight.sum().clamp(min=1e-6)
