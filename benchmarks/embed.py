@@ -34,7 +34,7 @@ LIMITS = [
 ]
 LIMITS_OF_JUDGES = [
     "it often misses the caption of a real photograph, so read figures against that row",
-    "works at 64 px and knows the words of its training captions; finer details and other words do not count",
+    "works at {side} px and knows the words of its training captions; finer details and other words do not count",
     "stays a judge only as long as nothing is trained against it, or chosen by its figures on the test classes",
 ]
 LIMITS_OF_GENERATORS = [
@@ -78,7 +78,8 @@ def main(source: Path, name: str, results: tuple[Path, ...], title: str | None, 
         raise UserError(f"{', '.join(map(str, results))}: nothing of {name!r} as {what}; measure {source} first")
     said = {"title": title, "licence": licence}
     card = {**found.card, **{key: value for key, value in said.items() if value}, "figures": figures}
-    card["limits"] = {"matching": LIMITS_OF_JUDGES, "parsing": LIMITS_OF_PARTS}.get(found.role, LIMITS)
+    of_judges = [line.format(side=found.model.image_size) for line in LIMITS_OF_JUDGES]
+    card["limits"] = {"matching": of_judges, "parsing": LIMITS_OF_PARTS}.get(found.role, LIMITS)
     if isinstance(found.model, Generating):
         card["limits"] = LIMITS_OF_GENERATORS
     path = Path(tgim.__file__).parent / "weights" / f"{name}.safetensors"

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from support import ROOT
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.card import model_card
 from tgim.data.synthetic.pairs import apply_caption, random_scene, render, sample_picture
 from tgim.images.photo import open_image, to_uint8
 from tgim.inference.editor import Editor
 from tgim.inference.ranking import rank
+from tgim.training import recipe
 
 COLOURS = ("red", "yellow", "blue", "green")
 SAYS = {"birds": "this bird is {}", "flowers": "the petals of this flower are {}"}
@@ -20,6 +22,7 @@ EDITORS = {
     "birds-1": "tagrid",
     "flowers-1": "tagrid",
 }
+SECOND = ("birds",)  # kinds of which there is a second judge
 KIND = {"birds": "bird", "flowers": "flower"}
 
 
@@ -111,11 +114,26 @@ def test_a_judge_says_what_it_is_and_was_never_an_editors_teacher(name):
     assert card["recipe"]["train"]["seed"] != guide["recipe"]["train"]["seed"]
 
 
+@pytest.mark.parametrize("kind", sorted(SECOND))
+def test_a_second_judge_sees_otherwise_than_the_first_and_than_the_guides(kind):
+    card = model_card(f"judge-{kind}-2")
+    assert card["megabytes"] <= 16
+    assert "research use" in card["card"]["licence"]
+    assert any("own caption" in line for line in card["card"]["figures"])
+    assert card["data"]["split"] == "trainval"
+    guide = recipe.load(ROOT / "recipes" / f"frozen_guide_{kind}.yaml")
+    own = card["recipe"]["model"]
+    assert card["system"] == own["name"] == guide.model["name"] == "frozen_interaction"
+    assert own["backbone"] != guide.model["backbone"]
+    assert not set(own["taps"]) & set(guide.model_settings().taps)
+    assert card["recipe"]["train"]["seed"] != guide.train.seed
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", sorted(SAYS))
-def test_a_judge_tells_colours_apart(kind):
+@pytest.mark.parametrize(("kind", "of"), [*((kind, "") for kind in sorted(SAYS)), *((kind, "-2") for kind in SECOND)])
+def test_a_judge_tells_colours_apart(kind, of):
     rng = np.random.default_rng(4)
     texts = [SAYS[kind].format(colour) for colour in COLOURS]
     scenes = [apply_caption(random_scene(KIND[kind], rng), text) for text in texts for _ in range(6)]
-    found = rank([render(scene, 64).image for scene in scenes], texts, model=f"judge-{kind}")
+    found = rank([render(scene, 64).image for scene in scenes], texts, model=f"judge-{kind}{of}")
     assert (found.scores.argmax(1) == np.repeat(np.arange(len(texts)), 6)).mean() > 0.8

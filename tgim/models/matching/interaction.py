@@ -101,8 +101,11 @@ class Interaction(nn.Module):
 
     def scores(self, image: ImageFeatures, text: TextFeatures) -> tuple[Tensor, Tensor]:
         """Cosines of pictures with sentences, and of words with their best regions: (B, N) each."""
-        best = torch.einsum("bkr,ntk->bntr", image.regions, text.words).max(-1).values  # 16 bits under autocast
-        return image.whole @ text.sentence.T, (best.float() * text.weights).sum(-1)
+        real = text.weights > 0
+        owner, weights = real.nonzero()[:, 0], text.weights[real]  # of all words that are no padding, W of them
+        best = torch.einsum("bkr,wk->bwr", image.regions, text.words[real]).max(-1).values  # 16 bits under autocast
+        words = weights.new_zeros(len(image.whole), len(text.words)).index_add(1, owner, best.float() * weights)
+        return image.whole @ text.sentence.T, words
 
     def logits(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
         """a and b times both cosines: (B, N)."""
