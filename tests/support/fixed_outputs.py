@@ -16,7 +16,10 @@ CAPTIONS = {
     "birds": ("this bird is white with a red head and black wings", "a yellow belly"),
     "flowers": ("this flower has purple petals", "a white flower with a yellow center"),
 }
-EDITORS = {"birds": "birds", "birds-1": "birds", "birds-2": "birds", "flowers": "flowers", "flowers-1": "flowers"}
+EDITORS = {
+    **dict.fromkeys(("birds", "birds-1", "birds-2"), "birds"),
+    **dict.fromkeys(("flowers", "flowers-1", "flowers-2"), "flowers"),
+}
 GENERATOR, JUDGE = "attngan-birds", "judge-birds"
 SIDES = (216, 288)  # pixels, height and width of the pictures that are edited
 SHARE = 6  # a pixel of a thumbnail is the mean of a square of so many pixels
