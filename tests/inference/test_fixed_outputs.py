@@ -34,7 +34,7 @@ def test_an_editor_edits_as_recorded(name, record):
     assert_same(edited, record[name])
     before = fixed.thumbnail(fixed.Image.fromarray(fixed.sample(fixed.EDITORS[name])))
     seen = [np.abs(each.astype(float) - before).mean() > 10 * MEAN for each in edited]
-    assert all(seen[: 1 if name == "flowers-2" else None])  # which takes the second caption to be true already
+    assert all(seen[name == "flowers-2" :])  # captions call blue petals purple, and it has learned so
 
 
 def test_a_generator_generates_as_recorded(record):
