@@ -19,7 +19,6 @@ EDITORS = {
     "birds": "part_localiser",
     "flowers": "part_localiser",
     "birds-2": "part_curves",
-    "flowers-2": "part_curves",
     "birds-1": "tagrid",
     "flowers-1": "tagrid",
 }

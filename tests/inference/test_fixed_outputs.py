@@ -33,8 +33,7 @@ def test_an_editor_edits_as_recorded(name, record):
     edited = fixed.edits(name)
     assert_same(edited, record[name])
     before = fixed.thumbnail(fixed.Image.fromarray(fixed.sample(fixed.EDITORS[name])))
-    seen = [np.abs(each.astype(float) - before).mean() > 10 * MEAN for each in edited]
-    assert all(seen[name == "flowers-2" :])  # captions call blue petals purple, and it has learned so
+    assert all(np.abs(each.astype(float) - before).mean() > 10 * MEAN for each in edited)
 
 
 def test_a_generator_generates_as_recorded(record):

@@ -18,7 +18,7 @@ CAPTIONS = {
 }
 EDITORS = {
     **dict.fromkeys(("birds", "birds-1", "birds-2"), "birds"),
-    **dict.fromkeys(("flowers", "flowers-1", "flowers-2"), "flowers"),
+    **dict.fromkeys(("flowers", "flowers-1"), "flowers"),
 }
 GENERATOR, JUDGE = "attngan-birds", "judge-birds"
 SIDES = (216, 288)  # pixels, height and width of the pictures that are edited
