@@ -15,7 +15,8 @@ PACKAGE = Path(tgim.__file__).parent
 SHARED = {"POOL": "SCENES"}  # streams with another's number, kept for what was published; nothing may be added
 NUMBERS = {
     "EPOCH": 0, "STEP": 1, "SCENES": 2, "POOL": 2, "SOURCES": 3, "VIEWS": 5, "PARTS_ORDER": 6,
-    "BACKGROUND_POINTS": 7, "MAPS": 8, "LOOP": 100, "BOOTSTRAP": 900, "TRUTH": 901, "FEATURE_BOOTSTRAP": 902,
+    "BACKGROUND_POINTS": 7, "MAPS": 8, "FRAMES": 9, "LESSONS": 10,
+    "LOOP": 100, "BOOTSTRAP": 900, "TRUTH": 901, "FEATURE_BOOTSTRAP": 902,
     "TRIPLES": 903, "COMPOSE": 904, "SHOWN": 905,
 }  # fmt: skip
 
