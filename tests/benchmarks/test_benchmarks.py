@@ -15,6 +15,7 @@ DATA = {  # embedded checkpoint -> its results file, and the data set in it
     "flowers": ("flowers", "oxford102"),
     "judge-birds": ("birds", "cub"),
     "judge-flowers": ("flowers", "oxford102"),
+    "birds-2": ("birds", "cub"),
     "judge-birds-2": ("judges", "cub"),
 }
 
