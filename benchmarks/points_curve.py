@@ -255,7 +255,7 @@ def kept(lines: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[st
 @click.option(
     "--pictures", default=400, show_default=True, type=click.IntRange(20), help="Of all, of flowers to train."
 )
-@click.option("--budget", default=0.15, show_default=True, type=click.FloatRange(0, 2, min_open=True))
+@click.option("--budget", default=0.6, show_default=True, type=click.FloatRange(0, 2, min_open=True))
 @click.option("--guided", is_flag=True, help="Train the guide and learn from it, too.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--results", default=RESULTS, type=click.Path(path_type=Path), help="File of JSON lines.")
