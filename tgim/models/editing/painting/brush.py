@@ -51,8 +51,8 @@ def tone_curve(own: Tones, wanted: Ramp) -> Tensor:
     up = _slope(own.high - own.middle, wanted.high - wanted.usual, natural)
     offset = light - own.middle
     curve = wanted.usual + torch.where(offset < 0, down * offset, up * offset)
-    curve = _bent(curve, wanted.low, -1.0)
-    curve = _bent(curve, wanted.high, 1.0)
+    curve = bent(curve, wanted.low, -1.0)
+    curve = bent(curve, wanted.high, 1.0)
     smooth = F.avg_pool1d(F.pad(curve[None, None], (8, 8), mode="replicate"), 17, 1)[0, 0]
     return smooth.clamp(0, 100)
 
@@ -67,7 +67,7 @@ def _slope(own: float, room: float, natural: float) -> float:
     return min(max(min(fit, max(natural, min(LIVELY * fit, LIVELIEST))), FLATTEST), STEEPEST)
 
 
-def _bent(curve: Tensor, end: float, side: float) -> Tensor:
+def bent(curve: Tensor, end: float | Tensor, side: float) -> Tensor:
     """Compress the part of a curve beyond `end`: slope 0.4 there, falling to 0 (`side` 1 above, -1 below)."""
     over = (side * (curve - end)).clamp(min=0)
     return torch.where(over > 0, end + side * 4 * (1 - torch.exp(-over / 10)), curve)
@@ -109,7 +109,7 @@ def painted(lab: Tensor, weight: Tensor, detail: Tensor, wanted: Ramp) -> Tensor
     if lost > 0:  # a dark thing shows less contrast under the same light, but no less than that
         most = FINE * (wanted.high - wanted.low)
         light = light + most * torch.tanh(lost * detail / most)
-    light = _bent(_bent(light, wanted.low, -1.0), wanted.high, 1.0).clamp(0.5, 99.8)
+    light = bent(bent(light, wanted.low, -1.0), wanted.high, 1.0).clamp(0.5, 99.8)
     ab = chroma_of(wanted, light)
     mean = (lab[1:] * weight).sum(1, keepdim=True) / weight.sum().clamp(min=1e-6)
     ab = ab + (OWN * (lab[1:] - mean)).clamp(-OWN_MOST, OWN_MOST)

@@ -36,7 +36,54 @@ DETAIL = 1 / 70  # of the subject's longer side: what is finer is texture
 BETWEEN = (("head", "breast", "throat"), ("breast", "head", "throat"))
 
 
-class Painter(Editing):
+class PartEditing(Editing):
+    """An editor of the parts that `localiser` finds; a subclass says in `_edit` how it changes them."""
+
+    localiser: Localising
+
+    @property
+    def image_size(self) -> int:
+        return self.localiser.image_size
+
+    @property
+    def part_localiser(self) -> Localising:
+        """The model that finds the parts to change."""
+        return self.localiser
+
+    @property
+    def what(self) -> str:
+        """Name of the subject for messages: "bird", "flower" or "subject"."""
+        return subject_of(self.localiser)
+
+    @torch.no_grad()
+    def edit_photo(self, photo: Tensor, request: Request) -> Tensor:
+        """Edit photographs (B, 3, H, W) in [-1, 1] at their own resolution.
+
+        Raises:
+            SubjectError: no subject is found, or no part to change is in view, unless the request says `skip`.
+        """
+        return self._edit(*self._at_size(photo, request, None))
+
+    @torch.no_grad()
+    def edit_box(self, photo: Tensor, request: Request, box: Box) -> Tensor:
+        """Edit the subject in `box`, whose presence is taken for granted; pixels outside stay bit-identical."""
+        return self._edit(*self._at_size(photo, request, box))
+
+    def _at_size(self, photo: Tensor, request: Request, box: Box | None) -> tuple[Tensor, Request, Box | None]:
+        """Photographs and box at the resolution to edit at: the model's own where the request says `raw`."""
+        if not request.raw:
+            return photo, request, box
+        side = self.image_size
+        if box is not None:
+            box = scaled_box(box, side / photo.shape[-1], side / photo.shape[-2], side)
+        return resize(photo, (side, side)), request, box
+
+    def _edit(self, photo: Tensor, request: Request, box: Box | None) -> Tensor:
+        """Edit photographs (B, 3, H, W) at this resolution; `box` is in its pixels."""
+        raise NotImplementedError  # abstract: every editor of parts says how it changes them
+
+
+class Painter(PartEditing):
     """Edits photographs by the parts that `localiser` finds in them."""
 
     name: ClassVar[str] = "painter"
@@ -46,20 +93,6 @@ class Painter(Editing):
         self.localiser = localiser
         self.vocabulary = vocabulary_for(localiser)
         self.training = localiser.training
-
-    @property
-    def image_size(self) -> int:
-        return self.localiser.image_size
-
-    @property
-    def part_localiser(self) -> Localising:
-        """The model that finds the parts to paint."""
-        return self.localiser
-
-    @property
-    def what(self) -> str:
-        """Name of the subject for messages: "bird", "flower" or "subject"."""
-        return subject_of(self.localiser)
 
     def remarks(self, caption: str) -> tuple[str, ...]:
         """List what of a caption is not painted, one line for each thing.
@@ -75,25 +108,7 @@ class Painter(Editing):
         captions = [" ".join(known[i - 2] for i in ids.tolist() if i > 1) for ids in text.ids]
         return self.edit_photo(image, Request(tuple(captions), text, skip=True))
 
-    @torch.no_grad()
-    def edit_photo(self, photo: Tensor, request: Request) -> Tensor:
-        """Edit photographs (B, 3, H, W) in [-1, 1] at their own resolution.
-
-        Raises:
-            SubjectError: no subject is found, or none of the named parts is in view, unless the request says `skip`.
-        """
-        return self._edit(photo, request, None)
-
-    @torch.no_grad()
-    def edit_box(self, photo: Tensor, request: Request, box: Box) -> Tensor:
-        """Edit the subject in `box`, whose presence is taken for granted; pixels outside stay bit-identical."""
-        return self._edit(photo, request, box)
-
     def _edit(self, photo: Tensor, request: Request, box: Box | None) -> Tensor:
-        if request.raw:
-            scale = [self.image_size / side for side in (photo.shape[-1], photo.shape[-2])]
-            photo = resize(photo, (self.image_size, self.image_size))
-            box = None if box is None else scaled_box(box, scale[0], scale[1], self.image_size)
         edited = [self._one(photo[i : i + 1], caption, request, box) for i, caption in enumerate(request.captions)]
         return torch.cat(edited)
 

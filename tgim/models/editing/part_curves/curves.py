@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tgim.data.batch import DescribedPictures
-from tgim.models.editing.painting.brush import FLATTEST, LIVELIEST, LIVELY, OWN, OWN_MOST, STEEPEST
+from tgim.models.editing.painting.brush import FLATTEST, LIVELIEST, LIVELY, OWN, OWN_MOST, STEEPEST, bent
 from tgim.models.editing.painting.lab import limited, to_lab, to_rgb
 from tgim.models.editing.painting.palette import STEPS, Ramp
 
@@ -40,7 +40,7 @@ def tables(own: Tensor, wanted: Tensor) -> Tensor:
     down, up = _slope(middle - dark, usual - low, natural), _slope(bright - middle, high - usual, natural)
     offset = light - middle
     tone = usual + torch.where(offset < 0, down * offset, up * offset)
-    tone = _bent(_bent(tone, low, -1.0), high, 1.0).clamp(0.5, 99.8)
+    tone = bent(bent(tone, low, -1.0), high, 1.0).clamp(0.5, 99.8)
     first = ((tone - low) / (usual - low).clamp(min=1.0)).clamp(0, 1)[..., None]
     second = ((tone - usual) / (high - usual).clamp(min=1.0)).clamp(0, 1)[..., None]
     at_low, at_usual, at_high = (wanted[..., None, i : i + 2] for i in (3, 5, 7))
@@ -53,12 +53,6 @@ def _slope(own: Tensor, room: Tensor, natural: Tensor) -> Tensor:
     fit = room / own.clamp(min=1e-3)
     least = torch.maximum(natural, (LIVELY * fit).clamp(max=LIVELIEST))
     return torch.minimum(fit, least).clamp(FLATTEST, STEEPEST)
-
-
-def _bent(curve: Tensor, end: Tensor, side: float) -> Tensor:
-    """Compress what lies beyond `end`, as the brush does."""
-    over = (side * (curve - end)).clamp(min=0)
-    return torch.where(over > 0, end + side * 4 * (1 - torch.exp(-over / 10)), curve)
 
 
 def recolour(image: Tensor, parts: DescribedPictures, gates: Tensor, table: Tensor) -> Tensor:

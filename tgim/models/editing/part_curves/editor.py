@@ -34,12 +34,11 @@ from tgim.data.batch import Batch, BatchOptions, DescribedPictures, PartLessons
 from tgim.data.config import DataConfig
 from tgim.errors import SubjectError
 from tgim.images.carry import Box
-from tgim.images.resample import resize
-from tgim.models.base import Codes, Config, Editing, Localising, Request, Terms
+from tgim.models.base import Codes, Config, Request, Terms
 from tgim.models.editing.painting.captions import ONE_COLOUR
 from tgim.models.editing.painting.masks import BLOSSOM, CUT, NAMED, WHOLE, main_pieces, part_mask, with_centres
-from tgim.models.editing.painting.painter import FEWEST, SMALLEST, paint_parts, remarks_on, subject_of
-from tgim.models.editing.painting.region import Region, scaled_box
+from tgim.models.editing.painting.painter import FEWEST, SMALLEST, PartEditing, paint_parts, remarks_on
+from tgim.models.editing.painting.region import Region
 from tgim.models.editing.painting.words import vocabulary_words
 from tgim.models.editing.part_curves.batches import EditBatches
 from tgim.models.editing.part_curves.curves import as_ramp, recolour, tables
@@ -95,12 +94,13 @@ class PartCurvesConfig(Config):
 
 
 @register("part_curves")
-class PartCurves(Editing):
+class PartCurves(PartEditing):
     """The editor: a frozen part localiser and the head that reads captions."""
 
     Config: ClassVar[type[Config]] = PartCurvesConfig
     networks: ClassVar[tuple[str, ...]] = ("head",)
     averaged: ClassVar[tuple[str, ...]] = ("head",)
+    localiser: PartLocaliser
 
     def __init__(self, config: PartCurvesConfig, *, vocabulary_size: int) -> None:
         super().__init__()
@@ -165,20 +165,6 @@ class PartCurves(Editing):
             **options,
         )
 
-    @property
-    def image_size(self) -> int:
-        return self.localiser.image_size
-
-    @property
-    def part_localiser(self) -> Localising:
-        """The model that finds the parts to change."""
-        return self.localiser
-
-    @property
-    def what(self) -> str:
-        """Name of the subject for messages: "bird", "flower" or "subject"."""
-        return subject_of(self.localiser)
-
     def remarks(self, caption: str) -> tuple[str, ...]:
         """List what of a caption is not painted; TextError when it names no colour of any part."""
         notes = remarks_on(caption, self.localiser.parts)
@@ -199,20 +185,6 @@ class PartCurves(Editing):
         return self.edit_photo(image, Request(("",) * len(image), text, skip=True))
 
     @torch.no_grad()
-    def edit_photo(self, photo: Tensor, request: Request) -> Tensor:
-        """Edit photographs (B, 3, H, W) in [-1, 1] at their own resolution.
-
-        Raises:
-            SubjectError: no subject is found, or no part to change is in view, unless the request says `skip`.
-        """
-        return self._edit(photo, request, None)
-
-    @torch.no_grad()
-    def edit_box(self, photo: Tensor, request: Request, box: Box) -> Tensor:
-        """Edit the subject in `box`, whose presence is taken for granted; pixels outside stay bit-identical."""
-        return self._edit(photo, request, box)
-
-    @torch.no_grad()
     def edit_photo_from(self, photo: Tensor, condition: Codes) -> Tensor:
         """Edits (N, 3, H, W) of one photograph (1, 3, H, W), by codes of N captions."""
         found = find_parts(self.localiser, photo)
@@ -222,10 +194,6 @@ class PartCurves(Editing):
         return torch.cat([self._change(photo, row, found, skip=True) for row in rows])
 
     def _edit(self, photo: Tensor, request: Request, box: Box | None) -> Tensor:
-        if request.raw:
-            across, down = self.image_size / photo.shape[-1], self.image_size / photo.shape[-2]
-            photo = resize(photo, (self.image_size, self.image_size))
-            box = None if box is None else scaled_box(box, across, down, self.image_size)
         edited, before, found = [], None, None
         for i in range(len(photo)):
             picture = photo[i : i + 1]
