@@ -113,6 +113,17 @@ def test_a_part_that_has_its_colour_is_left_alone(painter):
         assert true_already(lab, torch.ones(1, *lab.shape[1:]), maps, targets, PARTS) == [expected], caption
 
 
+def test_a_request_of_one_colour_is_no_description_of_a_bird_that_nearly_has_it():
+    brown = torch.tensor([105.0, 75.0, 50.0])[:, None, None].expand(3, 20, 20) / 127.5 - 1
+    maps = torch.zeros(4, 20, 20)
+    maps[1, :10], maps[2, 10:] = 1, 1
+    for caption, expected in (("red head and belly", False), ("brown head and belly", True)):
+        targets = parse_caption(caption, PARTS).targets
+        assert true_already(to_lab(brown), maps[1:3], maps, targets, PARTS) == [expected] * 2, caption
+    described = parse_caption("reddish brown head and brown belly", PARTS).targets
+    assert true_already(to_lab(brown), maps[1:3], maps, described, PARTS) == [True] * 2
+
+
 def test_a_whole_bird_leaves_room_for_its_parts():
     maps = torch.zeros(4, 6, 9)
     for i in range(3):

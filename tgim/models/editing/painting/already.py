@@ -2,8 +2,8 @@
 
 People call a bird white that is gray in its own shadow, and blue what a palette calls gray. Colour names are therefore
 learned from pictures with known part locations and captions (`benchmarks/colour_names.py`): for each name a logistic
-regression on a pixel's Lab, the lightness and hue of the rest of the subject, and the part. A caption all of whose
-colours fit well enough describes the picture as it is. Otherwise each part must fit by itself, and better.
+regression on a pixel's Lab, the lightness and hue of the rest of the subject, and the part. A caption of two colours
+or more, all of which fit well enough, describes the picture as it is. Otherwise each part must fit alone, and better.
 """
 
 from __future__ import annotations
@@ -140,9 +140,10 @@ def true_already(
             found[-1], share[-1] = -MOST, 0.0
     named = [i for i, target in enumerate(targets) if target.whole or target.parts[0] in KNOWN[kind]]
     fits = [min(found[i], FOR) for i in named]
-    if len(named) > 1 and (min(fits) > TOGETHER or (len(named) > 2 and sum(fits) > 0)):
+    told = {colour.name for i in named for colour in targets[i].colours}
+    if len(named) > 1 and len(told) > 1 and (min(fits) > TOGETHER or (len(named) > 2 and sum(fits) > 0)):
         return [True] * len(found)
-    alone = PART if len(named) < 2 else AMONG
+    alone = PART if len(told) < 2 else AMONG
     least = [(WHOLE if target.whole else alone) - MIXED * (len(target.colours) > 1) for target in targets]
     return [own > enough or most > MAJORITY for own, enough, most in zip(found, least, share, strict=True)]
 
