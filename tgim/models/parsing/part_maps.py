@@ -101,14 +101,16 @@ def find_parts(model: Localising, photo: Tensor, *, box: Box | None = None) -> P
     """
     extent: Extent | None
     others: tuple[Box, ...] = ()
+    present = 0.0  # in any look: from close by, a subject without colour may be like nothing
     if box is not None:
         extent = (float(box[0]), float(box[1]), float(box[0] + box[2]), float(box[1] + box[3]))
     else:
-        extent, others = _first_look(model, photo)
+        extent, others, present = _first_look(model, photo)
     if extent is None:
         return None
     for _ in range(LOOKS):
         look = _look(model, photo, _square(extent, ROOM))
+        present = max(present, look.present)
         pieces = subjects(look.foreground, together=model.together, near=NEARER)
         if not pieces:
             break
@@ -120,21 +122,22 @@ def find_parts(model: Localising, photo: Tensor, *, box: Box | None = None) -> P
     maps = _alone(look.maps, chosen) if pieces and not model.together else look.maps
     inside = 1 - maps[0]
     sure = inside[inside > SURE]
-    score = look.present / (look.present + SPREAD_OUT) * float(sure.mean()) if pieces and len(sure) else 0.0
+    score = present / (present + SPREAD_OUT) * float(sure.mean()) if pieces and len(sure) else 0.0
     if box is None and score < FOUND:
         return None
     x, y, w, h = look.frame
     return PartMaps(model.parts, maps, (x, y, w, h), _inside(extent, photo), score, others)
 
 
-def _first_look(model: Localising, photo: Tensor) -> tuple[Extent | None, tuple[Box, ...]]:
-    """Find the largest subject of a photograph, if there is one, and boxes of the others."""
+def _first_look(model: Localising, photo: Tensor) -> tuple[Extent | None, tuple[Box, ...], float]:
+    """Find the largest subject of a photograph, if there is one, boxes of the others, and how probable one is."""
     height, width = photo.shape[-2:]
     look = _look(model, photo, _square((0, 0, width, height), 1.0), twice=False)
     pieces = subjects(look.foreground, together=model.together)
     if not pieces:
-        return None, ()
-    return look.extent(pieces[0]), tuple(_inside(look.extent(piece), photo) for piece in pieces[1:])
+        return None, (), look.present
+    others = tuple(_inside(look.extent(piece), photo) for piece in pieces[1:])
+    return look.extent(pieces[0]), others, look.present
 
 
 def _look(model: Localising, photo: Tensor, frame: Frame, *, twice: bool = True) -> _Look:

@@ -22,6 +22,7 @@ BAND = 0.04  # of the longer side: how far inside the guess it takes to be sure
 TRUST_GUESS, TRUST_COLOUR, TRUST_NEARBY = 0.6, 0.5, 4.0  # weights of the three kinds of evidence
 SHARPNESS = 2.0  # times their sum
 BIAS = -0.5  # the guess tends to be too wide ...
+COLOURLESS, PLAIN = -2.5, 0.03  # ... more without colours to go by: varying less than the second, in [-1, 1] units
 SURE_GUESS, BONUS = (0.6, 0.85), 2.0  # ... but counts for more where it is as sure as the second
 DEEP, AGAINST = 3, -1.0  # times `BAND`: what lies so deep tells which colours cannot be inside for sure
 ROUNDS = 2  # the second is sure of what the first found
@@ -47,6 +48,7 @@ def refined(photo: Tensor, guess: Tensor) -> Tensor:
     if not (inside > 0.5).any() or not (outside > 0.5).any():
         return guess
     prior = torch.logit(box_mean(small, 2 * (band // 2) + 1).clamp(0.03, 0.97)) + BIAS
+    prior = prior + COLOURLESS * (1 - _variety(image) / PLAIN).clamp(min=0)
     bonus = BONUS * ((small - SURE_GUESS[0]) / (SURE_GUESS[1] - SURE_GUESS[0])).clamp(0, 1)
     deep = 1 - _widest(1 - (small > SURE).float(), DEEP * band)
     typical = _colour_evidence(image, deep + 0.1 * inside + 0.01 * small, outside + 1e-4)
@@ -68,6 +70,11 @@ def _sure(guess: Tensor, band: int) -> tuple[Tensor, Tensor]:
     core = 1 - _widest(1 - likely, band)
     thin = likely * (1 - _widest(core, 2 * band))
     return torch.maximum(core, 0.3 * thin), 1 - _widest((guess > MAYBE).float(), 1)
+
+
+def _variety(image: Tensor) -> Tensor:
+    """Standard deviation of red minus green and of green minus blue over a picture (1, 3, H, W), the larger of both."""
+    return (image[0, :2] - image[0, 1:]).flatten(1).std(1).amax()
 
 
 def _widest(x: Tensor, radius: int) -> Tensor:
