@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from PIL import Image
@@ -16,10 +17,8 @@ SUFFIXES = {
 }
 FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
 KINDS = "a JPEG, PNG, WebP, TIFF, BMP or GIF picture"
+PHONE = {".avif": "AVIF", **dict.fromkeys((".heic", ".heif", ".hif"), "HEIF")}  # opened, not written
 FOREIGN = (
-    ".heic",
-    ".heif",
-    ".avif",
     ".jxl",
     ".jp2",
     ".svg",
@@ -34,9 +33,8 @@ FOREIGN = (
 )
 SIGNATURES = (  # offset, bytes, what it is; for files that Pillow does not recognise or that we do not take
     (0, b"%PDF", "a PDF document"),
-    (4, b"ftypavif", "an AVIF picture"),
-    (4, b"ftyphei", "a HEIC picture"),
-    (4, b"ftypmif1", "a HEIC picture"),
+    (4, b"ftypavi", "an AVIF picture"),
+    *((4, b"ftyp" + brand, "a HEIC picture") for brand in (b"hei", b"hev", b"mif1", b"msf1")),
     (4, b"ftyp", "a video or HEIF file"),
     (4, b"jP  ", "a JPEG 2000 picture"),
     (4, b"JXL ", "a JPEG XL picture"),
@@ -50,15 +48,56 @@ SIGNATURES = (  # offset, bytes, what it is; for files that Pillow does not reco
     (8, b"WEBP", "a damaged WebP file"),
     (0, b"II*\0", "a damaged TIFF file or a camera's raw file"),
     (0, b"MM\0*", "a damaged TIFF file or a camera's raw file"),
+    (0, b"II+\0", "a damaged TIFF file"),
+    (0, b"MM\0+", "a damaged TIFF file"),
     (0, b"GIF8", "a damaged GIF file"),
     (0, b"BM", "a damaged BMP file"),
 )
 
 
-def format_of(image: Image.Image) -> str:
-    """Choose one of FORMATS; pictures of other or no origin are saved as PNG."""
+def format_of(image: Image.Image | None) -> str:
+    """Choose one of FORMATS; pictures of other or no origin are saved as PNG. Pillow opens all but some TIFF files."""
+    if image is None:
+        return "TIFF"
     name = {"MPO": "JPEG"}.get(image.format or "", image.format or "")  # MPO: a JPEG with a second picture, from phones
     return name if name in FORMATS else "PNG"
+
+
+def phone_kind(head: bytes) -> str:
+    """Name a phone's kind of picture by its first bytes, "AVIF" or "HEIF"; empty for others."""
+    return {"an AVIF picture": "AVIF", "a HEIC picture": "HEIF"}.get(kind_of(head), "")
+
+
+def is_opened(kind: str) -> bool:
+    """Test whether pictures of a phone's kind can be opened here: by Pillow, or by `pillow-heif`, which is an extra."""
+    Image.init()
+    if kind not in Image.OPEN:
+        with contextlib.suppress(ImportError):
+            import pillow_heif
+
+            pillow_heif.register_heif_opener()
+    return kind in Image.OPEN
+
+
+def openers(head: bytes) -> tuple[str, ...]:
+    """Pillow's names of the formats that a file may be opened as, by its first bytes."""
+    phone = phone_kind(head)
+    if not phone:
+        return FORMATS
+    return (phone,) if is_opened(phone) else ()
+
+
+def advice_on(head: bytes) -> str:
+    """Say what to do about a file that was not opened."""
+    phone = phone_kind(head)
+    if phone and not is_opened(phone):
+        return 'pip install "tgim[phone]" opens it, or convert it first'
+    return "fetch or export it again" if phone or "damaged" in kind_of(head) else "convert it first"
+
+
+def suffixes() -> tuple[str, ...]:
+    """Suffixes of the pictures that are opened here."""
+    return (*SUFFIXES, *(suffix for suffix, kind in PHONE.items() if is_opened(kind)))
 
 
 def kind_of(head: bytes) -> str:

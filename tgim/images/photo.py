@@ -25,7 +25,8 @@ from torch import Tensor
 from tgim.errors import ImageError, nearest
 from tgim.images import decode
 from tgim.images.carry import carry_change, parse_box, soft_box
-from tgim.images.decode import FOREIGN, FORMATS, SUFFIXES
+from tgim.images.decode import FORMATS, MAX_PIXELS, SUFFIXES
+from tgim.images.folder import list_images
 from tgim.images.resample import resize
 from tgim.system.files import write_file
 
@@ -65,6 +66,13 @@ def from_uint8(x: Tensor) -> Tensor:
     tensor([-1.,  1.])
     """
     return x.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
+
+
+def _from_levels(levels: npt.NDArray[Any]) -> Tensor:
+    """(H, W, 3), uint8 or uint16, to (3, H, W) float32 in [-1, 1]."""
+    if levels.dtype == np.uint8:
+        return from_uint8(torch.from_numpy(levels).permute(2, 0, 1))
+    return torch.from_numpy(levels.transpose(2, 0, 1).astype(np.float32)).div_(32767.5).sub_(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,14 +125,19 @@ class Photo:
 Source = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any] | Photo
 
 
-def open_image(source: Source, *, max_pixels: int = 100_000_000) -> Photo:
+def open_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """Open a picture of any common kind as an upright RGB `Photo`.
 
-    Files are opened as what they are, whatever their name says: JPEG, PNG, WebP, TIFF, BMP, GIF (the first frame).
-    The EXIF orientation is applied; alpha and palette transparency become `Photo.alpha`; an RGB colour profile is kept.
-    CMYK, LAB and grey pictures become RGB, through their colour profile to sRGB where they have one. 16-bit grey is
-    divided by 257; 32-bit integers and floats are taken to span [0, 1] (floats), [0, 255] or [0, 65535], the first that
-    holds all values, else they are stretched from their least to their greatest value.
+    Files are opened as what they are, whatever their name says: JPEG, PNG, WebP, TIFF, BMP, GIF (the first frame), and
+    HEIC and AVIF where Pillow or pillow-heif reads them. The EXIF orientation is applied; alpha and transparent colours
+    of a palette become `Photo.alpha`; an RGB colour profile is kept. CMYK, LAB and grey pictures become RGB, through
+    their colour profile to sRGB where they have one.
+
+    Unsigned samples of up to 16 bits span their whole range. Others do not say what is white. Integers are taken to
+    span [0, 255], [0, 65535] or their type's range, the first that holds all and is half filled; those of 32 bits are
+    else stretched from their least to their greatest value, and signed ones of fewer bits with numbers below 0 refused.
+    Floats are taken to span [0, 1] when half of those above 0 are within, and what is brighter is white; else [0, 255]
+    or [0, 65535]; those clearly below 0 are stretched.
 
     Args:
         source: a path, the bytes of a file, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) that is
@@ -139,7 +152,7 @@ def open_image(source: Source, *, max_pixels: int = 100_000_000) -> Photo:
         return source
     if isinstance(source, Image.Image):
         name = decode.one_line(str(getattr(source, "filename", "") or "PIL image"))
-        found = decode.decode_image(source, name=name, blame="a broken PIL image", max_pixels=max_pixels)
+        found = decode.decode_image(source, name=name, max_pixels=max_pixels)
     elif isinstance(source, np.ndarray):
         found = decode.decode_array(source, max_pixels=max_pixels)
     elif isinstance(source, bytes | bytearray | memoryview):
@@ -151,8 +164,8 @@ def open_image(source: Source, *, max_pixels: int = 100_000_000) -> Photo:
         raise ImageError(
             f"a picture cannot be made from a {kind}; expected a path, bytes, a PIL image or an array (H, W, 3)"
         )
-    pixels = from_uint8(torch.from_numpy(found.rgb).permute(2, 0, 1))
-    alpha = None if found.alpha is None else torch.from_numpy(found.alpha)
+    pixels = _from_levels(found.rgb)
+    alpha = None if found.alpha is None else torch.from_numpy(decode.to_eight(found.alpha))
     return Photo(pixels, alpha=alpha, format=found.format, icc=found.icc, exif=found.exif, name=found.name)
 
 
@@ -304,29 +317,6 @@ def _quantize(image: Image.Image) -> tuple[Image.Image, dict[str, Any]]:
     palette = (flat.getpalette() or [])[:765]
     result.putpalette(palette + [255] * (768 - len(palette)))
     return result, {"transparency": 255}
-
-
-def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """The pictures directly in `folder` by their suffix, hidden files left out, in alphabetical order.
-
-    Pictures of kinds that tgim does not open (HEIC, AVIF, ...) are left out, and logged as a warning.
-
-    Raises:
-        ImageError: no such folder, or no picture in it.
-    """
-    name = decode.one_line(os.fspath(folder))
-    try:
-        files = sorted(path for path in Path(folder).iterdir() if not path.name.startswith(".") and not path.is_dir())
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{name} cannot be listed ({decode.reason(error)}); expected a folder of pictures") from error
-    foreign = [path for path in files if path.suffix.lower() in FOREIGN]
-    if foreign:
-        kinds = ", ".join(sorted({path.suffix.lower() for path in foreign}))
-        log.warning("%s: %d files are left out, convert them first (%s)", name, len(foreign), kinds)
-    found = [path for path in files if path.suffix.lower() in SUFFIXES]
-    if not found:
-        raise ImageError(f"{name} holds no picture; expected files that end in {', '.join(SUFFIXES)}")
-    return found
 
 
 def contact_sheet(

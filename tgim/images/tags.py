@@ -14,6 +14,12 @@ TURNS = {  # EXIF orientation -> what sets the picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = (
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+    Image.Transpose.ROTATE_270,
+)
 # Tags that describe how a TIFF file stores its pixels: sizes, strips, tiles, colours, profiles; not the photograph.
 STORAGE_TAGS = {
     *(
