@@ -147,8 +147,9 @@ def store_array(folder: Path, name: str, fill: Fill) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / f"{name}.npy") as temporary:
-            write_file(folder / f"{name}.json", json.dumps(fill(temporary)))
+        # A cache may be shared: a link that another user put there is not followed.
+        with replacing(folder / f"{name}.npy", follow=False) as temporary:
+            write_file(folder / f"{name}.json", json.dumps(fill(temporary)), follow=False)
     except OSError as error:
         raise DataError(
             f"cache {folder} cannot be written ({error.strerror}); set TGIM_CACHE to another folder"
