@@ -17,6 +17,7 @@ from PIL import Image
 from tgim.errors import ImageError
 from tgim.images import tiff
 from tgim.images.door import check_size, guarded, one_line, ordinary_file, quiet, reason, silent_libtiff
+from tgim.images.extras import Extras, read_extras
 from tgim.images.kinds import FORMATS, KINDS, SUFFIXES, advice_on, format_of, kind_of, openers
 from tgim.images.pixels import Colours, Levels, of_image, of_samples, to_eight, to_srgb
 from tgim.images.png import deep_pixels, lean
@@ -56,6 +57,7 @@ class Decoded(NamedTuple):
     icc: bytes | None = None
     exif: bytes | None = None
     name: str = "picture"
+    extras: Extras = Extras()
 
 
 class Small(NamedTuple):
@@ -211,9 +213,11 @@ def _unusual(file: BinaryIO) -> tiff.Layout | None:
 
 
 def _decoded(opened: _Opened, name: str) -> Decoded:
+    extras = read_extras(opened.image, opened.file)
     colours, turn, exif = _loaded(opened)
+    icc, extras = extras.colours(colours.icc, converted=colours.converted)
     rgb, alpha = _turned(colours.rgb, turn), None if colours.alpha is None else _turned(colours.alpha, turn)
-    return Decoded(rgb, alpha, format_of(opened.image), colours.icc, exif, name)
+    return Decoded(rgb, alpha, format_of(opened.image), icc, exif, name, extras)
 
 
 def _loaded(opened: _Opened) -> tuple[Colours, Image.Transpose | None, bytes | None]:

@@ -25,6 +25,7 @@ class Colours(NamedTuple):
     rgb: Levels
     alpha: Levels | None = None
     icc: bytes | None = None
+    converted: bool = False  # to sRGB, from grey, CMYK or LAB
 
 
 def of_image(image: Image.Image, deep: npt.NDArray[np.uint16] | None = None) -> Colours:
@@ -47,7 +48,7 @@ def of_image(image: Image.Image, deep: npt.NDArray[np.uint16] | None = None) -> 
         image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         opacity = np.asarray(image.getchannel("A"))
     if image.mode in ("CMYK", "LAB"):
-        return Colours(np.asarray(_printed(image, icc)), opacity)
+        return Colours(np.asarray(_printed(image, icc)), opacity, converted=True)
     image = image if image.mode == "RGB" else image.convert("RGB")
     return _profiled(np.asarray(image), opacity, icc)
 
@@ -73,7 +74,7 @@ def of_samples(samples: npt.NDArray[Any], layout: Layout, icc: bytes | None) -> 
     if layout.premultiplied and alpha is not None:
         colours = _divided(colours, alpha)
     if inks == 4:
-        return Colours(np.asarray(_printed(Image.fromarray(to_eight(colours), "CMYK"), icc)), alpha)
+        return Colours(np.asarray(_printed(Image.fromarray(to_eight(colours), "CMYK"), icc)), alpha, converted=True)
     return _profiled(colours.repeat(3, 2) if inks == 1 else colours, alpha, icc)
 
 
@@ -147,7 +148,7 @@ def _profiled(rgb: Levels, alpha: Levels | None, icc: bytes | None) -> Colours:
     if space == "GRAY" and icc:
         light = Image.fromarray(np.ascontiguousarray(to_eight(rgb[..., 0])))
         converted = to_srgb(light, icc)
-        return Colours(np.asarray(converted) if converted else rgb, alpha)
+        return Colours(np.asarray(converted) if converted else rgb, alpha, converted=converted is not None)
     return Colours(rgb, alpha, icc if space == "RGB" else None)
 
 

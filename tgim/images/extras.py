@@ -1,0 +1,128 @@
+"""What a picture file carries beside its pixels: density, colours told without a profile, frames, lossless or not."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+from PIL import Image
+
+from tgim.images.colour import COLOUR_CHUNKS, Chunks, told_by_chunks, told_by_code, told_by_exif
+
+PER_INCH = {2: 1.0, 3: 2.54}  # of EXIF, TIFF: unit of density -> factor to dots per inch
+X_DENSITY, Y_DENSITY, DENSITY_UNIT = 282, 283, 296
+TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+PARTS = {"TIFF": "pages", "MPO": "pictures", "HEIF": "pictures"}  # else frames
+LOOK_FOR = 2**16  # bytes in which an AVIF or HEIF file tells its colours
+
+
+class Extras(NamedTuple):
+    """What stays with a picture when its pixels are edited, and what does not."""
+
+    density: tuple[float, float] | None = None  # dots per inch, across and down
+    chunks: Chunks = ()  # PNG's own words for its colours, written into another PNG in place of a profile
+    icc: bytes | None = None  # the profile of a file that has none, made of its chunks, EXIF or code points
+    lossless: bool = False  # a WebP file without loss
+    notes: tuple[str, ...] = ()  # what the file holds that an edit leaves out, each after "<name> "
+
+    def colours(self, icc: bytes | None, *, converted: bool) -> tuple[bytes | None, Extras]:
+        """The profile of the pixels, and what of this belongs to them still.
+
+        Args:
+            icc: the file's own profile, if pixels are in it.
+            converted: where they are not, they are sRGB whatever the file says.
+        """
+        if icc is not None:
+            return icc, self
+        return (None, self._replace(chunks=(), icc=None)) if converted else (self.icc, self)
+
+
+def read_extras(image: Image.Image | None, file: BinaryIO | None) -> Extras:
+    """Read what is beside the pixels of a picture that is not loaded yet; its `file` stands where it stood.
+
+    Whatever is broken counts as not there: the picture itself may be fine.
+    """
+    place = 0
+    try:
+        place = file.tell() if file is not None else 0
+        return Extras() if image is None else _read_extras(image, file)
+    except Exception:  # hostile blocks make readers raise anything
+        return Extras()
+    finally:
+        if file is not None:
+            file.seek(place)
+
+
+def _read_extras(image: Image.Image, file: BinaryIO | None) -> Extras:
+    exif, kind = image.getexif(), image.format or ""
+    chunks: Chunks = ()
+    icc, lossless = None, False
+    if kind == "PNG":
+        chunks = tuple(_colour_chunks(file)) if file is not None else tuple(_remembered(image.info))
+        icc = told_by_chunks(chunks)
+    elif kind == "WEBP" and file is not None:
+        lossless = _is_lossless(file)
+    elif kind in ("AVIF", "HEIF") and file is not None:
+        file.seek(0)
+        _, found, code = file.read(LOOK_FOR).partition(b"colrnclx")
+        icc = told_by_code(*struct.unpack(">HH", code[:4])) if found else None
+    notes: tuple[str, ...] = ()
+    if getattr(image, "is_animated", False) or getattr(image, "n_frames", 1) > 1:
+        notes = (f"has several {PARTS.get(kind, 'frames')}; one is edited, and the others are left out",)
+    return Extras(_density(image, exif), chunks, icc or (None if chunks else told_by_exif(exif)), lossless, notes)
+
+
+def _colour_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
+    """Yield a PNG's colour chunks, which stand before its pixels; of equal ones the first."""
+    file.seek(8)
+    wanted = set(COLOUR_CHUNKS)
+    while len(head := file.read(8)) == 8:
+        size, name = struct.unpack(">I4s", head)
+        if name in (b"IDAT", b"IEND"):
+            return
+        if name in wanted and size <= 32:
+            wanted.remove(name)
+            yield name, file.read(size)
+            file.seek(4, 1)
+        else:
+            file.seek(size + 4, 1)
+
+
+def _remembered(info: dict[Any, Any]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the colour chunks that Pillow remembers of a PNG whose file is closed."""
+    if isinstance(srgb := info.get("srgb"), int):
+        yield b"sRGB", bytes([srgb])
+    if isinstance(gamma := info.get("gamma"), float):
+        yield b"gAMA", struct.pack(">I", round(gamma * 1e5))
+    if len(points := info.get("chromaticity", ())) == 8:
+        yield b"cHRM", struct.pack(">8I", *(round(v * 1e5) for v in points))
+
+
+def _is_lossless(file: BinaryIO) -> bool:
+    """Test whether the first picture of a WebP file is coded without loss."""
+    file.seek(12)
+    while len(head := file.read(8)) == 8:
+        name, size = struct.unpack("<4sI", head)
+        if name in (b"VP8 ", b"VP8L"):
+            return bool(name == b"VP8L")
+        file.seek(16 if name == b"ANMF" else size + size % 2, 1)  # into a frame, past anything else
+    return False
+
+
+def _density(image: Image.Image, exif: Image.Exif) -> tuple[float, float] | None:
+    """Dots per inch of the upright picture; None where the file says none, or one that cannot be."""
+    found: Any = None
+    if image.format == "PNG" or image.format == "BMP":
+        found = image.info.get("dpi")
+    elif image.info.get("jfif_unit") in (1, 2):
+        unit = 2.54 if image.info["jfif_unit"] == 2 else 1.0
+        found = [unit * float(v) for v in image.info["jfif_density"]]
+    if found is None and (unit := PER_INCH.get(exif.get(DENSITY_UNIT, 2), 0.0)) and X_DENSITY in exif:
+        found = [unit * float(exif[X_DENSITY]), unit * float(exif.get(Y_DENSITY, exif[X_DENSITY]))]
+    if found is None:
+        return None
+    x, y = map(float, found)
+    if not (0.5 <= x <= 65535 and 0.5 <= y <= 65535):
+        return None
+    return (y, x) if exif.get(0x0112) in TURNED else (x, y)
