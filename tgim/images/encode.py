@@ -62,6 +62,8 @@ def encode(picture: Decoded, kind: str, *, quality: int | None, metadata: bool) 
     elif kind == "WEBP":
         kept = quality is None and picture.format == "WEBP" and extras.lossless
         options |= {"quality": quality or QUALITY, "lossless": kept or quality == 100, "exact": True}
+    if kind == picture.format == "BMP" and picture.alpha is not None and icc is None:
+        return _clear_bmp(picture)
     image = _image(picture, opaque=kind in OPAQUE, kind=kind)
     if kind in ("BMP", "GIF"):
         options.pop("exif", None)
@@ -134,6 +136,18 @@ def _quantize(image: Image.Image, name: str) -> tuple[Image.Image, dict[str, Any
     result = Image.fromarray(index).convert("P")
     result.putpalette(palette)
     return result, {"transparency": len(palette) // 3 - 1} if clear.any() else {}
+
+
+def _clear_bmp(picture: Decoded) -> bytes:
+    """A BMP file with alpha, which few programs read: only for pictures that came as one."""
+    pixels = _pixels(picture, "<")[::-1, :, [2, 1, 0, 3]]
+    height, width, _ = pixels.shape
+    across, down = (round(v / 0.0254) for v in picture.extras.density or (96.0, 96.0))
+    size, start = pixels.size, 14 + 108
+    head = struct.pack("<2sI4xI", b"BM", start + size, start)
+    head += struct.pack("<3I2H6I", 108, width, height, 1, 32, 3, size, across, down, 0, 0)
+    head += struct.pack("<4I4s", 0xFF0000, 0xFF00, 0xFF, 0xFF000000, b"BGRs")  # masks; colours are sRGB
+    return head.ljust(start, b"\0") + pixels.tobytes()
 
 
 def _deep_png(picture: Decoded, options: dict[str, Any]) -> bytes:

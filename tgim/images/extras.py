@@ -69,7 +69,8 @@ def _read_extras(image: Image.Image, file: BinaryIO | None) -> Extras:
         icc = told_by_code(*struct.unpack(">HH", code[:4])) if found else None
     notes: tuple[str, ...] = ()
     if getattr(image, "is_animated", False) or getattr(image, "n_frames", 1) > 1:
-        notes = (f"has several {PARTS.get(kind, 'frames')}; one is edited, and the others are left out",)
+        which = "one" if image.tell() else "the first"
+        notes = (f"has several {PARTS.get(kind, 'frames')}; {which} is edited, and the others are left out",)
     return Extras(_density(image, exif), chunks, icc or (None if chunks else told_by_exif(exif)), lossless, notes)
 
 

@@ -19,7 +19,7 @@ from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.errors import CheckpointError, UserError
 from tgim.images.carry import Box, parse_box
-from tgim.images.photo import Photo, Source, open_image
+from tgim.images.photo import Photo, Source, open_to_edit
 from tgim.images.resample import resize
 from tgim.inference.inversion import Inverter
 from tgim.models.base import Editing, Generating, Localising, Request
@@ -89,12 +89,13 @@ class Editor:
         """Edit one picture: a path, bytes, PIL image, array or `Photo`; other arguments as of `edit_photo`.
 
         Returns:
-            A PIL image of the same size, RGB, or RGBA where the input had an alpha.
+            A PIL image of the same size and 8 bits a channel, RGB, or RGBA where the input had an alpha. More of what
+            belongs to the picture (16 bits, density) is kept by `edit_photo` and `tgim.images.photo.save_image`.
 
         Raises:
             ImageError: the picture cannot be read; else as `edit_photo`.
         """
-        photo = open_image(image)
+        photo = open_to_edit(image)
         return self.edit_photo(photo, text, strength=strength, box=box, focus=focus, size=size, seed=seed).to_pil()
 
     def edit_many(
