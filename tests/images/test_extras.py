@@ -55,8 +55,7 @@ def test_density_that_is_not_there_or_cannot_be_is_not_made_up() -> None:
     for broken in (0.0, 1e9):
         exif[282] = broken
         assert open_image(encoded(image, "JPEG", exif=exif.tobytes())).extras.density is None
-    exif[282] = "many"
-    assert open_image(encoded(image, "WEBP", exif=exif.tobytes())).extras.density is None
+    assert open_image(encoded(image, "WEBP", exif=exif_of()[:30])).extras.density is None
 
 
 def test_no_metadata_but_density_goes_out_unasked(tmp_path) -> None:
@@ -86,7 +85,7 @@ def test_a_lossless_webp_stays_lossless_to_the_bit(tmp_path) -> None:
         photo = open_image(data)
         assert photo.extras.lossless
         out = Image.open(save_image(photo, tmp_path / "out.webp"))
-        assert np.array_equal(np.asarray(out), np.asarray(image))
+        assert np.array_equal(np.asarray(out), np.asarray(Image.open(io.BytesIO(data))))
         assert not np.array_equal(np.asarray(Image.open(save_image(photo, tmp_path / "out.webp", quality=90))), image)
     for data in (encoded(image, "WEBP", quality=90), animated("WEBP", image, quality=90), encoded(image, "PNG")):
         assert not open_image(data).extras.lossless
@@ -115,7 +114,7 @@ def test_hidden_colours_and_alpha_go_out_to_the_bit(tmp_path, kind: str) -> None
 @pytest.mark.parametrize("colours", [2, 255, 256])
 @pytest.mark.parametrize("clear", [False, True])
 def test_a_gif_keeps_its_colours_and_what_lies_under_its_transparency(tmp_path, caplog, colours: int, clear: bool):
-    index = np.arange(64 * 64).reshape(64, 64) * 3 % colours
+    index = np.arange(64 * 64).reshape(64, 64) * 7 % colours
     image = Image.fromarray(index.astype(np.uint8)).convert("P")
     image.putpalette(np.random.default_rng(1).permutation(768).astype(np.uint8).tolist())
     data = encoded(image, "GIF", **({"transparency": 1} if clear else {}))
@@ -170,9 +169,8 @@ def test_16_bits_go_out_with_all_that_belongs_to_them(tmp_path, suffix: str, alp
     read.load()
     assert read.info["icc_profile"] == photo.icc
     assert round(read.info["dpi"][0]) == 300
-    assert (read.getexif().get(271), read.getexif().get_ifd(0x8825).get(1)) == (
-        ("A camera", "N") if metadata else (None,) * 2
-    )
+    kept = read.getexif()
+    assert (kept.get(271), kept.get_ifd(0x8825).get(1)) == (("A camera", "N") if metadata else (None,) * 2)
     assert path.read_bytes() == save_image(photo, tmp_path / f"b.{suffix}", metadata=metadata).read_bytes()
 
 
