@@ -2,7 +2,7 @@
 
 `open_image` takes any picture a user may have and returns a `Photo`: upright, RGB, float in [-1, 1], with its alpha and
 colour profile beside it. `save_image` writes one, whole or not at all. Whatever is wrong ends as one `ImageError` line.
-`to_uint8` is the only place where pixels are quantised. What moves pixels between the model's and the photograph's
+Pixels are quantised by `to_uint8` and `to_uint16` alone. What moves pixels between the model's and the photograph's
 resolution lives in `tgim.images.carry` and is offered here too.
 """
 
