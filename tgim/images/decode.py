@@ -232,7 +232,7 @@ def _loaded(opened: _Opened) -> tuple[Colours, Image.Transpose | None, bytes | N
     if image is None:
         raise ImageError("holds no picture")
     deep = None
-    if file is not None:
+    if file is not None and not file.closed:
         place = file.tell()
         deep = deep_pixels(file, image)
         file.seek(place)

@@ -317,8 +317,6 @@ def _output_format(path: Path, asked: str, own: str) -> str:
     return SUFFIXES[suffix] if suffix else own
 
 
-
-
 def contact_sheet(
     rows: Sequence[Sequence[Tensor]],
     *,

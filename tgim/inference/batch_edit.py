@@ -124,6 +124,7 @@ def run(
         UserError: a picture, text or option cannot be used, unless `keep_going`.
     """
     from tgim.images.photo import open_to_edit, save_image
+    from tgim.inference.editor import LARGE
     from tgim.text.understand import UnknownWordWarning
 
     photo, region, opened = None, None, None  # of the picture whose edits are being made
@@ -138,9 +139,12 @@ def run(
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("ignore", UnknownWordWarning)  # warned once for all pictures by `check_texts`
                 warnings.simplefilter("always", MissingPartWarning)
+                spare = photo.height * photo.width > LARGE
                 edited = editor.edit_photo(
-                    photo, job.text, box=region, focus=False, size=size, strength=strength, seed=seed
+                    photo, job.text, box=region, focus=False, size=size, strength=strength, seed=seed, spare=spare
                 )
+                if spare:  # overwritten, and opened again for another text
+                    photo = opened = None
             if make_folders:
                 job.out.parent.mkdir(parents=True, exist_ok=True)
             save_image(edited, job.out, quality=quality, metadata=metadata)
