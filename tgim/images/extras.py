@@ -1,7 +1,8 @@
-"""What a picture file carries beside its pixels: density, colours told without a profile, frames, lossless or not."""
+"""Belongings of a picture file beside its pixels: density, colours told without a profile, losslessness, frames."""
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
@@ -18,7 +19,7 @@ LOOK_FOR = 2**16  # bytes in which an AVIF or HEIF file tells its colours
 
 
 class Extras(NamedTuple):
-    """What stays with a picture when its pixels are edited, and what does not."""
+    """Belongings of a picture that stay when its pixels are edited, and notes of those that do not."""
 
     density: tuple[float, float] | None = None  # dots per inch, across and down
     chunks: Chunks = ()  # PNG's own words for its colours, written into another PNG in place of a profile
@@ -26,16 +27,24 @@ class Extras(NamedTuple):
     lossless: bool = False  # a WebP file without loss
     notes: tuple[str, ...] = ()  # what the file holds that an edit leaves out, each after "<name> "
 
-    def colours(self, icc: bytes | None, *, converted: bool) -> tuple[bytes | None, Extras]:
-        """The profile of the pixels, and what of this belongs to them still.
+    def completed(
+        self, image: Image.Image | None, icc: bytes | None, *, converted: bool
+    ) -> tuple[bytes | None, Extras]:
+        """The profile of the pixels, and this with what a file's EXIF block says.
 
         Args:
+            image: is loaded: before, Pillow has not read every block.
             icc: the file's own profile, if pixels are in it.
-            converted: where they are not, they are sRGB whatever the file says.
+            converted: pixels are sRGB, whatever the file says.
         """
-        if icc is not None:
-            return icc, self
-        return (None, self._replace(chunks=(), icc=None)) if converted else (self.icc, self)
+        told, density = self.icc, None
+        with contextlib.suppress(Exception):  # hostile blocks make readers raise anything
+            exif = Image.Exif() if image is None else image.getexif()
+            told = told or (None if self.chunks else told_by_exif(exif))
+            density = None if image is None else _density(image, exif)
+        if converted:
+            return None, self._replace(density=density, chunks=(), icc=None)
+        return icc or told, self._replace(density=density, icc=told)
 
 
 def read_extras(image: Image.Image | None, file: BinaryIO | None) -> Extras:
@@ -43,11 +52,12 @@ def read_extras(image: Image.Image | None, file: BinaryIO | None) -> Extras:
 
     Whatever is broken counts as not there: the picture itself may be fine.
     """
-    place = 0
+    if image is None:
+        return Extras()
+    place = file.tell() if file is not None else 0
     try:
-        place = file.tell() if file is not None else 0
-        return Extras() if image is None else _read_extras(image, file)
-    except Exception:  # hostile blocks make readers raise anything
+        return _read_extras(image, file)
+    except Exception:  # as above
         return Extras()
     finally:
         if file is not None:
@@ -55,11 +65,14 @@ def read_extras(image: Image.Image | None, file: BinaryIO | None) -> Extras:
 
 
 def _read_extras(image: Image.Image, file: BinaryIO | None) -> Extras:
-    exif, kind = image.getexif(), image.format or ""
+    kind, icc, lossless = image.format or "", None, False
     chunks: Chunks = ()
-    icc, lossless = None, False
+    notes: tuple[str, ...] = ()
+    if getattr(image, "is_animated", False) or getattr(image, "n_frames", 1) > 1:
+        which = "one" if image.tell() else "the first"
+        notes = (f"has several {PARTS.get(kind, 'frames')}; {which} is edited, and the others are left out",)
     if kind == "PNG":
-        chunks = tuple(_colour_chunks(file)) if file is not None else tuple(_remembered(image.info))
+        chunks = tuple(_remembered(image.info) if file is None else _colour_chunks(file))
         icc = told_by_chunks(chunks)
     elif kind == "WEBP" and file is not None:
         lossless = _is_lossless(file)
@@ -67,11 +80,7 @@ def _read_extras(image: Image.Image, file: BinaryIO | None) -> Extras:
         file.seek(0)
         _, found, code = file.read(LOOK_FOR).partition(b"colrnclx")
         icc = told_by_code(*struct.unpack(">HH", code[:4])) if found else None
-    notes: tuple[str, ...] = ()
-    if getattr(image, "is_animated", False) or getattr(image, "n_frames", 1) > 1:
-        which = "one" if image.tell() else "the first"
-        notes = (f"has several {PARTS.get(kind, 'frames')}; {which} is edited, and the others are left out",)
-    return Extras(_density(image, exif), chunks, icc or (None if chunks else told_by_exif(exif)), lossless, notes)
+    return Extras(chunks=chunks, icc=icc, lossless=lossless, notes=notes)
 
 
 def _colour_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
