@@ -193,7 +193,7 @@ def add_enlarged(photo: Tensor, change: Tensor, *, within: Box) -> None:
 
 
 def _strips(maps: Tensor, active: Tensor, height: int, width: int) -> Iterator[tuple[slice, Tensor]]:
-    """Enlarge maps (1, C, h, w) to (1, C, height, width), a strip of rows at a time; only rows that see `active` ones."""
+    """Enlarge maps (1, C, h, w) to (1, C, height, width), a strip of rows at a time; none that sees no `active` one."""
     rows = torch.arange(height, device=maps.device, dtype=maps.dtype)
     centre = ((rows + 0.5) * maps.shape[-2] / height - 0.5).clamp(0, maps.shape[-2] - 1)  # bilinear, pixel centres
     above = centre.floor().long()

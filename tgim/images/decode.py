@@ -7,6 +7,7 @@ users), `decode_small` for a smaller copy, `upright_size` for its size alone. No
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
@@ -103,13 +104,8 @@ def decode_image(image: Image.Image, *, name: str, max_pixels: int = MAX_PIXELS)
     """Pixels, alpha, profile and EXIF of a PIL image that may not be loaded yet."""
     check_size(image.size, name=name, max_pixels=max_pixels)
     with guarded(name, "a broken PIL image"):
-        file = _still_open(image)
-        if file is None:
-            return _decoded(_Opened(None, image, None), name)
-        place = file.tell()
-        layout = _unusual(file)
-        file.seek(place)
-        return _decoded(_Opened(file, image, layout), name)
+        file = _file_of(image)
+        return _decoded(_Opened(file, image, None if file is None else _unusual(file)), name)
 
 
 def decode_small(path: str, *, wanted: Callable[[tuple[int, int]], tuple[int, int] | None]) -> Small:
@@ -232,7 +228,7 @@ def _loaded(opened: _Opened) -> tuple[Colours, Image.Transpose | None, bytes | N
     if image is None:
         raise ImageError("holds no picture")
     deep = None
-    if file is not None and not file.closed:
+    if file is not None:
         place = file.tell()
         deep = deep_pixels(file, image)
         file.seek(place)
@@ -265,7 +261,13 @@ def _orientation(image: Image.Image | None) -> int:
     return 1
 
 
-def _still_open(image: Image.Image) -> BinaryIO | None:
-    """The file of a PIL image whose first frame was not loaded yet."""
-    file = getattr(image, "fp", None)
-    return file if file is not None and image.tell() == 0 and file.seekable() else None
+def _file_of(image: Image.Image) -> BinaryIO | None:
+    """A copy of the file of a PIL image whose first frame was not loaded yet: Pillow closes its own."""
+    file: Any = getattr(image, "fp", None)
+    if file is None or image.tell() or not file.seekable():
+        return None
+    place = file.tell()
+    file.seek(0)
+    copy = io.BytesIO(file.read())
+    file.seek(place)
+    return copy

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LARGE = 2**26  # numbers
+LARGE = 2**26  # numbers: of so many one channel at a time is resized, in case it takes a copy
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
