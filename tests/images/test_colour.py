@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin, features
 
 from support.pictures import SRGB, encoded, picture, rgb
 from tgim.images.colour import ADOBE, BT709, P3, told_by_chunks
@@ -138,6 +138,17 @@ def test_other_files_get_a_profile_of_a_pngs_chunks(tmp_path, suffix: str) -> No
     photo = open_image(png(gamma_chunk(0.45455), chunk_of_points(P3)))
     icc = Image.open(save_image(photo, tmp_path / f"out.{suffix}")).info["icc_profile"]
     assert np.abs(by_profile(COLOURS[0], icc) - by_hand(COLOURS[0], P3, 2.2)).max() <= 2
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_code_points_of_avif_become_a_profile() -> None:
+    data = encoded(Image.fromarray(picture()), "AVIF")
+    assert open_image(data).icc is None
+    place = data.index(b"colrnclx") + 8
+    for codes, primaries, gamma in (((12, 4), P3, 2.2), ((1, 8), BT709, 1.0)):
+        icc = open_image(data[:place] + struct.pack(">HH", *codes) + data[place + 4 :]).icc
+        assert icc is not None
+        assert np.abs(by_profile(COLOURS[0], icc) - by_hand(COLOURS[0], primaries, gamma)).max() <= 2
 
 
 def test_files_without_profiles_get_converted_pixels(tmp_path) -> None:

@@ -139,6 +139,22 @@ def test_frames_and_pages_that_are_left_out_are_told(caplog, kind: str, word: st
     assert len(caplog.records) == 1
 
 
+def test_pages_and_bits_of_unusual_tiffs_are_told(caplog) -> None:
+    tifffile = pytest.importorskip("tifffile")  # comes with scikit-image
+    for levels, told in (
+        (np.ones((2, 8, 8, 3), np.uint16), ["has several pages; the first is edited, and the others are left out"]),
+        (np.ones((8, 8, 3), np.uint16), []),
+        (np.ones((8, 8, 3), np.float32), ["has 32 bits a channel; 16 are kept"]),
+    ):
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, levels, photometric="rgb", resolution=(300, 200), resolutionunit=2)
+        caplog.clear()
+        photo = open_to_edit(buffer.getvalue())
+        assert caplog.messages == [f"image bytes {each}" for each in told]
+        assert photo.extras.density == (300, 200)
+        assert photo.bits == 16
+
+
 def deep_photo(*, alpha: bool, **options: object) -> Photo:
     levels = torch.randint(0, 65536, (4, 24, 36), generator=torch.Generator().manual_seed(0))
     return Photo(from_uint16(levels[:3]), alpha=levels[3].int() if alpha else None, bits=16, **options)

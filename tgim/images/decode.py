@@ -209,9 +209,9 @@ def _unusual(file: BinaryIO) -> tiff.Layout | None:
 
 
 def _decoded(opened: _Opened, name: str) -> Decoded:
-    extras = read_extras(opened.image, opened.file)
+    extras = read_extras(opened.image, opened.file, opened.layout)
     colours, turn, exif = _loaded(opened)
-    icc, extras = extras.completed(opened.image, colours.icc, converted=colours.converted)
+    icc, extras = extras.completed(opened.image, opened.file, colours.icc, converted=colours.converted)
     rgb, alpha = _turned(colours.rgb, turn), None if colours.alpha is None else _turned(colours.alpha, turn)
     return Decoded(rgb, alpha, format_of(opened.image), icc, exif, name, extras)
 

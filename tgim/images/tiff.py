@@ -42,6 +42,7 @@ class Layout(NamedTuple):
 
     order: str  # "<" or ">"
     tags: dict[int, tuple[int, ...]]
+    more: bool = False  # other pictures follow
 
     def one(self, tag: int, default: int = 0) -> int:
         """The first value of a tag."""
@@ -129,6 +130,7 @@ def _read_layout(file: BinaryIO) -> Layout | None:
     entry, inline = ("HHQ8s", 8) if big else ("HHI4s", 4)
     step = struct.calcsize(f"{order}{entry}")
     table = file.read(min(count, 4096) * step)
+    more = any(file.read(8 if big else 4))
     tags = {}
     for start in range(0, len(table) - step + 1, step):
         tag, kind, values, data = struct.unpack_from(f"{order}{entry}", table, start)
@@ -140,7 +142,7 @@ def _read_layout(file: BinaryIO) -> Layout | None:
             file.seek(struct.unpack(f"{order}{'Q' if big else 'I'}", data)[0])
             data = file.read(length)
         tags[tag] = struct.unpack(form, data[:length])
-    return Layout(order, tags) if tags.get(WIDTH) and tags.get(HEIGHT) else None
+    return Layout(order, tags, more) if tags.get(WIDTH) and tags.get(HEIGHT) else None
 
 
 def read_samples(file: BinaryIO, layout: Layout) -> npt.NDArray[Any]:
