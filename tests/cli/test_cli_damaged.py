@@ -71,7 +71,7 @@ def test_folders_of_damaged_pictures(tmp_path, matcher, tagrid_file) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("turn", range(4))
+@pytest.mark.parametrize("turn", range(2))
 def test_folders_of_damaged_pictures_of_all_kinds(turn: int, tmp_path, matcher, tagrid_file) -> None:
     paths = fill(tmp_path / "in", list(SAMPLES), turn)
     through_the_readers(paths, matcher, tagrid_file)

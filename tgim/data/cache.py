@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,9 @@ Fit = Literal["squash", "crop"]
 Progress = Callable[[int, int], None]  # (done, total)
 Fill = Callable[[Path], dict[str, Any]]  # writes an array to a path; returns notes, JSON values
 VERSION = 2  # part of the key: raise it when the same files would give other pixels
+TINY = 8  # pixels a side, at which it is seen whether pictures can be read
 CONTEXT = 1.5  # side of a crop over the longer side of its box
+log = logging.getLogger(__name__)
 
 
 def cache_folder(given: str | Path | None = None) -> Path:
@@ -79,6 +82,14 @@ class PixelCache:
         folder = cache_folder(folder)
         name = f"pixels-{size}-{_key(items, size, fit)}"
         pixels, notes = kept_array(folder, name, lambda path: _decode_all(items, size, fit, path, progress))
+        if notes["problems"]:
+            first = Problem(*notes["problems"][0])
+            log.warning(
+                "%d of %d pictures cannot be read and are left out; the first: %s",
+                len(notes["broken"]),
+                len(items),
+                first,
+            )
         return cls(pixels, [Problem(*row) for row in notes["problems"]], notes["broken"])
 
     def images(self, rows: Any) -> Tensor:
@@ -88,6 +99,21 @@ class PixelCache:
         from tgim.images.photo import from_uint8
 
         return from_uint8(torch.from_numpy(np.array(self.pixels[rows])).permute(0, 3, 1, 2))
+
+
+def readable(paths: Sequence[Path], *, folder: str | Path | None, progress: Progress | None = None) -> set[Path]:
+    """Find the pictures that can be read to their end; kept on disk, as all of them are decoded once."""
+    cache = PixelCache.open([Item(path, ()) for path in paths], size=TINY, folder=folder, progress=progress)
+    return {paths[row] for row in cache.rows.tolist()}
+
+
+def state_of(path: Path) -> tuple[int, int]:
+    """Size and date of a file, by which a change is seen; zeros where it is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
 
 
 def decode(path: Path, *, size: int, fit: Fit = "squash", box: BoundingBox | None = None) -> NDArray[np.uint8]:
@@ -212,10 +238,5 @@ def _decode_all(items: Sequence[Item], size: int, fit: Fit, path: Path, progress
 def _key(items: Sequence[Item], size: int, fit: str) -> str:
     digest = hashlib.sha256(json.dumps([VERSION, size, fit, CONTEXT, len(items)]).encode())
     for item in items:
-        try:
-            status = item.path.stat()
-            state = (status.st_size, status.st_mtime_ns)
-        except OSError:
-            state = (0, 0)
-        digest.update(repr((item.path.absolute().as_posix(), state, item.box)).encode())
+        digest.update(repr((item.path.absolute().as_posix(), state_of(item.path), item.box)).encode())
     return digest.hexdigest()[:20]

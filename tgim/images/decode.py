@@ -21,7 +21,7 @@ from tgim.images.door import check_size, guarded, one_line, ordinary_file, quiet
 from tgim.images.extras import Extras, read_extras
 from tgim.images.kinds import FORMATS, KINDS, SUFFIXES, advice_on, format_of, kind_of, openers
 from tgim.images.pixels import Colours, Levels, of_image, of_samples, to_eight, to_srgb
-from tgim.images.png import deep_pixels, lean
+from tgim.images.png import deep_pixels, grey_step, lean
 from tgim.images.tags import ORIENTATION, TURNS, read_exif
 
 __all__ = [
@@ -227,7 +227,7 @@ def _loaded(opened: _Opened) -> tuple[Colours, Image.Transpose | None, bytes | N
         return colours, TURNS.get(layout.one(tiff.TURN, 1)), None if image is None else read_exif(image)[1]
     if image is None:
         raise ImageError("holds no picture")
-    deep = None
+    deep, step = None, grey_step(image)
     if file is not None:
         place = file.tell()
         deep = deep_pixels(file, image)
@@ -237,7 +237,7 @@ def _loaded(opened: _Opened) -> tuple[Colours, Image.Transpose | None, bytes | N
     turn, exif = read_exif(image)
     if opened.icc:
         image.info["icc_profile"] = opened.icc
-    return of_image(image, deep), turn, exif
+    return of_image(image, deep, step=step), turn, exif
 
 
 def _turned(levels: Levels, turn: Image.Transpose | None) -> Levels:

@@ -28,8 +28,11 @@ class Colours(NamedTuple):
     converted: bool = False  # to sRGB, from grey, CMYK or LAB
 
 
-def of_image(image: Image.Image, deep: npt.NDArray[np.uint16] | None = None) -> Colours:
-    """Colours of a loaded PIL image; `deep` are those of `images.png.deep_pixels`, which it has to 8 bits."""
+def of_image(image: Image.Image, deep: npt.NDArray[np.uint16] | None = None, *, step: int = 1) -> Colours:
+    """Colours of a loaded PIL image; `deep` are those of `images.png.deep_pixels`, which it has to 8 bits.
+
+    `step` lies between two greys of `images.png.grey_step`: Pillow tells the transparent grey as the file does.
+    """
     icc, key = image.info.get("icc_profile") or None, image.info.get("transparency")
     if deep is not None:
         alpha = deep[..., -1].copy() if deep.shape[2] in (2, 4) else None
@@ -44,7 +47,9 @@ def of_image(image: Image.Image, deep: npt.NDArray[np.uint16] | None = None) -> 
         keyed = np.where(values == key, 0, 255).astype(np.uint8) if isinstance(key, int) else None
         return _profiled(grey[..., None].repeat(3, 2), keyed, icc)
     opacity = None
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or key is not None:
+    if image.mode == "L" and isinstance(key, int):
+        opacity = np.where(np.asarray(image) == key * step, 0, 255).astype(np.uint8)
+    elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or key is not None:
         image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         opacity = np.asarray(image.getchannel("A"))
     if image.mode in ("CMYK", "LAB"):

@@ -103,11 +103,7 @@ def deep_pixels(file: BinaryIO, image: Image.Image) -> npt.NDArray[np.uint16] | 
         file: the file.
         image: what Pillow opened of it; not loaded.
     """
-    tiles: Any = getattr(image, "tile", ())
-    if image.format != "PNG" or len(tiles) != 1:
-        return None
-    raw = tiles[0][3]
-    raw = raw[0] if isinstance(raw, tuple) else raw
+    raw = _raw_mode(image)
     if raw == "LA;16B":  # four bytes, which pass as four colours
         four = np.asarray(_decoded(file, "RGBA", "RGBA")).astype(np.uint16)
         four[..., ::2] <<= 8
@@ -120,6 +116,20 @@ def deep_pixels(file: BinaryIO, image: Image.Image) -> npt.NDArray[np.uint16] | 
     upper <<= 8
     upper |= np.asarray(_decoded(file, mode, RAW[raw]))
     return upper
+
+
+def grey_step(image: Image.Image) -> int:
+    """Distance of two greys of a PNG file of 2 or 4 bits, which Pillow brings to 8; it is not loaded."""
+    return {"L;2": 85, "L;4": 17}.get(_raw_mode(image), 1)
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Pillow's name of how the pixels of a PNG file lie, before it is loaded; else empty."""
+    tiles: Any = getattr(image, "tile", ())
+    if image.format != "PNG" or len(tiles) != 1:
+        return ""
+    raw = tiles[0][3]
+    return str(raw[0] if isinstance(raw, tuple) else raw)
 
 
 def _decoded(file: BinaryIO, mode: str, raw: str) -> Image.Image:
