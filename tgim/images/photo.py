@@ -154,9 +154,10 @@ Source = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any] | Photo
 def open_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """Open a picture of any common kind as an upright RGB `Photo`.
 
-    Files are opened as what they are, whatever their name says: JPEG, PNG, WebP, TIFF, BMP, GIF (the first frame), and
+    Files are opened as what they are, whatever their name says: JPEG, PNG, WebP, TIFF, BMP, GIF, and
     HEIC and AVIF where Pillow or pillow-heif reads them. The EXIF orientation is applied; alpha and transparent colours
-    of a palette become `Photo.alpha`; an RGB colour profile is kept. CMYK, LAB and grey pictures become RGB, through
+    of a palette become `Photo.alpha`; an RGB colour profile is kept, or made of what the file says of its colours
+    otherwise; of several frames or pages the first is taken. CMYK, LAB and grey pictures become RGB, through
     their colour profile to sRGB where they have one.
 
     Unsigned samples of up to 16 bits span their whole range. Others do not say what is white. Integers are taken to
