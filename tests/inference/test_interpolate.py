@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
+from support.pictures import encoded
 from support.small import VOCABULARY as WORDS
 from support.small import model_of
 from support.toy_generator import VOCABULARY, toy_generator
@@ -229,3 +231,19 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path, name):
     with pytest.raises(ImageError):
         save_frames(torch.zeros(2, 3, 4, 4), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_photographs_are_interpolated_in_srgb_and_their_frames_told(caplog) -> None:
+    image = Image.fromarray(sample_picture("birds", seed=2, size=(40, 50)))
+    info = PngImagePlugin.PngInfo()
+    info.add(b"gAMA", struct.pack(">I", 100_000))  # linear
+    told, plain = encoded(image, "PNG", pnginfo=info), encoded(image, "PNG")
+    moving = encoded(image, "PNG", save_all=True, append_images=[Image.new("RGB", image.size)])
+    editor = editor_of("tagrid")
+    light, dark, first = (
+        between_captions(editor, RED, BLUE, image=each, steps=2).pictures.mean() for each in (told, plain, moving)
+    )
+    assert light > dark + 0.1
+    assert first == dark
+    assert [message.partition(";")[0] for message in caplog.messages] == ["image bytes has several frames"]

@@ -62,7 +62,7 @@ def edit(
     seed: int | None,
     invert_steps: int | None,
     device: str,
-    quality: int,
+    quality: int | None,
     metadata: bool,
     force: bool,
     as_json: bool,

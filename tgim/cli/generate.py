@@ -62,7 +62,7 @@ def generate(
     vary: Any,
     attention: str | None,
     device: str,
-    quality: int,
+    quality: int | None,
     as_json: bool,
 ) -> None:
     """Generate pictures from captions, by a text-to-image model.
@@ -197,7 +197,7 @@ def interpolate(
     seed: int,
     target: str,
     device: str,
-    quality: int,
+    quality: int | None,
     as_json: bool,
     side: int | None,
     invert_steps: int | None,

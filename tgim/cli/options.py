@@ -14,7 +14,9 @@ FILE = click.Path(path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 quality_option = click.option(
-    "--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP files."
+    "--quality",
+    type=click.IntRange(1, 100),
+    help="Of JPEG and WebP files; 100 is lossless WebP.  [default: 95; lossless WebP stays lossless]",
 )
 texts_option = click.option("--text", "texts", multiple=True, help="A caption, or a phrase; may be repeated.")
 invert_steps_option = click.option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from tgim.data.base import BoundingBox, Item, Problem
-from tgim.errors import DataError
+from tgim.errors import DataError, ImageError
+from tgim.images.decode import decode_small, one_line
 from tgim.system.files import replacing, write_file
 from tgim.system.runtime import usable_cores
 
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
 Fit = Literal["squash", "crop"]
 Progress = Callable[[int, int], None]  # (done, total)
 Fill = Callable[[Path], dict[str, Any]]  # writes an array to a path; returns notes, JSON values
-VERSION = 1  # part of the key: raise it when the same files would give other pixels
+VERSION = 2  # part of the key: raise it when the same files would give other pixels
+TINY = 8  # pixels a side, at which it is seen whether pictures can be read
 CONTEXT = 1.5  # side of a crop over the longer side of its box
+log = logging.getLogger(__name__)
 
 
 def cache_folder(given: str | Path | None = None) -> Path:
@@ -78,6 +82,14 @@ class PixelCache:
         folder = cache_folder(folder)
         name = f"pixels-{size}-{_key(items, size, fit)}"
         pixels, notes = kept_array(folder, name, lambda path: _decode_all(items, size, fit, path, progress))
+        if notes["problems"]:
+            first = Problem(*notes["problems"][0])
+            log.warning(
+                "%d of %d pictures cannot be read and are left out; the first: %s",
+                len(notes["broken"]),
+                len(items),
+                first,
+            )
         return cls(pixels, [Problem(*row) for row in notes["problems"]], notes["broken"])
 
     def images(self, rows: Any) -> Tensor:
@@ -89,42 +101,51 @@ class PixelCache:
         return from_uint8(torch.from_numpy(np.array(self.pixels[rows])).permute(0, 3, 1, 2))
 
 
+def readable(paths: Sequence[Path], *, folder: str | Path | None, progress: Progress | None = None) -> set[Path]:
+    """Find the pictures that can be read to their end; kept on disk, as all of them are decoded once."""
+    cache = PixelCache.open([Item(path, ()) for path in paths], size=TINY, folder=folder, progress=progress)
+    return {paths[row] for row in cache.rows.tolist()}
+
+
+def state_of(path: Path) -> tuple[int, int]:
+    """Size and date of a file, by which a change is seen; zeros where it is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
 def decode(path: Path, *, size: int, fit: Fit = "squash", box: BoundingBox | None = None) -> NDArray[np.uint8]:
-    """Read one picture as (S, S, 3) uint8; large JPEGs are decoded at a reduced scale.
+    """Read one picture as (S, S, 3) uint8, upright; large JPEGs are decoded at a reduced scale.
+
+    A box counts in the pixels of the file, whichever way it is turned.
 
     Raises:
-        OSError, ValueError, SyntaxError, Image.DecompressionBombError: the picture cannot be read.
+        ImageError: the picture cannot be read.
     """
-    with Image.open(path) as opened:
-        full = opened.size
-        region = crop_region(box, full) if box else (0.0, 0.0, float(full[0]), float(full[1]))
-        shrink = min(region[2] - region[0], region[3] - region[1]) / (2 * size)
-        if shrink > 1:
-            opened.draft("RGB", (int(full[0] / shrink), int(full[1] / shrink)))
-        scale = opened.width / full[0], opened.height / full[1]
-        picture = to_rgb(opened)
-    left, top, right, bottom = (edge * scale[i % 2] for i, edge in enumerate(region))
+
+    def region(full: tuple[int, int]) -> tuple[float, float, float, float]:
+        return crop_region(box, full) if box else (0.0, 0.0, float(full[0]), float(full[1]))
+
+    def least(full: tuple[int, int]) -> tuple[int, int] | None:
+        left, top, right, bottom = region(full)
+        shrink = min(right - left, bottom - top) / (2 * size)
+        return (int(full[0] / shrink), int(full[1] / shrink)) if shrink > 1 else None
+
+    picture, full, turn = decode_small(os.fspath(path), wanted=least)
     if box is None:
-        picture = ImageOps.exif_transpose(picture)
+        picture = picture.transpose(turn) if turn is not None else picture
         left, top, right, bottom = 0.0, 0.0, float(picture.width), float(picture.height)
+    else:
+        scale = picture.width / full[0], picture.height / full[1]
+        left, top, right, bottom = (edge * scale[i % 2] for i, edge in enumerate(region(full)))
     if fit == "crop":
         side = min(right - left, bottom - top)
         left, top = left + (right - left - side) / 2, top + (bottom - top - side) / 2
         right, bottom = left + side, top + side
     square = picture.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, right, bottom), reducing_gap=3.0)
-    return np.asarray(square)
-
-
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """Any mode as RGB: 16 bit scaled, transparency over white; keeps the EXIF that orients it."""
-    if picture.mode.startswith(("I", "F")):
-        values = np.asarray(picture, dtype=np.float64)
-        peak = 65535.0 if values.max(initial=0) > 255 else 255.0
-        return Image.fromarray((values.clip(0, peak) * (255 / peak)).round().astype(np.uint8)).convert("RGB")
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        white = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
-    return picture.convert("RGB")
+    return np.asarray(square if box is None or turn is None else square.transpose(turn))
 
 
 def crop_region(box: BoundingBox, size: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -152,8 +173,9 @@ def store_array(folder: Path, name: str, fill: Fill) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / f"{name}.npy") as temporary:
-            write_file(folder / f"{name}.json", json.dumps(fill(temporary)))
+        # A cache may be shared: a link that another user put there is not followed.
+        with replacing(folder / f"{name}.npy", follow=False) as temporary:
+            write_file(folder / f"{name}.json", json.dumps(fill(temporary)), follow=False)
     except OSError as error:
         raise DataError(
             f"cache {folder} cannot be written ({error.strerror}); set TGIM_CACHE to another folder"
@@ -184,6 +206,11 @@ def kept_array(folder: Path, name: str, fill: Fill) -> tuple[NDArray[Any], dict[
     return found
 
 
+def fault_of(path: Path, error: ImageError) -> str:
+    """Say what is wrong with a picture, without its path."""
+    return str(error).replace(one_line(os.fspath(path)), "it", 1)
+
+
 def _decode_all(items: Sequence[Item], size: int, fit: Fit, path: Path, progress: Progress | None) -> dict[str, Any]:
     """Write pictures to `path` as `decode` gives them; returns what could not be read."""
     notes: dict[str, Any] = {"problems": [], "broken": []}
@@ -191,8 +218,8 @@ def _decode_all(items: Sequence[Item], size: int, fit: Fit, path: Path, progress
     def read(item: Item) -> NDArray[np.uint8] | str:
         try:
             return decode(item.path, size=size, fit=fit, box=item.box)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            return str(error) or type(error).__name__
+        except ImageError as error:
+            return fault_of(item.path, error)
 
     pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(items), size, size, 3))
     with ThreadPoolExecutor(min(4, usable_cores())) as pool:
@@ -211,10 +238,5 @@ def _decode_all(items: Sequence[Item], size: int, fit: Fit, path: Path, progress
 def _key(items: Sequence[Item], size: int, fit: str) -> str:
     digest = hashlib.sha256(json.dumps([VERSION, size, fit, CONTEXT, len(items)]).encode())
     for item in items:
-        try:
-            status = item.path.stat()
-            state = (status.st_size, status.st_mtime_ns)
-        except OSError:
-            state = (0, 0)
-        digest.update(repr((item.path.absolute().as_posix(), state, item.box)).encode())
+        digest.update(repr((item.path.absolute().as_posix(), state_of(item.path), item.box)).encode())
     return digest.hexdigest()[:20]

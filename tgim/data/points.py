@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from tgim.data import cub
 from tgim.data.base import BoundingBox, CaptionedImages, Split, existing, read_lines, split_classes
-from tgim.errors import DataError
+from tgim.errors import DataError, ImageError
+from tgim.images.decode import upright_size
 from tgim.text.lexicon.parts import CUB_PARTS
 
 BACKGROUND = "background"
@@ -231,9 +231,8 @@ def _fault(place: Any) -> str:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Width and height of a picture in pixels, from its header; (1, 1) where it cannot be read."""
+    """Width and height of an upright picture in pixels, from its header; (1, 1) where it cannot be read."""
     try:
-        with Image.open(path) as picture:
-            return picture.size
-    except (OSError, ValueError, SyntaxError):
+        return upright_size(os.fspath(path))
+    except ImageError:
         return 1, 1

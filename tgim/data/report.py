@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from PIL import Image
-
 from tgim.data import cub, folder, oxford102
 from tgim.data.base import CaptionedImages, Item, Problem, Split, existing, relative
-from tgim.data.cache import Progress
+from tgim.data.cache import Progress, fault_of
 from tgim.data.points import read_points
-from tgim.errors import DataError
+from tgim.errors import DataError, ImageError
+from tgim.images.decode import decode_small
+from tgim.images.tags import SIDEWAYS
 from tgim.system.runtime import usable_cores
 
 Kind = Literal["cub", "oxford102", "folder"]
@@ -166,18 +167,18 @@ def detect(root: Path) -> Kind:
 def measure(
     items: Sequence[Item], root: Path, progress: Progress | None = None
 ) -> tuple[dict[Path, tuple[int, int]], list[Problem]]:
-    """(width, height) of each picture that decodes to its end, and a problem for each that does not."""
+    """(width, height), upright, of each picture that decodes to its end, and a problem for each that does not."""
+
+    def eighth(size: tuple[int, int]) -> tuple[int, int]:
+        return max(1, size[0] // 8), max(1, size[1] // 8)  # still reads the whole stream of a JPEG
 
     def look(item: Item) -> tuple[int, int] | str:
         try:
-            with Image.open(item.path) as picture:
-                size = picture.size
-                if picture.format == "JPEG":
-                    picture.draft("RGB", (max(1, size[0] // 8), max(1, size[1] // 8)))  # still reads the whole stream
-                picture.load()
-            return size
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            return str(error).replace(str(item.path), "it") or type(error).__name__
+            found = decode_small(os.fspath(item.path), wanted=eighth)
+        except ImageError as error:
+            return fault_of(item.path, error)
+        width, height = found.full
+        return (height, width) if found.turn in SIDEWAYS else (width, height)
 
     sizes: dict[Path, tuple[int, int]] = {}
     problems = []

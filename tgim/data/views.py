@@ -7,6 +7,7 @@ seed and i.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +19,11 @@ from PIL import Image
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from tgim.data.base import BoundingBox, Stream, random_source
-from tgim.data.cache import to_rgb
 from tgim.data.points import BACKGROUND, Points
 from tgim.data.synthetic import pairs as synthetic
 from tgim.data.synthetic.scenes import random_scene
-from tgim.errors import DataError
+from tgim.errors import DataError, ImageError
+from tgim.images.decode import decode_small
 from tgim.text.lexicon.synthetic import LOCALISED
 
 VERSION = 1  # part of the cache's key: raise it when equal settings would give other views
@@ -330,17 +331,16 @@ def _shrunk(mask: Any) -> NDArray[np.bool_]:
 
 
 def read_picture(path: Path) -> Pixels:
-    """A picture (H, W, 3), its longer side at most `LARGEST` pixels.
+    """An upright picture (H, W, 3), its longer side at most `LARGEST` pixels.
 
     Raises:
         DataError: it cannot be read.
     """
     try:
-        with Image.open(path) as opened:
-            opened.draft("RGB", (LARGEST, LARGEST))
-            picture = to_rgb(opened)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read ({error}); run tgim data check on its folder") from None
+        picture, _, turn = decode_small(os.fspath(path), wanted=lambda _: (LARGEST, LARGEST))
+    except ImageError as error:
+        raise DataError(f"{error}; run tgim data check on its folder") from None
+    picture = picture.transpose(turn) if turn is not None else picture
     if max(picture.size) > LARGEST:
         picture.thumbnail((LARGEST, LARGEST), Image.Resampling.BICUBIC, reducing_gap=3.0)
     return np.asarray(picture)

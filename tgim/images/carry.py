@@ -10,7 +10,7 @@ model left alone stay bit-identical, and the carried change never leaves the ran
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -164,22 +164,8 @@ def box_mean(x: Tensor, window: int) -> Tensor:
 
 def _apply(photo: Tensor, maps: Tensor) -> Tensor:
     """Upsample `maps` (1, 9 slopes + 3 offsets + 3 low + 3 high + 1 touched, S, S) and change the photo, by strips."""
-    height, width = photo.shape[-2:]
     result = photo.clone()
-    rows = torch.arange(height, device=photo.device, dtype=maps.dtype)
-    centre = ((rows + 0.5) * maps.shape[-2] / height - 0.5).clamp(0, maps.shape[-2] - 1)  # bilinear, pixel centres
-    above = centre.floor().long()
-    below = (above + 1).clamp(max=maps.shape[-2] - 1)
-    part = (centre - above)[:, None]
-    active = maps[0, -1].any(1)
-    active = active[above] | active[below]  # (H,) rows that see a change at all
-    step = max(1, STRIP // width)
-    for start in range(0, height, step):
-        strip = slice(start, min(start + step, height))
-        if not active[strip].any():
-            continue
-        tall = torch.lerp(maps[:, :, above[strip]], maps[:, :, below[strip]], part[strip])
-        wide = F.interpolate(tall, (tall.shape[-2], width), mode="bilinear", align_corners=False)
+    for strip, wide in _strips(maps, maps[0, -1] != 0, *photo.shape[-2:]):
         slope, offset, low, high, touched = torch.split(wide[0], [9, 3, 3, 3, 1])
         pixels = photo[0, :, strip]
         change = offset
@@ -189,3 +175,35 @@ def _apply(photo: Tensor, maps: Tensor) -> Tensor:
         weight = (2 * touched).clamp(max=1)  # 1 up to the edge of a touched model pixel, 0 at the centre of the next
         result[0, :, strip] = (pixels + weight * change).clamp(-1, 1)
     return result
+
+
+@torch.no_grad()
+def add_enlarged(photo: Tensor, change: Tensor, *, within: Box) -> None:
+    """Add a change (1, 3, h, w) to a photograph (1, 3, H, W) in place, enlarged by linear interpolation, by strips.
+
+    Pixels outside of the box `within`, and those between pixels without a change, stay bit-identical.
+    """
+    x, y, w, h = within
+    for strip, wide in _strips(change, (change[0] != 0).any(0), *photo.shape[-2:]):
+        rows = slice(max(strip.start, y), min(strip.stop, y + h))
+        if rows.start < rows.stop:
+            added = wide[0, :, rows.start - strip.start : rows.stop - strip.start, x : x + w]
+            pixels = photo[0, :, rows, x : x + w]
+            pixels.copy_(torch.where(added == 0, pixels, (pixels + added).clamp(-1, 1)))
+
+
+def _strips(maps: Tensor, active: Tensor, height: int, width: int) -> Iterator[tuple[slice, Tensor]]:
+    """Enlarge maps (1, C, h, w) to (1, C, height, width), a strip of rows at a time; none that sees no `active` one."""
+    rows = torch.arange(height, device=maps.device, dtype=maps.dtype)
+    centre = ((rows + 0.5) * maps.shape[-2] / height - 0.5).clamp(0, maps.shape[-2] - 1)  # bilinear, pixel centres
+    above = centre.floor().long()
+    below = (above + 1).clamp(max=maps.shape[-2] - 1)
+    part = (centre - above)[:, None]
+    seen = active.any(1)
+    seen = seen[above] | seen[below]  # (H,) rows that see a change at all
+    step = max(1, STRIP // width)
+    for start in range(0, height, step):
+        strip = slice(start, min(start + step, height))
+        if seen[strip].any():
+            tall = torch.lerp(maps[:, :, above[strip]], maps[:, :, below[strip]], part[strip])
+            yield strip, F.interpolate(tall, (tall.shape[-2], width), mode="bilinear", align_corners=False)

@@ -2,7 +2,7 @@
 
 `open_image` takes any picture a user may have and returns a `Photo`: upright, RGB, float in [-1, 1], with its alpha and
 colour profile beside it. `save_image` writes one, whole or not at all. Whatever is wrong ends as one `ImageError` line.
-`to_uint8` is the only place where pixels are quantised. What moves pixels between the model's and the photograph's
+Pixels are quantised by `to_uint8` and `to_uint16` alone. What moves pixels between the model's and the photograph's
 resolution lives in `tgim.images.carry` and is offered here too.
 """
 
@@ -23,9 +23,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from tgim.errors import ImageError, nearest
-from tgim.images import decode
+from tgim.images import decode, encode
 from tgim.images.carry import carry_change, parse_box, soft_box
-from tgim.images.decode import FOREIGN, FORMATS, SUFFIXES
+from tgim.images.decode import FORMATS, MAX_PIXELS, SUFFIXES, Decoded
+from tgim.images.extras import Extras
+from tgim.images.folder import list_images
 from tgim.images.resample import resize
 from tgim.system.files import write_file
 
@@ -46,6 +48,8 @@ __all__ = [
 ]
 
 LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535}  # pixels; limits of the formats or their encoders
+STRIP = 2**20  # pixels that are quantised at a time
+NO_EXTRAS = Extras()
 log = logging.getLogger(__name__)
 
 
@@ -56,6 +60,20 @@ def to_uint8(x: Tensor) -> Tensor:
     tensor([  0, 129, 255, 255], dtype=torch.uint8)
     """
     return ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_uint16(x: Tensor) -> Tensor:
+    """[-1, 1] float to [0, 65535] int32 of the same shape, as `to_uint8` does for 8 bits.
+
+    >>> to_uint16(torch.tensor([-1.0, 0.01, 1.0, 7.0]))
+    tensor([    0, 33095, 65535, 65535], dtype=torch.int32)
+    """
+    return ((x + 1) * 32767.5).round().clamp(0, 65535).to(torch.int32)
+
+
+def from_uint16(x: Tensor) -> Tensor:
+    """[0, 65535] integers to [-1, 1] float32 of the same shape; `to_uint16` gives all 65,536 values back."""
+    return x.to(torch.float32, memory_format=torch.contiguous_format).div_(32767.5).sub_(1)
 
 
 def from_uint8(x: Tensor) -> Tensor:
@@ -72,11 +90,13 @@ class Photo:
     """An upright RGB picture and what belongs to it; made by `open_image`, written by `save_image`."""
 
     pixels: Tensor  # (3, H, W) float32 in [-1, 1]
-    alpha: Tensor | None = None  # (H, W) uint8, 255 is opaque; None where the file had no alpha
+    alpha: Tensor | None = None  # (H, W) uint8, 255 is opaque, or int32 for `bits` 16; None where the file had none
     format: str = "PNG"  # one of FORMATS: what the file was, and what it is saved as unless told otherwise
     icc: bytes | None = None  # RGB colour profile that `pixels` are in; None is sRGB
     exif: bytes | None = None  # as Pillow's `Exif.tobytes`, without the orientation; written only on request
     name: str = "picture"  # for messages
+    bits: int = 8  # of a channel: 16 where the file had more than 8, then PNG and TIFF are written with 16
+    extras: Extras = NO_EXTRAS  # density, PNG's own colour chunks, ...
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.shape[0] != 3 or 0 in self.pixels.shape:
@@ -101,30 +121,50 @@ class Photo:
         alpha = self.alpha
         if alpha is not None and alpha.shape != pixels.shape[-2:]:
             height, width = pixels.shape[-2:]
-            alpha = to_uint8(resize(from_uint8(alpha)[None, None], (height, width))[0, 0])
+            levels, light = (to_uint8, from_uint8) if self.bits == 8 else (to_uint16, from_uint16)
+            alpha = levels(resize(light(alpha)[None, None], (height, width))[0, 0])
         return replace(self, pixels=pixels, alpha=alpha)
 
     def to_pil(self) -> Image.Image:
-        """RGB, or RGBA where there is an alpha; carries the colour profile in ``info["icc_profile"]``."""
-        image = Image.fromarray(to_uint8(self.pixels).permute(1, 2, 0).contiguous().numpy())
-        if self.alpha is not None:
-            image.putalpha(Image.fromarray(self.alpha.contiguous().numpy()))
+        """RGB, or RGBA where there is an alpha, 8 bits; carries the colour profile in ``info["icc_profile"]``."""
+        rgb, alpha = self.levels(8)
+        image = Image.fromarray(rgb)
+        if alpha is not None:
+            image.putalpha(Image.fromarray(alpha))
         if self.icc:
             image.info["icc_profile"] = self.icc
         return image
+
+    def levels(self, bits: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+        """Pixels (H, W, 3) and alpha (H, W) as whole numbers of 8 or 16 bits."""
+        kind, quantise = (np.uint8, to_uint8) if bits == 8 else (np.uint16, to_uint16)
+        rgb = np.empty((self.height, self.width, 3), kind)
+        rows = max(1, STRIP // self.width)
+        for top in range(0, self.height, rows):  # by strips: numbers on the way are large
+            rgb[top : top + rows] = quantise(self.pixels[:, top : top + rows]).permute(1, 2, 0).numpy()
+        alpha = None if self.alpha is None else self.alpha.contiguous().numpy()
+        if alpha is not None and bits != self.bits:
+            alpha = (alpha + 128) // 257 if bits == 8 else alpha.astype(np.uint16) * 257
+        return rgb, None if alpha is None else alpha.astype(kind, copy=False)
 
 
 Source = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any] | Photo
 
 
-def open_image(source: Source, *, max_pixels: int = 100_000_000) -> Photo:
+def open_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """Open a picture of any common kind as an upright RGB `Photo`.
 
-    Files are opened as what they are, whatever their name says: JPEG, PNG, WebP, TIFF, BMP, GIF (the first frame).
-    The EXIF orientation is applied; alpha and palette transparency become `Photo.alpha`; an RGB colour profile is kept.
-    CMYK, LAB and grey pictures become RGB, through their colour profile to sRGB where they have one. 16-bit grey is
-    divided by 257; 32-bit integers and floats are taken to span [0, 1] (floats), [0, 255] or [0, 65535], the first that
-    holds all values, else they are stretched from their least to their greatest value.
+    Files are opened as what they are, whatever their name says: JPEG, PNG, WebP, TIFF, BMP, GIF, and
+    HEIC and AVIF where Pillow or pillow-heif reads them. The EXIF orientation is applied; alpha and transparent colours
+    of a palette become `Photo.alpha`; an RGB colour profile is kept, or made of what the file says of its colours
+    otherwise; of several frames or pages the first is taken. CMYK, LAB and grey pictures become RGB, through
+    their colour profile to sRGB where they have one.
+
+    Unsigned samples of up to 16 bits span their whole range. Others do not say what is white. Integers are taken to
+    span [0, 255], [0, 65535] or their type's range, the first that holds all and is half filled; those of 32 bits are
+    else stretched from their least to their greatest value, and signed ones of fewer bits with numbers below 0 refused.
+    Floats are taken to span [0, 1] when half of those above 0 are within, and what is brighter is white; else [0, 255]
+    or [0, 65535]; those clearly below 0 are stretched.
 
     Args:
         source: a path, the bytes of a file, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) that is
@@ -139,7 +179,7 @@ def open_image(source: Source, *, max_pixels: int = 100_000_000) -> Photo:
         return source
     if isinstance(source, Image.Image):
         name = decode.one_line(str(getattr(source, "filename", "") or "PIL image"))
-        found = decode.decode_image(source, name=name, blame="a broken PIL image", max_pixels=max_pixels)
+        found = decode.decode_image(source, name=name, max_pixels=max_pixels)
     elif isinstance(source, np.ndarray):
         found = decode.decode_array(source, max_pixels=max_pixels)
     elif isinstance(source, bytes | bytearray | memoryview):
@@ -151,9 +191,25 @@ def open_image(source: Source, *, max_pixels: int = 100_000_000) -> Photo:
         raise ImageError(
             f"a picture cannot be made from a {kind}; expected a path, bytes, a PIL image or an array (H, W, 3)"
         )
-    pixels = from_uint8(torch.from_numpy(found.rgb).permute(2, 0, 1))
-    alpha = None if found.alpha is None else torch.from_numpy(found.alpha)
-    return Photo(pixels, alpha=alpha, format=found.format, icc=found.icc, exif=found.exif, name=found.name)
+    return _photo(found)
+
+
+def _photo(found: Decoded) -> Photo:
+    rgb, alpha = torch.from_numpy(found.rgb).permute(2, 0, 1), None
+    deep = found.rgb.dtype == np.uint16
+    if found.alpha is not None:
+        wider = 257 if deep and found.alpha.dtype == np.uint8 else 1
+        alpha = torch.from_numpy(found.alpha.astype(np.int32) * wider if deep else found.alpha)
+    pixels, bits = (from_uint16(rgb), 16) if deep else (from_uint8(rgb), 8)
+    return Photo(pixels, alpha, found.format, found.icc, found.exif, found.name, bits, found.extras)
+
+
+def open_to_edit(source: Source) -> Photo:
+    """Open a picture as `open_image` does, and log as a warning what of its file an edit leaves out: frames, pages."""
+    photo = open_image(source)
+    for note in photo.extras.notes:
+        log.warning("%s %s", photo.name, note)
+    return photo
 
 
 def save_image(
@@ -161,22 +217,23 @@ def save_image(
     path: str | os.PathLike[str],
     *,
     format: str | None = None,
-    quality: int = 95,
+    quality: int | None = None,
     metadata: bool = False,
 ) -> Path:
     """Write `photo` to `path`, whole or not at all; identical calls write identical bytes.
 
     A temporary file in the same folder is renamed to `path`, so a failure leaves what was there before. The suffix
-    chooses the format; a path without a suffix gets the photo's own. The colour profile is always kept (BMP and GIF
-    cannot hold one: the pixels are converted to sRGB). JPEG is written at `quality` with full colour resolution
-    (4:4:4), WebP at `quality` (100 is lossless), TIFF lossless (deflate; uncompressed with metadata), GIF with at most
-    255 colours. Formats without alpha (JPEG, BMP) get the picture on white, which is logged as a warning.
+    chooses the format; a path without a suffix gets the photo's own. The colour profile and the density are always
+    kept (BMP and GIF cannot hold a profile: the pixels are converted to sRGB). JPEG is written at `quality` with full
+    colour resolution (4:4:4), WebP at `quality` (100 is lossless), TIFF lossless (deflate), GIF with at most 256
+    colours. PNG and TIFF have 16 bits a channel where the photo has. What a format cannot hold is logged as a warning:
+    alpha in JPEG and BMP (the picture is put on white), 16 bits, more colours than GIF has.
 
     Args:
         photo: what to write.
         path: where; an existing file is replaced.
         format: ``"JPEG"``, ``"PNG"``, ``"WEBP"``, ``"TIFF"``, ``"BMP"`` or ``"GIF"``, whatever the suffix says.
-        quality: 1 to 100, for JPEG and WebP.
+        quality: 1 to 100, for JPEG and WebP; None is 95, and no loss for a WebP that came in as a lossless one.
         metadata: also write the EXIF block (camera, date, place, ...); by default nothing of it is written.
 
     Raises:
@@ -184,15 +241,19 @@ def save_image(
     """
     name = decode.one_line(os.fspath(path))
     target, kind = check_target(path, format=format or "", own=photo.format)
-    if not 1 <= quality <= 100:
+    if quality is not None and not 1 <= quality <= 100:
         raise ImageError(f"quality is {quality}, expected 1 to 100; 95 is the default")
     if max(photo.height, photo.width) > LARGEST_SIDE.get(kind, 2**31):
         size = f"{photo.width}x{photo.height}"
         raise ImageError(
             f"{name}: {size} is more than {LARGEST_SIDE[kind]} a side, the most that {kind} can hold; use .png"
         )
+    bits = photo.bits if kind in encode.DEEP else 8
+    if bits < photo.bits:
+        log.warning("%s: %s holds 8 bits a channel, the picture had %d", photo.name, kind, photo.bits)
     try:
-        data = _encode(photo, kind, quality=quality, metadata=metadata)
+        content = Decoded(*photo.levels(bits), photo.format, photo.icc, photo.exif, photo.name, photo.extras)
+        data = encode.encode(content, kind, quality=quality, metadata=metadata)
     except (OSError, ValueError) as error:
         raise ImageError(f"{name} cannot be written as {kind} ({decode.reason(error)}); use .png") from error
     write_bytes(target, data, name=name)
@@ -255,78 +316,6 @@ def _output_format(path: Path, asked: str, own: str) -> str:
             f"{decode.one_line(str(path))}: suffix {path.suffix!r} is unknown{hint}; expected one of {known}"
         )
     return SUFFIXES[suffix] if suffix else own
-
-
-def _encode(photo: Photo, kind: str, *, quality: int, metadata: bool) -> bytes:
-    """The bytes of the file."""
-    image = photo.to_pil()
-    choices: dict[str, dict[str, Any]] = {
-        "JPEG": {"quality": quality, "subsampling": "4:4:4"},
-        "WEBP": {"quality": quality, "lossless": quality == 100, "exact": True},
-        "TIFF": {"compression": "tiff_adobe_deflate"},
-    }
-    options = choices.get(kind, {})
-    if image.mode == "RGBA" and kind in ("JPEG", "BMP"):
-        if image.getchannel("A").getextrema() != (255, 255):
-            log.warning("%s: %s has no alpha; the transparent parts are now white", photo.name, kind)
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image).convert("RGB")
-    if kind in ("BMP", "GIF"):
-        if photo.icc:
-            rgb = decode.to_srgb(image.convert("RGB"), photo.icc)
-            if rgb is not None and image.mode == "RGBA":
-                rgb.putalpha(image.getchannel("A"))
-            image = rgb or image
-        if kind == "GIF":
-            image, options = _quantize(image)
-        image.info.clear()
-        if metadata and photo.exif:
-            log.warning("%s: %s holds no metadata; none is written", photo.name, kind)
-    else:
-        options["icc_profile"] = photo.icc
-        if metadata and photo.exif:
-            options["exif"] = photo.exif
-            options.pop("compression", None)  # libtiff cannot write EXIF's inner directories
-    buffer = io.BytesIO()
-    with decode.quiet():
-        image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def _quantize(image: Image.Image) -> tuple[Image.Image, dict[str, Any]]:
-    """A picture of 255 colours for GIF, and the save option for colour 255 if it stands for transparent pixels."""
-    flat = image.convert("RGB").quantize(255)
-    if image.mode != "RGBA":
-        return flat, {}
-    index = np.array(flat)
-    index[np.asarray(image.getchannel("A")) < 128] = 255
-    result = Image.fromarray(index).convert("P")
-    palette = (flat.getpalette() or [])[:765]
-    result.putpalette(palette + [255] * (768 - len(palette)))
-    return result, {"transparency": 255}
-
-
-def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """The pictures directly in `folder` by their suffix, hidden files left out, in alphabetical order.
-
-    Pictures of kinds that tgim does not open (HEIC, AVIF, ...) are left out, and logged as a warning.
-
-    Raises:
-        ImageError: no such folder, or no picture in it.
-    """
-    name = decode.one_line(os.fspath(folder))
-    try:
-        files = sorted(path for path in Path(folder).iterdir() if not path.name.startswith(".") and not path.is_dir())
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{name} cannot be listed ({decode.reason(error)}); expected a folder of pictures") from error
-    foreign = [path for path in files if path.suffix.lower() in FOREIGN]
-    if foreign:
-        kinds = ", ".join(sorted({path.suffix.lower() for path in foreign}))
-        log.warning("%s: %d files are left out, convert them first (%s)", name, len(foreign), kinds)
-    found = [path for path in files if path.suffix.lower() in SUFFIXES]
-    if not found:
-        raise ImageError(f"{name} holds no picture; expected files that end in {', '.join(SUFFIXES)}")
-    return found
 
 
 def contact_sheet(

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+LARGE = 2**26  # numbers: of so many one channel at a time is resized, in case it takes a copy
+
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize pictures `x` (B, C, H, W) in [-1, 1] to `size` (height, width), antialiased bilinear, still in [-1, 1].
@@ -22,4 +24,8 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
         )
     if x.shape[-2:] == torch.Size(size):
         return x
-    return F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False).clamp(-1, 1)
+    parts = (
+        torch.split(x, 1, 1) if x.numel() > LARGE else (x,)
+    )  # a copy of one channel at a time, where it takes a copy
+    made = [F.interpolate(part, size, mode="bilinear", antialias=True, align_corners=False) for part in parts]
+    return torch.cat(made, 1).clamp_(-1, 1) if len(made) > 1 else made[0].clamp(-1, 1)

@@ -95,7 +95,7 @@ def run(
     editor: Editor,
     jobs: Iterable[Job],
     *,
-    quality: int = 95,
+    quality: int | None = None,
     metadata: bool = False,
     make_folders: bool = False,
     keep_going: bool = False,
@@ -110,7 +110,7 @@ def run(
     Args:
         editor: edits.
         jobs: from `plan`.
-        quality: of JPEG and WebP, 1 to 100.
+        quality: of JPEG and WebP, 1 to 100; None as in `tgim.images.photo.save_image`.
         metadata: keep the EXIF block.
         make_folders: make the folder of an output when it is not there.
         keep_going: go on after a picture that fails; its `Result` has the error.
@@ -123,7 +123,8 @@ def run(
     Raises:
         UserError: a picture, text or option cannot be used, unless `keep_going`.
     """
-    from tgim.images.photo import open_image, save_image
+    from tgim.images.photo import open_to_edit, save_image
+    from tgim.inference.editor import LARGE
     from tgim.text.understand import UnknownWordWarning
 
     photo, region, opened = None, None, None  # of the picture whose edits are being made
@@ -132,15 +133,18 @@ def run(
         try:
             if photo is None or opened != job.image:
                 photo = opened = None  # frees the last picture before the next is opened
-                photo = open_image(job.image)
+                photo = open_to_edit(job.image)
                 region = editor.region(photo, box=box, focus=focus, size=size)
                 opened = job.image
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("ignore", UnknownWordWarning)  # warned once for all pictures by `check_texts`
                 warnings.simplefilter("always", MissingPartWarning)
+                spare = photo.height * photo.width > LARGE
                 edited = editor.edit_photo(
-                    photo, job.text, box=region, focus=False, size=size, strength=strength, seed=seed
+                    photo, job.text, box=region, focus=False, size=size, strength=strength, seed=seed, spare=spare
                 )
+                if spare:  # overwritten, and opened again for another text
+                    photo = opened = None
             if make_folders:
                 job.out.parent.mkdir(parents=True, exist_ok=True)
             save_image(edited, job.out, quality=quality, metadata=metadata)

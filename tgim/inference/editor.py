@@ -18,8 +18,8 @@ from torch import Tensor
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.errors import CheckpointError, UserError
-from tgim.images.carry import Box, parse_box
-from tgim.images.photo import Photo, Source, open_image
+from tgim.images.carry import Box, add_enlarged, parse_box
+from tgim.images.photo import Photo, Source, open_to_edit
 from tgim.images.resample import resize
 from tgim.inference.inversion import Inverter
 from tgim.models.base import Editing, Generating, Localising, Request
@@ -34,6 +34,7 @@ CLOSE_UP = 0.9  # share of the frame above which a subject needs no closer look
 SURE, MAYBE = 0.5, 0.25  # probabilities: a subject is where one pixel is sure, and goes on as long as they may be
 LOOK = 0.2  # around what a first look found, of its longer side: where the second looks
 ROOM = 0.12  # around a subject, of its longer side
+LARGE, WORKING = 25_000_000, 12_000_000  # pixels: larger photographs are edited on a copy of so many
 MINOR = 0.25  # smaller parts than this share of the largest do not count as subjects
 
 
@@ -89,13 +90,15 @@ class Editor:
         """Edit one picture: a path, bytes, PIL image, array or `Photo`; other arguments as of `edit_photo`.
 
         Returns:
-            A PIL image of the same size, RGB, or RGBA where the input had an alpha.
+            A PIL image of the same size and 8 bits a channel, RGB, or RGBA where the input had an alpha. More of what
+            belongs to the picture (16 bits, density) is kept by `edit_photo` and `tgim.images.photo.save_image`.
 
         Raises:
             ImageError: the picture cannot be read; else as `edit_photo`.
         """
-        photo = open_image(image)
-        return self.edit_photo(photo, text, strength=strength, box=box, focus=focus, size=size, seed=seed).to_pil()
+        photo, own = open_to_edit(image), not isinstance(image, Photo)
+        edited = self.edit_photo(photo, text, strength=strength, box=box, focus=focus, size=size, seed=seed, spare=own)
+        return edited.to_pil()
 
     def edit_many(
         self,
@@ -123,8 +126,9 @@ class Editor:
         focus: bool = True,
         size: Size = "photo",
         seed: int | None = None,
+        spare: bool = False,
     ) -> Photo:
-        """Edit one photograph.
+        """Edit one photograph; of one over `LARGE` pixels a copy of `WORKING` pixels, whose change is carried back.
 
         Args:
             photo: from `tgim.images.photo.open_image`.
@@ -134,6 +138,7 @@ class Editor:
             focus: without a box, look closer at a subject that fills little of the photograph (`find_subject`).
             size: ``"photo"`` for the photograph's own size, ``"model"`` for the model's raw output.
             seed: of models with noise; without one they use its mean. Equal calls give equal pictures.
+            spare: `photo` is not needed any more: a large one may be overwritten, which halves the memory.
 
         Returns:
             The edited photograph; format, alpha and colour profile are the photograph's.
@@ -150,9 +155,30 @@ class Editor:
         request = self._request([self.caption(text)], strength, size, seed)
         whole = photo.pixels[None].to(self.device)
         region = self.region(photo, box=box, focus=focus, size=size)
+        if size == "photo" and photo.height * photo.width > LARGE:
+            return photo.with_pixels(self._edit_large(whole, request, region, spare=spare))
         if region is None:
             return photo.with_pixels(self.model.edit_photo(whole, request))
         return photo.with_pixels(self.model.edit_box(whole, request, region))
+
+    def _edit_large(self, whole: Tensor, request: Request, region: Box | None, *, spare: bool) -> Tensor:
+        """Edit a small copy of a photograph (1, 3, H, W), or of what is around a region, and add the change to it."""
+        height, width = whole.shape[-2:]
+        left, top, w, h = region or (0, 0, width, height)
+        x0, y0 = max(0, left - w // 4), max(0, top - h // 4)
+        x1, y1 = min(width, left + w + w // 4), min(height, top + h + h // 4)
+        shown = whole[..., y0:y1, x0:x1]
+        scale = min(1.0, (WORKING / ((x1 - x0) * (y1 - y0))) ** 0.5)
+        small = resize(shown, (max(1, round((y1 - y0) * scale)), max(1, round((x1 - x0) * scale))))
+        if region is None:
+            change = self.model.edit_photo(small, request) - small
+        else:
+            box = tuple(max(0, round(value * scale)) for value in (left - x0, top - y0, w, h))
+            box_w, box_h = max(1, min(box[2], small.shape[-1] - box[0])), max(1, min(box[3], small.shape[-2] - box[1]))
+            change = self.model.edit_box(small, request, (box[0], box[1], box_w, box_h)) - small
+        result = whole if spare else whole.clone()
+        add_enlarged(result[..., y0:y1, x0:x1], change, within=(left - x0, top - y0, w, h))
+        return result
 
     def region(
         self, photo: Photo, *, box: str | Box | None = None, focus: bool = True, size: Size = "photo"

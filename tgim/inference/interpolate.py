@@ -27,8 +27,9 @@ from torch.nn import functional as F
 
 from tgim.errors import UserError
 from tgim.images.carry import carry_change
-from tgim.images.decode import SUFFIXES
-from tgim.images.photo import Photo, Source, check_target, open_image, save_image, to_uint8, write_bytes
+from tgim.images.decode import SUFFIXES, to_srgb
+from tgim.images.encode import QUALITY
+from tgim.images.photo import Photo, Source, check_target, open_image, open_to_edit, save_image, to_uint8, write_bytes
 from tgim.images.resample import resize
 from tgim.inference.editor import Editor
 from tgim.inference.generator import BATCH, Generator
@@ -85,7 +86,7 @@ def between_captions(
         return Frames(_generate(maker, codes, noise), "the codes of the captions, on one noise")
     if image is None:
         raise UserError("two captions are interpolated on a photograph; give one, or a generator")
-    photo = _reduced(open_image(image), side).to(maker.device)
+    photo = _reduced(_opened(image), side).to(maker.device)
     tokens = maker.vocabulary.encode([maker.caption(text) for text in (first, second)]).to(maker.device)
     model, own = maker.model, maker.model.image_size
     small = resize(photo, (own, own))
@@ -122,7 +123,7 @@ def between_pictures(
         ImageError: a photograph cannot be read.
     """
     at, model, own = _places(steps), editor.model, editor.model.image_size
-    squares = [_square(open_image(source)).to(editor.device) for source in (first, second)]
+    squares = [_square(_opened(source)).to(editor.device) for source in (first, second)]
     small = torch.cat([resize(square, (own, own)) for square in squares])
     caption = editor.caption(text)
     tokens = editor.vocabulary.encode([caption] * 2).to(editor.device)
@@ -212,7 +213,7 @@ def strip(pictures: Tensor) -> Image.Image:
     return sheet
 
 
-def save_frames(pictures: Tensor, path: str | os.PathLike[str], *, quality: int = 95) -> Path:
+def save_frames(pictures: Tensor, path: str | os.PathLike[str], *, quality: int | None = None) -> Path:
     """Write pictures (N, 3, H, W) in [-1, 1], whole or not at all: moving for .gif and .webp, else as a `strip`.
 
     Moving pictures go round without end. Equal calls write equal files.
@@ -225,7 +226,7 @@ def save_frames(pictures: Tensor, path: str | os.PathLike[str], *, quality: int 
         return save_image(open_image(strip(pictures)), path, quality=quality)
     first, *rest = (Image.fromarray(x.permute(1, 2, 0).contiguous().numpy()) for x in to_uint8(pictures))
     buffer = io.BytesIO()
-    options: dict[str, Any] = {"quality": quality} if kind == "WEBP" else {}
+    options: dict[str, Any] = {"quality": quality or QUALITY} if kind == "WEBP" else {}
     first.save(buffer, kind, save_all=True, append_images=rest, duration=round(1000 * FRAME), loop=0, **options)
     write_bytes(target, buffer.getvalue())
     return Path(path)
@@ -258,6 +259,13 @@ def _generate(maker: Generator | Inverter, codes: Codes, noise: Tensor) -> Tenso
 
 def _row(codes: Codes, i: int) -> Codes:
     return tuple(code[i : i + 1] for code in codes)
+
+
+def _opened(source: Source) -> Photo:
+    """The photograph in sRGB: what is made of it has no profile."""
+    photo = open_to_edit(source)
+    rgb = to_srgb(photo.to_pil().convert("RGB"), photo.icc) if photo.icc else None
+    return photo if rgb is None else open_image(rgb)
 
 
 def _reduced(photo: Photo, side: int) -> Tensor:

@@ -17,7 +17,7 @@ from tgim.data.points import Points, Spot, read_points
 from tgim.data.views import GUESSED, SUBJECT, read_picture
 from tgim.errors import DataError
 from tgim.models.parsing import PartLocaliser
-from tgim.models.parsing.batches import mixed, open_views, part_names
+from tgim.models.parsing.batches import ViewBatches, mixed, open_views, part_names
 from tgim.models.parsing.localiser import PartLocaliserConfig
 
 
@@ -131,3 +131,19 @@ def test_shares_of_pictures_without_points():
         if rest > pointed > 0:
             assert rest / len(found) == pytest.approx(share, abs=0.05)
         assert found.count(one) >= pointed
+
+
+def test_pictures_that_cannot_be_read_are_left_out(tmp_path):
+    root = folder_of_houses(tmp_path / "data", count=12)
+    data = config_of(root, count=4)
+    dataset = open_dataset(data)
+    dataset.items[0].path.write_bytes(dataset.items[0].path.read_bytes()[:-300])
+    dataset.items[1].path.unlink()
+    model = PartLocaliser(completed(root), vocabulary_size=0)
+    settings = {"batch_size": 2, "vocabulary": model.vocabulary_for(model.config), "cache": tmp_path / "cache"}
+    batches = ViewBatches(model, dataset, data, **settings)
+    assert batches.batch(0).image.isfinite().all()
+    for item in dataset.items:
+        item.path.unlink(missing_ok=True)
+    with pytest.raises(DataError, match="none of its pictures can be read"):
+        ViewBatches(model, dataset, data, **settings)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ from tgim.data import cub, oxford102
 from tgim.data import folder as own_folder
 from tgim.data.base import BoundingBox, CaptionedImages, Stream, existing, random_source
 from tgim.data.batch import Batch, LabelledViews
-from tgim.data.cache import Progress, cache_folder, kept_array
+from tgim.data.cache import Progress, cache_folder, kept_array, readable, state_of
 from tgim.data.config import DataConfig
 from tgim.data.guesses import guesser
 from tgim.data.points import BACKGROUND, Points, has_points, photographs, read_points
@@ -68,6 +69,7 @@ class ViewBatches:
     ) -> None:
         self.batch_size, self.seed, self.dataset = batch_size, seed, dataset
         views = open_views(model, dataset, config, seed=seed, limit=limit)
+        views = _whole(views, dataset.root, cache, progress)
         folder = cache_folder(cache)
         name = f"views-{model.config.backbone}-{views.size}-{_key(model, views)}"
         self.rows, _ = kept_array(folder, name, lambda path: _make(model, views, path, progress))
@@ -148,6 +150,16 @@ def open_views(
     return Views(pictures, scenes, settings, model.parts, size, seed=seed, guess=guess)
 
 
+def _whole(views: Views, root: Path, cache: str | Path | None, progress: Progress | None) -> Views:
+    """Leave out pictures that cannot be read."""
+    paths = sorted({path for path, _ in (*views.pictures, *views.scenes)})
+    whole = readable(paths, folder=cache, progress=progress) if paths else set()
+    pictures = [each for each in views.pictures if each[0] in whole]
+    if views.pictures and not pictures:
+        raise DataError(f"{root}: none of its pictures can be read; run tgim data check on it")
+    return replace(views, pictures=pictures, scenes=[each for each in views.scenes if each[0] in whole])
+
+
 def part_names(dataset: CaptionedImages, data: DataConfig) -> tuple[str, ...]:
     """Names of the parts that the points of a data set name; "subject" alone where no picture has any.
 
@@ -204,8 +216,7 @@ def _key(model: HasBackbone, views: Views) -> str:
     digest.update(views.config.model_dump_json().encode())
     digest.update((views.guess.fingerprint if isinstance(views.guess, Teacher) else "").encode())
     for path, points in (*views.pictures, *views.scenes):
-        status = path.stat()
-        digest.update(repr((path.absolute().as_posix(), status.st_size, status.st_mtime_ns, points)).encode())
+        digest.update(repr((path.absolute().as_posix(), *state_of(path), points)).encode())
     for name, value in model.backbone.state_dict().items():
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())

@@ -16,7 +16,7 @@ from torch import Tensor
 from tgim.data.alterations import Alterations
 from tgim.data.base import CaptionedImages, Item, Stream, random_source
 from tgim.data.batch import Batch, DescribedPictures, PartLessons
-from tgim.data.cache import Progress, cache_folder, crop_region, kept_array
+from tgim.data.cache import Progress, cache_folder, crop_region, kept_array, readable, state_of
 from tgim.data.config import DataConfig
 from tgim.data.loader import CaptionTable, PhraseTable, as_tokens, open_pool
 from tgim.data.views import read_picture
@@ -82,6 +82,9 @@ class EditBatches:
         if len(items) > pictures and config.name != "synthetic":
             chosen = random_source(SEED, Stream.FRAMES).permutation(len(items))[:pictures]
             items = [items[i] for i in sorted(chosen.tolist())]
+        if config.name != "synthetic":
+            whole = readable([item.path for item in items], folder=cache, progress=progress)
+            items = [item for item in items if item.path in whole]
         if not items:
             raise DataError(f"{dataset.root} has no usable picture; run tgim data check on it to see why")
         self.parts, self.batch_size, self.seed = localiser.parts, batch_size, seed
@@ -265,10 +268,7 @@ class _Maker:
         """Hash all that the descriptions depend on."""
         digest = hashlib.sha256(json.dumps([VERSION, self.size, SEED, ROOM, OFF]).encode())
         for item in self.items:
-            status = item.path.stat()
-            digest.update(
-                repr((item.path.absolute().as_posix(), status.st_size, status.st_mtime_ns, item.box)).encode()
-            )
+            digest.update(repr((item.path.absolute().as_posix(), *state_of(item.path), item.box)).encode())
         return _with_weights(digest, self.localiser)
 
     def __len__(self) -> int:
