@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import zlib
 
 import numpy as np
@@ -196,14 +197,29 @@ def test_inks(planes: bool) -> None:
         assert_pixels(tiff(stored, photometric="separated", planarconfig=planar), wanted)
 
 
-def test_ycbcr() -> None:
-    ycc = np.asarray(Image.fromarray(RGB).convert("YCbCr"))
-    whole = tiff(ycc, photometric="ycbcr", subsampling=(1, 1))
-    try:
-        found = read(whole).rgb
-    except ImageError:
-        return  # refused: fine, too
-    assert np.abs(found.astype(int) - RGB).max() <= 4
+@pytest.mark.parametrize("thinned", [(1, 1), (2, 1), (2, 2), (4, 2)])
+def test_ycbcr(thinned: tuple[int, int]) -> None:
+    across, down = thinned
+    rgb = np.kron(np.random.default_rng(0).integers(60, 190, (8, 8, 3)), np.ones((4, 4, 1))).astype(np.uint8)
+    ycc = np.asarray(Image.fromarray(rgb).convert("YCbCr"))
+    data = b""
+    for y, x in itertools.product(range(0, 32, down), range(0, 32, across)):
+        data += ycc[y : y + down, x : x + across, 0].tobytes() + ycc[y, x, 1:].tobytes()
+    tags = described(rgb.shape, 8, 6, t530=list(thinned))
+    packed_file = raw_tiff(zlib.compress(data), {**tags, 259: (3, [8])})
+    assert_pixels(packed_file, rgb, off=3)
+    if thinned == (1, 1):
+        assert_pixels(raw_tiff(data, tags), rgb, off=3)
+        return
+    for stored in (data, data + bytes(4000)):
+        with pytest.raises(ImageError, match="thinned YCbCr"):
+            read(raw_tiff(stored, tags))
+
+
+@pytest.mark.parametrize("tags", [{"t262": 6, "t530": [1, 1], "t284": 2}, {"t262": 8, "t284": 2}])
+def test_planes_of_other_colours_are_refused(tags: dict[str, int | list[int]]) -> None:
+    with pytest.raises(ImageError, match="in planes"):
+        read(raw_tiff(RGB.tobytes(), described((H, W, 3), 8, 2, **tags)))
 
 
 def test_lab() -> None:
@@ -244,7 +260,15 @@ def test_raw_files_of_cameras_are_refused(tags: dict[str, int | list[int]]) -> N
 
 @pytest.mark.parametrize(
     "tags",
-    [{"t258": [5, 6, 5]}, {"t262": 5, "t332": 2}, {"t262": 9}, {"t317": 7}, {"t339": [5] * 3}, {"t259": 34712}],
+    [
+        {"t258": [5, 6, 5]},
+        {"t258": [8] * 4, "t277": 4, "t262": 5, "t332": 2},
+        {"t262": 5, "t332": 2},
+        {"t262": 9},
+        {"t317": 7},
+        {"t339": [5] * 3},
+        {"t259": 34712},
+    ],
 )
 def test_what_is_not_known_is_refused(tags: dict[str, int | list[int]]) -> None:
     data = raw_tiff(deep(RGB).tobytes(), described((H, W, 3), 16, 2, **tags))

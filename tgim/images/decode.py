@@ -203,8 +203,8 @@ def _opened(file: BinaryIO, name: str, max_pixels: int) -> Iterator[_Opened]:
 def _unusual(file: BinaryIO) -> tiff.Layout | None:
     """The layout of a TIFF file if Pillow does not read it rightly."""
     layout = tiff.read_layout(file)
-    if layout is not None and layout.raw:
-        raise ImageError(f"is a camera's raw file, expected {KINDS}; develop it first")
+    if layout is not None and layout.fault:
+        raise ImageError(layout.fault)
     return None if layout is None or layout.plain else layout
 
 

@@ -65,7 +65,7 @@ def of_samples(samples: npt.NDArray[Any], layout: Layout, icc: bytes | None) -> 
         ImageError: samples of which it is not known what colours they mean.
     """
     inks = {tiff.WHITE_IS_ZERO: 1, tiff.BLACK_IS_ZERO: 1, tiff.RGB: 3, tiff.CMYK: 4}.get(layout.colours, 0)
-    if not 0 < inks <= samples.shape[2] or (inks == 4 and layout.one(tiff.INKS, 1) != 1):
+    if not 0 < inks <= samples.shape[2]:
         raise ImageError(
             f"is a TIFF file of colours {layout.colours} with {samples.shape[2]} samples of {layout.bits} bits, "
             "which is not read; save it as RGB"

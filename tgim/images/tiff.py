@@ -23,9 +23,9 @@ from tgim.errors import ImageError
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, COLOURS, FILL = 254, 256, 257, 258, 259, 262, 266
 OFFSETS, SAMPLES, ROWS, COUNTS, PLANAR, PREDICTOR, TURN = 273, 277, 278, 279, 284, 317, 274
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, SUBFILES = 322, 323, 324, 325, 330
-INKS, EXTRA, KIND, PROFILE, DNG = 332, 338, 339, 34675, 50706
+INKS, EXTRA, KIND, THINNED, PROFILE, DNG = 332, 338, 339, 530, 34675, 50706
 WANTED = {SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, COLOURS, FILL, OFFSETS, SAMPLES, ROWS, COUNTS, PLANAR, PREDICTOR}
-WANTED |= {TURN, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, SUBFILES, INKS, EXTRA, KIND, PROFILE, DNG}
+WANTED |= {TURN, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, SUBFILES, INKS, EXTRA, KIND, THINNED, PROFILE, DNG}
 TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # values of KIND
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8  # values of COLOURS
@@ -98,10 +98,18 @@ class Layout(NamedTuple):
         return self.one(PLANAR, 1) != 2 or self.samples == 1 or (self.samples, self.colours) == (3, RGB)
 
     @property
-    def raw(self) -> bool:
-        """True for a camera's raw file, in which the first picture is a thumbnail or a mosaic."""
+    def fault(self) -> str:
+        """Say why the picture is not read, neither by Pillow nor here; empty for others."""
         thumbnail = self.one(SUBFILE) & 1 and SUBFILES in self.tags
-        return bool(DNG in self.tags or self.colours in (32803, 34892) or thumbnail)
+        if DNG in self.tags or self.colours in (32803, 34892) or thumbnail:
+            return "is a camera's raw file, of which a thumbnail would be read; develop it first"
+        if self.colours in (YCBCR, LAB) and self.one(PLANAR, 1) == 2:
+            return "is a TIFF file of YCbCr or Lab in planes, which is not read; save it as RGB"
+        if self.colours == YCBCR and self.one(COMPRESSION, 1) == STORED and self.tags.get(THINNED, (2, 2)) != (1, 1):
+            return "is a TIFF file of thinned YCbCr without compression, which is not read; save it as RGB"
+        if self.colours == CMYK and self.one(INKS, 1) != 1:
+            return "is a TIFF file of other inks than CMYK, which is not read; save it as RGB"
+        return ""
 
 
 def read_layout(file: BinaryIO) -> Layout | None:
