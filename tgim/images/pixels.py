@@ -47,8 +47,9 @@ def of_image(image: Image.Image, deep: npt.NDArray[np.uint16] | None = None, *, 
         keyed = np.where(values == key, 0, 255).astype(np.uint8) if isinstance(key, int) else None
         return _profiled(grey[..., None].repeat(3, 2), keyed, icc)
     opacity = None
-    if image.mode == "L" and isinstance(key, int):
-        opacity = np.where(np.asarray(image) == key * step, 0, 255).astype(np.uint8)
+    if image.mode in ("1", "L") and isinstance(key, int):
+        clear = np.asarray(image) == (bool(key) if image.mode == "1" else key * step)
+        opacity = np.where(clear, 0, 255).astype(np.uint8)
     elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or key is not None:
         image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         opacity = np.asarray(image.getchannel("A"))
