@@ -17,6 +17,7 @@ DATA = {  # embedded checkpoint -> its results file, and the data set in it
     "judge-flowers": ("flowers", "oxford102"),
     "birds-2": ("birds", "cub"),
     "judge-birds-2": ("judges", "cub"),
+    "judge-flowers-2": ("judges", "oxford102"),
 }
 
 
