@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from tgim.cli.app import check_picture, main, say
+from tgim.cli.app import check_picture, main
 from tgim.cli.options import FILE, device_option, json_option, model_option
 from tgim.errors import UserError
+from tgim.system.say import say, say_json
 
 
 @main.command()
@@ -61,6 +62,8 @@ def parts(
         picture = overlay(photo, found, maps) if part is None else Image.fromarray(mask_of(found, maps, part))
         save_picture(picture, out)
     if as_json:
-        say({"image": str(image), "model": model, "out": None if out is None else str(out), **figures(found, maps)})
+        say_json(
+            {"image": str(image), "model": model, "out": None if out is None else str(out), **figures(found, maps)}
+        )
     else:
-        click.echo(out)
+        say(out)

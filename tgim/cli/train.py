@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from tgim.cli.app import fail, main, progress_bar, say
+from tgim.cli.app import fail, main, note, progress_bar
 from tgim.cli.options import FILE, json_option, layout_option
+from tgim.system.say import on_terminal, say, say_json
 
 
 @main.command()
@@ -58,22 +59,18 @@ def train(
     if context.find_root().obj["own_process"] and pick_device(device) == "cpu":  # also an estimate of memory needs it
         keep_memory()
     if dry_run or out is None:
-        click.echo(str(dry.dry_run(chosen) if several is None else stages.dry_run(several)))
+        say(dry.dry_run(chosen) if several is None else stages.dry_run(several))
         return
-    progress = sys.stderr.isatty()
+    progress = on_terminal()
     try:
         if several is None:
-            click.echo(training.fit(chosen, out=out, resume=resume, progress=progress))
+            say(training.fit(chosen, out=out, resume=resume, progress=progress))
             return
-
-        def tell(line: str) -> None:
-            click.echo(f"tgim: {line}", err=True)
-
-        outcome = stages.fit(several, out=out, resume=resume, progress=progress, tell=tell)
+        outcome = stages.fit(several, out=out, resume=resume, progress=progress, tell=note)
         if summary := outcome.summary():
-            click.echo(f"{summary}\n")
+            say(f"{summary}\n")
         for path in filter(None, (outcome.model, outcome.page)):
-            click.echo(path)
+            say(path)
     except Interrupted as error:
         fail(str(error), code=130, kind="")
 
@@ -99,9 +96,9 @@ def check(path: Path, kind: Any, as_json: bool) -> None:
     with progress_bar("picture") as progress:
         report = check_data(path, kind=kind, progress=progress)
     if as_json:
-        say(report.as_dict())
+        say_json(report.as_dict())
     else:
-        click.echo(str(report))
+        say(report)
     sys.exit(0 if report.usable else 1)
 
 
@@ -159,4 +156,4 @@ def convert(
         template=template,
         half=half,
     )
-    click.echo(written)
+    say(written)
