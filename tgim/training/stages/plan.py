@@ -193,11 +193,13 @@ def _override(common: dict[str, Any], bodies: dict[str, Any], overrides: Sequenc
     """Put overrides into the common values and the stages', in place; returns those of each stage, by their keys."""
     given: dict[str, dict[str, str]] = {name: {} for name in bodies}
     trained = [name for name in bodies if name != REPORT]
+    common_keys: dict[str, str] = {}
     for text in overrides:
         first, dot, rest = text.strip().partition(".")
         if first in bodies and dot:
             continue
-        key, _ = apply(common, text)
+        common_keys |= [apply(common, text, before=common_keys)]
+        key = next(reversed(common_keys))
         if (section := key.split(".")[0]) not in COMMON:
             hint = nearest(section, [*bodies, *COMMON]) or f" (there are: {', '.join([*bodies, *COMMON])})"
             raise RecipeError(f"override {text!r}: {section!r} is neither a stage nor a common key{hint}")
@@ -215,10 +217,12 @@ def _override(common: dict[str, Any], bodies: dict[str, Any], overrides: Sequenc
             )
         for name in taking:
             given[name][key] = text
+    own: dict[str, dict[str, str]] = {name: {} for name in bodies}
     for text in overrides:
         first, dot, rest = text.strip().partition(".")
         if first in bodies and dot:
-            given[first][apply(bodies[first], rest)[0]] = text
+            own[first] |= [(apply(bodies[first], rest, before=own[first])[0], text)]
+            given[first] |= own[first]
     return given
 
 
@@ -255,7 +259,7 @@ def _with_report(stages: Stages, body: Mapping[str, Any], source: str, given: Ma
         RecipeError: it names the wrong models, or would be of pictures that were trained on.
     """
     problems: list[tuple[str, str]] = []
-    report = check(Report, dict(body), "", problems)
+    report = check(Report, dict(body), "", problems, given=given)
     if report is None:
         fail(problems, source, given)
         raise RecipeError(source)
