@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tgim._version import __version__
-from tgim.errors import UserError
+from tgim.errors import UserError, unexpanded
 from tgim.system.say import OutputError, bar, on_terminal, one_line, prepare_streams, say
 
 if TYPE_CHECKING:
@@ -140,10 +140,22 @@ class Messages(logging.Handler):
         warn(record.getMessage())
 
 
-def check_picture(path: Path, *, advice: str = "give --image a picture") -> None:
-    """Raise UserError unless `path` is a file."""
-    if not path.is_file():
-        raise UserError(f"{path} is {'not a file' if path.exists() else 'not there'}; {advice}")
+def check_picture(path: Path, *, advice: str = "give --image a picture", many: str = "") -> None:
+    """Raise UserError unless `path` is a file; `many` says how several pictures are given."""
+    if path.is_file():
+        return
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; {many or advice + ' in it'}")
+    hint = unexpanded(path)
+    what = "not a file" if path.exists() else "not there"
+    raise UserError(f"{path} is {what}{hint}; {many if hint and many else advice}")
+
+
+def check_not_input(out: Path, *inputs: Path) -> None:
+    """Raise UserError where `out` is a file that is read."""
+    for path in inputs:
+        if out.exists() and path.exists() and out.samefile(path):
+            raise UserError(f"{out} would replace {path}, which is read; name another file")
 
 
 def end_with(failed: Sequence[str]) -> None:

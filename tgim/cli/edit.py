@@ -100,7 +100,7 @@ def edit(
     into_folder = images is not None or (target is not None and target.endswith(("/", os.sep)))
     sources = [image] if image is not None else list_images(str(images))
     if image is not None:
-        check_picture(image)
+        check_picture(image, many="give --images FOLDER --out FOLDER for all pictures of a folder")
     if into_folder and out is not None and out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file, but --out must name a folder here")
     todo = jobs.plan(sources, texts, out=out, into_folder=into_folder, force=force)

@@ -11,7 +11,7 @@ import click
 
 from tgim.cli.app import end_with, fail, main, naming_unknown_words, note, progress_bar
 from tgim.cli.options import FILE, device_option, json_option, layout_option, model_option, seed_option, texts_option
-from tgim.errors import DataError, TextError, UserError, nearest
+from tgim.errors import DataError, TextError, UserError, nearest, unexpanded
 from tgim.evaluation.catalogue import CATALOGUE, COMPOSE, GENERATION, PARTS, Entry, entries
 from tgim.system.say import say, say_json
 
@@ -89,7 +89,7 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if not path.exists():
-            raise UserError(f"{path} is not there; give pictures, or folders of pictures")
+            raise UserError(f"{path} is not there{unexpanded(path)}; give pictures, or folders of pictures")
         found += list_images(path) if path.is_dir() else [path]
     return list(dict.fromkeys(found))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgim.cli.app import main, note, open_editor, progress_bar, warn
+from tgim.cli.app import check_not_input, check_picture, main, note, open_editor, progress_bar, warn
 from tgim.cli.options import (
     FILE,
     device_option,
@@ -229,7 +229,10 @@ def interpolate(
     from tgim.inference.editor import Editor
     from tgim.inference.generator import Generator
 
+    for image in images:
+        check_picture(image)
     check_target(target)
+    check_not_input(Path(target), *images)
     side = side or ways.SIDE
     photos = [open_image(image) for image in images]
     maker: Editor | Generator

@@ -49,10 +49,11 @@ def list_command(as_json: bool) -> None:
     if as_json:
         say_json(found)
         return
+    width = max(len(name) for names in found.values() for name in names)
     for heading, names in found.items():
         say(f"{heading}:")
         for name, what in names.items():
-            say(f"  {name:<18}{what}")
+            say(f"  {name:<{width}}  {what}")
 
 
 @main.command()

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tgim.cli.app import fail, main, note, progress_bar
+from tgim.cli.app import check_not_input, fail, main, note, progress_bar
 from tgim.cli.options import FILE, json_option, layout_option
 from tgim.system.say import on_terminal, say, say_json
 
@@ -133,16 +133,19 @@ def convert(
 ) -> None:
     """Turn a released checkpoint into one of tgim.
 
-    FILE.pth is a generator from the authors of the system. Those of TAGAN and SISGAN hold no word vectors; give those,
-    too. Those of StackGAN and StackGAN-v2 hold no text encoder; give the `sje` checkpoint that they were trained with.
-    AttnGAN's needs its text encoder and that one's words. The authors keep the words in a pickle, captions.pickle,
-    which is not opened here: write them to a text file, in the order of their numbers, as the README shows.
+    FILE.pth is a generator from the authors of the system. Those of TAGAN and SISGAN hold no word vectors; give them
+    by --word-vectors. Those of StackGAN and StackGAN-v2 hold no text encoder; give by --text-encoder the `sje`
+    checkpoint that they were trained with. AttnGAN's needs its text encoder and, by --words, that one's words. The
+    authors keep the words in a pickle, captions.pickle, which is not opened here: write them to a text file, in the
+    order of their numbers, as the README shows.
 
     Networks that the files do not hold stay untrained, and the model card says so. Without --discriminator, a model
     generates or edits; if its training is continued, the discriminator starts untrained.
     """
     from tgim.conversion.convert import convert as convert_file
 
+    read = (source, word_vectors, words, text_encoder, image_encoder, discriminator)
+    check_not_input(out, *filter(None, read))
     written = convert_file(
         system,
         source,
