@@ -28,6 +28,7 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str
     Raises:
         CheckpointError: the folder cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path = Path(path)
@@ -39,8 +40,9 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path, sync=True) as temporary:
             save_file(own, str(temporary), metadata=strings)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be written: {error.strerror or error}") from None
+    except (OSError, SafetensorError) as error:  # the latter for a full disk, too
+        why = getattr(error, "strerror", None) or str(error).rpartition("I/O error: ")[2]
+        raise CheckpointError(f"{path} cannot be written ({why}); make room, or name another folder") from None
     return path
 
 

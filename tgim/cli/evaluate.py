@@ -278,7 +278,7 @@ def data_config(data: str, *, kind: str | None, split: str) -> DataConfig:
         if chosen["name"] != "synthetic" and not os.environ.get("TGIM_DATA"):
             raise DataError(f"--data {data} is looked for below TGIM_DATA, which is not set; set it, or give the path")
     elif kind is None:
-        if not Path(data).expanduser().exists():
+        if not Path(os.path.expanduser(data)).exists():
             hint = nearest(data, NAMED)
             raise DataError(f"data set {data} is not there{hint}; give a folder, or one of {', '.join(NAMED)}")
         chosen = {"name": detect(existing(data)), "root": data}

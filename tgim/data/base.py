@@ -217,7 +217,7 @@ def split_classes(root: Path, *, split: Split, seed: int = 0) -> frozenset[str] 
 
 def existing(root: str | Path) -> Path:
     """`root` as a path; DataError when it is no folder."""
-    path = Path(root).expanduser()
+    path = Path(os.path.expanduser(root))
     if not path.is_dir():
         raise DataError(f"data set {path} is {'not a folder' if path.exists() else 'not there'}; name its root folder")
     return path

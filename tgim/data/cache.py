@@ -34,8 +34,17 @@ log = logging.getLogger(__name__)
 
 
 def cache_folder(given: str | Path | None = None) -> Path:
-    """The folder that is `given`, else `$TGIM_CACHE`, else `~/.cache/tgim`."""
-    return Path(given if given is not None else os.environ.get("TGIM_CACHE") or Path.home() / ".cache" / "tgim")
+    """The folder that is `given`, else `$TGIM_CACHE`, else `~/.cache/tgim`.
+
+    Raises:
+        DataError: none is given, and this user has no home.
+    """
+    if given is not None or (given := os.environ.get("TGIM_CACHE")):
+        return Path(given)
+    home = os.path.expanduser("~")
+    if not os.path.isabs(home):  # HOME is not set, and the user is not in the system's list
+        raise DataError("there is no home folder to keep a cache in; set TGIM_CACHE to a folder")
+    return Path(home, ".cache", "tgim")
 
 
 class PixelCache:

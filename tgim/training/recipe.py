@@ -65,7 +65,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: no such file, no YAML, unknown keys (the nearest is named) or values that do not fit.
     """
-    return parse(read(path), overrides, source=str(Path(path).expanduser()))
+    return parse(read(path), overrides, source=os.path.expanduser(path))
 
 
 def parse(

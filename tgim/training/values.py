@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import types
 import typing
@@ -20,7 +21,7 @@ from tgim.training.config import TrainConfig
 
 def read(path: str | Path) -> Any:
     """The unchecked values of a recipe file; RecipeError when it cannot be read or is no YAML."""
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -18,6 +18,7 @@ value still has precedence then, except for `data.name`, `data.root` and `data.s
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -138,7 +139,7 @@ def is_stage(name: str) -> bool:
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Stages:
     """Read a recipe file of stages; see `parse`."""
-    return parse(read(path), overrides, source=str(Path(path).expanduser()))
+    return parse(read(path), overrides, source=os.path.expanduser(path))
 
 
 def parse(values: Any, overrides: Sequence[str] = (), *, source: str = "recipe") -> Stages:
