@@ -13,6 +13,7 @@ from support import toy
 from tgim.checkpoints import registry
 from tgim.errors import RecipeError
 from tgim.training import recipe
+from tgim.training.values import refuse_twice
 
 assert registry.find_model("toy") is toy.Toy
 
@@ -155,7 +156,11 @@ def test_an_old_override_does_what_the_new_one_does(data: dict[str, Any], old: s
 )
 def test_what_one_override_says_another_may_not_say_again(twice: list[str]) -> None:
     with pytest.raises(RecipeError, match="twice"):
-        recipe.parse(values(), twice)
+        refuse_twice(twice)
+    refuse_twice(["data={name: synthetic, augment: {flip: true}}", "data.augment.margin=3"])
+    refuse_twice(["editor.train.steps=2", "train.steps=3"], stages=["editor"])
+    with pytest.raises(RecipeError, match="twice"):
+        refuse_twice(["editor.train.steps=2", "editor.train.steps=3"], stages=["editor"])
     apart = recipe.parse(values(), ["data={name: synthetic, augment: {flip: true}}", "data.augment.margin=3"])
     assert apart.data.augment.flip
     assert apart.data.augment.margin == 3

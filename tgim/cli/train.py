@@ -43,9 +43,11 @@ def train(
     from tgim.training import run as training
     from tgim.training.loop import Interrupted
     from tgim.training.process import keep_memory
-    from tgim.training.values import read
+    from tgim.training.values import read, refuse_twice
 
     values = read(recipe)
+    named = values.get("stages") if isinstance(values, dict) else None
+    refuse_twice(overrides, stages=named if isinstance(named, dict) else ())
     if isinstance(values, dict) and "stages" in values:
         from tgim.training import stages
 

@@ -180,16 +180,14 @@ def write_new(image: Source, out: Path, *, force: bool = False) -> Path:
         OverwriteError: `out` is another file, and not `force`.
         ImageError: as `tgim.images.photo.save_image`.
     """
-    import tempfile
-
-    from tgim.images.photo import check_target, open_image, save_image
+    from tgim.images.photo import check_target, encoded, open_image, write_bytes
 
     target, kind = check_target(out)
-    with tempfile.TemporaryDirectory() as folder:
-        new = save_image(open_image(image), Path(folder) / "new", format=kind)
-        if target.exists() and not force and target.read_bytes() != new.read_bytes():
-            raise OverwriteError(f"{out} is there and is another picture; name another file, or add --force")
-    return save_image(open_image(image), out)
+    data = encoded(open_image(image), kind)
+    if target.exists() and not force and target.read_bytes() != data:
+        raise OverwriteError(f"{out} is there and is another picture; name another file, or add --force")
+    write_bytes(target, data)
+    return out
 
 
 def _beside(image: Path) -> Path:

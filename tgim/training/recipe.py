@@ -89,10 +89,7 @@ def parse(
     if not isinstance(values, dict):
         raise RecipeError(f"{source} holds {type(values).__name__}, expected the keys model, data and train")
     values = data_in_sections(copied(values), source)
-    own: dict[str, str] = {}
-    for text in overrides:
-        own |= [apply(values, text, before=own)]
-    given = {**(given or {}), **own}
+    given = {**(given or {}), **dict(apply(values, text) for text in overrides)}
     if "stages" in values and "model" not in values:
         raise RecipeError(f"{source} holds several stages, where one model is expected; tgim train takes both")
     for name in values:

@@ -7,7 +7,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +102,37 @@ def _yaml(text: str, source: str, *, or_text: bool = False) -> Any:
         ) from None
 
 
-def apply(values: dict[str, Any], override: str, *, before: Mapping[str, str] | None = None) -> tuple[str, str]:
-    """Put "key=value" into `values`; returns the key (the present one, where an old one was given) and the text.
+def refuse_twice(overrides: Sequence[str], *, stages: Collection[str] = ()) -> None:
+    """Refuse overrides of which one would silently replace another; keys may begin with one of `stages`.
 
     Raises:
-        RecipeError: it has no such form, or would replace what another override, one of `before`, gave.
+        RecipeError: a key is given twice, or one of them is no key=value.
     """
+    scratch: dict[str, dict[str, Any]] = {}
+    given: dict[str, dict[str, str]] = {}
+    for text in overrides:
+        first, dot, rest = text.strip().partition(".")
+        stage, own = (first, rest) if dot and first in stages else ("", text)
+        before, filled = given.setdefault(stage, {}), copied(scratch.get(stage, {}))
+        key, _ = apply(scratch.setdefault(stage, {}), own)
+        for other, said in before.items():
+            above = key.startswith(f"{other}.") and _has(filled, key)
+            if other == key or other.startswith(f"{key}.") or above:
+                raise RecipeError(f"overrides {said!r} and {text!r} give {key} twice; give it once")
+        before[key] = text
+
+
+def _has(values: Any, key: str) -> bool:
+    """Tell whether there is a value at a dotted key."""
+    for part in key.split("."):
+        if not isinstance(values, dict) or part not in values:
+            return False
+        values = values[part]
+    return True
+
+
+def apply(values: dict[str, Any], override: str) -> tuple[str, str]:
+    """Put "key=value" into `values`; returns the key (the present one, where an old one was given) and the text."""
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
@@ -126,12 +151,8 @@ def apply(values: dict[str, Any], override: str, *, before: Mapping[str, str] | 
         if not isinstance(inner, dict):
             raise RecipeError(f"{source}: {'.'.join(parts[: i + 1])} is a value and has no keys")
         place = inner
-    key = ".".join(parts)
-    for other, said in (before or {}).items():
-        if other == key or other.startswith(f"{key}.") or (key.startswith(f"{other}.") and parts[-1] in place):
-            raise RecipeError(f"overrides {said!r} and {override!r} give {key} twice; give it once")
     place[parts[-1]] = value
-    return key, override
+    return ".".join(parts), override
 
 
 _M = typing.TypeVar("_M", bound=BaseModel)

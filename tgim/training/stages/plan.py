@@ -194,13 +194,11 @@ def _override(common: dict[str, Any], bodies: dict[str, Any], overrides: Sequenc
     """Put overrides into the common values and the stages', in place; returns those of each stage, by their keys."""
     given: dict[str, dict[str, str]] = {name: {} for name in bodies}
     trained = [name for name in bodies if name != REPORT]
-    common_keys: dict[str, str] = {}
     for text in overrides:
         first, dot, rest = text.strip().partition(".")
         if first in bodies and dot:
             continue
-        common_keys |= [apply(common, text, before=common_keys)]
-        key = next(reversed(common_keys))
+        key, _ = apply(common, text)
         if (section := key.split(".")[0]) not in COMMON:
             hint = nearest(section, [*bodies, *COMMON]) or f" (there are: {', '.join([*bodies, *COMMON])})"
             raise RecipeError(f"override {text!r}: {section!r} is neither a stage nor a common key{hint}")
@@ -218,12 +216,10 @@ def _override(common: dict[str, Any], bodies: dict[str, Any], overrides: Sequenc
             )
         for name in taking:
             given[name][key] = text
-    own: dict[str, dict[str, str]] = {name: {} for name in bodies}
     for text in overrides:
         first, dot, rest = text.strip().partition(".")
         if first in bodies and dot:
-            own[first] |= [(apply(bodies[first], rest, before=own[first])[0], text)]
-            given[first] |= own[first]
+            given[first][apply(bodies[first], rest)[0]] = text
     return given
 
 
