@@ -36,7 +36,6 @@ __all__ = [
     "carry_change",
     "check_target",
     "contact_sheet",
-    "encoded",
     "from_uint8",
     "list_images",
     "open_image",
@@ -259,15 +258,6 @@ def save_image(
         raise ImageError(f"{name} cannot be written as {kind} ({decode.reason(error)}); use .png") from error
     write_bytes(target, data, name=name)
     return Path(path)
-
-
-def encoded(photo: Photo, kind: str, *, quality: int = 95) -> bytes:
-    """The file that `save_image` would write, in one of FORMATS, as bytes.
-
-    Raises:
-        OSError, ValueError: it cannot be written in that format.
-    """
-    return _encode(photo, kind, quality=quality, metadata=False)
 
 
 def write_bytes(target: Path, data: bytes, *, name: str = "") -> None:
