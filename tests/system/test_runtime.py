@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -53,6 +55,34 @@ def test_threads_wait_asleep_unless_the_user_says_otherwise():
     assert own["OMP_WAIT_POLICY"] == "ACTIVE"
     assert "KMP_BLOCKTIME" not in own
     assert json.loads(in_process(f"import torch, tgim; {SHOW}")) == {}  # too late, so nothing is changed
+
+
+FORK = """
+import os, tgim, torch
+
+def compute():
+    return torch.ones(2_000_000).exp().sum().item()
+
+torch.set_num_threads(2)
+before = compute()
+child = os.fork()
+if child == 0:
+    os._exit(0 if abs(compute() / before - 1) < 1e-3 and torch.get_num_threads() == 1 else 1)
+print(os.waitpid(child, 0)[1], torch.get_num_threads())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+def test_a_forked_process_computes():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
+    options = {"env": environment, "stdout": subprocess.PIPE, "start_new_session": True}
+    with subprocess.Popen([sys.executable, "-c", FORK], **options) as run:
+        try:
+            assert run.communicate(timeout=60)[0].split() == [b"0", b"2"]
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)  # also a child that hangs
 
 
 @pytest.fixture
