@@ -41,7 +41,7 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str
         with replacing(path, sync=True) as temporary:
             save_file(own, str(temporary), metadata=strings)
     except (OSError, SafetensorError) as error:  # the latter for a full disk, too
-        why = getattr(error, "strerror", None) or str(error).rpartition("I/O error: ")[2]
+        why = getattr(error, "strerror", None) or str(error).rpartition("I/O error: ")[2].partition(" (os")[0]
         raise CheckpointError(f"{path} cannot be written ({why}); make room, or name another folder") from None
     return path
 
