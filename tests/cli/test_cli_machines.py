@@ -1,4 +1,7 @@
-"""Laws of a failing disk: whichever call that writes fails, a verb says so in a line, and no file is half-written."""
+"""Laws of others' machines: disks of which any call that writes may fail, and folders of any name.
+
+Whichever call fails, a verb says so in a line, and no file is half-written.
+"""
 
 from __future__ import annotations
 
@@ -142,3 +145,20 @@ def test_every_call_that_writes_may_fail(prepared, here, verb):
             continue
         for name, content in found.items():
             assert content == known.get(name) or (verb == "edit over a file" and content == b"old"), (where, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_folder_may_have_any_name(prepared, here, monkeypatch, verb):
+    odd = here / os.fsdecode(b"v\xf6gel \xff\n%d{}")
+    shutil.copytree(prepared, odd)
+    for path in (odd / "set" / "images").iterdir():
+        path.rename(path.with_name(os.fsdecode(b"\xf6") + path.name))
+    lines = (odd / "set" / "metadata.jsonl").read_text().replace('"file_name": "', '"file_name": "\\udcf6')
+    (odd / "set" / "metadata.jsonl").write_text(lines)
+    monkeypatch.chdir(odd)
+    monkeypatch.setenv("TGIM_CACHE", str(odd / "cache"))
+    words = [word if word.startswith("-") or word.isalnum() else f"{odd}/{word}" for word in VERBS[verb].split()]
+    words = [word.replace(f"{odd}/0,0", "0,0") if "," in word else word for word in words]
+    result = tgim(*words, *(["data.root=" + str(odd / "set")] if verb == "train" else []))
+    assert result.exit_code == 0, (result.output, result.exception)
