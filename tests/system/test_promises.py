@@ -53,7 +53,7 @@ COMMANDS = {  # verb -> its words, and the names of what it may write
         "made.jsonl",
     ),
 }
-PROGRAMS = {"git", "uname"}  # that are asked for a commit and the kind of machine
+PROGRAMS = {"git", "uname", "ldconfig"}  # asked for a commit, the kind of machine, and where libraries are
 WATCH = '''
 """Told by Python what is done: files that are written, the network, pickles, other programs."""
 import os, sys
