@@ -174,7 +174,7 @@ def origin() -> dict[str, Any]:
 
 def _commit() -> str | None:
     here = Path(__file__).parent
-    git = ["git", "-C", str(here)]
+    git = ["git", "--no-optional-locks", "-C", str(here)]  # or describe would write the index
     try:
         subprocess.run(
             [*git, "ls-files", "--error-unmatch", "__init__.py"], check=True, capture_output=True, timeout=10

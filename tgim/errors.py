@@ -43,6 +43,16 @@ class RecipeError(UserError):
     """A recipe, or a key=value of it, that does not fit."""
 
 
+def unexpanded(path: object) -> str:
+    """Return a hint where `path` looks like a pattern that the shell has left as it was, else an empty string.
+
+    >>> unexpanded("*.jpg")
+    '; a pattern is replaced by names only without quotes, and where there are such files'
+    """
+    found = any(sign in str(path) for sign in "*?[")
+    return "; a pattern is replaced by names only without quotes, and where there are such files" if found else ""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``'; did you mean X?'`` for the closest of `known`, or an empty string when none is close.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from PIL import Image
 
 from support import small
@@ -153,7 +153,9 @@ BAD_MATCHES = {
 def test_a_bad_match_is_refused(here, matcher, case):
     Path("empty.txt").write_text("\n \n")
     args, said = BAD_MATCHES[case]
-    assert said in is_refused(tgim("match", "my_birds/images", "--model", matcher, *args))
+    assert said in is_refused(
+        tgim("match", "my_birds/images", *args, *(() if "--model" in args else ("--model", matcher)))
+    )
 
 
 def test_an_editor_does_not_match(here, tagrid_file):
@@ -167,8 +169,13 @@ def test_an_editor_does_not_match(here, tagrid_file):
 @pytest.fixture
 def measure(here, matcher, tagrid_file):
     """Run `tgim eval` on the data set with the small editor and two protocols."""
-    usual = ("--data", "my_birds", "--split", "all", "--model", tagrid_file)
-    return lambda *args: tgim("eval", *usual, *args)
+    usual = {"--data": "my_birds", "--split": "all"}
+
+    def run(*args: object) -> Result:
+        rest = [word for pair in usual.items() if pair[0] not in args for word in pair]
+        return tgim("eval", *rest, "--model", tagrid_file, *args)
+
+    return run
 
 
 def test_the_help_names_every_protocol():

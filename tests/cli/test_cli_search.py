@@ -150,7 +150,7 @@ BAD = {
     "no picture in the folder": (["empty", "--image", "photos/0.png", "--text", TEXT], "no picture"),
     "no other picture": (["alone", "--image", "alone/0.png", "--text", TEXT], "no picture to search among"),
     "no such image": (["photos", "--image", "gone.png", "--text", TEXT], "gone.png is not there"),
-    "a folder as image": (["photos", "--image", "photos", "--text", TEXT], "not a file"),
+    "a folder as image": (["photos", "--image", "photos", "--text", TEXT], "is a folder"),
     "an unreadable image": (["photos", "--image", "broken.png", "--text", TEXT], "broken.png"),
     "no image": (["photos", "--text", TEXT], "--image"),
     "no text": (["photos", "--image", "photos/0.png"], "--text"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from support import toy
 from tgim.checkpoints import registry
 from tgim.errors import RecipeError
 from tgim.training import recipe
+from tgim.training.values import refuse_twice
 
 assert registry.find_model("toy") is toy.Toy
 
@@ -95,7 +97,7 @@ def test_a_network_takes_the_common_settings_but_its_own() -> None:
         ("train.steps", "not key=value"),
         ("train..steps=3", "not key=value"),
         ("train.steps.more=3", r"train\.steps is a value"),
-        ("train.steps=[1", "is not YAML"),
+        ("train.steps=[1", "train.steps .* valid integer"),
     ],
 )
 def test_what_does_not_fit_is_one_line_that_helps(file: Path, override: str, expected: str) -> None:
@@ -140,8 +142,65 @@ def test_an_old_override_does_what_the_new_one_does(data: dict[str, Any], old: s
     changed = recipe.parse(given, [old])
     assert changed == recipe.parse(given, [new])
     assert changed != recipe.parse(given)
-    twice = recipe.parse(given, [new, "data.flip=true", "data.augment.flip=false"])
-    assert not twice.data.augment.flip
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        ["train.steps=1", "train.steps=1"],
+        ["data.flip=true", "data.augment.flip=false"],
+        ["data={augment: {flip: true}}", "data.flip=false"],
+        ["data.augment.flip=true", "data={name: synthetic}"],
+        ["train={steps: 2, steps: 3}"],
+    ],
+)
+def test_what_one_override_says_another_may_not_say_again(twice: list[str]) -> None:
+    with pytest.raises(RecipeError, match="twice"):
+        refuse_twice(twice)
+    refuse_twice(["data={name: synthetic, augment: {flip: true}}", "data.augment.margin=3"])
+    refuse_twice(["editor.train.steps=2", "train.steps=3"], stages=["editor"])
+    with pytest.raises(RecipeError, match="twice"):
+        refuse_twice(["editor.train.steps=2", "editor.train.steps=3"], stages=["editor"])
+    apart = recipe.parse(values(), ["data={name: synthetic, augment: {flip: true}}", "data.augment.margin=3"])
+    assert apart.data.augment.flip
+    assert apart.data.augment.margin == 3
+
+
+FOLDERS = ("2024", "no", "on", "true", "[pics]", "1e3", "1.50", "007", "0x1f", "1_000", "2024-01-31", "12:30", "a # b")
+FOLDERS += (
+    "{pics}",
+    "[pics",
+    "*pics",
+    "&a",
+    "@pics",
+    "%pics",
+    "!pics",
+    "- a",
+    "a: b",
+    "?",
+    "|",
+    "pics\udcf6",
+    "~",
+    "null ",
+)
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_may_have_any_name(file: Path, name: str) -> None:
+    assert recipe.load(file, [f"data.root={name}"]).data.root == (None if name == "null " else os.path.expanduser(name))
+
+
+@pytest.mark.parametrize("name", ["2024", "no", "true", "1e3", "1.50", "007", "0x1f", "1_000", "2024-01-31", "12:30"])
+def test_a_folder_may_be_named_by_a_number_in_the_file(file: Path, name: str) -> None:
+    file.write_text(file.read_text().replace("root: somewhere", f"root: {name}"))
+    assert recipe.load(file).data.root == name
+
+
+def test_text_is_read_as_numbers_and_truth_values_where_those_are_expected(file: Path) -> None:
+    given = ["train.steps=1_000", "train.lr=1e-3", "data.augment.flip=yes", "data.augment.contrast=0.50"]
+    found = recipe.load(file, [*given, "data.augment.zoom=[0.50, 1]"])
+    assert (found.train.steps, found.train.lr, found.data.augment.flip) == (1000, 1e-3, True)
+    assert (found.data.augment.contrast, found.data.augment.zoom) == (0.5, (0.5, 1.0))
 
 
 def test_a_value_under_its_old_and_new_key_is_refused(file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,10 @@ def list_all() -> dict[str, dict[str, str]]:
 
 
 def _headline(model: type) -> str:
-    """The first line of the module that holds the model, which names its paper."""
-    lines = (sys.modules[model.__module__].__doc__ or "").strip().splitlines()
-    return lines[0] if lines else ""
+    """The first sentence of the module that holds the model, which names its paper."""
+    text = " ".join((sys.modules[model.__module__].__doc__ or "").strip().partition("\n\n")[0].split())
+    sentence = re.match(r".*?(?<!et al)[.](?=\s|$)", text)
+    return sentence[0] if sentence else text
 
 
 def render(card: dict[str, Any]) -> str:

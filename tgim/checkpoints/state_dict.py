@@ -48,7 +48,7 @@ def read_state_dict(path: str | os.PathLike[str], *, expected: str) -> dict[str,
     Raises:
         CheckpointError: missing, unreadable, or not named tensors alone.
     """
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     if not file.is_file():
         raise CheckpointError(f"{file} is not there; {expected}")
     if file.suffix == SUFFIX:

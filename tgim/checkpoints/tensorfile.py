@@ -28,7 +28,8 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str
     Raises:
         CheckpointError: the folder cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors import SafetensorError
+    from safetensors.torch import save, save_file
 
     path = Path(path)
     own = {
@@ -38,21 +39,34 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path, sync=True) as temporary:
-            save_file(own, str(temporary), metadata=strings)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be written: {error.strerror or error}") from None
+            if _is_text(temporary):
+                save_file(own, str(temporary), metadata=strings)
+            else:
+                temporary.write_bytes(save(own, metadata=strings))
+    except (OSError, SafetensorError) as error:  # the latter for a full disk, too
+        why = getattr(error, "strerror", None) or str(error).rpartition("I/O error: ")[2].partition(" (os")[0]
+        raise CheckpointError(f"{path} cannot be written ({why}); make room, or name another folder") from None
     return path
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read all tensors of a safetensors file, on the CPU; CheckpointError when it is broken."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load, load_file
 
     try:
-        return load_file(path)
+        return load_file(path) if _is_text(path) else load(path.read_bytes())
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
+
+
+def _is_text(path: Path) -> bool:
+    """Tell whether a path is text: safetensors itself opens no other."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_metadata(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:

@@ -1,15 +1,15 @@
 """Parts that all verbs of the command `tgim` share: the group of commands, its errors, warnings and progress bars.
 
 Nothing heavy is imported until a verb needs it. What the user can mend ends as one line on stderr and exit code 2; a
-folder with bad pictures, or an unusable data set, as exit code 1; ctrl-C as 130.
+folder with bad pictures, or an unusable data set, as exit code 1; ctrl-C as 130; a closed pipe silently as 141.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,27 +19,81 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tgim._version import __version__
-from tgim.errors import UserError
+from tgim.errors import UserError, unexpanded
+from tgim.system.say import OutputError, bar, on_terminal, one_line, prepare_streams, say
 
 if TYPE_CHECKING:
     from tgim.inference.editor import Editor
 
+CLOSED_PIPE = 141  # exit code of a program whose reader has gone: 128 and the number of SIGPIPE
 
-class Program(click.Group):
+
+class _Saying(click.Command):
+    """A command whose help is printed by `say`, and which takes an option that has one value once."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """The option --help."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _help
+        return option
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line; UsageError where the second value of an option would silently win."""
+        if not ctx.resilient_parsing:
+            for option, times in Counter(self.make_parser(ctx).parse_args(args=list(args))[2]).items():
+                plain = isinstance(option, click.Option) and option.is_flag and not option.secondary_opts
+                if times > 1 and isinstance(option, click.Option) and not (option.multiple or option.count or plain):
+                    name = "/".join([option.opts[-1], *option.secondary_opts])
+                    raise click.UsageError(f"{name} is given {times} times and takes one value; give it once", ctx)
+        return super().parse_args(ctx, args)
+
+
+def _help(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        say(context.get_help())
+        context.exit()
+
+
+def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        say(f"tgim, version {__version__}")
+        context.exit()
+
+
+class Verb(_Saying):
+    """A verb of the command."""
+
+
+class Verbs(_Saying, click.Group):
+    """A group of verbs."""
+
+    command_class = Verb
+
+
+class Program(Verbs):
     """A group whose errors are one line each."""
+
+    group_class = Verbs
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> Any:
         """Run one command and exit; `args` are those of the process unless given."""
+        if args is None:
+            prepare_streams()
         extra |= {"standalone_mode": False, "obj": {"own_process": args is None}}
         try:
             with warnings.catch_warnings():
                 if not sys.warnoptions:
                     warnings.simplefilter("ignore")  # of other packages; tgim's own are logged or shown by the verbs
                 sys.exit(super().main(args, prog_name=prog_name or "tgim", **extra) or 0)
+        except OutputError as error:
+            if error.closed:
+                sys.exit(CLOSED_PIPE)
+            fail(str(error))
         except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message(), err=True)
+            say(error.format_message(), err=True)
             sys.exit(2)
         except click.UsageError as error:
             hint = f"; see {error.ctx.command_path} --help" if error.ctx else ""
@@ -53,20 +107,30 @@ class Program(click.Group):
         except MemoryError:
             fail("out of memory; use a smaller picture, or close other programs")
         except OSError as error:
-            if error.strerror is None:
-                raise
-            fail(": ".join(filter(None, [str(error.filename or ""), error.strerror])))
+            fail(": ".join(filter(None, [str(error.filename or ""), error.strerror or str(error)])))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; ctrl-C aborts it without click's empty line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.Abort from None
 
 
 def fail(message: str, *, code: int = 2, kind: str = "error: ") -> None:
     """Say `message` as one line on stderr and exit."""
-    click.echo(f"tgim: {kind}{' '.join(message.split())}", err=True)
+    say(f"tgim: {kind}{one_line(message)}", err=True)
     sys.exit(code)
 
 
 def warn(message: str) -> None:
     """Say `message` as one line on stderr."""
-    click.echo(f"tgim: warning: {' '.join(message.split())}", err=True)
+    say(f"tgim: warning: {one_line(message)}", err=True)
+
+
+def note(message: str) -> None:
+    """Say what is going on, as one line on stderr."""
+    say(f"tgim: {one_line(message)}", err=True)
 
 
 class Messages(logging.Handler):
@@ -76,21 +140,28 @@ class Messages(logging.Handler):
         warn(record.getMessage())
 
 
-def say(value: dict[str, Any]) -> None:
-    """Print one JSON line on stdout."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+def check_picture(path: Path, *, advice: str = "give --image a picture", many: str = "") -> None:
+    """Raise UserError unless `path` is a file; `many` says how several pictures are given."""
+    if path.is_file():
+        return
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; {many or advice + ' in it'}")
+    hint = unexpanded(path)
+    what = "not a file" if path.exists() else "not there"
+    raise UserError(f"{path} is {what}{hint}; {many if hint and many else advice}")
 
 
-def check_picture(path: Path, *, advice: str = "give --image a picture") -> None:
-    """Raise UserError unless `path` is a file."""
-    if not path.is_file():
-        raise UserError(f"{path} is {'not a file' if path.exists() else 'not there'}; {advice}")
+def check_not_input(out: Path, *inputs: Path) -> None:
+    """Raise UserError where `out` is a file that is read."""
+    for path in inputs:
+        if out.exists() and path.exists() and out.samefile(path):
+            raise UserError(f"{out} would replace {path}, which is read; name another file")
 
 
 def end_with(failed: Sequence[str]) -> None:
     """Name pictures that could not be used, a line each, and exit with 1 where there are any."""
     for error in failed:
-        click.echo(f"tgim: failed: {' '.join(error.split())}", err=True)
+        note(f"failed: {error}")
     if failed:
         sys.exit(1)
 
@@ -98,13 +169,11 @@ def end_with(failed: Sequence[str]) -> None:
 @contextmanager
 def progress_bar(unit: str, *, total: int | None = None) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on a terminal; gives a function to call with (done, total)."""
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit=unit, disable=None, leave=False) as bar:
+    with bar(total=total, unit=unit, leave=False) as shown:
 
         def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+            shown.total = total
+            shown.update(done - shown.n)
 
         yield progress
 
@@ -139,14 +208,14 @@ def open_editor(model: str, *, device: str, invert_steps: int | None, progress: 
 
     device = pick_device(device)
     source = checkpoint.load(model, device=device)
-    inverter = Inverter.of(source.model, steps=invert_steps, progress=progress and sys.stderr.isatty())
+    inverter = Inverter.of(source.model, steps=invert_steps, progress=progress and on_terminal())
     if inverter is None and invert_steps is not None:
         raise UserError(f"{model} ({source.name}) edits photographs without a search; leave out --invert-steps")
     return Editor(source if inverter is None else replace(source, model=inverter), device=device)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="tgim")
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version.")
 def main() -> None:
     """Edit photographs by captions, and train the models that do it."""
     log = logging.getLogger("tgim")

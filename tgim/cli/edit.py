@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgim.cli.app import check_picture, end_with, main, open_editor, say, warn
+from tgim.cli.app import check_picture, end_with, main, open_editor, warn
 from tgim.cli.options import (
     FILE,
     device_option,
@@ -19,6 +19,7 @@ from tgim.cli.options import (
     seed_option,
 )
 from tgim.errors import UserError
+from tgim.system.say import bar, say, say_json
 
 if TYPE_CHECKING:
     from tgim.inference.editor import Size
@@ -90,8 +91,6 @@ def edit(
     out = None if target is None else Path(target)
     if images is not None and out is None:
         raise click.UsageError("--images needs --out FOLDER")
-    from tqdm import tqdm
-
     from tgim.images.carry import parse_box
     from tgim.images.photo import check_target, list_images
     from tgim.inference import batch_edit as jobs
@@ -101,7 +100,7 @@ def edit(
     into_folder = images is not None or (target is not None and target.endswith(("/", os.sep)))
     sources = [image] if image is not None else list_images(str(images))
     if image is not None:
-        check_picture(image)
+        check_picture(image, many="give --images FOLDER --out FOLDER for all pictures of a folder")
     if into_folder and out is not None and out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file, but --out must name a folder here")
     todo = jobs.plan(sources, texts, out=out, into_folder=into_folder, force=force)
@@ -125,11 +124,11 @@ def edit(
         seed=seed,
     )
     failed = []
-    with tqdm(total=len(todo), unit="edit", disable=None if images is not None else True, leave=False) as bar:
+    with bar(total=len(todo), unit="edit", show=None if images is not None else False, leave=False) as shown:
         for result in results:
-            bar.update()
-            for note in result.notes:
-                warn(f"{result.job.image}: {note}")
+            shown.update()
+            for message in result.notes:
+                warn(f"{result.job.image}: {message}")
             if result.error:
                 failed.append(result.error)
             elif as_json:
@@ -137,9 +136,9 @@ def edit(
                 unknown = {word: list(near) for word, near in read.unknown.items()}
                 asked: dict[str, Any] = {"model": model, "invert_steps": invert_steps, "device": str(editor.device)}
                 asked |= {"strength": strength, "focus": focus, "size": size, "seed": seed}
-                say(asked | result.as_dict() | {"caption": read.caption, "unknown": unknown})
+                say_json(asked | result.as_dict() | {"caption": read.caption, "unknown": unknown})
             elif images is None:
-                click.echo(result.job.out)
+                say(result.job.out)
     if images is not None and not as_json:
-        click.echo(f"{len(todo) - len(failed)} of {len(todo)} edits written to {out}")
+        say(f"{len(todo) - len(failed)} of {len(todo)} edits written to {out}")
     end_with(failed)

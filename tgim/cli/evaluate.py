@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgim.cli.app import end_with, fail, main, naming_unknown_words, progress_bar, say
+from tgim.cli.app import end_with, fail, main, naming_unknown_words, note, progress_bar
 from tgim.cli.options import FILE, device_option, json_option, layout_option, model_option, seed_option, texts_option
-from tgim.errors import DataError, TextError, UserError, nearest
+from tgim.errors import DataError, TextError, UserError, nearest, unexpanded
 from tgim.evaluation.catalogue import CATALOGUE, COMPOSE, GENERATION, PARTS, Entry, entries
+from tgim.system.say import say, say_json
 
 if TYPE_CHECKING:
     from tgim.data.config import DataConfig
@@ -71,9 +72,9 @@ def match(
         found = rank(pictures, captions, model=model, device=pick_device(device), progress=progress)
     if as_json:
         for pair in found.pairs(top=top):
-            say(pair | {"image": click.format_filename(pair["image"]), "model": model})
+            say_json(pair | {"model": model})
     else:
-        click.echo(click.format_filename(found.text(top=top or TOP)))
+        say(found.text(top=top or TOP))
     end_with(found.failed)
 
 
@@ -88,7 +89,7 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if not path.exists():
-            raise UserError(f"{path} is not there; give pictures, or folders of pictures")
+            raise UserError(f"{path} is not there{unexpanded(path)}; give pictures, or folders of pictures")
         found += list_images(path) if path.is_dir() else [path]
     return list(dict.fromkeys(found))
 
@@ -201,7 +202,7 @@ def evaluate_command(
     judge = judge or default_judge(wanted, config.name, data)
     before = len(read_lines(out)) if out is not None and out.exists() else 0
     if before:
-        click.echo(f"tgim: {out} holds {before} figures; they are not measured again", err=True)
+        note(f"{out} holds {before} figures; they are not measured again")
     try:
         with counting() as progress:
             lines = evaluate(
@@ -224,13 +225,13 @@ def evaluate_command(
         fail(f"interrupted; {kept}{', the same command goes on' if out else ''}", code=130, kind="")
     if as_json:
         for line in lines:
-            say(line.model_dump(mode="json"))
+            say_json(line.model_dump(mode="json"))
     else:
-        click.echo(tables(lines))
+        say(tables(lines))
     if out is not None:
         new = len(read_lines(out)) - before
         said = f"{new} figures were added to {out}" if new else f"nothing was measured again: all is in {out}"
-        click.echo(f"tgim: {said}", err=True)
+        note(said)
 
 
 def protocols_of(text: str) -> list[Entry]:
@@ -277,7 +278,7 @@ def data_config(data: str, *, kind: str | None, split: str) -> DataConfig:
         if chosen["name"] != "synthetic" and not os.environ.get("TGIM_DATA"):
             raise DataError(f"--data {data} is looked for below TGIM_DATA, which is not set; set it, or give the path")
     elif kind is None:
-        if not Path(data).expanduser().exists():
+        if not Path(os.path.expanduser(data)).exists():
             hint = nearest(data, NAMED)
             raise DataError(f"data set {data} is not there{hint}; give a folder, or one of {', '.join(NAMED)}")
         chosen = {"name": detect(existing(data)), "root": data}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgim.cli.app import main, open_editor, progress_bar, say, warn
+from tgim.cli.app import check_not_input, check_picture, main, note, open_editor, progress_bar, warn
 from tgim.cli.options import (
     FILE,
     device_option,
@@ -23,6 +23,7 @@ from tgim.cli.options import (
     texts_option,
 )
 from tgim.errors import UserError
+from tgim.system.say import say, say_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -119,9 +120,9 @@ def generate(
         save_image(open_image(sheet), out, quality=quality)
         if as_json:
             told: dict[str, Any] = {"out": target, "texts": texts, "captions": captions, "unknown": unknown}
-            say(told | {"n": count, "width": sheet.width, "height": sheet.height} | line)
+            say_json(told | {"n": count, "width": sheet.width, "height": sheet.height} | line)
         else:
-            click.echo(out)
+            say(out)
         return
     out.mkdir(parents=True, exist_ok=True)
     for i, row in enumerate(pictures):
@@ -131,9 +132,9 @@ def generate(
             save_image(Photo(picture), out / name)
             if as_json:
                 told = {"out": str(out / name), "text": texts[i], "caption": captions[i], "unknown": unknown[i]}
-                say(told | {"number": number, "width": row.shape[-1], "height": row.shape[-2]} | line)
+                say_json(told | {"number": number, "width": row.shape[-1], "height": row.shape[-2]} | line)
     if not as_json:
-        click.echo(f"{pictures.shape[0] * count} pictures written to {out}")
+        say(f"{pictures.shape[0] * count} pictures written to {out}")
 
 
 def grid(pictures: Tensor, texts: Sequence[str]) -> Image.Image:
@@ -228,7 +229,10 @@ def interpolate(
     from tgim.inference.editor import Editor
     from tgim.inference.generator import Generator
 
+    for image in images:
+        check_picture(image)
     check_target(target)
+    check_not_input(Path(target), *images)
     side = side or ways.SIDE
     photos = [open_image(image) for image in images]
     maker: Editor | Generator
@@ -248,8 +252,8 @@ def interpolate(
             found = ways.between_noises(maker, texts[0], steps=steps, seed=seed)
     ways.save_frames(found.pictures, target, quality=quality)
     if not as_json:
-        click.echo(target)
-        click.echo(f"tgim: interpolated: {found.how}", err=True)
+        say(target)
+        note(f"interpolated: {found.how}")
         return
     with quiet():
         captions = [maker.caption(text) for text in texts]
@@ -261,7 +265,7 @@ def interpolate(
         "captions": captions,
     }
     facts = {"how": found.how, "steps": steps, "width": width, "height": height, "seed": seed, "model": model}
-    say(told | facts | {"moving": ways.is_moving(target), "device": str(maker.device)})
+    say_json(told | facts | {"moving": ways.is_moving(target), "device": str(maker.device)})
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from tgim.cli import generate as cli_make
 from tgim.cli import parts as cli_parts
 from tgim.cli import search as cli_search
 from tgim.cli import train as cli_train
-from tgim.cli.app import main, say
+from tgim.cli.app import main
 from tgim.cli.options import FILE, json_option, seed_option
+from tgim.system.say import say, say_json
 
 __all__ = ["cli_edit", "cli_eval", "cli_make", "cli_parts", "cli_search", "cli_train", "main"]
 
@@ -33,9 +34,9 @@ def info(model: str, as_json: bool) -> None:
 
     found = card.model_card(model)
     if as_json:
-        say(found)
+        say_json(found)
     else:
-        click.echo(card.render(found))
+        say(card.render(found))
 
 
 @main.command(name="list")
@@ -46,12 +47,13 @@ def list_command(as_json: bool) -> None:
 
     found = list_all()
     if as_json:
-        say(found)
+        say_json(found)
         return
+    width = max(len(name) for names in found.values() for name in names)
     for heading, names in found.items():
-        click.echo(f"{heading}:")
+        say(f"{heading}:")
         for name, what in names.items():
-            click.echo(f"  {name:<18}{what}")
+            say(f"  {name:<{width}}  {what}")
 
 
 @main.command()
@@ -64,7 +66,7 @@ def sample(out: Path, kind: str, seed: int, force: bool) -> None:
     from tgim.data.synthetic.pairs import sample_picture
     from tgim.inference.batch_edit import write_new
 
-    click.echo(write_new(sample_picture(kind, seed=seed), out, force=force))
+    say(write_new(sample_picture(kind, seed=seed), out, force=force))
 
 
 @main.command()
@@ -75,8 +77,8 @@ def env(as_json: bool) -> None:
 
     found = describe()
     if as_json:
-        say(found)
+        say_json(found)
         return
     for name, value in found.items():
         rows = [f"{key} {inner}" for key, inner in value.items()] if isinstance(value, dict) else value
-        click.echo(f"{name.replace('_', ' '):<16}{', '.join(rows) if isinstance(rows, list) else rows}")
+        say(f"{name.replace('_', ' '):<16}{', '.join(rows) if isinstance(rows, list) else rows}")

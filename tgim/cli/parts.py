@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from tgim.cli.app import check_picture, main, say
+from tgim.cli.app import check_not_input, check_picture, main
 from tgim.cli.options import FILE, device_option, json_option, model_option
 from tgim.errors import UserError
+from tgim.system.say import say, say_json
 
 
 @main.command()
@@ -47,8 +48,7 @@ def parts(
         out = Path(f"{image.stem}-{mask or 'parts'}.png")
     if out is not None:
         check_target(out)
-        if out.exists() and out.samefile(image):
-            raise UserError(f"{out} is the picture itself; give --out another name")
+        check_not_input(out, image)
     localiser = open_localiser(model, device=pick_device(device))
     part = part_named(mask, localiser.parts) if mask is not None else None
     photo = open_image(image)
@@ -61,6 +61,8 @@ def parts(
         picture = overlay(photo, found, maps) if part is None else Image.fromarray(mask_of(found, maps, part))
         save_picture(picture, out)
     if as_json:
-        say({"image": str(image), "model": model, "out": None if out is None else str(out), **figures(found, maps)})
+        say_json(
+            {"image": str(image), "model": model, "out": None if out is None else str(out), **figures(found, maps)}
+        )
     else:
-        click.echo(out)
+        say(out)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from tgim.cli.app import check_picture, end_with, main, naming_unknown_words, progress_bar, say
+from tgim.cli.app import check_picture, end_with, main, naming_unknown_words, note, progress_bar
 from tgim.cli.options import FILE, device_option, json_option, model_option
+from tgim.system.say import say, say_json
 
 TRAIN = "tgim train recipes/compose_tirg_birds.yaml"
 
@@ -48,13 +49,10 @@ def search(folder: Path, image: Path, text: str, model: str, top: int, device: s
     with naming_unknown_words(), progress_bar("picture", total=len(pictures)) as progress:
         found = find(pictures, image=image, text=text, model=source, device=chosen, progress=progress)
     if found.how == SUM:
-        click.echo(
-            f"tgim: {model} is not trained to compose; picture and text are added ({TRAIN} trains one)", err=True
-        )
+        note(f"{model} is not trained to compose; picture and text are added ({TRAIN} trains one)")
     if as_json:
         for row in found.rows(top=top):
-            names = {key: click.format_filename(row[key]) for key in ("image", "query")}
-            say(row | names | {"model": model})
+            say_json(row | {"model": model})
     else:
-        click.echo(click.format_filename(found.listed(top=top)))
+        say(found.listed(top=top))
     end_with(found.failed)

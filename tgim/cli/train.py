@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from tgim.cli.app import fail, main, progress_bar, say
+from tgim.cli.app import check_not_input, fail, main, note, progress_bar
 from tgim.cli.options import FILE, json_option, layout_option
+from tgim.system.say import on_terminal, say, say_json
 
 
 @main.command()
@@ -42,9 +43,11 @@ def train(
     from tgim.training import run as training
     from tgim.training.loop import Interrupted
     from tgim.training.process import keep_memory
-    from tgim.training.values import read
+    from tgim.training.values import read, refuse_twice
 
     values = read(recipe)
+    named = values.get("stages") if isinstance(values, dict) else None
+    refuse_twice(overrides, stages=named if isinstance(named, dict) else ())
     if isinstance(values, dict) and "stages" in values:
         from tgim.training import stages
 
@@ -58,22 +61,18 @@ def train(
     if context.find_root().obj["own_process"] and pick_device(device) == "cpu":  # also an estimate of memory needs it
         keep_memory()
     if dry_run or out is None:
-        click.echo(str(dry.dry_run(chosen) if several is None else stages.dry_run(several)))
+        say(dry.dry_run(chosen) if several is None else stages.dry_run(several))
         return
-    progress = sys.stderr.isatty()
+    progress = on_terminal()
     try:
         if several is None:
-            click.echo(training.fit(chosen, out=out, resume=resume, progress=progress))
+            say(training.fit(chosen, out=out, resume=resume, progress=progress))
             return
-
-        def tell(line: str) -> None:
-            click.echo(f"tgim: {line}", err=True)
-
-        outcome = stages.fit(several, out=out, resume=resume, progress=progress, tell=tell)
+        outcome = stages.fit(several, out=out, resume=resume, progress=progress, tell=note)
         if summary := outcome.summary():
-            click.echo(f"{summary}\n")
+            say(f"{summary}\n")
         for path in filter(None, (outcome.model, outcome.page)):
-            click.echo(path)
+            say(path)
     except Interrupted as error:
         fail(str(error), code=130, kind="")
 
@@ -99,9 +98,9 @@ def check(path: Path, kind: Any, as_json: bool) -> None:
     with progress_bar("picture") as progress:
         report = check_data(path, kind=kind, progress=progress)
     if as_json:
-        say(report.as_dict())
+        say_json(report.as_dict())
     else:
-        click.echo(str(report))
+        say(report)
     sys.exit(0 if report.usable else 1)
 
 
@@ -136,16 +135,19 @@ def convert(
 ) -> None:
     """Turn a released checkpoint into one of tgim.
 
-    FILE.pth is a generator from the authors of the system. Those of TAGAN and SISGAN hold no word vectors; give those,
-    too. Those of StackGAN and StackGAN-v2 hold no text encoder; give the `sje` checkpoint that they were trained with.
-    AttnGAN's needs its text encoder and that one's words. The authors keep the words in a pickle, captions.pickle,
-    which is not opened here: write them to a text file, in the order of their numbers, as the README shows.
+    FILE.pth is a generator from the authors of the system. Those of TAGAN and SISGAN hold no word vectors; give them
+    by --word-vectors. Those of StackGAN and StackGAN-v2 hold no text encoder; give by --text-encoder the `sje`
+    checkpoint that they were trained with. AttnGAN's needs its text encoder and, by --words, that one's words. The
+    authors keep the words in a pickle, captions.pickle, which is not opened here: write them to a text file, in the
+    order of their numbers, as the README shows.
 
     Networks that the files do not hold stay untrained, and the model card says so. Without --discriminator, a model
     generates or edits; if its training is continued, the discriminator starts untrained.
     """
     from tgim.conversion.convert import convert as convert_file
 
+    read = (source, word_vectors, words, text_encoder, image_encoder, discriminator)
+    check_not_input(out, *filter(None, read))
     written = convert_file(
         system,
         source,
@@ -159,4 +161,4 @@ def convert(
         template=template,
         half=half,
     )
-    click.echo(written)
+    say(written)

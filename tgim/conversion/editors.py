@@ -26,7 +26,9 @@ MEAN_READER = "no text encoder given: sentences are mean word vectors, and edits
 def plan(given: Inputs) -> Plan:
     """Word vectors say how wide and how many words are; all other sizes are the paper's, or in `given.config`."""
     if given.word_vectors is None:
-        raise UserError(f"the files of {given.system} hold no word vectors; give those that it was trained on, too")
+        raise UserError(
+            f"the files of {given.system} hold no word vectors; give those that it was trained on by --word-vectors"
+        )
     vectors = read_word_vectors(given.word_vectors, words=given.words)
     options: dict[str, Any] = {"word_vectors": given.word_vectors.name, "word_size": vectors.table.shape[1]}
     if given.system == "sisgan":

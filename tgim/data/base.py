@@ -114,7 +114,9 @@ def held_out(names: Iterable[str], *, fraction: float, seed: int = 0) -> frozens
     >>> held_out("abcd", fraction=0.25) == held_out("dcba", fraction=0.25)
     True
     """
-    ranked = sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    ranked = sorted(
+        set(names), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).digest()
+    )
     count = max(round(fraction * len(ranked)), 1) if len(ranked) > 1 else 0
     return frozenset(ranked[:count])
 
@@ -217,7 +219,7 @@ def split_classes(root: Path, *, split: Split, seed: int = 0) -> frozenset[str] 
 
 def existing(root: str | Path) -> Path:
     """`root` as a path; DataError when it is no folder."""
-    path = Path(root).expanduser()
+    path = Path(os.path.expanduser(root))
     if not path.is_dir():
         raise DataError(f"data set {path} is {'not a folder' if path.exists() else 'not there'}; name its root folder")
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -34,8 +35,17 @@ log = logging.getLogger(__name__)
 
 
 def cache_folder(given: str | Path | None = None) -> Path:
-    """The folder that is `given`, else `$TGIM_CACHE`, else `~/.cache/tgim`."""
-    return Path(given if given is not None else os.environ.get("TGIM_CACHE") or Path.home() / ".cache" / "tgim")
+    """The folder that is `given`, else `$TGIM_CACHE`, else `~/.cache/tgim`.
+
+    Raises:
+        DataError: none is given, and this user has no home.
+    """
+    if given is not None or (given := os.environ.get("TGIM_CACHE")):
+        return Path(given)
+    home = os.path.expanduser("~")
+    if not os.path.isabs(home):  # HOME is not set, and the user is not in the system's list
+        raise DataError("there is no home folder to keep a cache in; set TGIM_CACHE to a folder")
+    return Path(home, ".cache", "tgim")
 
 
 class PixelCache:
@@ -165,6 +175,25 @@ def crop_region(box: BoundingBox, size: tuple[int, int]) -> tuple[float, float, 
     return (x0, y0, x1, y1) if x1 - x0 >= 1 and y1 - y0 >= 1 else (0.0, 0.0, float(size[0]), float(size[1]))
 
 
+def new_array(path: Path, *, dtype: Any, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """Make a file that holds an array, map it to be filled, and take its room on the disk.
+
+    A page of a file with holes for which there is no room any more would end the process by a signal.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    array: np.memmap[Any, Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "rb+") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # not all drives can
+                    raise
+    return array
+
+
 def store_array(folder: Path, name: str, fill: Fill) -> None:
     """Let `fill` write an array to a temporary path, then give it and its notes their names; the array comes last.
 
@@ -221,7 +250,7 @@ def _decode_all(items: Sequence[Item], size: int, fit: Fit, path: Path, progress
         except ImageError as error:
             return fault_of(item.path, error)
 
-    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(items), size, size, 3))
+    pixels = new_array(path, dtype=np.uint8, shape=(len(items), size, size, 3))
     with ThreadPoolExecutor(min(4, usable_cores())) as pool:
         for row, picture in enumerate(pool.map(read, items)):
             if isinstance(picture, str):

@@ -113,7 +113,7 @@ class DataConfig(_Section):
     def folder(self) -> Path:
         """The data set's folder; DataError when neither `root` nor TGIM_DATA says."""
         if self.root:
-            return Path(self.root).expanduser()
+            return Path(os.path.expanduser(self.root))
         if home := os.environ.get("TGIM_DATA"):
             return Path(home) / self.name
         raise DataError(

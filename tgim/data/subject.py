@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tgim.data.cache import PixelCache, Progress, cache_folder, kept_array
+from tgim.data.cache import PixelCache, Progress, cache_folder, kept_array, new_array
 from tgim.errors import DataError
 
 BACKGROUND, SUBJECT, NOTHING_KNOWN = 0, 1, 2
@@ -67,7 +67,7 @@ def guess_subjects(
 
     def fill(path: Path) -> dict[str, Any]:
         shape = pixels.pixels.shape[:3]
-        labels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        labels = new_array(path, dtype=np.uint8, shape=shape)
         for row, picture in enumerate(pixels.pixels):
             labels[row] = guess_subject(picture)
             if progress is not None:

@@ -188,4 +188,5 @@ def shown_name(source: str | Path) -> str:
     """
     path = Path(source)
     stem = path.name.removesuffix(checkpoint.SUFFIX)
-    return path.absolute().parent.name if stem == "model" and path.name != stem else stem
+    name = path.absolute().parent.name if stem == "model" and path.name != stem else stem
+    return name.encode(errors="replace").decode()  # bytes that are no text become question marks

@@ -7,6 +7,7 @@ names that file and the first 16 hex digits of its SHA-256.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -112,7 +113,7 @@ def inception(path: str | Path, *, device: str = "cpu") -> Frozen:
         raise UserError(f"{path} does not fit Inception-v3 ({reason}); get {INCEPTION}") from None
     weight = state["fc.weight"].float()
     bias = state["fc.bias"].float() if kind == "torchvision" else torch.zeros(classes)
-    label = f"inception-{kind}/{Path(path).name}:{sha256_of(Path(path).expanduser())[:16]}"
+    label = f"inception-{kind}/{Path(path).name}:{sha256_of(Path(os.path.expanduser(path)))[:16]}"
     return Frozen(label, weight.shape[1], embed, classify=lambda features: features @ weight.T + bias)
 
 

@@ -20,6 +20,7 @@ other. The baseline `unrelated` leaves out the photographs that are in half B th
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -81,7 +82,7 @@ def open_extractor(source: str | Path) -> Extractor:
     Raises:
         UserError: it is neither.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if path.is_file():
         if path.suffix != ".safetensors":
             return inception(path)

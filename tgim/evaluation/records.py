@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tgim.data.base import Stream, random_source
 from tgim.errors import UserError
 from tgim.system.files import write_file
+from tgim.system.locks import locked
 
 RESAMPLES = 1000  # of the bootstrap
 BLOCK = 2**20  # resampled rows that are held at a time
@@ -121,9 +124,14 @@ def read_lines(path: Path) -> list[Line]:
 def _whole_lines(path: Path) -> list[bytes]:
     """The lines of a results file without their ends, checked; a torn last one is left out."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        return _whole(path.read_bytes(), path)
     except OSError as error:
         raise UserError(f"results {path} cannot be read ({error.strerror}); name another file") from None
+
+
+def _whole(text: bytes, path: Path, *, after: int = 0) -> list[bytes]:
+    """The lines of the text of a results file, which follows so many others; see `_whole_lines`."""
+    lines = text.split(b"\n")
     torn = len(lines)
     for number, line in enumerate(lines, 1):
         try:
@@ -132,7 +140,8 @@ def _whole_lines(path: Path) -> list[bytes]:
         except ValidationError:
             if number < len(lines):  # what follows the last line end may be torn
                 raise UserError(
-                    f"{path} line {number} is no figure that this tgim evaluates; name a file of its own for results"
+                    f"{path} line {after + number} is no figure that this tgim evaluates; "
+                    "name a file of its own for results"
                 ) from None
             torn = number - 1
     return [line for line in lines[:torn] if line.strip()]
@@ -148,22 +157,25 @@ class Results:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.lines: dict[str, Line] = {}
+        self._read = 0  # bytes of the file
         if path is None:
             return
         if path.exists():
-            whole = _whole_lines(path)
-            self.lines = {line.key: line for line in map(Line.model_validate_json, whole)}
-            text = b"".join(line + b"\n" for line in whole)
-            if text != path.read_bytes():
-                write_whole(path, text)
-        else:
-            self._append(b"")
+            _whole_lines(path)  # a file of another kind is refused before it is opened to be written
+        with self._open():
+            pass
 
     def add(self, line: Line) -> Line:
-        """Keep `line` unless the same was measured before; returns the line that is kept."""
+        """Keep `line` unless the same was measured before, by this process or another; returns the one that is kept."""
         if line.key not in self.lines:
-            self.lines[line.key] = line
-            self._append(line.model_dump_json().encode() + b"\n")
+            if self.path is None:
+                self.lines[line.key] = line
+            else:
+                with self._open() as file:
+                    if line.key not in self.lines:
+                        _append(file, line.model_dump_json().encode() + b"\n")
+                        self.lines[line.key] = line
+                        self._read = file.seek(0, os.SEEK_END)
         return self.lines[line.key]
 
     def of(self, like: Line) -> list[Line]:
@@ -175,16 +187,44 @@ class Results:
         """True if there is a line of each of `metrics` in the group of `like`; see `of`."""
         return set(metrics) <= {line.metric for line in self.of(like)}
 
-    def _append(self, text: bytes) -> None:
+    @contextmanager
+    def _open(self) -> Iterator[FileIO]:
+        """Open the file for this process alone; what others have added is in `lines` then, a torn last line is cut."""
         if self.path is None:
-            return
+            raise ValueError("results without a file")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab", buffering=0) as file:
-                file.write(text)
-                os.fsync(file.fileno())
+            with self.path.open("ab+", buffering=0) as file, locked(file.fileno()):
+                if file.seek(0, os.SEEK_END) < self._read:  # another file has taken its name
+                    self.lines, self._read = {}, 0
+                file.seek(self._read)
+                text = file.read()
+                lines = _whole(text, self.path, after=len(self.lines))
+                self.lines |= {line.key: line for line in map(Line.model_validate_json, lines)}
+                if text and not text.endswith(b"\n"):
+                    torn = text.rpartition(b"\n")[2]
+                    if lines and lines[-1] == torn:
+                        _append(file, b"\n")
+                    else:
+                        file.truncate(self._read + len(text) - len(torn))
+                self._read = file.seek(0, os.SEEK_END)
+                yield file
         except OSError as error:
             raise UserError(f"results {self.path} cannot be written ({error.strerror}); name another file") from None
+
+
+def _append(file: FileIO, text: bytes) -> None:
+    """Add `text` to a file, on the disk; none of it is left where that fails."""
+    size = file.seek(0, os.SEEK_END)
+    try:
+        rest = memoryview(text)
+        while rest:  # a disk that is nearly full takes a part
+            rest = rest[file.write(rest) :]
+        os.fsync(file.fileno())
+    except OSError:
+        with suppress(OSError):
+            file.truncate(size)
+        raise
 
 
 def _group(line: Line) -> tuple[Any, ...]:

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.registry import Role
 from tgim.data.config import DataConfig
@@ -25,6 +23,7 @@ from tgim.evaluation.matcher import Matcher
 from tgim.evaluation.pictures import Progress
 from tgim.evaluation.protocol import Protocol, load
 from tgim.evaluation.records import Kind, Line, Measured, Results
+from tgim.system.say import bar
 
 log = logging.getLogger(__name__)
 EDITING: tuple[Role, ...] = ("editor", "generator")  # models that make pictures: measured together, at one size
@@ -52,17 +51,16 @@ BAR = "{desc}: {n_fmt} of {total_fmt} {bar} {elapsed}<{remaining}"
 @contextmanager
 def counting(*, show: bool | None = None) -> Iterator[Progress]:
     """Show a bar for the `progress` of `evaluate`, with the name of what is counted; by default on a terminal only."""
-    disable = None if show is None else not show
-    with tqdm(desc="data", disable=disable, leave=False, dynamic_ncols=True, bar_format=BAR) as bar:
-        shown = ("", 0)
+    with bar(desc="data", show=show, leave=False, bar_format=BAR) as shown:
+        counted = ("", 0)
 
         def progress(what: str, done: int, total: int) -> None:
-            nonlocal shown
-            if shown != (what, total) or done < bar.n:
-                shown = what, total
-                bar.set_description_str(what, refresh=False)
-                bar.reset(total=total)
-            bar.update(done - bar.n)
+            nonlocal counted
+            if counted != (what, total) or done < shown.n:
+                counted = what, total
+                shown.set_description_str(what, refresh=False)
+                shown.reset(total=total)
+            shown.update(done - shown.n)
 
         yield progress
 

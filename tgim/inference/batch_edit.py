@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tgim.errors import MissingPartWarning, UserError
+from tgim.system.files import replacing
 
 if TYPE_CHECKING:
     from tgim.images.carry import Box
@@ -180,16 +181,16 @@ def write_new(image: Source, out: Path, *, force: bool = False) -> Path:
         OverwriteError: `out` is another file, and not `force`.
         ImageError: as `tgim.images.photo.save_image`.
     """
-    import tempfile
-
     from tgim.images.photo import check_target, open_image, save_image
 
     target, kind = check_target(out)
-    with tempfile.TemporaryDirectory() as folder:
-        new = save_image(open_image(image), Path(folder) / "new", format=kind)
-        if target.exists() and not force and target.read_bytes() != new.read_bytes():
+    if force or not target.exists():
+        return save_image(open_image(image), out)
+    with replacing(target) as new:
+        save_image(open_image(image), new, format=kind)
+        if target.read_bytes() != new.read_bytes():
             raise OverwriteError(f"{out} is there and is another picture; name another file, or add --force")
-    return save_image(open_image(image), out)
+    return out
 
 
 def _beside(image: Path) -> Path:

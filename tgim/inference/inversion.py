@@ -29,12 +29,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from tgim.errors import UserError
 from tgim.images.resample import resize
 from tgim.models.base import Codes, Editing, Generating, Matching, Model
 from tgim.nn.layers import frozen
+from tgim.system.say import bar
 from tgim.text.vocabulary import Tokens
 
 STEPS = 200  # of optimisation, at most
@@ -205,7 +205,7 @@ class Inverter(Editing):
         best, least = start.clone(), torch.full((len(image),), torch.inf, device=image.device)
         losses: list[float] = []
         lowest, since = torch.inf, 0  # the loss that must be undercut, and the steps since it last was
-        with tqdm(total=self.most_steps, desc="inverting", unit="step", disable=not self.progress, leave=False) as bar:
+        with bar(total=self.most_steps, desc="inverting", unit="step", show=self.progress, leave=False) as shown:
             while True:
                 each = self._losses(noise, image, condition, distance)  # B
                 with torch.no_grad():
@@ -218,8 +218,8 @@ class Inverter(Editing):
                     return best.detach(), losses
                 (noise.grad,) = torch.autograd.grad(each.sum(), [noise])
                 optimizer.step()
-                bar.update()
-                bar.set_postfix(loss=f"{losses[-1]:.4g}", refresh=False)
+                shown.update()
+                shown.set_postfix(loss=f"{losses[-1]:.4g}", refresh=False)
 
     def _losses(self, noise: Tensor, image: Tensor, condition: Codes, distance: Distance | None) -> Tensor:
         """Loss (B,) of each picture, minimised over the noise."""

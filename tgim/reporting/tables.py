@@ -43,6 +43,7 @@ PUBLISHED = {  # reconstruction error under the own caption, from SOURCE; norm, 
 }
 ROUNDING = 0.005  # of the published figures
 NOTHING = "–"
+STARRED = "* the best of the models"
 GENERATION_NOTE = (
     "Pictures generated from captions alone. Diversity: how much the pictures of one caption differ by their noise, "
     "1 - cosine to the judge and RMSE in [-1, 1]; noise differs, too, so read it beside KID."
@@ -98,7 +99,8 @@ class Table:
             for cells in rows
         ]
         rule = "-" * len(lines[0])
-        return "\n".join([self.title, rule, lines[0], rule, *lines[1:], rule, *self.notes]) + "\n"
+        starred = [STARRED] if any(cell.best for row in self.rows for cell in row.cells) else []
+        return "\n".join([self.title, rule, lines[0], rule, *lines[1:], rule, *starred, *self.notes]) + "\n"
 
 
 def section_tables(lines: Iterable[Line], *, intervals: bool = True) -> list[Table]:

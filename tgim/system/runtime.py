@@ -1,4 +1,4 @@
-"""Settings of the process that must be made before torch is loaded: import path, OpenMP's waiting and threads.
+"""Settings of the process that must be made before torch is loaded: import path, OpenMP's waiting and threads, forks.
 
 This module is the first that `import tgim` runs. It needs nothing but what every interpreter has loaded already, so
 that no file of the current folder can take the place of a module of the standard library.
@@ -20,6 +20,8 @@ def prepare() -> None:
     machine (`usable_cores`), OpenMP gets as many threads as that.
     """
     leave_current_folder()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=compute_on_one_thread)
     if "torch" in sys.modules:
         return
     if not any(name in os.environ for name in WAIT_POLICY):
@@ -39,6 +41,16 @@ def leave_current_folder() -> None:
     safe = getattr(sys.flags, "safe_path", False)  # from Python 3.11: it was never put there
     if ours and not safe and sys.argv[:1] == ["-m"] and sys.path[:1] == [os.getcwd()]:
         del sys.path[0]
+
+
+def compute_on_one_thread() -> None:
+    """Let torch, where it is loaded, compute on one thread: in a forked process it would wait for OpenMP's for ever.
+
+    The threads of the process that it was forked from are not there any more, and OpenMP does not know.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "set_num_threads"):
+        torch.set_num_threads(1)
 
 
 def machine_cores() -> int:

@@ -12,7 +12,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch.optim import Adam, AdamW
-from tqdm import tqdm
 
 from tgim.data import open_dataset
 from tgim.data.cache import Progress
@@ -21,6 +20,7 @@ from tgim.data.loader import vocabulary_of
 from tgim.environment import Precision, pick_device, pick_precision
 from tgim.errors import RecipeError
 from tgim.models.base import Config, Model
+from tgim.system.say import bar
 from tgim.text.vocabulary import Vocabulary
 from tgim.training import state
 from tgim.training.config import TrainConfig
@@ -170,7 +170,7 @@ def decoding(show: bool) -> Iterator[Progress | None]:
 
         def tell(done: int, total: int) -> None:
             if not bars:
-                bars.append(stack.enter_context(tqdm(total=total, desc="decoding", unit="picture", dynamic_ncols=True)))
+                bars.append(stack.enter_context(bar(total=total, desc="decoding", unit="picture", show=True)))
             bars[0].update(done - bars[0].n)
 
         yield tell if show else None

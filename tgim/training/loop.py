@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from tqdm import tqdm
 
 from tgim.checkpoints import checkpoint
 from tgim.data.base import CaptionedImages
@@ -29,6 +28,7 @@ from tgim.data.batch import Batch, BatchSource
 from tgim.environment import Precision, origin
 from tgim.errors import UserError
 from tgim.models.base import Editing, Generating, Model, Terms
+from tgim.system.say import bar
 from tgim.text.vocabulary import Vocabulary
 from tgim.training import state
 from tgim.training.config import OptimizerConfig
@@ -86,9 +86,7 @@ class Trainer:
         train, start, begun = self.recipe.train, self.step, time.monotonic()
         before = self.seconds
         with stop_signals() as stop, Prefetch(self.batches, last=self.total) as ahead, contextlib.ExitStack() as stack:
-            bar = stack.enter_context(
-                tqdm(total=self.total, initial=start, disable=not progress, unit="step", dynamic_ncols=True)
-            )
+            shown = stack.enter_context(bar(total=self.total, initial=start, show=progress, unit="step"))
             while self.step < self.total:
                 self.train_step(ahead.take(self.step))
                 self.seconds = before + time.monotonic() - begun
@@ -100,8 +98,8 @@ class Trainer:
                 if logging_now:
                     rate = (done - start) * train.batch_size / (time.monotonic() - begun)
                     log.write(record := self.record(rate))
-                    bar.set_postfix(_short(record["losses"]), refresh=False)
-                bar.update()
+                    shown.set_postfix(_short(record["losses"]), refresh=False)
+                shown.update()
                 if train.sample_every and (done % train.sample_every == 0 or done == self.total):
                     self.write_samples(out)
                 if saving:

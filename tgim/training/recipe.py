@@ -65,7 +65,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: no such file, no YAML, unknown keys (the nearest is named) or values that do not fit.
     """
-    return parse(read(path), overrides, source=str(Path(path).expanduser()))
+    return parse(read(path), overrides, source=os.path.expanduser(path))
 
 
 def parse(
@@ -113,14 +113,14 @@ def parse(
     problems: list[tuple[str, str]] = []
     checked: dict[str, Any] = {name: values[name] for name in ("template", "card") if name in values}
     keys = {key: value for key, value in section.items() if key != "name"}
-    config = check(model_class.Config, keys, "model", problems)
+    config = check(model_class.Config, keys, "model", problems, given=given)
     data = values.get("data")
     if isinstance(data, dict) and isinstance(data.get("root"), str):
         data = {**data, "root": _expand(data["root"], source)}
     if isinstance(data, dict) and "image_size" not in data and config is not None and hasattr(config, "image_size"):
         data = {**data, "image_size": config.image_size}
-    checked["data"] = check(DataConfig, data, "data", problems)
-    train = checked["train"] = check(TrainConfig, values.get("train"), "train", problems)
+    checked["data"] = check(DataConfig, data, "data", problems, given=given)
+    train = checked["train"] = check(TrainConfig, values.get("train"), "train", problems, given=given)
     for network in train.optimizers if train else ():
         if network not in model_class.networks:
             hint = nearest(network, model_class.networks) or f"; there are: {', '.join(model_class.networks)}"
@@ -129,7 +129,7 @@ def parse(
         fail(problems, source, given)
         raise RecipeError(source)
     checked["model"] = {"name": section["name"], **config.model_dump(mode="json")}
-    recipe = check(Recipe, checked, "", problems)
+    recipe = check(Recipe, checked, "", problems, given=given)
     if recipe is None:
         fail(problems, source, given)
         raise RecipeError(source)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tgim.checkpoints import checkpoint
 from tgim.data.config import DataConfig
 from tgim.models.base import Model
 from tgim.system.files import write_file
+from tgim.system.locks import BusyError, own_folder
 from tgim.training import state
 from tgim.training.build import build_trainer
 from tgim.training.loop import MODEL, STATE, TrainingError
@@ -47,7 +50,33 @@ def fit(recipe: Recipe, *, out: str | Path, resume: bool = False, progress: bool
         Interrupted: stopped by SIGINT or SIGTERM after saving.
         DataError, CheckpointError, RecipeError: what the recipe names cannot be used.
     """
-    out = Path(out).expanduser()
+    out = Path(os.path.expanduser(out))
+    with folder_of_run(out):
+        return _fit(recipe, out, resume=resume, progress=progress)
+
+
+@contextlib.contextmanager
+def folder_of_run(out: Path) -> Iterator[None]:
+    """Have the folder of a run for this process alone; where the block fails before it has written, none is made.
+
+    Raises:
+        TrainingError: `out` is a file, another process has it, or it, or something in it, cannot be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise TrainingError(f"{out} is a file; name a folder for the run")
+    try:
+        with own_folder(out):
+            yield
+    except BusyError:
+        raise TrainingError(f"another process writes to {out}; wait for it, or name another folder") from None
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        place = error.filename or out
+        raise TrainingError(f"{place} cannot be used ({error.strerror}); mend that, then go on by --resume") from None
+
+
+def _fit(recipe: Recipe, out: Path, *, resume: bool, progress: bool) -> Path:
     notes = _notes(out, recipe, resume=resume)
     trainer = build_trainer(recipe, notes=notes, progress=progress)
     if notes is not None:
@@ -58,6 +87,7 @@ def fit(recipe: Recipe, *, out: str | Path, resume: bool = False, progress: bool
             logger.warning("the run in %s was computed in %s and goes on in %s", out, before, trainer.precision)
     else:
         trainer.save_state(out)
+    if not (out / RECIPE).exists():
         write_file(out / RECIPE, trainer.recipe.to_yaml())
     with contextlib.closing(RunLog(out, step=trainer.step)) as log:
         trainer.run(out, log, progress=progress)
@@ -71,7 +101,7 @@ def finished(recipe: Recipe, *, out: str | Path) -> bool:
         TrainingError: the run has another recipe.
         CheckpointError: its files are broken.
     """
-    out = Path(out).expanduser()
+    out = Path(os.path.expanduser(out))
     if not ((out / STATE).exists() and (out / MODEL).exists()):
         return False
     notes = _notes(out, recipe, resume=True) or {}
@@ -81,8 +111,6 @@ def finished(recipe: Recipe, *, out: str | Path) -> bool:
 
 def _notes(out: Path, recipe: Recipe, *, resume: bool) -> dict[str, Any] | None:
     """Read the notes of the run in `out` that is resumed; None to start a new one."""
-    if out.exists() and not out.is_dir():
-        raise TrainingError(f"{out} is a file; name a folder for the run")
     if not resume:
         if out.exists() and any(out.iterdir()):
             raise TrainingError(f"{out} is not empty; go on with its run by --resume, or name another folder")

@@ -34,25 +34,24 @@ class RunLog:
         kept = [line for line in read_log(self.path) if line["step"] <= step]
         write_file(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = self.path.open("a", encoding="utf-8", buffering=1)
-        self._board: Any = None
+        self._curves: Any = None
         with contextlib.suppress(ImportError):
-            from torch.utils.tensorboard import SummaryWriter
+            from tgim.training.curves import Curves
 
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+            self._curves = Curves(folder / "tensorboard", step=step)
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Add a line; numbers of nested keys become curves."""
         self._file.write(json.dumps(record) + "\n")
-        if self._board is not None:
-            for name, value in flatten(record).items():
-                if name != "step" and isinstance(value, int | float):
-                    self._board.add_scalar(name, value, record["step"])
+        if self._curves is not None:
+            numbers = {name: each for name, each in flatten(record).items() if isinstance(each, int | float)}
+            self._curves.add(record["step"], {name: each for name, each in numbers.items() if name != "step"})
 
     def close(self) -> None:
         """Write out what is pending."""
         self._file.close()
-        if self._board is not None:
-            self._board.close()
+        if self._curves is not None:
+            self._curves.close()
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tgim.training.config import TrainConfig
 
 def read(path: str | Path) -> Any:
     """The unchecked values of a recipe file; RecipeError when it cannot be read or is no YAML."""
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -50,25 +51,84 @@ def copied(values: Any) -> Any:
     return {key: copied(value) for key, value in values.items()} if isinstance(values, dict) else values
 
 
+TAG = "tag:yaml.org,2002:"
+CANONICAL = {TAG + "bool": re.compile("true|false", re.I), TAG + "int": re.compile(r"-?[1-9][0-9]*$|0$")}
+
+
+class _Twice(yaml.constructor.ConstructorError):
+    """A key that is given twice."""
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice, where plain YAML silently keeps the last."""
+    """YAML that refuses a key given twice, where plain YAML silently keeps the last.
+
+    What YAML has several spellings for (yes, 007, 2.10, 2024-01-31) stays text, unless it is the one that Python
+    writes: so a folder may have any such name, and a number or truth value is read from the text when it is checked.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, CANONICAL.get(tag, pattern)) for tag, pattern in resolvers if tag != TAG + "timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> Any:
+        """A number, or the text of one such as 2.10, which could be a name."""
+        value = super().construct_yaml_float(node)
+        return value if not re.fullmatch(r"[-+]?[\d_.:]+", node.value) or repr(value) == node.value else node.value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         if twice := [key for key in keys if keys.count(key) > 1]:
-            raise yaml.constructor.ConstructorError(None, None, f"key {twice[0]!r} is given twice", node.start_mark)
+            raise _Twice(None, None, f"key {twice[0]!r} is given twice", node.start_mark)
         return super().construct_mapping(node, deep=deep)
 
 
-def _yaml(text: str, source: str) -> Any:
+_Loader.add_constructor(TAG + "float", _Loader.construct_yaml_float)
+
+
+def _yaml(text: str, source: str, *, or_text: bool = False) -> Any:
+    """The value of a YAML text; with `or_text` a text that is no YAML, or a bare word, is itself the value."""
     try:
-        return yaml.load(text, Loader=_Loader)  # a SafeLoader
+        value = yaml.load(text, Loader=_Loader)  # a SafeLoader
+        word = isinstance(value, str) or (value is None and text.strip().lower() not in ("", "null"))
+        return text.strip() if or_text and word and text.strip()[:1] not in ("'", '"') else value  # of "a # b", too
     except yaml.YAMLError as error:
+        if or_text and not isinstance(error, _Twice):
+            return text.strip()
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""
         raise RecipeError(
             f"{source} is not YAML{line}: {getattr(error, 'problem', None) or 'cannot be parsed'}"
         ) from None
+
+
+def refuse_twice(overrides: Sequence[str], *, stages: Collection[str] = ()) -> None:
+    """Refuse overrides of which one would silently replace another; keys may begin with one of `stages`.
+
+    Raises:
+        RecipeError: a key is given twice, or one of them is no key=value.
+    """
+    scratch: dict[str, dict[str, Any]] = {}
+    given: dict[str, dict[str, str]] = {}
+    for text in overrides:
+        first, dot, rest = text.strip().partition(".")
+        stage, own = (first, rest) if dot and first in stages else ("", text)
+        before, filled = given.setdefault(stage, {}), copied(scratch.get(stage, {}))
+        key, _ = apply(scratch.setdefault(stage, {}), own)
+        for other, said in before.items():
+            above = key.startswith(f"{other}.") and _has(filled, key)
+            if other == key or other.startswith(f"{key}.") or above:
+                raise RecipeError(f"overrides {said!r} and {text!r} give {key} twice; give it once")
+        before[key] = text
+
+
+def _has(values: Any, key: str) -> bool:
+    """Tell whether there is a value at a dotted key."""
+    for part in key.split("."):
+        if not isinstance(values, dict) or part not in values:
+            return False
+        values = values[part]
+    return True
 
 
 def apply(values: dict[str, Any], override: str) -> tuple[str, str]:
@@ -78,7 +138,7 @@ def apply(values: dict[str, Any], override: str) -> tuple[str, str]:
     if not equals or not all(parts):
         raise RecipeError(f"override {override!r} is not key=value; write for example train.steps=100")
     source = f"override {override!r}"
-    value = _yaml(text, source)
+    value = _yaml(text, source, or_text=True)
     if parts[0] == "data" and len(parts) > 1:
         parts = ["data", *current_key(".".join(parts[1:]), value).split(".")]
     elif parts[0] == "data":
@@ -98,8 +158,19 @@ def apply(values: dict[str, Any], override: str) -> tuple[str, str]:
 _M = typing.TypeVar("_M", bound=BaseModel)
 
 
-def check(model: type[_M], values: Any, where: str, problems: list[tuple[str, str]]) -> _M | None:
-    """Build `model`, or add (dotted key, what is wrong) for each fault to `problems`."""
+def check(
+    model: type[_M],
+    values: Any,
+    where: str,
+    problems: list[tuple[str, str]],
+    *,
+    given: Mapping[str, str] | None = None,
+) -> _M | None:
+    """Build `model`, or add (dotted key, what is wrong) for each fault to `problems`.
+
+    Where a text is expected, a number or truth value is taken as it was written, and any value of an override (`given`,
+    by dotted key) as its text: a folder may be named 2024, or [pics].
+    """
     if values is None:
         values = {}
     if not isinstance(values, dict):
@@ -108,15 +179,42 @@ def check(model: type[_M], values: Any, where: str, problems: list[tuple[str, st
     try:
         return model(**values) if all(isinstance(key, str) for key in values) else model.model_validate(values)
     except ValidationError as error:
-        for fault in error.errors(include_url=False):
-            place = tuple(str(part) for part in (*([where] if where else []), *fault["loc"]))
+        faults = error.errors(include_url=False)
+        written = {fault["loc"]: _written(fault, where, given or {}) for fault in faults}
+        if any(text is not None for text in written.values()):
+            values = copied(values)
+            for place, text in written.items():
+                if text is not None:
+                    _put(values, place, text)
+            return check(model, values, where, problems)
+        for fault in faults:
+            path = tuple(str(part) for part in (*([where] if where else []), *fault["loc"]))
             if fault["type"] == "extra_forbidden":
-                problems.append(unknown(place, _keys_at(model, fault["loc"][:-1])))
+                problems.append(unknown(path, _keys_at(model, fault["loc"][:-1])))
             else:
                 message = re.sub(r"^Value error, ", "", fault["msg"])
                 got = "" if fault["type"] in ("value_error", "missing") else f", got {fault['input']!r}"
-                problems.append((".".join(place), message[:1].lower() + message[1:] + got))
+                problems.append((".".join(path), message[:1].lower() + message[1:] + got))
     return None
+
+
+def _written(fault: Any, where: str, given: Mapping[str, str]) -> str | None:
+    """The text that stands where a fault says that one is expected; None for other faults, or if it is not known."""
+    if fault["type"] != "string_type" or fault["input"] is None:
+        return None
+    override = given.get(".".join(map(str, filter(None, (where, *fault["loc"])))))
+    if override is not None:
+        return override.partition("=")[2].strip()
+    value = fault["input"]
+    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int | float) else None
+
+
+def _put(values: Any, location: Sequence[int | str], text: str) -> None:
+    """Put `text` in the place of a value deep in `values`."""
+    *way, last = location
+    for part in way:
+        values = values[part]
+    values[last] = text
 
 
 def unknown(place: tuple[str, ...], known: Sequence[str]) -> tuple[str, str]:

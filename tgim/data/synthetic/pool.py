@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgim.data.base import CaptionedImages, Item, Split, Stream, random_source
-from tgim.data.cache import Progress, cache_folder, kept_array
+from tgim.data.cache import Progress, cache_folder, kept_array, new_array
 from tgim.data.synthetic import pairs as synthetic
 from tgim.errors import DataError
 
@@ -77,7 +77,7 @@ class SyntheticPool:
         """Write the pixels of all splits to `path`; returns the captions."""
         notes: dict[str, Any] = {"captions": [], "target_captions": []}
         shape = (spec.count, spec.size, spec.size, 8)
-        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        pixels = new_array(path, dtype=np.uint8, shape=shape)
         for i in range(spec.count):
             pair = synthetic.render_pairs(spec.kind, random_source(spec.seed, Stream.POOL, i), 1, spec.size)
             masks = pair.change[..., None], pair.subject[..., None]

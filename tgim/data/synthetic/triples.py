@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgim.data.base import Split, Stream, random_source
-from tgim.data.cache import Progress
+from tgim.data.cache import Progress, new_array
 from tgim.data.differences import with_article
 from tgim.data.synthetic.canvas import Exposed
 from tgim.data.synthetic.captions import apply_caption, caption_of
@@ -122,7 +122,7 @@ class TriplePool(SyntheticPool):
         notes: dict[str, Any] = {"captions": [], "texts": [], "changes": []}
         groups, stream = _extent(spec)
         shape = (groups * GROUP, spec.size, spec.size, 8)
-        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        pixels = new_array(path, dtype=np.uint8, shape=shape)
         for i in range(groups):
             rng = random_source(spec.seed, Stream.TRIPLES, stream, i)
             group = render_group(spec.kind, rng, spec.size)

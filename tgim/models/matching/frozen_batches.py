@@ -17,7 +17,7 @@ from typing_extensions import Unpack
 
 from tgim.data.base import CaptionedImages, Stream, random_source
 from tgim.data.batch import Batch, BatchOptions, Maps, SyntheticPairs
-from tgim.data.cache import PixelCache, Progress, cache_folder, kept_array
+from tgim.data.cache import PixelCache, Progress, cache_folder, kept_array, new_array
 from tgim.data.config import DataConfig
 from tgim.data.loader import Batches, varied
 
@@ -138,7 +138,7 @@ def _make(
             found = _seen(eyes, view(image, number, start))
             if rows is None:
                 kind = np.dtype([(n, np.float16, each.shape[1:]) for n, each in zip(FIELDS, found, strict=True)])
-                rows = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(len(pixels), views))
+                rows = new_array(path, dtype=kind, shape=(len(pixels), views))
             for name, each in zip(FIELDS, found, strict=True):
                 rows[name][start : start + len(image), number] = each
         if progress is not None:

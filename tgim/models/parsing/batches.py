@@ -18,7 +18,7 @@ from tgim.data import cub, oxford102
 from tgim.data import folder as own_folder
 from tgim.data.base import BoundingBox, CaptionedImages, Stream, existing, random_source
 from tgim.data.batch import Batch, LabelledViews
-from tgim.data.cache import Progress, cache_folder, kept_array, readable, state_of
+from tgim.data.cache import Progress, cache_folder, kept_array, new_array, readable, state_of
 from tgim.data.config import DataConfig
 from tgim.data.guesses import guesser
 from tgim.data.points import BACKGROUND, Points, has_points, photographs, read_points
@@ -233,7 +233,7 @@ def _make(model: HasBackbone, views: Views, path: Path, progress: Progress | Non
         + [(each, np.float16, (n, n, count)) for each, (n, count) in zip(MAPS, sizes, strict=True)]
     )
 
-    rows = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(len(views),))
+    rows = new_array(path, dtype=kind, shape=(len(views),))
     for start in range(0, len(views), CHUNK):
         made = [views.view(i) for i in range(start, min(start + CHUNK, len(views)))]
         pictures = np.stack([view.picture for view in made])

@@ -18,6 +18,7 @@ value still has precedence then, except for `data.name`, `data.root` and `data.s
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -138,7 +139,7 @@ def is_stage(name: str) -> bool:
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Stages:
     """Read a recipe file of stages; see `parse`."""
-    return parse(read(path), overrides, source=str(Path(path).expanduser()))
+    return parse(read(path), overrides, source=os.path.expanduser(path))
 
 
 def parse(values: Any, overrides: Sequence[str] = (), *, source: str = "recipe") -> Stages:
@@ -255,7 +256,7 @@ def _with_report(stages: Stages, body: Mapping[str, Any], source: str, given: Ma
         RecipeError: it names the wrong models, or would be of pictures that were trained on.
     """
     problems: list[tuple[str, str]] = []
-    report = check(Report, dict(body), "", problems)
+    report = check(Report, dict(body), "", problems, given=given)
     if report is None:
         fail(problems, source, given)
         raise RecipeError(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,13 +61,16 @@ def fit(
         Interrupted: stopped by a signal after saving.
         UserError: data or models that the recipe names cannot be used; the report's pictures are checked first.
     """
-    out = Path(out).expanduser()
-    say: Tell = tell or (lambda line: None)
+    out = Path(os.path.expanduser(out))
+    with training.folder_of_run(out):
+        return _fit(stages, out, resume=resume, progress=progress, say=tell or (lambda line: None))
+
+
+def _fit(stages: Stages, out: Path, *, resume: bool, progress: bool, say: Tell) -> Outcome:
     _check_folder(out, resume)
     with checkpoint.naming(stages.files(out)):
         done = _finished(stages, out)
         report_pictures(stages)
-        out.mkdir(parents=True, exist_ok=True)
         if not (out / RECIPE).exists():
             text = yaml.safe_dump(dict(stages.values), sort_keys=False, default_flow_style=None, width=110)
             write_file(out / RECIPE, text)
@@ -94,8 +98,6 @@ def _length(recipe: Recipe) -> str:
 
 
 def _check_folder(out: Path, resume: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise TrainingError(f"{out} is a file; name a folder for the run")
     filled = out.exists() and any(out.iterdir())
     if filled and not resume:
         raise TrainingError(f"{out} is not empty; go on with its run by --resume, or name another folder")

@@ -16,7 +16,7 @@ from torch import Tensor
 from tgim.data.alterations import Alterations
 from tgim.data.base import CaptionedImages, Item, Stream, random_source
 from tgim.data.batch import Batch, DescribedPictures, PartLessons
-from tgim.data.cache import Progress, cache_folder, crop_region, kept_array, readable, state_of
+from tgim.data.cache import Progress, cache_folder, crop_region, kept_array, new_array, readable, state_of
 from tgim.data.config import DataConfig
 from tgim.data.loader import CaptionTable, PhraseTable, as_tokens, open_pool
 from tgim.data.views import read_picture
@@ -297,7 +297,7 @@ class _Maker:
             ("share", np.uint8, (2, size, size)), ("features", np.float16, (parts, features)),
             ("tones", np.float32, (parts, TONES)),
         ])  # fmt: skip
-        rows = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(len(self),))
+        rows = new_array(path, dtype=kind, shape=(len(self),))
         for row in range(len(self)):
             picture = self.picture(row)
             seen = describe(self.localiser, picture)
