@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from tgim.data.base import Stream, random_source
 from tgim.errors import UserError
 from tgim.system.files import write_file
 
+log = logging.getLogger(__name__)
 RESAMPLES = 1000  # of the bootstrap
 BLOCK = 2**20  # resampled rows that are held at a time
 DIGITS = 6  # significant; the last bits of a float differ between machines
@@ -154,7 +156,9 @@ class Results:
             whole = _whole_lines(path)
             self.lines = {line.key: line for line in map(Line.model_validate_json, whole)}
             text = b"".join(line + b"\n" for line in whole)
-            if text != path.read_bytes():
+            if text != (before := path.read_bytes()):
+                if len(text) < len(before.rstrip()):
+                    log.warning("the last line of %s was cut off; its figure is measured again", path)
                 write_whole(path, text)
         else:
             self._append(b"")
