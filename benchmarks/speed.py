@@ -2,6 +2,7 @@
 
     python benchmarks/speed.py               # edits: alone, beside a busy process, under a quota
     python benchmarks/speed.py --training    # training steps of the recipes for a CPU, one thread, CPU seconds
+    python benchmarks/speed.py --soak 5000   # so many edits in one process: memory, and whether the last is the first
 
 An edit is timed without start-up, on a synthetic bird of 1 and of 7 megapixels, in a process of its own. "spinning"
 is the same with OpenMP's own way of waiting, which tgim replaces (`tgim.system.runtime`). The busy process multiplies
@@ -111,6 +112,39 @@ def edits(model: str) -> Iterator[dict[str, object]]:
                 }
 
 
+def soak(model: str, count: int) -> Iterator[dict[str, object]]:
+    """Yield a row: memory of this process after a tenth of `count` edits of a small picture, and after all."""
+    import torch
+
+    from tgim import Editor
+    from tgim.data.synthetic.pairs import sample_picture
+    from tgim.images.photo import open_image
+
+    torch.set_num_threads(1)
+    edit, picture = Editor.from_pretrained(model), sample_picture("birds", size=(64, 64))
+    texts = ("a red bird", "blue head and yellow breast", "black wings")
+    held, made, begun = [], [], time.process_time()
+    for number in range(count):
+        photo = edit.edit_photo(open_image(picture), texts[number % len(texts)])
+        if number in (0, (count - 1) // len(texts) * len(texts)):
+            made.append(photo.to_pil().tobytes())
+        if number in (count // 10, count - 1):
+            held.append(memory())
+    yield {
+        "soak": model,
+        "edits": count,
+        "megabytes_after_a_tenth": round(held[0] / 1e6, 1),
+        "megabytes_after_all": round(held[-1] / 1e6, 1),
+        "same_bytes": made[0] == made[-1],
+        "cpu_seconds_per_edit": round((time.process_time() - begun) / count, 4),
+    }
+
+
+def memory() -> int:
+    """Bytes of memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def steps(names: tuple[str, ...], overrides: tuple[str, ...]) -> Iterator[dict[str, object]]:
     """Yield a row for each recipe."""
     import torch
@@ -166,14 +200,18 @@ def steps(names: tuple[str, ...], overrides: tuple[str, ...]) -> Iterator[dict[s
 @click.option("--model", default="birds", show_default=True, help="Of the edits.")
 @click.option("--training", is_flag=True, help="Time training steps instead of edits.")
 @click.option("--recipe", "names", multiple=True, help="Of --training; several allowed.  [default: all for a CPU]")
+@click.option("--soak", "edits_in_all", type=click.IntRange(10), help="Make so many edits in this process instead.")
 @click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
-def main(model: str, training: bool, names: tuple[str, ...], overrides: tuple[str, ...]) -> None:
+def main(
+    model: str, training: bool, names: tuple[str, ...], edits_in_all: int | None, overrides: tuple[str, ...]
+) -> None:
     """Time edits, or training steps of recipes, with KEY=VALUE in place of some of their values."""
     from tgim.environment import describe
 
     about = describe()
     machine = {"processor": about["cpu"], "cores": about["usable_cores"], "torch": about["packages"]["torch"]}
-    for row in steps(names or CPU_RECIPES, overrides) if training else edits(model):
+    rows = steps(names or CPU_RECIPES, overrides) if training else edits(model)
+    for row in soak(model, edits_in_all) if edits_in_all else rows:
         print(json.dumps(row | machine), flush=True)
 
 

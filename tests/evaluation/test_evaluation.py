@@ -88,15 +88,18 @@ def test_a_limit_chooses_pictures_and_changes_nothing_else(world):
         assert np.array_equal(part.target_wrong[i], whole.target_wrong[row])
 
 
-def test_pictures_without_a_class_count_as_one_each_and_one_class_is_too_few(world):
+def test_pictures_without_a_class_count_as_one_each_as_do_those_of_a_single_class(world):
     dataset = in_order(open_dataset(world))
     bare = replace(dataset, items=tuple(replace(item, label=None) for item in dataset.items))
     task = choose_task(bare, split="all", seed=0)
     assert (task.targets != task.rows).all()
     assert task.own_wrong.shape[1] > 0
     same = replace(dataset, items=tuple(replace(item, label="bird") for item in dataset.items))
-    with pytest.raises(DataError, match="of one class"):
-        choose_task(same, split="all", seed=0)
+    task = choose_task(same, split="all", seed=0)
+    assert "of one class" in task.note
+    assert (task.targets != task.rows).all()
+    with pytest.raises(DataError, match="has 1 picture"):
+        choose_task(replace(dataset, items=dataset.items[:1]), split="all", seed=0)
 
 
 @pytest.mark.slow

@@ -96,7 +96,7 @@ def test_a_dry_run_reads_few_pictures(data: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("tgim.data.cache.decode", counted)
     monkeypatch.setattr(module, "PICTURES", 3)
     dry = dry_run(a_recipe(data, batch_size=8))
-    assert len(read) == 3
+    assert len(set(read)) == 3
     assert dry.pictures == 12
 
 

@@ -231,7 +231,7 @@ def test_folders_of_other_things_are_refused(pictures: Path, tmp_path: Path) -> 
 
 def test_what_the_report_lacks_is_said_before_anything_is_trained(tmp_path: Path) -> None:
     few = toy.write_dataset(tmp_path / "few", count=4)
-    with pytest.raises(DataError, match="one class"):
+    with pytest.raises(DataError, match="has 1 picture in split"):
         run(values(few), tmp_path / "mine")
     with pytest.raises(DataError, match="not there"):
         run(values(tmp_path / "nowhere"), tmp_path / "mine")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tgim._version import __version__
 from tgim.checkpoints.registry import KINDS, AnyModel, Role, built_in, find_model, reference, role_of
 from tgim.checkpoints.tensorfile import SUFFIX, read_metadata, read_tensors, write
-from tgim.errors import CheckpointError, PluginError, TextError, nearest
+from tgim.errors import CheckpointError, PluginError, nearest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +48,7 @@ __all__ = [  # the parts below, and those of `registry` and `tensorfile` that go
 ]
 FORMAT = 1  # raise it when an older tgim could no longer read what is written
 KEY = "tgim"  # of the metadata; a single key, because safetensors writes several in random order
+SPARE, SPARE_SIZE = 1000, 10_000_000  # tensors and numbers that a model may have beside four times those of its file
 _NAMED: ContextVar[Mapping[str, Path] | None] = ContextVar("_NAMED", default=None)  # see `naming`
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "tgim_version": str,
@@ -152,7 +154,6 @@ def load(path: str | Path, *, device: str = "cpu") -> Checkpoint:
         CheckpointError: no such file or name; truncated, foreign or written by a newer tgim; weights that do not fit.
     """
     import torch
-    from pydantic import ValidationError
 
     from tgim.text.vocabulary import Vocabulary
 
@@ -162,11 +163,17 @@ def load(path: str | Path, *, device: str = "cpu") -> Checkpoint:
     try:
         config = model_class.Config(**header["config"])
         vocabulary = Vocabulary(header["vocabulary"])
-        with torch.random.fork_rng(devices=[]):  # building samples weights that are overwritten
-            model = model_class(config, vocabulary_size=len(vocabulary))
-    except (ValidationError, TextError) as error:
-        detail = re.sub(r"\s+", " ", str(error))
+    except (ValueError, TypeError) as error:  # pydantic's and ours are ValueErrors
+        detail = re.sub(r"\s+", " ", str(error))[:500]
         raise CheckpointError(f"{path} has a config that does not fit {header['name']!r}: {detail}") from None
+    try:
+        with torch.random.fork_rng(devices=[]), _no_larger(header["tensors"], path):  # samples what is overwritten
+            model = model_class(config, vocabulary_size=len(vocabulary))
+    except CheckpointError:
+        raise
+    except Exception as error:  # a config that a class takes, and cannot build
+        detail = re.sub(r"\s+", " ", f"{type(error).__name__}: {error}")[:500]
+        raise CheckpointError(f"{path} has a config by which no {header['name']!r} can be built ({detail})") from error
     fill(model, read_tensors(path), path=path)
     return Checkpoint(
         model=model.to(torch.device(device)).eval(),
@@ -174,6 +181,30 @@ def load(path: str | Path, *, device: str = "cpu") -> Checkpoint:
         version=header["tgim_version"],
         **{key: header[key] for key in ("template", "card", "history", "data", "preprocessing", "role", "name")},
     )
+
+
+@contextmanager
+def _no_larger(tensors: Mapping[str, Mapping[str, Any]], path: Path) -> Iterator[None]:
+    """Stop the building of a model of far more parameters than the file has, before memory is spent on them.
+
+    Raises:
+        CheckpointError: it is far larger.
+    """
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    count, size = SPARE + 4 * len(tensors), SPARE_SIZE + 4 * sum(math.prod(each["shape"]) for each in tensors.values())
+
+    def look(module: Any, name: str, parameter: Any) -> None:
+        nonlocal count, size
+        count, size = count - 1, size - (0 if parameter is None else parameter.numel())
+        if min(count, size) < 0:
+            raise CheckpointError(f"{path} has a config of a far larger model than its tensors; get the file again")
+
+    hook = register_module_parameter_registration_hook(look)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _class_of(header: Mapping[str, Any], path: Path) -> type[AnyModel]:
@@ -234,7 +265,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
         header = json.loads(metadata[KEY])
         version = int(header["format"])
         written_by = str(header["tgim_version"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         raise CheckpointError(f"{path} has a broken tgim header; get the file again") from None
     if version > FORMAT:
         raise CheckpointError(
@@ -246,6 +277,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
             raise CheckpointError(f"{path} has a tgim header without a proper {key!r}; get the file again")
     if header["kind"] not in KINDS.values() or not all(isinstance(word, str) for word in header["vocabulary"]):
         raise CheckpointError(f"{path} has a tgim header of unknown kind or vocabulary; get the file again")
+    if header["template"].count("{}") != 1 or re.search(r"[{}]", header["template"].replace("{}", "")):
+        raise CheckpointError(f"{path} has a tgim header without a proper 'template'; get the file again")
     if not isinstance(header.setdefault("address", header["name"]), str):
         raise CheckpointError(f"{path} has a tgim header without a proper 'address'; get the file again")
     header["role"] = role_of(header["kind"], header.get("role"))

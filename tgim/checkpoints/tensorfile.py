@@ -106,7 +106,7 @@ def read_metadata(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]
                 raise ValueError(name)
             tensors[name] = {"dtype": str(entry["dtype"]), "shape": shape}
             end = max(end, last)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         raise CheckpointError(
             f"{path} is not a safetensors file; expected a checkpoint written by tgim train"
         ) from None

@@ -134,10 +134,13 @@ def note(message: str) -> None:
 
 
 class Messages(logging.Handler):
-    """The library's log, warnings and worse, on stderr."""
+    """The library's log on stderr: warnings and worse, and what it does while that takes long."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        warn(record.getMessage())
+        if record.levelno >= logging.WARNING:
+            warn(record.getMessage())
+        else:
+            click.echo(f"tgim: {record.getMessage()}", err=True)
 
 
 def check_picture(path: Path, *, advice: str = "give --image a picture", many: str = "") -> None:
@@ -220,4 +223,5 @@ def main() -> None:
     """Edit photographs by captions, and train the models that do it."""
     log = logging.getLogger("tgim")
     if not any(isinstance(handler, Messages) for handler in log.handlers):
-        log.addHandler(Messages(logging.WARNING))
+        log.addHandler(Messages(logging.INFO))
+        logging.getLogger("tgim.doing").setLevel(logging.INFO)  # of the others, warnings are let through

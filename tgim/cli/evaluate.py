@@ -13,6 +13,7 @@ from tgim.cli.app import end_with, fail, main, naming_unknown_words, note, progr
 from tgim.cli.options import FILE, device_option, json_option, layout_option, model_option, seed_option, texts_option
 from tgim.errors import DataError, TextError, UserError, nearest, unexpanded
 from tgim.evaluation.catalogue import CATALOGUE, COMPOSE, GENERATION, PARTS, Entry, entries
+from tgim.system.lines import ForeignText, read_rows
 from tgim.system.say import say, say_json
 
 if TYPE_CHECKING:
@@ -97,10 +98,12 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
 def read_texts(file: Path) -> list[str]:
     """The captions of a file, one a line, blank lines left out; TextError when there is none."""
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise TextError(f"{file} is no UTF-8 text; expected captions, one a line") from None
-    texts = [line.strip() for line in lines if line.strip()]
+        rows = list(read_rows(file))
+    except ForeignText as error:
+        raise TextError(f"{file} {error}, captions one a line") from None
+    if bad := next((row for row in rows if row.fault), None):
+        raise TextError(f"{file} is no UTF-8 text (line {bad.number}: {bad.fault.split(';')[0]}); save it as UTF-8")
+    texts = [row.text.strip() for row in rows if row.text.strip()]
     if not texts:
         raise TextError(f"{file} holds no caption; expected one a line")
     return texts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,8 @@ def data() -> None:
 def check(path: Path, kind: Any, as_json: bool) -> None:
     """Say what a data set holds, and what is wrong with it.
 
-    Every picture and caption in PATH is looked at; what is missing or broken is counted and named.
+    Every picture and caption in PATH is looked at; what is missing or broken is counted and named. Then it says what
+    each verb will do with the pictures that are left, or why it will not.
 
     Exits with 1 when no model can be trained on it.
     """
@@ -97,6 +99,10 @@ def check(path: Path, kind: Any, as_json: bool) -> None:
 
     with progress_bar("picture") as progress:
         report = check_data(path, kind=kind, progress=progress)
+    if report.pictures:
+        from tgim.training.prospects import prospects
+
+        report = replace(report, verbs=prospects(report))
     if as_json:
         say_json(report.as_dict())
     else:

@@ -43,6 +43,7 @@ from tgim.errors import CheckpointError, UserError
 from tgim.models.generation.attngan import AttnGAN, AttnGANConfig
 from tgim.models.matching.backbone import TorchvisionNet
 from tgim.models.matching.damsm import DAMSMConfig
+from tgim.text import word_vectors
 from tgim.text.vocabulary import Vocabulary
 
 GAMMAS: dict[str, Any] = {"gamma1": 4.0, "gamma2": 5.0, "gamma3": 10.0}  # the release's, for birds
@@ -103,10 +104,7 @@ def limits(given: Inputs, config: AttnGANConfig) -> list[str]:
 
 def read_words(path: Path) -> list[str]:
     """The words of a text encoder, "<end>", its padding, left out; CheckpointError for a file that cannot be read."""
-    try:
-        words = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"words {path} cannot be read ({error}); give a text of one word a line") from None
+    words = [word for line in word_vectors.read_words(path) for word in line.split(" ") if word.strip()]
     return words[1:] if words[:1] == [PADDING_WORD] else words
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tgim.data.base import CaptionedImages, Item, Problem
     from tgim.data.batch import Batch, SyntheticPairs
-    from tgim.data.cache import PixelCache
+    from tgim.data.cache import PixelCache, Progress
     from tgim.data.config import DataConfig
     from tgim.data.loader import Batches, vocabulary_of
     from tgim.data.report import Report, check
@@ -45,17 +45,19 @@ _HOMES = {
 }
 
 
-def open_dataset(config: DataConfig, *, cache: Path | None = None) -> CaptionedImages:
+def open_dataset(config: DataConfig, *, cache: Path | None = None, progress: Progress | None = None) -> CaptionedImages:
     """The pictures and captions that `config` names.
 
     Args:
         config: data set and split.
         cache: where rendered pictures are kept, the usual place unless given.
+        progress: called with (done, total) while pictures are rendered.
 
     Raises:
         DataError: they are not there, or the split has none.
     """
     from tgim.data import cub, folder, oxford102
+    from tgim.data.doing import note
     from tgim.data.loader import open_pool
     from tgim.data.synthetic import pool
 
@@ -65,8 +67,11 @@ def open_dataset(config: DataConfig, *, cache: Path | None = None) -> CaptionedI
     if config.name == "oxford102":
         return oxford102.load(config.folder, split=split, seed=seed)
     if config.name == "folder":
-        return folder.load(config.folder, split=split, seed=seed, captions=config.captions.pick != "none")
-    pairs = open_pool(config, cache, split=split, margin=config.augment.margin)
+        found = folder.load(config.folder, split=split, seed=seed, captions=config.captions.pick != "none")
+        for each in found.notes:
+            note(each)
+        return found
+    pairs = open_pool(config, cache, progress, split=split, margin=config.augment.margin)
     return pool.as_dataset(pairs, config.synthetic.kind)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -14,12 +15,14 @@ from typing import Any, Literal
 import numpy as np
 
 from tgim.errors import DataError
-from tgim.text.vocabulary import tokenize
+from tgim.system.lines import ForeignText, read_rows
+from tgim.text.vocabulary import MAX_WORDS, tokenize
 
 Split = Literal["train", "val", "trainval", "test", "all"]
 SPLITS: tuple[Split, ...] = ("train", "val", "trainval", "test", "all")
 BoundingBox = tuple[float, float, float, float]  # left, top, width, height in pixels
 HELD_OUT = 0.1  # share of the trainval classes that makes "val"
+_ODD = re.compile("(?!\\s)[\\x00-\\x1f\\x7f-\\x9f\ufffd]")  # control characters, and the mark of a lost one
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 
@@ -55,6 +58,7 @@ class CaptionedImages:
     items: tuple[Item, ...]
     problems: tuple[Problem, ...] = ()
     licence: str = "unknown"
+    notes: tuple[str, ...] = ()  # on how it was split, each a sentence
 
     @property
     def classes(self) -> list[str]:
@@ -108,8 +112,8 @@ def random_source(seed: int, *purpose: int) -> np.random.Generator:
     return np.random.default_rng([seed, *purpose])
 
 
-def held_out(names: Iterable[str], *, fraction: float, seed: int = 0) -> frozenset[str]:
-    """Choose `fraction` of `names` (at least one of two or more) by a seeded hash, whatever order they come in.
+def held_out(names: Iterable[str], *, fraction: float, seed: int = 0, least: int = 1) -> frozenset[str]:
+    """Choose `fraction` of `names` (`least` of three or more) by a seeded hash, whatever order they come in.
 
     >>> held_out("abcd", fraction=0.25) == held_out("dcba", fraction=0.25)
     True
@@ -117,7 +121,7 @@ def held_out(names: Iterable[str], *, fraction: float, seed: int = 0) -> frozens
     ranked = sorted(
         set(names), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).digest()
     )
-    count = max(round(fraction * len(ranked)), 1) if len(ranked) > 1 else 0
+    count = max(round(fraction * len(ranked)), least) if len(ranked) > 2 else 0  # two are needed to train on
     return frozenset(ranked[:count])
 
 
@@ -141,21 +145,23 @@ def split_names(trainval: Iterable[str], test: Iterable[str], *, split: Split, s
 def read_captions(file: Path, root: Path) -> tuple[tuple[str, ...], list[Problem]]:
     """Usable captions of a text file with one a line, and what was wrong with it.
 
-    Repeated captions and captions of one word are counted and left out; bytes that are not UTF-8 are read as Latin-1.
+    Repeated captions and captions of one word are counted and left out; bytes that are not UTF-8 are read otherwise.
     """
     where = relative(file, root)
+    if not is_file(file):
+        return (), [Problem(where, "missing captions", "not a file" if file.exists() else "no such file")]
     try:
-        raw = file.read_bytes()
+        rows = list(read_rows(file))
     except OSError as error:
-        kind = "missing captions"
-        return (), [Problem(where, kind, "no such file" if isinstance(error, FileNotFoundError) else str(error))]
-    problems = []
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        text = raw.decode("latin-1")
-        problems.append(Problem(where, "not UTF-8", f"byte {error.start} cannot be decoded; read as Latin-1"))
-    captions, faults = clean_captions(text.splitlines(), where)
+        return (), [Problem(where, "missing captions", str(error.strerror))]
+    except ForeignText as error:
+        return (), [Problem(where, "not UTF-8", f"{error}; the picture is left out")]
+    problems = [
+        Problem(where, "broken line" if row.start else "not UTF-8", f"line {row.number}: {row.fault}")
+        for row in rows
+        if row.fault
+    ]
+    captions, faults = clean_captions((row.text for row in rows), where)
     return captions, problems + faults
 
 
@@ -166,8 +172,13 @@ def clean_captions(lines: Iterable[str], where: str) -> tuple[tuple[str, ...], l
     for number, line in enumerate(lines, 1):
         words = tokenize(line)
         key = " ".join(words)
+        if odd := _ODD.search(line):
+            problems.append(Problem(where, "odd characters", f"line {number} has {odd[0]!r} in it; it is kept"))
+        if len(words) > MAX_WORDS:
+            told = f"line {number} has {len(words):,} words; models read {MAX_WORDS} at most"
+            problems.append(Problem(where, "long caption", told))
         if len(words) == 1:
-            problems.append(Problem(where, "one-word caption", f"line {number} says only {words[0]!r}; left out"))
+            problems.append(Problem(where, "one-word caption", f"line {number} says only {words[0][:60]!r}; left out"))
         elif key in kept:
             problems.append(
                 Problem(where, "duplicate caption", f"line {number} repeats {line.strip()[:60]!r}; left out")
@@ -193,20 +204,33 @@ def count_captions(data: CaptionedImages) -> CaptionedImages:
 
 
 def names_in(folder: Path) -> set[str]:
-    """Names of the entries of a folder that are not hidden; empty when there is none."""
+    """Names of the entries of a folder that are not hidden; empty when there is none, or there cannot be one."""
     try:
         return {entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")}
-    except (FileNotFoundError, NotADirectoryError):
+    except PermissionError:
+        raise
+    except (OSError, ValueError):  # its name may be too long, or hold what no name can
         return set()
 
 
-def read_lines(file: Path) -> list[str]:
-    """Lines of a list file without blanks; DataError when it is not there."""
+def is_file(path: Path) -> bool:
+    """True for a file, or a link to one; False also where a name is too long, or holds what no name can."""
     try:
-        text = file.read_text(encoding="utf-8", errors="replace")
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def read_lines(file: Path) -> list[str]:
+    """Lines of a list file without blanks; DataError when it is not there, or is text of another kind."""
+    if file.exists() and not file.is_file():
+        raise DataError(f"{file} is not a file; it belongs to the standard layout")
+    try:
+        return [text for row in read_rows(file) if (text := row.text.strip())]
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror}); it belongs to the standard layout") from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    except ForeignText as error:
+        raise DataError(f"{file} {error}") from None
 
 
 def split_classes(root: Path, *, split: Split, seed: int = 0) -> frozenset[str] | None:
@@ -234,11 +258,12 @@ def subfolder(root: Path, *names: str) -> Path:
 
 
 def relative(path: Path, root: Path) -> str:
-    """`path` as written from `root`, with forward slashes."""
+    """`path` as written from `root`, with forward slashes; what is not Unicode in it is escaped."""
     try:
-        return path.relative_to(root).as_posix()
+        name = path.relative_to(root).as_posix()
     except ValueError:
-        return path.as_posix()
+        name = path.as_posix()
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def finish(

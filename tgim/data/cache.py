@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tgim.data.base import BoundingBox, Item, Problem
+from tgim.data.doing import note
 from tgim.errors import DataError, ImageError
 from tgim.images.decode import decode_small, one_line
 from tgim.system.files import replacing, write_file
@@ -31,7 +31,6 @@ Fill = Callable[[Path], dict[str, Any]]  # writes an array to a path; returns no
 VERSION = 2  # part of the key: raise it when the same files would give other pixels
 TINY = 8  # pixels a side, at which it is seen whether pictures can be read
 CONTEXT = 1.5  # side of a crop over the longer side of its box
-log = logging.getLogger(__name__)
 
 
 def cache_folder(given: str | Path | None = None) -> Path:
@@ -94,12 +93,7 @@ class PixelCache:
         pixels, notes = kept_array(folder, name, lambda path: _decode_all(items, size, fit, path, progress))
         if notes["problems"]:
             first = Problem(*notes["problems"][0])
-            log.warning(
-                "%d of %d pictures cannot be read and are left out; the first: %s",
-                len(notes["broken"]),
-                len(items),
-                first,
-            )
+            note(f"{len(notes['broken'])} of {len(items)} pictures cannot be read and are left out; the first: {first}")
         return cls(pixels, [Problem(*row) for row in notes["problems"]], notes["broken"])
 
     def images(self, rows: Any) -> Tensor:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from tgim.data.base import (
+    PICTURES,
     BoundingBox,
     CaptionedImages,
     Item,
@@ -22,10 +23,13 @@ from tgim.data.base import (
     names_in,
     read_captions,
     read_lines,
+    relative,
     split_classes,
     subfolder,
 )
+from tgim.data.names import FilesByName, leads_out
 from tgim.errors import DataError
+from tgim.system.lines import DIGITS
 
 LICENCE = "CUB-200-2011: photographs belong to their authors; non-commercial research and education only"
 
@@ -51,25 +55,26 @@ def load(
     wanted = split_classes(root, split=split, seed=seed)
     items: list[Item] = []
     problems: list[Problem] = []
-    listed = listed_names(root, images)
-    present = {label: names_in(images / label) for label in {name.partition("/")[0] for name in listed}}
-    known = set(listed)
-    for label in present if wanted is None else wanted & set(present):
-        extra = sorted(f"{label}/{file}" for file in present[label] if f"{label}/{file}" not in known)
-        problems += [Problem(f"images/{name}", "unlisted picture", "not in images.txt; left out") for name in extra]
+    listed, files = listed_names(root, images), FilesByName(images)
+    found = {name: None if leads_out(name) else files.find(name) for name in listed}
+    labels = {name.partition("/")[0] for name in listed}
+    for path in sorted(files.paths - set(found.values())):
+        label = path.relative_to(images).parts[0]
+        if path.suffix.lower() in PICTURES and label in labels and (wanted is None or label in wanted):
+            problems.append(Problem(relative(path, root), "unlisted picture", "not in images.txt; left out"))
     for name in listed:
-        label, _, file = name.partition("/")
+        label, picture = name.partition("/")[0], found[name]
         if wanted is not None and label not in wanted:
             continue
-        if file not in present[label]:
-            problems.append(Problem(f"images/{name}", "missing picture", "listed in images.txt but not there"))
+        if picture is None:
+            problems.append(Problem(f"images/{name[:100]}", "missing picture", "listed in images.txt but not there"))
             continue
         captions, faults = read_captions(text / Path(name).with_suffix(".txt"), root)
         problems += faults
         if crop == "box" and name not in boxes:
             problems.append(Problem(f"images/{name}", "missing box", "not in bounding_boxes.txt; taken whole"))
         if captions:
-            items.append(Item(images / label / file, captions, label, boxes.get(name)))
+            items.append(Item(picture, captions, label, boxes.get(name)))
     return finish(count_captions(CaptionedImages("cub", root, tuple(items), tuple(problems), LICENCE)), split=split)
 
 
@@ -78,19 +83,21 @@ def listed_names(root: Path, images: Path) -> list[str]:
     if (root / "images.txt").is_file():
         return list(read_table(root / "images.txt").values())
     folders = sorted(entry for entry in names_in(images) if (images / entry).is_dir())
-    return [f"{label}/{name}" for label in folders for name in sorted(names_in(images / label))]
+    names = [f"{label}/{name}" for label in folders for name in sorted(names_in(images / label))]
+    return [name for name in names if Path(name).suffix.lower() in PICTURES]
 
 
 def read_table(file: Path) -> dict[int, str]:
     """`<number> <rest>` lines as a dictionary, in the order of the file."""
-    table = {}
+    table: dict[int, str] = {}
     for line in read_lines(file):
         number, _, rest = line.partition(" ")
-        if not number.isdecimal() or not rest:
+        if not number.isdecimal() or len(number) > DIGITS or not rest:
             raise DataError(
                 f"{file} has the line {line[:60]!r} where '<number> <value>' was expected; download it again"
             )
-        table[int(number)] = rest.strip()
+        if table.setdefault(int(number), rest.strip()) != rest.strip():
+            raise DataError(f"{file} has number {number} twice, with other values; download it again")
     return table
 
 

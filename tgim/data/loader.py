@@ -323,7 +323,13 @@ def augment(image: Tensor, config: DataConfig, source: np.random.Generator) -> T
     return image
 
 
-def vocabulary_of(dataset: CaptionedImages, config: DataConfig, *, cache: str | Path | None = None) -> Vocabulary:
+def vocabulary_of(
+    dataset: CaptionedImages,
+    config: DataConfig,
+    *,
+    cache: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Vocabulary:
     """Build a vocabulary: frequent words of a data set's captions, then words of phrases and synthetic captions.
 
     The data set must be the training split: words of other splits must stay unknown.
@@ -335,7 +341,7 @@ def vocabulary_of(dataset: CaptionedImages, config: DataConfig, *, cache: str | 
     if config.captions.changes:
         extra += [WORDING]
     if config.synthetic.pairs:
-        pool = open_pool(config, cache)
+        pool = open_pool(config, cache, progress)
         extra += pool.captions + pool.target_captions
     known = set(words)
     return Vocabulary([*words, *(word for word in Vocabulary.build(extra).words if word not in known)])

@@ -23,6 +23,7 @@ from tgim.data import cub
 from tgim.data.base import BoundingBox, CaptionedImages, Split, existing, read_lines, split_classes
 from tgim.errors import DataError, ImageError
 from tgim.images.decode import upright_size
+from tgim.system import lines
 from tgim.text.lexicon.parts import CUB_PARTS
 
 BACKGROUND = "background"
@@ -177,7 +178,7 @@ def _of_oxford(data: CaptionedImages, grouping: Grouping) -> dict[Path, Points]:
     found = {}
     for number, line in enumerate(read_lines(file), 1):
         try:
-            record = json.loads(line)
+            record = lines.parse(line)
             name = str(record["file"])
         except (ValueError, KeyError, TypeError):
             raise DataError(f"{file}:{number} is not a JSON object with a key 'file'") from None

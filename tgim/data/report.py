@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ LAYOUTS: dict[Kind, tuple[str, ...]] = {
     "cub": ("images", "text"),
 }  # what a root must hold; the first that fits is taken
 PARTS: tuple[Split, ...] = ("train", "val", "test")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # of names: they would break lines
 EXAMPLES = 3  # of each kind of problem in the text
 
 
@@ -45,6 +47,7 @@ class Report:
     problems: tuple[Problem, ...]
     notes: tuple[str, ...] = ()
     points: dict[str, int] = field(default_factory=dict)  # part -> pictures that have points of it
+    verbs: dict[str, str] = field(default_factory=dict)  # verb -> "yes", or why not (`tgim.training.prospects`)
 
     @property
     def usable(self) -> bool:
@@ -72,6 +75,7 @@ class Report:
             "counts": self.counts,
             "notes": list(self.notes),
             "points": self.points,
+            "verbs": self.verbs,
             "problems": [{"path": p.path, "kind": p.kind, "message": p.message} for p in self.problems],
         }
 
@@ -90,14 +94,16 @@ class Report:
             lines.append(f"  pictures with points of parts: {most}")
         lines.append(f"  licence: {self.licence}")
         lines += [f"  note: {note}" for note in self.notes]
-        lines.append(f"  {len(self.problems):,} problems" if self.problems else "  no problems")
+        lines += [f"  tgim {verb}: {answer}" for verb, answer in self.verbs.items()]
+        count = len(self.problems)
+        lines.append(f"  {count:,} problem{'s' if count > 1 else ''}" if count else "  no problems")
         for kind, count in self.counts.items():
             lines.append(f"    {kind}: {count:,}")
             some = [problem for problem in self.problems if problem.kind == kind][:EXAMPLES]
             lines += [f"      {problem.path}: {problem.message}" for problem in some]
             if count > len(some):
                 lines.append(f"      ... and {count - len(some):,} more")
-        return "\n".join(lines)
+        return "\n".join(_CONTROL.sub(lambda found: ascii(found[0])[1:-1], line) for line in lines)
 
 
 def check(root: str | Path, *, kind: Kind | None = None, progress: Progress | None = None) -> Report:
@@ -122,26 +128,32 @@ def check(root: str | Path, *, kind: Kind | None = None, progress: Progress | No
     problems: dict[Problem, None] = {}
     for split in ("all", *PARTS):
         try:
-            parts[split] = _load(root, kind, split)
+            parts[split] = load_split(root, kind, split)
         except DataError as error:
+            if split == "all":  # of the others it is said, too, which need not be
+                problems[Problem(".", "no data set", str(error))] = None
+                break
             if str(error) not in notes:
                 notes.append(str(error))
             continue
         if split == "all":
             problems |= dict.fromkeys(parts[split].problems)
+        notes += [note for note in parts[split].notes if note not in notes]
     items = parts["all"].items if "all" in parts else ()
     sizes, broken = measure(items, root, progress)
     problems |= dict.fromkeys(broken)
     whole = [item for item in items if item.path in sizes]
     if kind == "cub":
         notes += _about_boxes(whole, sizes)
-    points = _points(root, kind, notes)
+    points = _points(root, kind, notes, {problem.message for problem in problems})
     areas = sorted(sizes.values(), key=lambda size: size[0] * size[1]) or [(0, 0)]
     return Report(
         kind=kind,
         root=root,
         licence=parts["all"].licence if "all" in parts else "unknown",
-        **_count(whole),
+        pictures=len(whole),
+        captions=sum(len(item.captions) for item in whole),
+        classes=_count(whole)["classes"],
         splits={name: _count([i for i in parts[name].items if i.path in sizes]) for name in PARTS if name in parts},
         smallest=areas[0],
         largest=areas[-1],
@@ -193,25 +205,37 @@ def measure(
     return sizes, problems
 
 
-def _load(root: Path, kind: Kind, split: Split) -> CaptionedImages:
+def load_split(root: Path, kind: str, split: Split, *, captions: bool = True) -> CaptionedImages:
+    """Read a split of a data set of a known layout, whole photographs of CUB with their boxes.
+
+    Args:
+        root: the data set's folder.
+        kind: its layout.
+        split: of its pictures.
+        captions: of a folder, leave out pictures without captions.
+
+    Raises:
+        DataError: the split has no pictures, or a list or file is missing.
+    """
     if kind == "oxford102":
         return oxford102.load(root, split=split)
     if kind == "folder":
-        return folder.load(root, split=split)
+        return folder.load(root, split=split, captions=captions)
     boxed = split == "all" and (root / "bounding_boxes.txt").is_file() and (root / "images.txt").is_file()
     return cub.load(root, split=split, crop="box" if boxed else "none")
 
 
-def _points(root: Path, kind: Kind, notes: list[str]) -> dict[str, int]:
-    """Count the pictures that have points of each part, most frequent first; faults of their files go to `notes`."""
+def _points(root: Path, kind: Kind, notes: list[str], known: Collection[str]) -> dict[str, int]:
+    """Count the pictures that have points of each part, most frequent first; faults not `known` go to `notes`."""
     home = {"cub": root / "parts", "oxford102": root / "points.jsonl"}.get(kind)
     if home is not None and not home.exists():
         return {}
     try:
-        data = folder.load(root, split="all", captions=False) if kind == "folder" else _load(root, kind, "all")
+        data = load_split(root, kind, "all", captions=False)
         found = read_points(data)
     except DataError as error:
-        notes.append(str(error))
+        if str(error) not in known:
+            notes.append(str(error))
         return {}
     captioned = {item.path for item in data.items if item.captions}
     if bare := sum(path not in captioned for path in found):

@@ -15,6 +15,7 @@ from torch import Tensor
 from tgim.data.base import CaptionedImages, existing
 from tgim.data.cache import cache_folder
 from tgim.data.config import DataConfig
+from tgim.data.doing import note
 from tgim.errors import UserError
 from tgim.evaluation.contenders import Contender, quantised
 from tgim.evaluation.kept import Store, digest
@@ -86,7 +87,10 @@ class Bench:
     @cached_property
     def task(self) -> EditTask:
         """Own and target captions, target pictures, wrong captions; DataError if the captions allow no choice."""
-        return choose_task(self.dataset, split=self.data.split, seed=self.seed, limit=self.limit)
+        task = choose_task(self.dataset, split=self.data.split, seed=self.seed, limit=self.limit)
+        if task.note:
+            note(f"{self.dataset.root}: {task.note}")
+        return task
 
     @property
     def dataset(self) -> CaptionedImages:

@@ -31,7 +31,7 @@ from tgim import metrics
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.checkpoints.registry import Role
 from tgim.data.base import Stream, random_source
-from tgim.data.differences import Differences
+from tgim.data.differences import Difference, Differences
 from tgim.data.synthetic.pool import PoolSpec
 from tgim.data.synthetic.triples import CHANGES, GROUP, TriplePool, triples_hash
 from tgim.errors import DataError
@@ -135,15 +135,26 @@ def synthetic_task(bench: Bench) -> ComposeTask:
     )
 
 
-def captioned_task(bench: Bench) -> ComposeTask:
-    """A triple for each picture of a bench whose captions state a difference to a picture of another class."""
-    dataset = bench.dataset
-    table, labels = Differences([item.captions for item in dataset.items]), class_numbers(dataset.items)
+def triples_of(bench: Bench) -> dict[int, Difference]:
+    """Source picture and text for each picture whose captions state a difference to another.
+
+    Raises:
+        DataError: there is none.
+    """
+    table = Differences([item.captions for item in bench.dataset.items])
     rows = bench.rows.tolist()
     triples = {row: table.sample(row, random_source(bench.seed, Stream.COMPOSE, row)) for row in rows}
-    right = np.array([row for row, each in triples.items() if each.source != row], np.int64)
-    if not len(right):
-        raise DataError(f"{dataset.root}: no caption tells of a colour that another picture lacks")
+    found = {row: each for row, each in triples.items() if each.source != row}
+    if not found:
+        raise DataError(f"{bench.dataset.root}: no caption tells of a colour that another picture lacks")
+    return found
+
+
+def captioned_task(bench: Bench) -> ComposeTask:
+    """A triple for each picture of a bench whose captions state a difference to a picture of another class."""
+    dataset, labels = bench.dataset, class_numbers(bench.dataset.items)
+    triples = triples_of(bench)
+    right = np.array(list(triples), np.int64)
     sources, texts = np.array([triples[row].source for row in right]), [triples[row].text for row in right]
     pictures = to_uint8(bench.images(np.arange(len(dataset))))
     candidates = np.ascontiguousarray(pictures.permute(0, 2, 3, 1).numpy())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from tgim.errors import UserError
 from tgim.system.files import write_file
 from tgim.system.locks import locked
 
+log = logging.getLogger(__name__)
 RESAMPLES = 1000  # of the bootstrap
 BLOCK = 2**20  # resampled rows that are held at a time
 DIGITS = 6  # significant; the last bits of a float differ between machines
@@ -207,6 +209,7 @@ class Results:
                         _append(file, b"\n")
                     else:
                         file.truncate(self._read + len(text) - len(torn))
+                        log.warning("the last line of %s was cut off; its figure is measured again", self.path)
                 self._read = file.seek(0, os.SEEK_END)
                 yield file
         except OSError as error:

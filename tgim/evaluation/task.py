@@ -36,6 +36,7 @@ class EditTask:
     target: tuple[str, ...]  # (n,) a caption of that picture
     own_wrong: Rows  # (n, K) rows of `captions`: of other classes than the picture's
     target_wrong: Rows  # (n, K) rows of `captions`: of other classes than the target's
+    note: str = ""  # on the classes
 
     @property
     def own(self) -> list[str]:
@@ -54,16 +55,30 @@ def choose_task(dataset: CaptionedImages, *, split: str, seed: int, limit: int |
     A target list that is kept with the package is used for its split, if the data set has exactly its pictures.
 
     Raises:
-        DataError: fewer than two classes (or pictures, where there are no classes).
+        DataError: fewer than two pictures, or captions that are all alike.
     """
     names = [relative(item.path, dataset.root) for item in dataset.items]
-    labels = class_numbers(dataset.items)
-    if len(set(labels.tolist())) < 2:
-        raise DataError(
-            f"{dataset.root} has {len(names)} pictures of one class in this split; an edit needs the caption of another"
-        )
+    if len(names) < 2:
+        raise DataError(f"{dataset.root} has 1 picture in split {split!r}; an edit needs the caption of another")
+    labels, note = class_numbers(dataset.items), ""
+    if labels.max() == 0:
+        labels = np.arange(len(names))
+        note = f"{len(names)} pictures of split {split!r} are of one class; each is edited by the caption of another"
+    for turn in range(max(len(item.captions) for item in dataset.items)):
+        task = _task(dataset, names, labels, split=split, seed=seed, limit=limit, turn=turn)
+        if task.own_wrong.size:
+            return replace(task, note=note)
+    raise DataError(
+        f"{dataset.root} has a picture in split {split!r} for which no caption is wrong; captions must differ"
+    )
+
+
+def _task(
+    dataset: CaptionedImages, names: Sequence[str], labels: Rows, *, split: str, seed: int, limit: int | None, turn: int
+) -> EditTask:
+    """Make a task with each picture's caption `turn` places after the one that is chosen first."""
     captions = [
-        item.captions[_key(seed, "own", name) % len(item.captions)]
+        item.captions[(_key(seed, "own", name) + turn) % len(item.captions)]
         for name, item in zip(names, dataset.items, strict=True)
     ]
     rows = np.arange(len(names))
@@ -82,8 +97,6 @@ def choose_task(dataset: CaptionedImages, *, split: str, seed: int, limit: int |
         for row, other, own in zip(rows, targets, target_texts, strict=True)
     ]
     few = min(len(found) for found in (*own_wrong, *target_wrong))
-    if few == 0:
-        raise DataError(f"{dataset.root} has no caption that would be wrong; captions of the classes must differ")
     return EditTask(
         rows=rows,
         captions=tuple(captions),

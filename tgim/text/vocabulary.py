@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +17,7 @@ from tgim.errors import TextError
 if TYPE_CHECKING:
     from torch import Tensor
 
+_UNSEEN = re.compile("[\u00ad\u200c\u200d\u2060\ufeff]")  # hyphens and joiners that do not show, within words
 PADDING, UNKNOWN = 0, 1  # reserved ids
 MAX_WORDS = 60  # a longer caption is refused: no caption of CUB or Oxford-102 comes near
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789\n,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{} "  # the 70 of Reed et al., 2016
@@ -57,11 +59,13 @@ class TextCode(NamedTuple):
 
 
 def tokenize(caption: str) -> list[str]:
-    r"""Split a caption into lower-case words (``\w+``).
+    r"""Split a caption into lower-case words (``\w+``), whatever its Unicode normalisation.
 
-    >>> tokenize("A small, Blue bird!")
-    ['a', 'small', 'blue', 'bird']
+    >>> tokenize("A small, Blue bird!"), tokenize("rose\u0301 car\u00addinal")
+    (['a', 'small', 'blue', 'bird'], ['rosé', 'cardinal'])
     """
+    if not caption.isascii():
+        caption = _UNSEEN.sub("", unicodedata.normalize("NFC", caption))
     return re.findall(r"\w+", caption.lower())
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tgim.errors import CheckpointError
+from tgim.system.lines import ForeignText, read_rows
 from tgim.text.vocabulary import Vocabulary, tokenize
 
 MAX_WORDS_READ = 50_000  # of a file of word vectors, most frequent first
@@ -44,7 +45,7 @@ def read_word_vectors(path: str | Path, *, words: str | Path | None = None, limi
     if path.suffix == ".npy":
         rows: Iterator[tuple[str, np.ndarray]] = _npy_rows(path, Path(words) if words else path.with_suffix(".txt"))
     elif path.suffix == ".vec":
-        wanted = None if words is None else set(_lines(Path(words)))
+        wanted = None if words is None else set(read_words(Path(words)))
         rows = _vec_rows(path, wanted)
     else:
         raise CheckpointError(f"word vectors {path} must be a .vec (text) or .npy file; save them as one of these")
@@ -60,13 +61,17 @@ def read_word_vectors(path: str | Path, *, words: str | Path | None = None, limi
     return WordVectors(Vocabulary(list(kept)), torch.cat([torch.zeros(2, table.shape[1]), table]))
 
 
-def _lines(path: Path) -> list[str]:
+def read_words(path: Path) -> list[str]:
+    """The lines of a list of words; CheckpointError where it cannot be read."""
     try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        rows = list(read_rows(path))
+        if bad := next((row for row in rows if row.fault), None):
+            raise ForeignText(f"line {bad.number}: {bad.fault.partition(';')[0]}")
+    except (OSError, ForeignText) as error:
         raise CheckpointError(
             f"list of words {path} cannot be read ({error}); give a text of one word a line"
         ) from None
+    return [row.text for row in rows]
 
 
 def _npy_rows(path: Path, words: Path) -> Iterator[tuple[str, np.ndarray]]:
@@ -74,7 +79,7 @@ def _npy_rows(path: Path, words: Path) -> Iterator[tuple[str, np.ndarray]]:
         table = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"word vectors {path} cannot be read ({error}); save a 2-D float array") from None
-    names = [line.strip() for line in _lines(words)]
+    names = [line.strip() for line in read_words(words)]
     if table.ndim != 2 or len(table) != len(names):
         raise CheckpointError(
             f"word vectors {path} are {table.shape} for {len(names)} words in {words}; one row a word is needed"

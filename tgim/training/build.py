@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,13 @@ from accelerate.state import AcceleratorState
 from torch.optim import Adam, AdamW
 
 from tgim.data import open_dataset
-from tgim.data.cache import Progress
 from tgim.data.config import DataConfig
+from tgim.data.doing import doing
 from tgim.data.loader import vocabulary_of
+from tgim.data.readable import only_readable
 from tgim.environment import Precision, pick_device, pick_precision
-from tgim.errors import RecipeError
+from tgim.errors import DataError, RecipeError
 from tgim.models.base import Config, Model
-from tgim.system.say import bar
 from tgim.text.vocabulary import Vocabulary
 from tgim.training import state
 from tgim.training.config import TrainConfig
@@ -59,16 +58,24 @@ def build_trainer(
     seed_step(train.seed, -1)  # until the model is built
     model_class, config = recipe.model_class, _config(recipe, notes)
     own_vocabulary = _vocabulary_of_model(model_class, config, notes)  # before the data, to fail at once without a file
-    dataset = open_dataset(recipe.data, cache=cache)
+    with doing("rendering synthetic pictures", bar=progress) as tell:
+        dataset = open_dataset(recipe.data, cache=cache, progress=tell)
+    if recipe.data.name != "synthetic":
+        with doing("looking at the pictures", bar=progress) as tell:
+            dataset = only_readable(dataset, cache=cache, progress=tell, limit=limit)
+    if len(dataset) < 2:
+        part = f"split {recipe.data.split!r}"
+        raise DataError(f"{dataset.root} has 1 picture in {part}, 2 or more are needed; run tgim data check on it")
     if notes is None:
         config = model_class.config_for(config, dataset=dataset, data=recipe.data)
         own_vocabulary = _vocabulary_of_model(model_class, config, None)
-    vocabulary = own_vocabulary or vocabulary_of(dataset, recipe.data, cache=cache)
+    with doing("rendering synthetic pictures", bar=progress) as tell:
+        vocabulary = own_vocabulary or vocabulary_of(dataset, recipe.data, cache=cache, progress=tell)
     model = model_class(config, vocabulary_size=len(vocabulary))
     if notes is None:
         model.load_parts()
     data = _sized(recipe.data, model)
-    with decoding(progress) as tell:
+    with doing("preparing pictures", bar=progress) as tell:
         batches = model.open_batches(
             dataset,
             data,
@@ -160,17 +167,3 @@ def _optimized(network: str, model: Model, train: TrainConfig, steps_per_epoch: 
         fused=next(model.parameters()).device.type in ("cpu", "cuda"),
     )
     return Optimized(parameters, optimizer, settings)
-
-
-@contextlib.contextmanager
-def decoding(show: bool) -> Iterator[Progress | None]:
-    """A progress callback that opens its bar when it is first called."""
-    with contextlib.ExitStack() as stack:
-        bars: list[Any] = []
-
-        def tell(done: int, total: int) -> None:
-            if not bars:
-                bars.append(stack.enter_context(bar(total=total, desc="decoding", unit="picture", show=True)))
-            bars[0].update(done - bars[0].n)
-
-        yield tell if show else None

@@ -179,6 +179,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "precision": self.precision.name,
+            "pictures": self.pictures,
             "given": self.given,
             "recipe": self.recipe.values(),
             "config": config_of(self.model),

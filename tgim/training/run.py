@@ -82,12 +82,17 @@ def _fit(recipe: Recipe, out: Path, *, resume: bool, progress: bool) -> Path:
     if notes is not None:
         state.restore(out / STATE, trainer.model, averages=trainer.averages, optimizers=trainer.optimizers)
         trainer.step, trainer.seconds = notes["step"], notes["seconds"]
+        if notes.get("pictures", trainer.pictures) != trainer.pictures:
+            told = (
+                "the run in %s had %d pictures and goes on with %d: not with the losses of a run that was not stopped"
+            )
+            logger.warning(told, out, notes["pictures"], trainer.pictures)
         before = notes.get("precision", trainer.precision.name)  # not in states of older versions
         if before != trainer.precision.name:
             logger.warning("the run in %s was computed in %s and goes on in %s", out, before, trainer.precision)
     else:
         trainer.save_state(out)
-    if not (out / RECIPE).exists():
+    if not (out / RECIPE).exists():  # nor where the run was killed before it was written
         write_file(out / RECIPE, trainer.recipe.to_yaml())
     with contextlib.closing(RunLog(out, step=trainer.step)) as log:
         trainer.run(out, log, progress=progress)

@@ -16,6 +16,7 @@ from tgim.data.batch import Batch
 from tgim.images.photo import contact_sheet
 from tgim.models.base import Editing, Generating, sample_noise
 from tgim.system.files import replacing, write_file
+from tgim.system.lines import ForeignText, parse, read_rows
 from tgim.text.vocabulary import Vocabulary, pad
 
 PICTURES, CAPTIONS = 4, 3  # of a sample sheet
@@ -55,12 +56,20 @@ class RunLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Read the lines of a log; a last line that was cut off is left out."""
+    """Read the lines of a log; what is no whole line of one, such as a last line that was cut off, is left out."""
     lines = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        with contextlib.suppress(ValueError):
-            lines.append(json.loads(line))
-    return [line for line in lines if isinstance(line, dict) and isinstance(line.get("step"), int)]
+    with contextlib.suppress(ForeignText):
+        for row in read_rows(path) if path.is_file() else ():
+            with contextlib.suppress(ValueError):
+                lines.append(parse(row.text))
+    return [line for line in lines if _is_record(line)]
+
+
+def _is_record(line: Any) -> bool:
+    """Tell whether a line has a step and losses that are numbers."""
+    if not isinstance(line, dict) or type(line.get("step")) is not int or not isinstance(line.get("losses"), dict):
+        return False
+    return all(isinstance(value, int | float) or value == {} for value in flatten(line["losses"]).values())
 
 
 def thin(lines: Sequence[Mapping[str, Any]], *, most: int = 100) -> list[dict[str, Any]]:

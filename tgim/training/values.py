@@ -7,7 +7,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,19 @@ from pydantic import BaseModel, ValidationError
 
 from tgim.data.config import RENAMED, DataConfig, current_key, in_sections, key_hints
 from tgim.errors import RecipeError
+from tgim.system.lines import whole
 from tgim.training.config import TrainConfig
+
+LONGEST = 2**18  # characters of a recipe
+MOST, DEPTH = 20_000, 20  # values in a recipe, and levels of them
 
 
 def read(path: str | Path) -> Any:
     """The unchecked values of a recipe file; RecipeError when it cannot be read or is no YAML."""
     path = Path(os.path.expanduser(path))
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise RecipeError(
@@ -77,9 +82,13 @@ class _Loader(yaml.SafeLoader):
         return value if not re.fullmatch(r"[-+]?[\d_.:]+", node.value) or repr(value) == node.value else node.value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if twice := [key for key in keys if keys.count(key) > 1]:
-            raise _Twice(None, None, f"key {twice[0]!r} is given twice", node.start_mark)
+        seen: set[Any] = set()
+        for each, _ in node.value:
+            key = self.construct_object(each, deep=True)
+            if isinstance(key, Hashable):
+                if key in seen:
+                    raise _Twice(None, None, f"key {str(key)[:60]!r} is given twice", node.start_mark)
+                seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
 
@@ -88,18 +97,46 @@ _Loader.add_constructor(TAG + "float", _Loader.construct_yaml_float)
 
 def _yaml(text: str, source: str, *, or_text: bool = False) -> Any:
     """The value of a YAML text; with `or_text` a text that is no YAML, or a bare word, is itself the value."""
+    if len(text) > LONGEST:
+        raise RecipeError(f"{source} has {len(text):,} characters, expected a recipe of at most {LONGEST:,}")
     try:
         value = yaml.load(text, Loader=_Loader)  # a SafeLoader
         word = isinstance(value, str) or (value is None and text.strip().lower() not in ("", "null"))
-        return text.strip() if or_text and word and text.strip()[:1] not in ("'", '"') else value  # of "a # b", too
+        if or_text and word and text.strip()[:1] not in ("'", '"'):
+            return text.strip()  # of "a # b", too
     except yaml.YAMLError as error:
         if or_text and not isinstance(error, _Twice):
             return text.strip()
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""
-        raise RecipeError(
-            f"{source} is not YAML{line}: {getattr(error, 'problem', None) or 'cannot be parsed'}"
-        ) from None
+        problem = str(getattr(error, "problem", None) or "cannot be parsed")[:200]
+        raise RecipeError(f"{source} is not YAML{line}: {problem}") from None
+    except (ValueError, OverflowError) as error:  # a date or a number that is none
+        raise RecipeError(f"{source} has a value that is none: {str(error)[:200]}") from None
+    except RecursionError:
+        raise RecipeError(f"{source} is nested too deep for a recipe") from None
+    if fault := _fault(value):
+        raise RecipeError(f"{source} has {fault}")
+    return value
+
+
+def _fault(value: Any) -> str:
+    """Describe what no recipe has: too many values (by references to references), or too deep, long or odd ones."""
+    level, count = [value], 0
+    for _ in range(DEPTH):
+        inner: list[Any] = []
+        for each in level:
+            if isinstance(each, int) and each.bit_length() > 64:
+                return "a number of more than 64 bits"
+            if isinstance(each, str) and not each.isascii() and whole(each) != each:
+                return "half a character (a lone surrogate) in a text"
+            inner += [*each, *each.values()] if isinstance(each, dict) else each if isinstance(each, list) else ()
+            if count + len(inner) > MOST:
+                return f"more than {MOST:,} values"
+        count, level = count + len(inner), inner
+        if not level:
+            return ""
+    return f"values more than {DEPTH} deep in one another"
 
 
 def refuse_twice(overrides: Sequence[str], *, stages: Collection[str] = ()) -> None:
@@ -174,7 +211,7 @@ def check(
     if values is None:
         values = {}
     if not isinstance(values, dict):
-        problems.append((where, f"must be keys and values, got {values!r}"))
+        problems.append((where, f"must be keys and values, got {shown(values)}"))
         return None
     try:
         return model(**values) if all(isinstance(key, str) for key in values) else model.model_validate(values)
@@ -193,7 +230,7 @@ def check(
                 problems.append(unknown(path, _keys_at(model, fault["loc"][:-1])))
             else:
                 message = re.sub(r"^Value error, ", "", fault["msg"])
-                got = "" if fault["type"] in ("value_error", "missing") else f", got {fault['input']!r}"
+                got = "" if fault["type"] in ("value_error", "missing") else f", got {shown(fault['input'])}"
                 problems.append((".".join(path), message[:1].lower() + message[1:] + got))
     return None
 
@@ -215,6 +252,16 @@ def _put(values: Any, location: Sequence[int | str], text: str) -> None:
     for part in way:
         values = values[part]
     values[last] = text
+
+
+def shown(value: Any) -> str:
+    """Write a value for a message, its beginning where it is long.
+
+    >>> len(shown("x" * 1000))
+    103
+    """
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 def unknown(place: tuple[str, ...], known: Sequence[str]) -> tuple[str, str]:

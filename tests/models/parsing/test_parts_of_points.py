@@ -72,7 +72,7 @@ def test_names_that_a_recipe_gives_stay(tmp_path):
 
 
 def test_a_part_with_points_in_too_few_pictures_is_one_clear_line(tmp_path):
-    with pytest.raises(DataError, match=r"points of 'door' in 1 of the pictures .*3 or more") as error:
+    with pytest.raises(DataError, match=r"points of 'door' in 2 of the pictures .*3 or more") as error:
         completed(folder_of_houses(tmp_path, count=2))
     assert "\n" not in str(error.value)
     with pytest.raises(DataError, match=r"lean names 'window'.*door, roof, wall"):

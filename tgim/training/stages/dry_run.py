@@ -41,7 +41,7 @@ def dry_run(stages: Stages) -> StagesDryRun:
     Raises:
         UserError: as `fit`.
     """
-    pictures = report_pictures(stages)
     with tempfile.TemporaryDirectory(prefix="tgim-") as folder, checkpoint.naming(stages.files(Path(folder))):
+        pictures = report_pictures(stages, cache=Path(folder) / "cache")
         runs = {name: dry_run_of(recipe, keep=Path(folder) / name) for name, recipe in stages.trainings.items()}
     return StagesDryRun(runs, pictures)

@@ -13,6 +13,8 @@ import yaml
 
 from tgim.checkpoints import checkpoint
 from tgim.data import open_dataset
+from tgim.data.doing import doing
+from tgim.data.readable import only_readable
 from tgim.data.synthetic.pool import synthetic_count
 from tgim.evaluation import Line, counting, evaluate
 from tgim.evaluation.task import choose_task, in_order
@@ -70,7 +72,8 @@ def _fit(stages: Stages, out: Path, *, resume: bool, progress: bool, say: Tell) 
     _check_folder(out, resume)
     with checkpoint.naming(stages.files(out)):
         done = _finished(stages, out)
-        report_pictures(stages)
+        report_pictures(stages, progress=progress)
+        out.mkdir(parents=True, exist_ok=True)
         if not (out / RECIPE).exists():
             text = yaml.safe_dump(dict(stages.values), sort_keys=False, default_flow_style=None, width=110)
             write_file(out / RECIPE, text)
@@ -132,8 +135,13 @@ def _copy(source: Path, target: Path) -> None:
 # Reporting
 
 
-def report_pictures(stages: Stages) -> int:
-    """Count the pictures that the report edits, 0 without a report.
+def report_pictures(stages: Stages, *, cache: Path | None = None, progress: bool = False) -> int:
+    """Count the readable pictures that the report edits, 0 without a report.
+
+    Args:
+        stages: of the run.
+        cache: where it is kept which pictures can be read, the usual place unless given.
+        progress: show a bar while they are looked at.
 
     Raises:
         DataError: there are too few, or the data set is not there.
@@ -144,7 +152,9 @@ def report_pictures(stages: Stages) -> int:
     if data.name == "synthetic":
         count = synthetic_count(data.synthetic.pool, data.split)
     else:
-        task = choose_task(in_order(open_dataset(data)), split=data.split, seed=stages.report.seed, limit=2)
+        with doing("looking at the report's pictures", bar=progress) as tell:
+            found = in_order(only_readable(open_dataset(data), cache=cache, progress=tell))
+        task = choose_task(found, split=data.split, seed=stages.report.seed, limit=2)
         count = len(task.captions)
     return min(count, limit or count)
 

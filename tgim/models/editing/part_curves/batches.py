@@ -83,7 +83,7 @@ class EditBatches:
             chosen = random_source(SEED, Stream.FRAMES).permutation(len(items))[:pictures]
             items = [items[i] for i in sorted(chosen.tolist())]
         if config.name != "synthetic":
-            whole = readable([item.path for item in items], folder=cache, progress=progress)
+            whole = readable(sorted(item.path for item in items), folder=cache, progress=progress)
             items = [item for item in items if item.path in whole]
         if not items:
             raise DataError(f"{dataset.root} has no usable picture; run tgim data check on it to see why")
