@@ -131,7 +131,7 @@ def test_a_verb_does_what_it_was_told_and_nothing_else(trapped, tmp_path, verb):
     (tmp_path / "temporary").mkdir()
     command = f'"{sys.executable}" "{hooks / "bin" / "tgim"}" {verb} {words}'
     done = subprocess.run(
-        ["bash", "-c", command], cwd=here, env=environment, capture_output=True, text=True, timeout=300
+        ["bash", "-c", command], cwd=here, env=environment, capture_output=True, text=True, timeout=900
     )
     assert "Traceback" not in done.stderr
     assert done.returncode == (2 if verb == "convert" else 0), done.stderr
@@ -148,7 +148,8 @@ def test_a_verb_does_what_it_was_told_and_nothing_else(trapped, tmp_path, verb):
             part = path.name.startswith(".tgim-") and path.name.endswith(".part")  # takes its name when it is whole
             beside = {str(Path(each).parent) for each in allowed}
             assert str(path).startswith(tuple(allowed)) or (part and str(path.parent) in beside), line
-    assert list((tmp_path / "temporary").iterdir()) == []
+    left = [path for path in (tmp_path / "temporary").rglob("*") if path.is_file()]
+    assert left == []  # torch makes an empty folder there, torchinductor_<user>
     assert {path.name for path in here.iterdir() if path.name.startswith("made")} <= {*outputs.split()}
 
 
@@ -160,6 +161,6 @@ def test_started_by_python_it_leaves_the_current_folder_alone(tmp_path, verb):
     (tmp_path / "tgim").mkdir()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tgim", *verb.split()]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
