@@ -21,8 +21,8 @@ TEXT = "red head and breast"
 
 @pytest.fixture
 def edit(tagrid_file):
-    """Run `tgim edit` with the small editor."""
-    return lambda *args: tgim("edit", "--model", tagrid_file, *args)
+    """Run `tgim edit` with the small editor, or the one named."""
+    return lambda *args: tgim("edit", *(() if "--model" in args else ("--model", tagrid_file)), *args)
 
 
 def test_an_edit_keeps_size_and_format_and_changes_the_picture(here, edit):

@@ -48,5 +48,5 @@ def test_what_cannot_be_shown_is_one_line(here, tagrid_file):
     assert "'beak'" in is_refused(tgim("parts", "bird.jpg", "--model", model, "--mask", "beak"))
     assert "knows no parts" in is_refused(tgim("parts", "bird.jpg", "--model", tagrid_file))
     assert "not there" in is_refused(tgim("parts", "none.jpg", "--model", model))
-    assert "the picture itself" in is_refused(tgim("parts", "bird.jpg", "--model", model, "--out", "bird.jpg"))
+    assert "which is read" in is_refused(tgim("parts", "bird.jpg", "--model", model, "--out", "bird.jpg"))
     assert "box" in is_refused(tgim("parts", "bird.jpg", "--model", model, "--box", "9,9,400,40"))

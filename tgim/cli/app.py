@@ -140,7 +140,7 @@ class Messages(logging.Handler):
         if record.levelno >= logging.WARNING:
             warn(record.getMessage())
         else:
-            click.echo(f"tgim: {record.getMessage()}", err=True)
+            note(record.getMessage())
 
 
 def check_picture(path: Path, *, advice: str = "give --image a picture", many: str = "") -> None:

@@ -129,7 +129,7 @@ class _Reader:
             told = f"{', '.join(unknown[:10])} ignored; known: {', '.join(sorted(_KEYS))}"
             self.problems.append(Problem(where, "unknown key", told))
         name = record["file_name"]
-        path = self.files.find(name) if name == given["file_name"] else None
+        path = self.files.find(given["file_name"])  # of bytes that are not UTF-8, too, as Python writes them
         if path is None:
             self._miss(name, where)
         elif path in self.named:
