@@ -27,7 +27,7 @@ from tgim.training import recipe, stages
 from tgim.training.runlog import read_log, thin
 from tgim.training.values import read
 
-FEW, MANY = 200, 10_000
+FEW, MANY = 200, 4_000  # five times; a hundred seconds of a processor in all
 ROOM = 300 * 2**20  # bytes that a fuzz may add to the most that the process has held
 TIERS = [pytest.param(FEW, id="some"), pytest.param(MANY, id="many", marks=pytest.mark.slow)]
 
@@ -190,12 +190,11 @@ def doubling(levels: int) -> str:
         ("model: &m {name: vse, again: *m}", "deep in one another"),
         ("model: " + "[" * 5000 + "]" * 5000, "deep"),
         ("train: {steps: " + "9" * 5000 + "}", "a value that is none|64 bits"),
-        ("model: {name: vse}\ntrain: {steps: 0x" + "f" * 5000 + "}", "train.steps"),
-        ("model: {name: vse}\ntrain: {steps: 2024-13-45}", "train.steps"),
         ('model: {name: "\\ud83d"}', "lone surrogate"),
+        ("model: {name: vse}\ndata: {flip: trueue}", "data.augment.flip .*valid boolean"),
         ("# " + "x" * 2**18, "expected a recipe of at most"),
     ],
-    ids=["doubling", "recursive", "deep", "digits", "hex", "date", "surrogate", "long"],
+    ids=["doubling", "recursive", "deep", "digits", "surrogate", "slip", "long"],
 )
 def test_recipes_that_grow_are_refused(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(text)

@@ -20,6 +20,7 @@ from tgim.system.lines import whole
 from tgim.training.config import TrainConfig
 
 LONGEST = 2**18  # characters of a recipe
+TEXT = 2000  # characters of one value
 MOST, DEPTH = 20_000, 20  # values in a recipe, and levels of them
 
 
@@ -57,7 +58,7 @@ def copied(values: Any) -> Any:
 
 
 TAG = "tag:yaml.org,2002:"
-CANONICAL = {TAG + "bool": re.compile("true|false", re.I), TAG + "int": re.compile(r"-?[1-9][0-9]*$|0$")}
+CANONICAL = {TAG + "bool": re.compile("(?:true|false)$", re.I), TAG + "int": re.compile(r"-?[1-9][0-9]*$|0$")}
 
 
 class _Twice(yaml.constructor.ConstructorError):
@@ -128,6 +129,8 @@ def _fault(value: Any) -> str:
         for each in level:
             if isinstance(each, int) and each.bit_length() > 64:
                 return "a number of more than 64 bits"
+            if isinstance(each, str) and len(each) > TEXT:
+                return f"a text of {len(each):,} characters, expected at most {TEXT:,}"
             if isinstance(each, str) and not each.isascii() and whole(each) != each:
                 return "half a character (a lone surrogate) in a text"
             inner += [*each, *each.values()] if isinstance(each, dict) else each if isinstance(each, list) else ()
