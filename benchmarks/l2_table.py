@@ -3,24 +3,31 @@
     python benchmarks/l2_table.py benchmarks/results/birds.jsonl benchmarks/results/flowers.jsonl
     python benchmarks/l2_table.py --run --data cub --model birds results.jsonl
     python benchmarks/l2_table.py --text results.jsonl
+    python benchmarks/l2_table.py --cost tagan-birds runs/tagan/model.safetensors benchmarks/results/birds.jsonl
 
 Protocol `l2-own-caption@1`: every picture of the test classes is edited by each of its own captions, which already fit,
 and compared with itself. With `--run` this is measured first, and its lines are added to the (one) results file.
+Hours of one core that training took are read from checkpoints by `--cost` and kept in `results/training.jsonl`; those
+of a contender that was trained in several runs, a generator and its encoder, are added.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from tgim.checkpoints import checkpoint
 from tgim.data.config import DataConfig
 from tgim.errors import UserError
 from tgim.evaluation.records import Line
 from tgim.reporting import l2_tables, read_results
 from tgim.reporting.tables import OWN, Table
+
+COSTS = Path(__file__).parent / "results" / "training.jsonl"
 
 
 def table_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -44,9 +51,31 @@ def table_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @table_options
-def main(results: tuple[Path, ...], **options: Any) -> None:
+@click.option("--cost", "costs", nargs=2, multiple=True, metavar="NAME FILE", help="Count its training for NAME.")
+def main(results: tuple[Path, ...], costs: tuple[tuple[str, str], ...], **options: Any) -> None:
     """Print the L2 tables of the files RESULTS."""
-    show(results, OWN, l2_tables, **options)
+    hours = hours_of(costs)
+    show(results, OWN, lambda lines: l2_tables(lines, hours=hours), **options)
+
+
+def hours_of(costs: Sequence[tuple[str, str]]) -> dict[str, float]:
+    """Hours of one core by contender, of all that `COSTS` holds and of the checkpoints (name, file), which it keeps."""
+    lines = [json.loads(line) for line in COSTS.read_text("utf-8").splitlines()] if COSTS.exists() else []
+    for name, file in costs:
+        path = Path(file)
+        found = checkpoint.read_header(path)["history"]
+        seconds = found.get("cpu_seconds", found["seconds"])  # older ones tell the time on the clock
+        run = path.parent.name if path.stem == "model" else path.stem
+        line = {"contender": name, "run": run, "steps": found["steps"], "core_hours": round(seconds / 3600, 2)}
+        lines = [each for each in lines if (each["contender"], each["run"]) != (line["contender"], line["run"])] + [
+            line
+        ]
+    if costs:
+        COSTS.write_text("".join(json.dumps(each) + "\n" for each in lines), encoding="utf-8")
+    total: dict[str, float] = {}
+    for each in lines:
+        total[each["contender"]] = total.get(each["contender"], 0.0) + each["core_hours"]
+    return total
 
 
 def show(

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from support import ROOT
 from support.results_toy import asked_parts, generations, results
 from support.scripts import run, script
+from tgim.checkpoints import checkpoint
 
 DATA = {  # embedded checkpoint -> its results file, and the data set in it
     "attngan-birds": ("birds", "cub"),
@@ -95,7 +96,6 @@ def test_the_card_shows_the_committed_results(name):
 
 @pytest.mark.slow
 def test_the_lines_are_of_the_models_that_come_with_the_package():
-    from tgim.checkpoints import checkpoint
     from tgim.reporting import read_results
 
     for name, (file, _) in DATA.items():
@@ -113,6 +113,17 @@ def test_the_l2_table_in_both_forms(results_file):
         assert output.count("TAGAN (Nam et al., NeurIPS 2018)") == 2  # one for each data set
         assert "Excluded: MSE [0, 1]; an unrelated photograph scores 0.112" in output
     assert "|" not in text.output
+
+
+def test_the_cost_of_training_is_read_from_checkpoints_and_kept(results_file, monkeypatch, tmp_path):
+    module, weights = script("l2_table"), ROOT / "tgim" / "weights"
+    monkeypatch.setattr(module, "COSTS", tmp_path / "training.jsonl")
+    hours = {name: checkpoint.read_header(weights / f"{name}.safetensors")["history"]["seconds"] / 3600 for name in
+             ("birds", "attngan-birds")}  # fmt: skip
+    costs = [part for name in hours for part in ("--cost", "birds", weights / f"{name}.safetensors")]
+    assert run(module.main, *costs, results_file).exit_code == 0
+    assert run(module.main, *costs, results_file).exit_code == 0  # counted once
+    assert module.hours_of(()) == {"birds": pytest.approx(sum(hours.values()), abs=0.02)}
 
 
 def test_a_run_names_one_file_and_measures_before_it_prints(results_file, monkeypatch, beside):
@@ -164,7 +175,6 @@ def test_a_page_without_pictures(results_file, tmp_path):
 def test_embedding_writes_a_card_with_figures(kind, tmp_path, tagrid_file, results_file, monkeypatch):
     import tgim
     from support.small import VOCABULARY, model_of
-    from tgim.checkpoints import checkpoint
 
     name = {"editor": "birds", "matcher": "judge-birds"}[kind]
     source = tmp_path / "source.safetensors"

@@ -374,3 +374,24 @@ def test_the_gallery_of_a_text_to_image_model_is_captions_by_noises(tmp_path, sm
     assert not found.notes
     (note,) = gallery_of(str(file), data=data, lines=generations(), captions=["a red bird"], columns=1).notes
     assert note.startswith("the checkpoint of the pictures")
+
+
+def test_the_published_order_is_read_from_the_longest_trained_of_each_system():
+    lines = [
+        *l2("l2-own-caption@1", "tagan-birds", 0.2, 0.04),
+        *l2("l2-own-caption@1", "tagan_small", 0.1, 0.01),
+        *l2("l2-own-caption@1", "style_attngan", 0.3, 0.09),
+        *l2("l2-own-caption@1", "sisgan-birds", 0.4, 0.16),
+    ]
+    hours = {"tagan-birds": 2.0, "tagan_small": 0.2, "sisgan-birds": 1.5}
+    (table,) = l2_tables(lines, hours=hours)
+    told = table.notes[-1]
+    assert "TAGAN < AttnGAN < SISGAN, comes out: TAGAN 0.200" in told
+    assert "tagan_small" not in told
+    assert table.columns[-1] == "core-hours"
+    assert [row_of(table, name).cells[-1].text for name in ("tagan-birds", "style_attngan")] == ["2.0", "–"]
+    swapped = [*lines[:-4], *l2("l2-own-caption@1", "sisgan-birds", 0.15, 0.02)]
+    (table,) = l2_tables(swapped, hours=hours)
+    assert "does not come out: SISGAN 0.150" in table.notes[-1]
+    (without,) = l2_tables(lines[:8])
+    assert not any("published order" in note for note in without.notes)

@@ -45,6 +45,9 @@ def test_a_clock_that_jumps_changes_nothing(
     lines = read_log(tmp_path / "run" / "log.jsonl")
     assert [line["step"] for line in lines] == list(range(1, 11))
     assert all(line["seconds"] >= 0 and line["images_per_second"] > 0 for line in lines)
+    spent = [line["cpu_seconds"] for line in lines]
+    assert spent == sorted(spent)
+    assert spent[0] > 0
     assert same_tensors(tmp_path / "run" / STATE, whole / STATE)
     assert same_tensors(tmp_path / "run" / MODEL, whole / MODEL)
 

@@ -6,6 +6,7 @@ Lines of `tgim.evaluation` go in; Markdown, plain text or HTML comes out. Nothin
 from __future__ import annotations
 
 from tgim.reporting.composing import compose_tables
+from tgim.reporting.l2 import l2_tables
 from tgim.reporting.page import page
 from tgim.reporting.parts import parts_tables
 from tgim.reporting.pictures import Gallery, gallery_of
@@ -13,7 +14,6 @@ from tgim.reporting.results import read_results
 from tgim.reporting.tables import (
     Table,
     generation_tables,
-    l2_tables,
     retrieval_tables,
     section_tables,
     summary_tables,

@@ -12,6 +12,7 @@ from tgim._version import __version__
 from tgim.evaluation.catalogue import CATALOGUE
 from tgim.evaluation.records import Line
 from tgim.reporting.composing import COMPOSE, compose_tables
+from tgim.reporting.l2 import l2_tables
 from tgim.reporting.parts import PARTS, parts_tables
 from tgim.reporting.pictures import Example, Gallery
 from tgim.reporting.plot import tradeoff_svg
@@ -35,7 +36,6 @@ from tgim.reporting.tables import (
     Row,
     Table,
     generation_tables,
-    l2_tables,
     ranking,
     retrieval_tables,
 )

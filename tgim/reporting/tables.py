@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tgim.evaluation import catalogue
-from tgim.evaluation.baselines import BASELINES
 from tgim.evaluation.catalogue import CEILING
 from tgim.evaluation.records import Line
 from tgim.reporting.results import (
@@ -32,16 +31,9 @@ OWN, EDIT, RETRIEVAL, TRADEOFF, TRUTH, GENERATION = (
         catalogue.GENERATION,
     )
 )  # fmt: skip
-ANOTHER = next(each.name for each in BASELINES if each.replaces)  # baseline: another photograph
 COLUMNS, PART_COLUMNS = 5, 7  # of a table at most; parts stand without their intervals
 READINGS = ("rmse", "rmse_unit", "mse", "mse_unit")  # of what the papers call L2
 ORDER = (*READINGS, "recall@1", "recall@5", "recall@10", "mrr")  # of columns; others follow as they come
-SOURCE = "Nam et al., NeurIPS 2018"
-PUBLISHED = {  # reconstruction error under the own caption, from SOURCE; norm, range and subset are not stated there
-    "cub": {"SISGAN": 0.30, "AttnGAN": 0.25, "TAGAN": 0.11},
-    "oxford102": {"SISGAN": 0.29, "AttnGAN": 0.32, "TAGAN": 0.11},
-}
-ROUNDING = 0.005  # of the published figures
 NOTHING = "–"
 STARRED = "* the best of the models"
 GENERATION_NOTE = (
@@ -134,50 +126,6 @@ def retrieval_tables(lines: Iterable[Line], *, intervals: bool = True) -> list[T
             note += " R@1 / real: how much of what the judge finds for a photograph and its own caption."
         tables.append(replace(table, notes=(note,)))
     return tables
-
-
-def l2_tables(lines: Iterable[Line], *, intervals: bool = True) -> list[Table]:
-    """The L2 table of the papers: own caption, four readings of L2, and beside them what was published.
-
-    A reading is excluded when a published figure is worse than an unrelated photograph is in it.
-    """
-    lines = list(lines)
-    tables = []
-    for table in section_tables((line for line in lines if line.protocol == OWN), intervals=intervals):
-        some = next(cell.line for row in table.rows for cell in row.cells if cell.line is not None)
-        published = PUBLISHED.get(some.data, {})
-        nothing = tuple(Cell(NOTHING) for _ in table.columns)
-        theirs = [
-            Row(f"{name} ({SOURCE})", "published", (Cell(f"{value:.2f}"), *nothing))
-            for name, value in published.items()
-        ]
-        own = [replace(row, cells=(Cell(NOTHING), *row.cells)) for row in table.rows]
-        like = [line for line in lines if setting(line) == setting(some) and line.size == some.size]
-        columns = ("published, norm unstated", *table.columns)
-        notes = tuple(excluded(like, published)) if published else ()
-        tables.append(replace(table, columns=columns, rows=(*theirs, *own), notes=notes))
-    return tables
-
-
-def excluded(lines: Iterable[Line], published: dict[str, float]) -> list[str]:
-    """Say of each reading of the published figures whether an unrelated photograph excludes it, a sentence each."""
-    lines = list(lines)
-    worst = max(published, key=lambda name: published[name])
-    figures = {metric: pick(lines, metric, protocol=OWN, model=ANOTHER) for metric in READINGS}
-    known = {metric: line for metric, line in figures.items() if line is not None}
-    opening = f"The published figures are those of {SOURCE}; norm, range and subset are not stated there."
-    if not known:
-        return [f"{opening} Without a row of an unrelated photograph no reading of them can be excluded."]
-    out = {m for m, line in known.items() if published[worst] - ROUNDING > max(line.high, line.value)}
-    sentences = [opening]
-    for metric, line in known.items():
-        unrelated = f"an unrelated photograph scores {line.value:.3f} in {metric_label(metric)}"
-        if metric in out:
-            claim = f"{worst}'s {published[worst]:.2f} cannot be that"
-            sentences.append(f"Excluded: {metric_label(metric)}; {unrelated}, so {claim}: any other picture is closer.")
-        else:
-            sentences.append(f"Not excluded: {metric_label(metric)}; {unrelated}.")
-    return sentences
 
 
 def summary_tables(lines: Iterable[Line]) -> list[Table]:

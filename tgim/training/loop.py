@@ -73,7 +73,8 @@ class Trainer:
     pictures: int  # in the data set
     optimized: dict[str, Optimized]  # by network
     step: int = 0  # done
-    seconds: float = 0.0  # spent before this process
+    seconds: float = 0.0  # spent, before this process too
+    cpu_seconds: float = 0.0  # of all threads, before this process too
     last: dict[str, tuple[Terms, Tensor]] = field(default_factory=dict)  # terms and gradient norm by network
 
     @property
@@ -84,12 +85,12 @@ class Trainer:
     def run(self, out: Path, log: RunLog, *, progress: bool) -> None:
         """Do the steps that are left, writing logs, samples and checkpoints to `out`."""
         train, start, begun = self.recipe.train, self.step, time.monotonic()
-        before = self.seconds
+        before, cpu_before = self.seconds, self.cpu_seconds - time.process_time()
         with stop_signals() as stop, Prefetch(self.batches, last=self.total) as ahead, contextlib.ExitStack() as stack:
             shown = stack.enter_context(bar(total=self.total, initial=start, show=progress, unit="step"))
             while self.step < self.total:
                 self.train_step(ahead.take(self.step))
-                self.seconds = before + time.monotonic() - begun
+                self.seconds, self.cpu_seconds = before + time.monotonic() - begun, cpu_before + time.process_time()
                 done, stopping = self.step, bool(stop)  # read once: a later signal is for the next step
                 saving = stopping or done == self.total or done % train.checkpoint_every == 0
                 logging_now = done == 1 or done % train.log_every == 0 or done == self.total
@@ -170,6 +171,7 @@ class Trainer:
             "grad_norm": {network: float(norm) for network, (_, norm) in self.last.items()},
             "precision": self.precision.name,
             "seconds": round(self.seconds, 2),
+            "cpu_seconds": round(self.cpu_seconds, 2),
             "images_per_second": round(rate, 2),
         }
 
@@ -178,6 +180,7 @@ class Trainer:
         notes = {
             "step": self.step,
             "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
             "precision": self.precision.name,
             "pictures": self.pictures,
             "given": self.given,
@@ -193,6 +196,7 @@ class Trainer:
             "steps": self.step,
             "of": self.total,
             "seconds": round(self.seconds),
+            "cpu_seconds": round(self.cpu_seconds),
             "precision": self.precision.name,
             "recipe": self.recipe.values(),
             "curve": thin(read_log(out / "log.jsonl")),

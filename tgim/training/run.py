@@ -82,6 +82,7 @@ def _fit(recipe: Recipe, out: Path, *, resume: bool, progress: bool) -> Path:
     if notes is not None:
         state.restore(out / STATE, trainer.model, averages=trainer.averages, optimizers=trainer.optimizers)
         trainer.step, trainer.seconds = notes["step"], notes["seconds"]
+        trainer.cpu_seconds = notes.get("cpu_seconds", trainer.seconds)  # not in states of older versions
         if notes.get("pictures", trainer.pictures) != trainer.pictures:
             told = (
                 "the run in %s had %d pictures and goes on with %d: not with the losses of a run that was not stopped"
