@@ -7,7 +7,8 @@ two sets of this size by chance. `real_jpeg75` is half A after JPEG at quality 7
 
 - `kid` is the figure to compare by: it is unbiased, also for a few hundred pictures. Its interval holds 95 % of 100
   random subsets of half as many pictures. Halves drawn without replacement spread as much as the whole set does by
-  chance (the delete-half jackknife; Shao and Wu, Annals of Statistics 1989), and more where both sets are alike.
+  chance (the delete-half jackknife; Shao and Wu, Annals of Statistics 1989), and more where both sets are alike: of
+  Gaussians at a known distance it holds that distance in 175 to 199 of 200 trials (test_known_distances.py).
 - `fid`, or `frechet` by the features of `imagenet`, is biased upwards by small sets: compare it only at equal n, which
   stands in each line; with no more pictures than features (`features` in the line) covariances lack rank, too. Its
   interval is the value and 1.96 standard deviations of 20 bootstrap resamples. (Their percentiles would lie above the
