@@ -4,7 +4,7 @@
     python benchmarks/curves.py --plot          # benchmarks/curves/<system>.svg of all lines
 
 HISTORY holds checkpoints that were copied along the way, `<minutes of CPU>.safetensors`; a checkpoint that tells its
-own CPU time (`cpu_seconds` of its history) is believed before its name. The run's own model is the last, once it is done.
+own CPU time (`cpu_seconds` of its history) is believed before its name. The run's own model is the last, once done.
 Recipes with `data.split: train` leave a tenth of the training classes out ("val"). On --limit pictures of those, a
 seeded choice, are measured, as in `l2-own-caption@1` and `retrieval@1` but with one caption for each picture: RMSE in
 [-1, 1] of the edit by the picture's own caption, and how often the judge finds an edit's target caption first of 100.
