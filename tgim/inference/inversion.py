@@ -24,7 +24,7 @@ Differs from the papers:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -34,6 +34,7 @@ from tgim.errors import UserError
 from tgim.images.resample import resize
 from tgim.models.base import Codes, Editing, Generating, Matching, Model
 from tgim.nn.layers import frozen
+from tgim.nn.losses import stage_distance
 from tgim.system.say import bar
 from tgim.text.vocabulary import Tokens
 
@@ -57,9 +58,9 @@ class Inverter(Editing):
         generator: the text-to-image model.
         encoder: of pictures (B, 3, S, S) to noise (B, Z), such as `StyleEncoder.encoder`; None to search from the mean.
         steps: of optimisation, at most; 0 takes the encoder's noise.
-        features: of the comparison of pictures, beside their pixels: `matching_features` or `lpips_features`. By
-            default those of a matching model inside `generator`, if there is one. Leave out the judge that
-            evaluates the edits.
+        features: of the comparison of pictures, beside their pixels: `matching_features`, `stage_features` or
+            `lpips_features`. By default those of a matching model inside `generator`, if there is one. Leave out the
+            judge that evaluates the edits.
         rate: learning rate of Adam.
         feature_weight: of the distance in features.
         pixel_weight: lambda, of half the mean squared error in [-1, 1].
@@ -254,6 +255,17 @@ def matching_features(model: Matching) -> Features:
 
     def encode(pictures: Tensor) -> Codes:
         return model.read_images(resize(pictures, (model.image_size, model.image_size)))
+
+    return of
+
+
+def stage_features(network: Callable[[Tensor], Sequence[Tensor]]) -> Features:
+    """`tgim.nn.losses.stage_distance` in the maps of a network, such as `tgim.models.efficientnet.embedded()`."""
+
+    def of(target: Tensor) -> Distance:
+        with torch.no_grad():
+            wanted = network(target)
+        return lambda pictures: stage_distance(network(pictures), wanted)
 
     return of
 

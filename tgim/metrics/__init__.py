@@ -1,7 +1,7 @@
 """Metrics of edits: tensors, scores or features in, numbers out; no model, file or setting is involved.
 
 - pictures (N, 3, H, W) in [-1, 1] to a tensor (N,), one value for each picture: `mse`, `rmse`, `psnr`, `ssim`, `lpips`,
-  `preservation`, `manipulative_precision`, and for embeddings (N, D) `directional_similarity`;
+  `stage_distance`, `preservation`, `manipulative_precision`, and for embeddings (N, D) `directional_similarity`;
 - scores (N, K) to ranks (N,), and from those one float: `recall_at`, `mrr`, `median_rank`, `r_precision`,
   `precision_at`;
 - features (N, D) of two sets of pictures to one float: `fid`, `kid`, `inception_score`.
@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tgim.metrics.distributions import fid, inception_score, inception_scores, kid, kid_subsets
-from tgim.metrics.perceptual import lpips, lpips_network
+from tgim.metrics.perceptual import lpips, lpips_network, stage_distance
 from tgim.metrics.pictures import manipulative_precision, mse, preservation, psnr, rmse, ssim
 from tgim.metrics.retrieval import (
     directional_similarity,
@@ -58,6 +58,7 @@ __all__ = [
     "recall_at",
     "rmse",
     "ssim",
+    "stage_distance",
 ]
 
 

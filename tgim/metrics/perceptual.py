@@ -1,9 +1,13 @@
-"""LPIPS: the distance of two pictures in the features of a network, weighted to agree with people."""
+"""Distances of two pictures in the features of a network: LPIPS, weighted to agree with people, and one unweighted.
+
+LPIPS needs a file of ImageNet weights (`lpips_network`). `stage_distance` does with the network that comes with tgim.
+"""
 
 from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,10 +16,13 @@ from torch import Tensor, nn
 
 from tgim.checkpoints.state_dict import read_state_dict
 from tgim.errors import UserError
+from tgim.images.resample import resize
 from tgim.metrics.checks import check_pair
+from tgim.nn import losses
 
 Backbone = Literal["alex", "vgg"]
 BATCH = 32  # pictures at once
+SIDE = 224  # pixels, of the pictures that ImageNet's networks were trained on
 VARIABLE = "TGIM_LPIPS_BACKBONE"
 SOURCES = {
     "alex": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
@@ -86,3 +93,38 @@ def lpips_network(path: str | Path | None = None, *, backbone: Backbone = "alex"
         with torch.no_grad():
             parameter.copy_(state[key])
     return network.eval().requires_grad_(False)
+
+
+def stage_distance(
+    x: Tensor, y: Tensor, *, network: Callable[[Tensor], Sequence[Tensor]], side: int | None = SIDE
+) -> Tensor:
+    """Distance of each pair in several stages of a frozen network; 0 for equal pictures, at most 4, no unit.
+
+    LPIPS-like, and not LPIPS: `tgim.nn.losses.stage_distance`, which has no learned weights, in other features. Figures
+    are comparable only under one network and side, and never with published LPIPS.
+
+    Args:
+        x: (N, 3, H, W) in [-1, 1].
+        y: of the same shape.
+        network: pictures to maps, such as `tgim.models.efficientnet.embedded()`: EfficientNet-Lite0's maps of strides
+            4, 8, 16 and 32, after its stages 2, 3, 5 and 7 (of 24, 40, 112 and 320 channels).
+        side: pixels that pictures are resized to first, or None to take them as they are.
+
+    >>> from tgim.models.efficientnet import embedded
+    >>> x = torch.linspace(-1, 1, 64).expand(1, 3, 64, 64)
+    >>> found = stage_distance(torch.cat([x, x]), torch.cat([x, x.mT]), network=embedded())  # itself, and turned
+    >>> [round(value, 2) for value in found.tolist()]
+    [0.0, 0.69]
+    """
+    check_pair(x, y)
+
+    def maps(pictures: Tensor) -> Sequence[Tensor]:
+        fitted = pictures.float() if side is None else resize(pictures.float(), (side, side))
+        return network(fitted.contiguous(memory_format=torch.channels_last))
+
+    with torch.no_grad():
+        found = [
+            losses.stage_distance(maps(x[start : start + BATCH]), maps(y[start : start + BATCH]))
+            for start in range(0, len(x), BATCH)
+        ]
+    return torch.cat(found) if found else x.new_zeros(0, dtype=torch.float32)

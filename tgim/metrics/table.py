@@ -23,6 +23,7 @@ METRICS: dict[str, Metric] = {
     "psnr": Metric(0, inf, True, "peak signal to noise, in dB; infinite for equal pictures"),
     "ssim": Metric(-1, 1, True, "structural similarity, Gaussian window; 1 for equal pictures"),
     "lpips": Metric(0, inf, False, "learned perceptual distance; 0 for equal pictures"),
+    "stage_distance": Metric(0, 4, False, "unweighted distance in a network's stages; 0 for equal pictures"),
     "preservation": Metric(0, 2, False, "root of the mean squared difference in [-1, 1] outside what may change"),
     "manipulative_precision": Metric(-1, 1, True, "(1 - mean absolute difference in [0, 1]) x fit to the caption"),
     "directional_similarity": Metric(-1, 1, True, "cosine of the picture's change and the caption's; 0 without change"),
@@ -55,4 +56,5 @@ METRICS |= {  # as lines of results call them
     "mp": METRICS["manipulative_precision"],
     "directional": METRICS["directional_similarity"],
     "is": METRICS["inception_score"],
+    "frechet": Metric(0, inf, False, "the same as fid, in features that are not Inception's"),
 }

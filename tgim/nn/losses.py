@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -301,3 +302,28 @@ def target_softmax(
         column = scale * F.cosine_similarity(query.float(), own[0].float(), dim=1)
         logits = torch.cat([logits, column.masked_fill(~own[1], -math.inf)[:, None]], 1)
     return F.cross_entropy(logits, rows)
+
+
+def stage_distance(x: Sequence[Tensor], y: Sequence[Tensor]) -> Tensor:
+    """Distance of pictures in the maps of several stages of a network: (B,), 0 for equal ones, at most 4; no unit.
+
+    In each stage the channels at a place are scaled to length 1; then the squared difference, summed over channels,
+    mean over places, mean over stages. Differentiable; a place without any feature counts as 0.
+
+    Args:
+        x: maps (B, C, H, W) of some pictures, one of each stage; sizes differ between stages.
+        y: those of the others, of equal shapes.
+
+    Source: Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR 2018, eq. 1,
+    without its learned weights of channels, which were fitted to people's judgements, and with a mean over stages in
+    place of the sum.
+
+    >>> up, right = torch.tensor([0.0, 2.0]).view(1, 2, 1, 1), torch.tensor([3.0, 0.0]).view(1, 2, 1, 1)
+    >>> stage_distance([up, up], [right, 5 * up])  # 2 in the first stage, 0 in the second
+    tensor([1.])
+    """
+    apart = [
+        (F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).square().sum(1).mean((1, 2))
+        for a, b in zip(x, y, strict=True)
+    ]
+    return torch.stack(apart).mean(0)

@@ -42,7 +42,7 @@ def tradeoff_svg(lines: Sequence[Line], *, references: Sequence[Line] = ()) -> s
     everyone = list(curves)
     widest = max([REACH, *(rmse.value for points in curves.values() for rmse, _ in points)])
     highest = max([line.value for line in levels.values() if line] + [r.high for p in curves.values() for _, r in p])
-    right, top = _above(widest), _above(highest)
+    right, top = above(widest), above(highest)
 
     def at(x: float, y: float) -> tuple[float, float]:
         return (
@@ -73,7 +73,7 @@ def tradeoff_svg(lines: Sequence[Line], *, references: Sequence[Line] = ()) -> s
             spots.append(_spot((x, y), "base", who, points[-1]))
             if x > LEFT:  # who changes nothing stands on the line that says "unedited"
                 labels.append(Label(x - 4, y - 9, label(who), "faint"))
-    parts += [*_labels(labels), *spots]
+    parts += [*placed(labels), *spots]
     words = "Share of edits whose target caption is found first, against the change of the picture"
     return (
         f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{words}">'
@@ -96,32 +96,36 @@ def _curves(lines: Sequence[Line]) -> dict[Entrant, list[tuple[Line, Line]]]:
     return curves
 
 
-def _above(value: float) -> float:
+def above(value: float) -> float:
     """A little more than `value`, so that nothing lies on the frame.
 
-    >>> round(_above(0.25), 3)
+    >>> round(above(0.25), 3)
     0.265
     """
     return 1.06 * value if value > 0 else 1.0
 
 
-def _ticks(end: float) -> list[float]:
-    """Four to eight round numbers from 0 to `end`.
+def ticks(end: float) -> list[float]:
+    """Four to eight round numbers from 0 to `end`, which is below 3500.
 
-    >>> _ticks(0.26)
+    >>> ticks(0.26)
     [0.0, 0.05, 0.1, 0.15, 0.2, 0.25]
     """
-    step = next(s for s in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 5) if end / s < 7)
+    step = next(
+        s
+        for s in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 500)
+        if end / s < 7
+    )
     return [round(i * step, 4) for i in range(int(end / step) + 1)]
 
 
 def _axes(at: Callable[[float, float], tuple[float, float]], right: float, top: float) -> str:
     parts = []
-    for tick in _ticks(top):
+    for tick in ticks(top):
         x, y = at(0, tick)
         parts.append(f'<line class="grid" x1="{x}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
         parts.append(f'<text class="faint end" x="{x - 6}" y="{y + 4}">{100 * tick:g}%</text>')
-    for tick in _ticks(right):
+    for tick in ticks(right):
         x, y = at(tick, 0)
         parts.append(f'<text class="faint mid" x="{x}" y="{y + 16}">{tick:g}</text>')
     x, y = at(REACH, 0)
@@ -141,18 +145,18 @@ def _spot(spot: tuple[float, float], style: str, who: Entrant, point: tuple[Line
     return f'<circle class="{style}" cx="{spot[0]}" cy="{spot[1]}" r="4"><title>{escape(text)}</title></circle>'
 
 
-def _labels(labels: Sequence[Label]) -> list[str]:
+def placed(labels: Sequence[Label]) -> list[str]:
     """Labels right of their points, moved up or down until none of those near it is covered."""
-    placed: list[Label] = []
+    done: list[Label] = []
     for each in sorted(labels, key=lambda one: -one.y):
         y = each.y
-        near = sorted((p.y for p in placed if _overlap(p, each)), reverse=True)
+        near = sorted((p.y for p in done if _overlap(p, each)), reverse=True)
         for other in near:
             if abs(other - y) < APART:
                 y = other - APART
-        placed.append(each._replace(y=y))
+        done.append(each._replace(y=y))
     return [
-        f'<text class="{p.style} label" x="{p.x + 8}" y="{round(p.y + 4, 1)}">{escape(p.text)}</text>' for p in placed
+        f'<text class="{p.style} label" x="{p.x + 8}" y="{round(p.y + 4, 1)}">{escape(p.text)}</text>' for p in done
     ]
 
 

@@ -42,6 +42,8 @@ METRICS = {
     "directional": "directional similarity",
     "part_accuracy": "parts true",
     "fid": "FID",
+    "frechet": "Fréchet distance",
+    "stage_distance": "stage distance",
     "kid": "KID",
     "diversity": "diversity, judge",
     "diversity_rmse": "diversity, RMSE",
@@ -54,7 +56,7 @@ METRICS = {
 SHARES = ("recall", "accuracy", "spilt")  # metrics that are written as percentages, and those that are called ...
 SHARE = ("hit", "half_way")
 FINE = ("outside", "background_change")  # written with two digits behind the point
-COARSE = ("fid", "inception_score", "named_change", "others_change", "near_change")  # and with one
+COARSE = ("fid", "frechet", "inception_score", "named_change", "others_change", "near_change")  # and with one
 
 
 class Setting(NamedTuple):
@@ -158,8 +160,14 @@ def label(who: Entrant, *, among: Iterable[Entrant] = ()) -> str:
     return f"{name} ({(who.checkpoint or 'none')[:6]})" if len(twins) > 1 else name
 
 
-def metric_label(metric: str) -> str:
-    """The metric's name for people."""
+def metric_label(metric: str, *, extractor: str | None = None) -> str:
+    """The metric's name for people: a Fréchet distance is an FID by the features of Inception alone.
+
+    >>> [metric_label("fid", extractor=by) for by in ("inception-fid/weights.pth:0123", "judge-birds:4567")]
+    ['FID', 'Fréchet distance']
+    """
+    if metric == "fid" and extractor is not None and not extractor.startswith("inception-"):
+        metric = "frechet"
     return METRICS.get(metric, metric.replace("_", " "))
 
 

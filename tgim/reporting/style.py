@@ -1,12 +1,31 @@
-"""Style sheet and script of the page: light and dark, wide and narrow; without the script only sorting is lost."""
+"""Style sheet of the page and its plots, light and dark, wide and narrow; a script, for sorting alone."""
 
-STYLE = """
+COLOURS = """
 :root { color-scheme: light dark;
   --paper: #fdfdfc; --card: #ffffff; --ink: #1c2024; --faint: #6a717a; --rule: #dfe3e7; --bar: #c3ccd6; --mark: #eef3fa;
   --c1: #0b63c4; --c2: #c2410c; --c3: #0f7b4f; --c4: #8b2fb8; --c5: #a8650a; --c6: #b3195c; }
 @media (prefers-color-scheme: dark) { :root {
   --paper: #14171a; --card: #1a1e22; --ink: #e4e7ea; --faint: #98a1ab; --rule: #2c3238; --bar: #46505b; --mark: #1d2a3a;
   --c1: #6cb0ff; --c2: #ff9a63; --c3: #58cf9a; --c4: #d39af2; --c5: #e9b85a; --c6: #ff86b8; } }
+"""
+
+PLOT = """
+svg text { fill: var(--ink); } svg .faint { fill: var(--faint); } svg .end { text-anchor: end; }
+svg .mid { text-anchor: middle; }
+svg .grid { stroke: var(--rule); stroke-width: 1; } svg .level { stroke: var(--faint); stroke-dasharray: 4 4; }
+svg polyline { fill: none; stroke-width: 2.2; stroke-linejoin: round; }
+svg .label { font-weight: 600; paint-order: stroke; stroke: var(--card);
+  stroke-width: 3px; stroke-linejoin: round; }
+svg .faint.label { font-weight: 400; } svg circle.base { fill: var(--faint); }
+svg polyline.s1 { stroke: var(--c1) } svg .s1:not(polyline) { fill: var(--c1) }
+svg polyline.s2 { stroke: var(--c2) } svg .s2:not(polyline) { fill: var(--c2) }
+svg polyline.s3 { stroke: var(--c3) } svg .s3:not(polyline) { fill: var(--c3) }
+svg polyline.s4 { stroke: var(--c4) } svg .s4:not(polyline) { fill: var(--c4) }
+svg polyline.s5 { stroke: var(--c5) } svg .s5:not(polyline) { fill: var(--c5) }
+svg polyline.s6 { stroke: var(--c6) } svg .s6:not(polyline) { fill: var(--c6) }
+"""
+
+PAGE = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.5rem 1.25rem 4rem; max-width: 66rem; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; }
@@ -41,19 +60,6 @@ ol.rank .figure { font-variant-numeric: tabular-nums; text-align: right; }
 .figure .ci { display: inline; margin-left: .35rem; }
 .wide.plot { max-width: 47rem; padding: .5rem; }
 svg.plot { display: block; width: 100%; min-width: 30rem; max-width: 47rem; height: auto; font-size: 12px; }
-svg text { fill: var(--ink); } svg .faint { fill: var(--faint); } svg .end { text-anchor: end; }
-svg .mid { text-anchor: middle; }
-svg .grid { stroke: var(--rule); stroke-width: 1; } svg .level { stroke: var(--faint); stroke-dasharray: 4 4; }
-svg polyline { fill: none; stroke-width: 2.2; stroke-linejoin: round; }
-svg .label { font-weight: 600; paint-order: stroke; stroke: var(--card);
-  stroke-width: 3px; stroke-linejoin: round; }
-svg .faint.label { font-weight: 400; } svg circle.base { fill: var(--faint); }
-svg polyline.s1 { stroke: var(--c1) } svg .s1:not(polyline) { fill: var(--c1) }
-svg polyline.s2 { stroke: var(--c2) } svg .s2:not(polyline) { fill: var(--c2) }
-svg polyline.s3 { stroke: var(--c3) } svg .s3:not(polyline) { fill: var(--c3) }
-svg polyline.s4 { stroke: var(--c4) } svg .s4:not(polyline) { fill: var(--c4) }
-svg polyline.s5 { stroke: var(--c5) } svg .s5:not(polyline) { fill: var(--c5) }
-svg polyline.s6 { stroke: var(--c6) } svg .s6:not(polyline) { fill: var(--c6) }
 .sheet { display: grid; gap: 4px; margin: .6rem 0 1rem; align-items: center; overflow-x: auto; }
 .sheet p { margin: 0; font-size: .84rem; line-height: 1.3; padding-right: .4rem; }
 .sheet img, .pair img { display: block; width: 100%; border-radius: 4px; object-fit: cover; aspect-ratio: 1; }
@@ -73,6 +79,8 @@ dt { color: var(--faint); } dd { margin: 0; overflow-wrap: anywhere; } code { fo
   th, td { padding: .34rem .5rem; } td:first-child { white-space: normal; min-width: 7rem; } }
 @media print { body { max-width: none; } .wide, .sheet { overflow: visible; } }
 """
+
+STYLE = COLOURS + PAGE + PLOT
 
 SCRIPT = """
 for (const head of document.querySelectorAll("table.sortable thead th")) {

@@ -223,7 +223,7 @@ def _measured(lines: Sequence[Line], title: str, intervals: bool) -> Table:
                 text = NOTHING if line is None else figure(line, intervals)
                 cells.append(Cell(text, line, best=line is not None and line is best.get(metric)))
             rows.append(Row(name, who.kind, tuple(cells)))
-    heads = [metric_label(metric) for metric in metrics]
+    heads = [metric_label(metric, extractor=lines[0].extractor) for metric in metrics]
     if lines[0].protocol in OWN_COUNTS:
         counts = [next(line.n for line in lines if line.metric == metric) for metric in metrics]
         heads = [f"{head.rpartition('/')[2]}, n {count}" for head, count in zip(heads, counts, strict=True)]
