@@ -22,6 +22,7 @@ from tgim.errors import UserError
 from tgim.evaluation.contenders import shown_name
 from tgim.evaluation.records import Line
 from tgim.models.base import Generating
+from tgim.models.editing.repainting import Repainting
 from tgim.reporting import read_results
 from tgim.reporting.results import interval, metric_label, written
 
@@ -41,6 +42,11 @@ LIMITS_OF_GENERATORS = [
     "generates small pictures of the right colours and roughly the right shapes: a baseline to measure against",
     "a short run on one CPU core at a fraction of its authors' sizes; says nothing of what they published",
     "edits a photograph by looking for its noise (`tgim edit`) and generates it anew: little of it is kept",
+]
+LIMITS_OF_REPAINTERS = [
+    "repaints the whole picture at {side} px: the background changes, too, and its change is carried to the photograph",
+    "a short run on one CPU core at a fraction of its authors' width and epochs; says nothing of what they published",
+    "a baseline to compare with; the default model edits better",
 ]
 LIMITS_OF_PARTS = [
     "changes colours of the subject and its parts; no shapes, no stripes or spots, no background",
@@ -78,10 +84,12 @@ def main(source: Path, name: str, results: tuple[Path, ...], title: str | None, 
         raise UserError(f"{', '.join(map(str, results))}: nothing of {name!r} as {what}; measure {source} first")
     said = {"title": title, "licence": licence}
     card = {**found.card, **{key: value for key, value in said.items() if value}, "figures": figures}
-    of_judges = [line.format(side=found.model.image_size) for line in LIMITS_OF_JUDGES]
-    card["limits"] = {"matching": of_judges, "parsing": LIMITS_OF_PARTS}.get(found.role, LIMITS)
+    limits = {"matching": LIMITS_OF_JUDGES, "parsing": LIMITS_OF_PARTS}.get(found.role, LIMITS)
     if isinstance(found.model, Generating):
-        card["limits"] = LIMITS_OF_GENERATORS
+        limits = LIMITS_OF_GENERATORS
+    if isinstance(found.model, Repainting):
+        limits = LIMITS_OF_REPAINTERS
+    card["limits"] = [line.format(side=found.model.image_size) for line in limits]
     path = Path(tgim.__file__).parent / "weights" / f"{name}.safetensors"
     checkpoint.save(
         path,
