@@ -92,10 +92,10 @@ def order_found(lines: Iterable[Line], published: Mapping[str, float], hours: Ma
     lines = [line for line in lines if line.protocol == OWN and line.metric == READINGS[0] and line.kind == "model"]
     chosen: dict[str, Line] = {}
     for system in published:
-        ours = [line for line in lines if system.lower() in line.model.lower()]
-        if not ours:
+        measured = [line for line in lines if system.lower() in line.model.lower()]
+        if not measured:
             return []
-        chosen[system] = min(ours, key=lambda line: (-hours.get(line.model, 0.0), line.value))
+        chosen[system] = min(measured, key=lambda line: (-hours.get(line.model, 0.0), line.value))
     theirs = sorted(published, key=lambda system: published[system])
     ours = sorted(chosen, key=lambda system: chosen[system].value)
     apart = all(chosen[one].high < chosen[two].low for one, two in itertools.pairwise(ours))

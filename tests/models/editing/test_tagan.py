@@ -170,3 +170,12 @@ def test_the_condition_reaches_the_picture_beside_a_skip():
 def test_impossible_sizes_are_refused(options):
     with pytest.raises(ValidationError):
         TAGANConfig(**options)
+
+
+@pytest.mark.parametrize(("halvings", "side"), [(3, 8), (2, 16)])
+def test_the_sentence_joins_at_the_map_that_halvings_leave(halvings, side):
+    model = TAGAN(TAGANConfig(image_size=64, width=4, halvings=halvings, word_size=8, text_size=8), vocabulary_size=9)
+    features = model.generator.encoder(torch.zeros(2, 3, 64, 64))
+    assert features.shape == (2, 4 * 2**halvings, side, side)
+    tokens = pad([[2, 3], [4]])
+    assert model.eval().edit(torch.zeros(2, 3, 64, 64), tokens).shape == (2, 3, 64, 64)

@@ -15,6 +15,7 @@ Differs from the paper or the authors' release:
 - the product over words and its cross-entropy are computed from logits in log space (same value, no underflow);
 - an edited picture is made once per step and shown to both phases; the photograph is encoded once for both captions;
 - without a seed an edit takes the mean of the conditioning augmentation, so that equal calls give equal pictures;
+- `halvings`: 2 at 64 px keep the map that the sentence joins as fine as the paper's, 16 px at 128 px;
 - without given word vectors each network learns a word table of its own; given ones (`word_vectors`) are frozen in
   both, as in the paper, and a word that they lack is a zero vector (fastText's binary would guess from its letters);
 - picture sizes other than 128: below, the last 4x4 convolution shrinks to the map it meets; above, its answers are
@@ -58,6 +59,7 @@ class TAGANConfig(Config):
 
     image_size: int = Field(128, ge=32, multiple_of=32)  # pixels, square
     width: int = Field(64, ge=1)  # channels at full resolution, doubled at each halving
+    halvings: int = Field(3, ge=1, le=4)  # of the photograph, before the sentence joins
     residual_blocks: int = Field(4, ge=0)
     word_size: int = Field(300, ge=1)  # of a word vector
     text_size: int = Field(512, ge=1)  # E, of the text code
@@ -91,7 +93,7 @@ class Generator(Repainter):
 
     def __init__(self, config: TAGANConfig, vocabulary_size: int) -> None:
         super().__init__()
-        widths = [config.width * 2**i for i in range(4)]  # 64, 128, 256, 512
+        widths = [config.width * 2**i for i in range(config.halvings + 1)]  # 64, 128, 256, 512
         deep = widths[-1]
         self.read = CaptionEncoder(config, vocabulary_size)
         self.augment = ConditioningAugmentation(config.text_size, config.condition_size)
