@@ -16,8 +16,9 @@ from support import ROOT
 from tgim.cli.main import main
 
 
-def tgim(*args: object) -> Result:
-    return CliRunner().invoke(main, [str(arg) for arg in args], prog_name="tgim")
+def tgim(*args: object, given: bytes | None = None) -> Result:
+    """Run the command in this process; `given` comes through its standard input."""
+    return CliRunner().invoke(main, [str(arg) for arg in args], prog_name="tgim", input=given)
 
 
 def environment() -> dict[str, str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgim.cli.app import check_picture, end_with, main, open_editor, warn
+from tgim.cli.app import check_not_input, check_picture, end_with, main, open_editor, warn
 from tgim.cli.options import (
     FILE,
     device_option,
@@ -18,23 +19,33 @@ from tgim.cli.options import (
     quality_option,
     seed_option,
 )
+from tgim.cli.pipes import PICTURE, check_output, format_option, is_pipe, path_of, reader, write_picture
 from tgim.errors import UserError
 from tgim.system.say import bar, say, say_json
 
 if TYPE_CHECKING:
+    from tgim.inference.batch_edit import Job
     from tgim.inference.editor import Size
 
 
 @main.command()
-@click.option("--image", type=FILE, help="The picture.")
+@click.option("--image", type=PICTURE, help="The picture; - is the standard input.")
 @click.option("--images", type=FILE, help="Or a folder: every picture in it; --out is a folder then.")
 @click.option(
     "--text", "texts", multiple=True, required=True, help="Caption of the result, or a phrase; may be repeated."
 )
-@click.option("--out", "target", help="File or folder to write.  [default: <name>-edited<suffix> in this folder]")
+@click.option(
+    "--out",
+    "target",
+    help="File or folder to write; - is the standard output.  [default: <name>-edited<suffix> in this folder; - of -]",
+)
+@format_option
 @model_option("birds")
 @click.option("--strength", type=float, default=1.0, show_default=True, help="0 leaves the picture, 1 edits fully.")
 @click.option("--box", metavar="X,Y,W,H", help="Edit this region alone, in pixels from the upper left; soft edge.")
+@click.option("--mask", type=FILE, help="White may change, black stays; any size. With --images, a folder of masks.")
+@click.option("--part", help="Let this part of the subject change alone, e.g. head (see tgim parts).")
+@click.option("--save-mask", type=PICTURE, help="Write where the edit acted, white on black.")
 @click.option("--focus/--no-focus", default=True, help="Look closer at a small subject.  [default: focus]")
 @click.option(
     "--size",
@@ -55,9 +66,13 @@ def edit(
     images: Path | None,
     texts: tuple[str, ...],
     target: str | None,
+    kind: str,
     model: str,
     strength: float,
     box: str | None,
+    mask: Path | None,
+    part: str | None,
+    save_mask: Path | None,
     focus: bool,
     size: Size,
     seed: int | None,
@@ -74,6 +89,10 @@ def edit(
     tgim edit --image bird.jpg --text "red head and breast" --out edited.jpg
     tgim edit --image bird.jpg --text "a blue bird" --text "a white bird" --out results/
     tgim edit --images photos --text "this bird is yellow with black wings" --out edited
+    tgim edit --image bird.jpg --text "bright red" --part head --out edited.jpg
+    curl -s https://example.org/bird.jpg | tgim edit --image - --text "red head" --out - > edited.jpg
+
+    --mask, --part and --box may be combined: what all of them allow may change, the rest stays bit-identical.
 
     A generator searches for the noise that generates the photograph, and generates a new picture from it. A style
     encoder finds the noise without a search; with --invert-steps the search starts from there.
@@ -88,8 +107,9 @@ def edit(
     """
     if (image is None) == (images is None):
         raise click.UsageError("give either --image FILE or --images FOLDER")
-    out = None if target is None else Path(target)
-    if images is not None and out is None:
+    target = "-" if target is None and is_pipe(image) else target
+    out = None if target is None else path_of(target)
+    if images is not None and (out is None or is_pipe(out)):
         raise click.UsageError("--images needs --out FOLDER")
     from tgim.images.carry import parse_box
     from tgim.images.photo import check_target, list_images
@@ -99,22 +119,26 @@ def edit(
     region = None if box is None else parse_box(box)
     into_folder = images is not None or (target is not None and target.endswith(("/", os.sep)))
     sources = [image] if image is not None else list_images(str(images))
-    if image is not None:
+    if image is not None and not is_pipe(image):
         check_picture(image, many="give --images FOLDER --out FOLDER for all pictures of a folder")
     if into_folder and out is not None and out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file, but --out must name a folder here")
-    todo = jobs.plan(sources, texts, out=out, into_folder=into_folder, force=force)
-    if not into_folder:
-        for job in todo:
-            check_target(job.out)
+    if out is not None and is_pipe(image) and (into_folder or out.is_dir()):
+        raise click.UsageError("a picture from the standard input has no name; give --out a file, or -")
+    if out is not None and is_pipe(out):
+        check_output(out, kind=kind, as_json=as_json, pictures=len(texts))
+    todo = jobs.plan(sources, texts, out=out, into_folder=into_folder, force=force or is_pipe(out))
+    for job in todo:
+        if not into_folder and not is_pipe(job.out):
+            check_target(job.out, format=kind)
+    check_masks(mask, save_mask, todo, several=images is not None)
+    opened = reader(image)
     editor = open_editor(model, device=device, invert_steps=invert_steps, progress=image is not None)
     for message in jobs.check_texts(editor, texts):
         warn(message)
     results = jobs.run(
         editor,
         todo,
-        quality=quality,
-        metadata=metadata,
         make_folders=into_folder,
         keep_going=images is not None,
         box=region,
@@ -122,6 +146,11 @@ def edit(
         size=size,
         strength=strength,
         seed=seed,
+        mask=mask,
+        part=part,
+        save_mask=save_mask,
+        read=opened,
+        write=lambda photo, path: write_picture(photo, path, kind=kind, quality=quality, metadata=metadata),
     )
     failed = []
     with bar(total=len(todo), unit="edit", show=None if images is not None else False, leave=False) as shown:
@@ -136,9 +165,30 @@ def edit(
                 unknown = {word: list(near) for word, near in read.unknown.items()}
                 asked: dict[str, Any] = {"model": model, "invert_steps": invert_steps, "device": str(editor.device)}
                 asked |= {"strength": strength, "focus": focus, "size": size, "seed": seed}
+                asked |= {"mask": None if mask is None else str(mask), "part": part}
                 say_json(asked | result.as_dict() | {"caption": read.caption, "unknown": unknown})
-            elif images is None:
+            elif images is None and not is_pipe(result.job.out):
                 say(result.job.out)
     if images is not None and not as_json:
         say(f"{len(todo) - len(failed)} of {len(todo)} edits written to {out}")
     end_with(failed)
+
+
+def check_masks(mask: Path | None, save_mask: Path | None, todo: Sequence[Job], *, several: bool) -> None:
+    """Refuse a mask that is not there, or that could not be written, before a long edit; UserError."""
+    from tgim.images.photo import check_target
+
+    if mask is not None and several != mask.is_dir():
+        if several:
+            raise UserError(f"{mask} must be a folder with a mask for each picture of --images, named as they are")
+        check_picture(mask, advice="give --mask a picture")
+    if save_mask is None:
+        return
+    if len(todo) != 1:
+        raise click.UsageError(f"--save-mask takes one edit, and {len(todo)} would be made")
+    if is_pipe(save_mask):
+        raise click.UsageError("--save-mask writes a file, and - is none; name one, such as mask.png")
+    check_target(save_mask)
+    check_not_input(save_mask, *(each for each in (todo[0].image, mask) if each is not None))
+    if os.path.abspath(save_mask) == os.path.abspath(todo[0].out):
+        raise UserError(f"--out and --save-mask would both write {save_mask}; name two files")

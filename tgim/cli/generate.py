@@ -22,6 +22,7 @@ from tgim.cli.options import (
     seed_option,
     texts_option,
 )
+from tgim.cli.pipes import check_output, format_option, is_pipe, path_of, write_picture
 from tgim.errors import UserError
 from tgim.system.say import say, say_json
 
@@ -41,7 +42,13 @@ LEAST = 64  # pixels, of a picture in a grid
 @texts_option
 @click.option("--n", "count", type=click.IntRange(1), default=8, show_default=True, help="Pictures of each text.")
 @seed_option()
-@click.option("--out", "target", required=True, help="Picture file for a grid; or a folder, for one file a picture.")
+@click.option(
+    "--out",
+    "target",
+    required=True,
+    help="Picture file for a grid, - for the standard output; or a folder, for one file a picture.",
+)
+@format_option
 @click.option(
     "--vary",
     type=click.Choice(["noise", "caption", "both"]),
@@ -60,6 +67,7 @@ def generate(
     count: int,
     seed: int,
     target: str,
+    kind: str,
     vary: Any,
     attention: str | None,
     device: str,
@@ -87,11 +95,11 @@ def generate(
     from tgim.inference.generator import Generator
     from tgim.text.understand import understand
 
-    out, into_folder = Path(target), target.endswith(("/", os.sep)) or Path(target).is_dir()
+    out, into_folder = path_of(target), target.endswith(("/", os.sep)) or Path(target).is_dir()
     if into_folder:
         check_folder(out)
     else:
-        check_target(out)
+        check_output(out, kind=kind, as_json=as_json)
     if attention is not None:
         check_target(attention)
         if os.path.abspath(attention) == os.path.abspath(out):
@@ -117,19 +125,20 @@ def generate(
     unknown = [{word: list(near) for word, near in each.items()} for each in strange]
     if not into_folder:
         sheet = grid(pictures, texts)
-        save_image(open_image(sheet), out, quality=quality)
+        write_picture(open_image(sheet), out, kind=kind, quality=quality)
         if as_json:
             told: dict[str, Any] = {"out": target, "texts": texts, "captions": captions, "unknown": unknown}
             say_json(told | {"n": count, "width": sheet.width, "height": sheet.height} | line)
-        else:
+        elif not is_pipe(out):
             say(out)
         return
     out.mkdir(parents=True, exist_ok=True)
+    suffix = f".{kind.lower()}" if kind else ".png"
     for i, row in enumerate(pictures):
         for number, picture in enumerate(row, 1):
             digits = f"{number:0{len(str(count))}}"
-            name = f"{i + 1:0{len(str(len(texts)))}}-{digits}.png" if len(texts) > 1 else f"{digits}.png"
-            save_image(Photo(picture), out / name)
+            name = (f"{i + 1:0{len(str(len(texts)))}}-" if len(texts) > 1 else "") + digits + suffix
+            save_image(Photo(picture), out / name, format=kind or None)
             if as_json:
                 told = {"out": str(out / name), "text": texts[i], "caption": captions[i], "unknown": unknown[i]}
                 say_json(told | {"number": number, "width": row.shape[-1], "height": row.shape[-2]} | line)

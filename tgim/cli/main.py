@@ -16,7 +16,8 @@ from tgim.cli import parts as cli_parts
 from tgim.cli import search as cli_search
 from tgim.cli import train as cli_train
 from tgim.cli.app import main
-from tgim.cli.options import FILE, json_option, seed_option
+from tgim.cli.options import json_option, seed_option
+from tgim.cli.pipes import PICTURE, check_output, format_option, is_pipe, write_picture
 from tgim.system.say import say, say_json
 
 __all__ = ["cli_edit", "cli_eval", "cli_make", "cli_parts", "cli_search", "cli_train", "main"]
@@ -57,16 +58,26 @@ def list_command(as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("out", type=FILE)
-@click.option("--kind", type=click.Choice(["birds", "flowers"]), default="birds", show_default=True)
+@click.argument("out", type=PICTURE)
+@click.option("--kind", "subject", type=click.Choice(["birds", "flowers"]), default="birds", show_default=True)
 @seed_option("Which picture.", bits=31)
 @click.option("--force", is_flag=True, help="Replace another picture of that name.")
-def sample(out: Path, kind: str, seed: int, force: bool) -> None:
-    """Render a synthetic bird or flower, to try edits on."""
+@format_option
+def sample(out: Path, subject: str, seed: int, force: bool, kind: str) -> None:
+    """Render a synthetic bird or flower, to try edits on.
+
+    OUT is a file, or - for the standard output.
+    """
     from tgim.data.synthetic.pairs import sample_picture
+    from tgim.images.photo import open_image
     from tgim.inference.batch_edit import write_new
 
-    say(write_new(sample_picture(kind, seed=seed), out, force=force))
+    picture = sample_picture(subject, seed=seed)
+    check_output(out, kind=kind)
+    if is_pipe(out):
+        write_picture(open_image(picture), out, kind=kind)
+    else:
+        say(write_new(picture, out, force=force, format=kind))
 
 
 @main.command()

@@ -7,23 +7,36 @@ from pathlib import Path
 import click
 
 from tgim.cli.app import check_not_input, check_picture, main
-from tgim.cli.options import FILE, device_option, json_option, model_option
+from tgim.cli.options import device_option, json_option, model_option
+from tgim.cli.pipes import PICTURE, check_output, format_option, is_pipe, reader
 from tgim.errors import UserError
-from tgim.system.say import say, say_json
+from tgim.system.say import say, say_bytes, say_json
 
 
 @main.command()
-@click.argument("image", type=FILE)
+@click.argument("image", type=PICTURE)
 @model_option("birds", of="a part localiser, or of an editor with one")
-@click.option("--out", type=FILE, help="File to write.  [default: <name>-parts.png in this folder; with --json none]")
+@click.option(
+    "--out",
+    type=PICTURE,
+    help="File, or - for the standard output.  [default: <name>-parts.png in this folder, - of -; with --json none]",
+)
+@format_option
 @click.option("--mask", metavar="PART", help="Write the mask of this part alone: 8-bit gray, the picture's size.")
 @click.option("--box", metavar="X,Y,W,H", help="The subject is here, in pixels from the upper left.")
 @device_option
 @json_option
 def parts(
-    image: Path, model: str, out: Path | None, mask: str | None, box: str | None, device: str, as_json: bool
+    image: Path,
+    model: str,
+    out: Path | None,
+    kind: str,
+    mask: str | None,
+    box: str | None,
+    device: str,
+    as_json: bool,
 ) -> None:
-    """Show where the parts of a picture's subject are.
+    """Show where the parts of a picture's subject are; IMAGE is a file, or - for the standard input.
 
     \b
     tgim parts bird.jpg --model runs/parts/model.safetensors --out parts.png
@@ -40,18 +53,28 @@ def parts(
 
     from tgim.environment import pick_device
     from tgim.images.carry import parse_box
-    from tgim.images.photo import check_target, open_image
-    from tgim.inference.part_overlay import figures, locate, mask_of, open_localiser, overlay, part_named, save_picture
+    from tgim.inference.part_overlay import (
+        figures,
+        locate,
+        mask_of,
+        open_localiser,
+        overlay,
+        part_named,
+        picture_bytes,
+        save_picture,
+    )
 
-    check_picture(image, advice="give a picture")
+    if not is_pipe(image):
+        check_picture(image, advice="give a picture")
     if out is None and not as_json:
-        out = Path(f"{image.stem}-{mask or 'parts'}.png")
+        out = image if is_pipe(image) else Path(f"{image.stem}-{mask or 'parts'}.png")
     if out is not None:
-        check_target(out)
-        check_not_input(out, image)
+        check_output(out, kind=kind, as_json=as_json)
+        if not is_pipe(out):
+            check_not_input(out, image)
+    photo = reader(image)(image)
     localiser = open_localiser(model, device=pick_device(device))
     part = part_named(mask, localiser.parts) if mask is not None else None
-    photo = open_image(image)
     region = parse_box(box, height=photo.height, width=photo.width) if box is not None else None
     located = locate(photo, localiser, box=region)
     if located is None:
@@ -59,10 +82,13 @@ def parts(
     found, maps = located
     if out is not None:
         picture = overlay(photo, found, maps) if part is None else Image.fromarray(mask_of(found, maps, part))
-        save_picture(picture, out)
+        if is_pipe(out):
+            say_bytes(picture_bytes(picture, kind))
+        else:
+            save_picture(picture, out, format=kind)
     if as_json:
         say_json(
             {"image": str(image), "model": model, "out": None if out is None else str(out), **figures(found, maps)}
         )
-    else:
+    elif out is not None and not is_pipe(out):
         say(out)

@@ -43,6 +43,7 @@ __all__ = [
     "resize",
     "save_image",
     "soft_box",
+    "to_bytes",
     "to_uint8",
     "write_bytes",
 ]
@@ -151,7 +152,7 @@ class Photo:
 Source = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any] | Photo
 
 
-def open_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> Photo:
+def open_image(source: Source, *, max_pixels: int = MAX_PIXELS, name: str = "image bytes") -> Photo:
     """Open a picture of any common kind as an upright RGB `Photo`.
 
     Files are opened as what they are, whatever their name says: JPEG, PNG, WebP, TIFF, BMP, GIF, and
@@ -171,6 +172,7 @@ def open_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> Photo:
             uint8 or float in [0, 1]. A `Photo` is returned as it is.
         max_pixels: larger pictures are refused before they are decoded; Pillow's own limit (about 179 million pixels)
             holds as well. The smallest picture is 1x1.
+        name: of what bytes are, for messages.
 
     Raises:
         ImageError: whatever keeps the picture from being used; one line that names the file.
@@ -178,12 +180,12 @@ def open_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> Photo:
     if isinstance(source, Photo):
         return source
     if isinstance(source, Image.Image):
-        name = decode.one_line(str(getattr(source, "filename", "") or "PIL image"))
-        found = decode.decode_image(source, name=name, max_pixels=max_pixels)
+        known = decode.one_line(str(getattr(source, "filename", "") or "PIL image"))
+        found = decode.decode_image(source, name=known, max_pixels=max_pixels)
     elif isinstance(source, np.ndarray):
         found = decode.decode_array(source, max_pixels=max_pixels)
     elif isinstance(source, bytes | bytearray | memoryview):
-        found = decode.decode_file(io.BytesIO(source), name="image bytes", max_pixels=max_pixels)
+        found = decode.decode_file(io.BytesIO(source), name=name, max_pixels=max_pixels)
     elif isinstance(source, str | os.PathLike):
         found = decode.decode_path(os.fsdecode(source), max_pixels=max_pixels)
     else:
@@ -204,9 +206,9 @@ def _photo(found: Decoded) -> Photo:
     return Photo(pixels, alpha, found.format, found.icc, found.exif, found.name, bits, found.extras)
 
 
-def open_to_edit(source: Source) -> Photo:
+def open_to_edit(source: Source, *, name: str = "image bytes") -> Photo:
     """Open a picture as `open_image` does, and log as a warning what of its file an edit leaves out: frames, pages."""
-    photo = open_image(source)
+    photo = open_image(source, name=name)
     for note in photo.extras.notes:
         log.warning("%s %s", photo.name, note)
     return photo
@@ -239,8 +241,28 @@ def save_image(
     Raises:
         ImageError: unknown suffix or format, missing folder, a target that cannot be written, too large for the format.
     """
-    name = decode.one_line(os.fspath(path))
     target, kind = check_target(path, format=format or "", own=photo.format)
+    data = to_bytes(photo, kind, name=decode.one_line(os.fspath(path)), quality=quality, metadata=metadata)
+    write_bytes(target, data, name=decode.one_line(os.fspath(path)))
+    return Path(path)
+
+
+def to_bytes(
+    photo: Photo, kind: str = "", *, name: str = "picture", quality: int | None = None, metadata: bool = False
+) -> bytes:
+    """The bytes of the file that `save_image` writes.
+
+    Args:
+        photo: what to write.
+        kind: one of FORMATS; the photo's own unless given.
+        name: for messages.
+        quality: as of `save_image`.
+        metadata: see there.
+
+    Raises:
+        ImageError: unknown format, or too large for it.
+    """
+    kind = _output_format(Path(), kind, photo.format)
     if quality is not None and not 1 <= quality <= 100:
         raise ImageError(f"quality is {quality}, expected 1 to 100; 95 is the default")
     if max(photo.height, photo.width) > LARGEST_SIDE.get(kind, 2**31):
@@ -253,11 +275,9 @@ def save_image(
         log.warning("%s: %s holds 8 bits a channel, the picture had %d", photo.name, kind, photo.bits)
     try:
         content = Decoded(*photo.levels(bits), photo.format, photo.icc, photo.exif, photo.name, photo.extras)
-        data = encode.encode(content, kind, quality=quality, metadata=metadata)
+        return encode.encode(content, kind, quality=quality, metadata=metadata)
     except (OSError, ValueError) as error:
         raise ImageError(f"{name} cannot be written as {kind} ({decode.reason(error)}); use .png") from error
-    write_bytes(target, data, name=name)
-    return Path(path)
 
 
 def write_bytes(target: Path, data: bytes, *, name: str = "") -> None:

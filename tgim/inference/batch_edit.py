@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from tgim.system.files import replacing
 
 if TYPE_CHECKING:
     from tgim.images.carry import Box
-    from tgim.images.photo import Source
+    from tgim.images.photo import Photo, Source
     from tgim.inference.editor import Editor, Size
     from tgim.inference.generator import Generator
 
@@ -105,6 +105,11 @@ def run(
     size: Size = "photo",
     strength: float = 1.0,
     seed: int | None = None,
+    mask: Source | None = None,
+    part: str | None = None,
+    save_mask: Path | None = None,
+    read: Callable[[Path], Photo] | None = None,
+    write: Callable[[Photo, Path], object] | None = None,
 ) -> Iterator[Result]:
     """Do `jobs` in order, each picture opened, and its subject looked for, once.
 
@@ -120,35 +125,55 @@ def run(
         size: see there.
         strength: see there.
         seed: see there.
+        mask: see there; or the path of a folder of masks that have the names of their pictures, whatever their
+            suffixes.
+        part: see there.
+        save_mask: a file for the mask of what changed, of one job alone.
+        read: opens a picture; `tgim.images.photo.open_to_edit` unless given.
+        write: writes a picture to a job's `out`; `tgim.images.photo.save_image` unless given.
 
     Raises:
         UserError: a picture, text or option cannot be used, unless `keep_going`.
     """
+    from PIL import Image
+
     from tgim.images.photo import open_to_edit, save_image
     from tgim.inference.editor import LARGE
+    from tgim.inference.masking import changed, mask_beside
+    from tgim.inference.part_overlay import save_picture
     from tgim.text.understand import UnknownWordWarning
 
+    def save(edited: Photo, path: Path) -> object:
+        return save_image(edited, path, quality=quality, metadata=metadata)
+
+    read, write = read or open_to_edit, write or save
+    masked = mask is not None or part is not None  # where a mask is, the editor may look elsewhere
     photo, region, opened = None, None, None  # of the picture whose edits are being made
     for job in jobs:
         start = time.perf_counter()
         try:
             if photo is None or opened != job.image:
                 photo = opened = None  # frees the last picture before the next is opened
-                photo = open_to_edit(job.image)
+                photo = read(job.image)
                 region = editor.region(photo, box=box, focus=focus, size=size)
                 opened = job.image
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("ignore", UnknownWordWarning)  # warned once for all pictures by `check_texts`
                 warnings.simplefilter("always", MissingPartWarning)
-                spare = photo.height * photo.width > LARGE
+                spare = photo.height * photo.width > LARGE and save_mask is None
+                own = mask_beside(mask, job.image) if isinstance(mask, Path) else mask
                 edited = editor.edit_photo(
-                    photo, job.text, box=region, focus=False, size=size, strength=strength, seed=seed, spare=spare
-                )
+                    photo, job.text, box=box if masked else region, focus=focus and masked, size=size,
+                    strength=strength, seed=seed, mask=own, part=part, spare=spare,
+                )  # fmt: skip
+                acted = None if save_mask is None else changed(photo, edited)
                 if spare:  # overwritten, and opened again for another text
                     photo = opened = None
             if make_folders:
                 job.out.parent.mkdir(parents=True, exist_ok=True)
-            save_image(edited, job.out, quality=quality, metadata=metadata)
+            if acted is not None and save_mask is not None:
+                save_picture(Image.fromarray(acted), save_mask)
+            write(edited, job.out)
             notes = tuple(str(each.message) for each in caught if issubclass(each.category, MissingPartWarning))
             yield Result(job, time.perf_counter() - start, edited.width, edited.height, region, notes=notes)
         except (UserError, OSError, MemoryError, RuntimeError) as error:  # one picture must not end a night's run
@@ -174,7 +199,7 @@ def check_texts(editor: Editor | Generator, texts: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(str(each.message) for each in caught))
 
 
-def write_new(image: Source, out: Path, *, force: bool = False) -> Path:
+def write_new(image: Source, out: Path, *, force: bool = False, format: str = "") -> Path:
     """Write a picture to `out`, but not over another picture that is there; the same picture is no other.
 
     Raises:
@@ -183,9 +208,9 @@ def write_new(image: Source, out: Path, *, force: bool = False) -> Path:
     """
     from tgim.images.photo import check_target, open_image, save_image
 
-    target, kind = check_target(out)
+    target, kind = check_target(out, format=format)
     if force or not target.exists():
-        return save_image(open_image(image), out)
+        return save_image(open_image(image), out, format=kind)
     with replacing(target) as new:
         save_image(open_image(image), new, format=kind)
         if target.read_bytes() != new.read_bytes():

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
-from tgim.errors import CheckpointError, UserError
+from tgim.errors import CheckpointError, SubjectError, UserError
 from tgim.images.carry import Box, add_enlarged, parse_box
 from tgim.images.photo import Photo, Source, open_to_edit
 from tgim.images.resample import resize
 from tgim.inference.inversion import Inverter
+from tgim.inference.masking import blend, chosen_weight, extent
 from tgim.models.base import Editing, Generating, Localising, Request
 from tgim.models.editing.painting import Painter
 from tgim.text.understand import UnknownWordWarning, used_caption
@@ -86,6 +87,8 @@ class Editor:
         focus: bool = True,
         size: Size = "photo",
         seed: int | None = None,
+        mask: Source | None = None,
+        part: str | None = None,
     ) -> Image.Image:
         """Edit one picture: a path, bytes, PIL image, array or `Photo`; other arguments as of `edit_photo`.
 
@@ -97,7 +100,9 @@ class Editor:
             ImageError: the picture cannot be read; else as `edit_photo`.
         """
         photo, own = open_to_edit(image), not isinstance(image, Photo)
-        edited = self.edit_photo(photo, text, strength=strength, box=box, focus=focus, size=size, seed=seed, spare=own)
+        edited = self.edit_photo(
+            photo, text, strength=strength, box=box, focus=focus, size=size, seed=seed, mask=mask, part=part, spare=own
+        )
         return edited.to_pil()
 
     def edit_many(
@@ -126,6 +131,8 @@ class Editor:
         focus: bool = True,
         size: Size = "photo",
         seed: int | None = None,
+        mask: Source | None = None,
+        part: str | None = None,
         spare: bool = False,
     ) -> Photo:
         """Edit one photograph; of one over `LARGE` pixels a copy of `WORKING` pixels, whose change is carried back.
@@ -138,6 +145,9 @@ class Editor:
             focus: without a box, look closer at a subject that fills little of the photograph (`find_subject`).
             size: ``"photo"`` for the photograph's own size, ``"model"`` for the model's raw output.
             seed: of models with noise; without one they use its mean. Equal calls give equal pictures.
+            mask: a picture of any size: white may change, black stays bit-identical, gray blends. Where the edit
+                changes nothing there, another subject say, the model looks at what the mask covers.
+            part: a part of the subject, "head" say, that alone may change; of a model that finds parts.
             spare: `photo` is not needed any more: a large one may be overwritten, which halves the memory.
 
         Returns:
@@ -145,21 +155,45 @@ class Editor:
 
         Raises:
             TextError: the caption cannot be used.
-            ImageError: the box does not fit.
-            UserError: `strength` or `size` is out of range.
+            ImageError: the box does not fit, or the mask cannot be read or is black.
+            UserError: `strength` or `size` is out of range, a part is not known or not in view.
         """
         if not 0 <= strength <= 1:
             raise UserError(f"strength is {strength}, expected 0 to 1; 1 is the full edit, 0 none")
         if size not in ("photo", "model"):
             raise UserError(f"size is {size!r}, expected 'photo' (the photograph's own) or 'model' (the raw output)")
+        if size == "model" and (mask is not None or part is not None):
+            raise UserError("a mask or part needs size 'photo': the raw output has no pixels of the photograph to keep")
         request = self._request([self.caption(text)], strength, size, seed)
         whole = photo.pixels[None].to(self.device)
         region = self.region(photo, box=box, focus=focus, size=size)
-        if size == "photo" and photo.height * photo.width > LARGE:
-            return photo.with_pixels(self._edit_large(whole, request, region, spare=spare))
+        localiser = self.model.part_localiser
+        weight = chosen_weight(photo, mask=mask, part=part, localiser=localiser, box=region, model=self.model.name)
+        if weight is None:
+            return photo.with_pixels(self._edit(whole, request, region, spare=spare))
+        return photo.with_pixels(self._edit_within(whole, request, region, weight, again=box is None))
+
+    def _edit(self, whole: Tensor, request: Request, region: Box | None, *, spare: bool = False) -> Tensor:
+        """Edit a photograph (1, 3, H, W), or a region of it."""
+        if not request.raw and whole.shape[-2] * whole.shape[-1] > LARGE:
+            return self._edit_large(whole, request, region, spare=spare)
         if region is None:
-            return photo.with_pixels(self.model.edit_photo(whole, request))
-        return photo.with_pixels(self.model.edit_box(whole, request, region))
+            return self.model.edit_photo(whole, request)
+        return self.model.edit_box(whole, request, region)
+
+    def _edit_within(
+        self, whole: Tensor, request: Request, region: Box | None, weight: Tensor, *, again: bool
+    ) -> Tensor:
+        """Edit where `weight` (H, W) allows it; `again`, what the mask covers, where the edit changes nothing there."""
+        try:
+            edited = blend(whole, self._edit(whole, request, region), weight)
+        except SubjectError:
+            if not again:
+                raise
+            edited = whole
+        if again and request.strength > 0 and torch.equal(edited, whole):
+            edited = blend(whole, self._edit(whole, request, extent(weight)), weight)
+        return edited
 
     def _edit_large(self, whole: Tensor, request: Request, region: Box | None, *, spare: bool) -> Tensor:
         """Edit a small copy of a photograph (1, 3, H, W), or of what is around a region, and add the change to it."""

@@ -51,7 +51,8 @@ def locate(photo: Photo, localiser: Localising, *, box: Box | None = None) -> tu
     Returns:
         What was found, and its maps (P, H, W) at the photograph's own resolution; None where there is no subject.
     """
-    pixels = photo.pixels[None].to(next(localiser.parameters()).device)
+    whole = photo.pixels[None]
+    pixels = whole.to(next(iter(localiser.parameters()), whole).device)
     found = find_parts(localiser, pixels, box=box)
     return None if found is None else (found, lift(found, pixels))
 
@@ -76,16 +77,25 @@ def mask_of(found: PartMaps, maps: Tensor, part: str) -> NDArray[np.uint8]:
     return (255 * mask).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
 
-def save_picture(picture: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Write an overlay or a mask, whole or not at all, in the format of its suffix.
+def save_picture(picture: Image.Image, path: str | os.PathLike[str], *, format: str = "") -> None:
+    """Write an overlay or a mask, whole or not at all, in `format`, or in that of its suffix.
 
     Raises:
-        ImageError: unknown suffix, missing folder, or a target that cannot be written.
+        ImageError: unknown suffix or format, missing folder, or a target that cannot be written.
     """
-    target, kind = check_target(path)
+    target, kind = check_target(path, format=format)
+    write_bytes(target, picture_bytes(picture, kind))
+
+
+def picture_bytes(picture: Image.Image, format: str = "") -> bytes:
+    """The bytes of an overlay's or a mask's file, a mask's of one channel; PNG unless `format` is given.
+
+    Raises:
+        ImageError: unknown format.
+    """
     buffer = io.BytesIO()
-    picture.save(buffer, format=kind)
-    write_bytes(target, buffer.getvalue())
+    picture.save(buffer, format=check_target("picture", format=format)[1])
+    return buffer.getvalue()
 
 
 def figures(found: PartMaps, maps: Tensor) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Output of the command: any name and any text, on any stream, in any state of that stream.
 
-All that `tgim` prints goes through `say`, and every progress bar is one of `bar`. Signs that a stream cannot encode are
-escaped, bytes of file names that are no text are replaced. A stream that is closed takes nothing, and a stream for
-errors that is broken stops nothing.
+All that `tgim` prints goes through `say`, a picture through `say_bytes`, and every progress bar is one of `bar`. Signs
+that a stream cannot encode are escaped, bytes of file names that are no text are replaced. A stream that is closed
+takes nothing, and a stream for errors that is broken stops nothing.
 """
 
 from __future__ import annotations
@@ -47,6 +47,22 @@ def say(text: object = "", *, err: bool = False) -> None:
         _abandon(stream)
         if not err:
             raise OutputError(error if isinstance(error, OSError) else OSError(str(error))) from None
+
+
+def say_bytes(content: bytes) -> None:
+    """Write bytes, those of a picture say, on stdout and nothing else; `OutputError` as of `say`."""
+    stream = sys.stdout
+    if stream is None:
+        return
+    try:
+        stream.flush()
+        rest = memoryview(content)
+        while rest:
+            rest = rest[stream.buffer.write(rest) :]
+        stream.buffer.flush()
+    except (OSError, ValueError) as error:
+        _abandon(stream)
+        raise OutputError(error if isinstance(error, OSError) else OSError(str(error))) from None
 
 
 def say_json(value: Any) -> None:
@@ -95,6 +111,28 @@ def prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def heard_bytes(limit: int) -> bytes:
+    """Read all bytes of stdin, or `limit` and one more where there are more.
+
+    Raises:
+        OSError: stdin is a terminal, is closed or cannot be read.
+    """
+    stream = sys.stdin
+    if stream is None or stream.closed or stream.isatty():
+        raise OSError("it is a terminal, or closed")
+    parts: list[bytes] = []
+    size = 0
+    while size <= limit and (part := stream.buffer.read(min(2**20, limit + 1 - size))):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
+
+
+def to_terminal() -> bool:
+    """Tell whether stdout is a terminal."""
+    return sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
 
 
 def on_terminal() -> bool:
