@@ -12,6 +12,8 @@ steer.sheet(generator, zoom).save("zoom.png")  # rows of noises, columns of alph
 
 from tgim.inference.steer.assessor import Assessor, open_assessor, towards
 from tgim.inference.steer.direction import Direction, load_direction, steered
+from tgim.inference.steer.figures import told
+from tgim.inference.steer.learning import default_captions
 from tgim.inference.steer.operations import OPERATIONS, operation
 from tgim.inference.steer.sheet import noise_of, sheet
 
@@ -19,11 +21,13 @@ __all__ = [
     "OPERATIONS",
     "Assessor",
     "Direction",
+    "default_captions",
     "load_direction",
     "noise_of",
     "open_assessor",
     "operation",
     "sheet",
     "steered",
+    "told",
     "towards",
 ]

@@ -57,11 +57,14 @@ class Assessor:
         Raises:
             TextError: the caption cannot be used.
         """
-        caption = used_caption(text, self.vocabulary, self.template)
         device = next(self.model.parameters()).device
         with torch.no_grad():
-            codes = self.model.read_captions(self.vocabulary.encode([caption]).to(device))
+            codes = self.model.read_captions(self.vocabulary.encode([self.caption(text)]).to(device))
         return lambda pictures: self.model.scores(self.model.read_images(self._sized(pictures)), codes)[:, 0].float()
+
+    def caption(self, text: str) -> str:
+        """The caption that is used for `text`, with warnings and errors as of `tgim.text.understand.used_caption`."""
+        return used_caption(text, self.vocabulary, self.template)
 
     def embed(self, pictures: Tensor) -> Tensor:
         """Embeddings (B, D) of pictures (B, 3, S, S) in [-1, 1] of any size."""
@@ -125,9 +128,8 @@ def towards(
         TextError: a caption cannot be used.
     """
     device, model = str(generator.device), generator.model
-    subject = subjects(generator)[0]
-    teacher = open_assessor(assessor or ASSESSORS[subject], device=device)
-    measuring = open_assessor(judge or JUDGES[subject], device=device) if measure else None
+    teacher = open_assessor(assessor or ASSESSORS[subjects(generator)[0]], device=device)
+    measuring = open_assessor(judge or JUDGES[subjects(generator)[0]], device=device) if measure else None
     if measuring is not None and fingerprint(measuring.model) == fingerprint(teacher.model):
         raise UserError(
             f"assessor and judge are the same model ({teacher.label}); what a direction is learned from cannot measure "
