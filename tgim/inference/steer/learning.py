@@ -25,6 +25,7 @@ Progress = Callable[[int, int], None]  # steps that are done, of how many
 Loss = Callable[[Tensor], Tensor]  # steered pictures (B, 3, S, S) -> a scalar
 Goal = Callable[[Tensor, Tensor], Loss]  # own pictures (B, 3, S, S) and alphas (B,) -> the loss of steered ones
 REACH = 3.0  # steps: the largest alpha that is learned
+BETAS, EPSILON = (0.9, 0.99), 1e-12  # of Adam
 LEARNED, MEASURED, SCALE, OWN = range(4)  # what noises are sampled for: `Stream.STEER`, then one of these
 CAPTIONS = {  # of the rows, where none are given
     "bird": (
@@ -118,6 +119,9 @@ def learn(
 ) -> tuple[Tensor, list[float]]:
     """Learn a vector from zero by Adam, its rate falling to nothing.
 
+    The second moment is the mean over the coordinates: noise has no preferred ones, and a coordinate that changes
+    nothing is left alone, where Adam's own would scale its rounding errors up to full steps.
+
     Args:
         model: the generator.
         condition: codes of T captions, of which each row of a step takes one at random.
@@ -138,12 +142,10 @@ def learn(
         raise UserError(f"steps is {steps}, expected how many to learn a direction in, 1 or more")
     device, source = condition[0].device, random_source(seed, Stream.STEER, LEARNED)
     vector = torch.zeros(model.noise_size, device=device, requires_grad=True)
-    optimizer = torch.optim.Adam([vector], lr=rate)
+    mean, square = torch.zeros(model.noise_size, device=device), torch.zeros((), device=device)  # of the gradients
     losses: list[float] = []
     with at_rest(model):
         for step in range(steps):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * (1 - step / steps)
             picked = torch.from_numpy(source.integers(len(condition[0]), size=batch)).to(device)
             noise = torch.from_numpy(source.standard_normal((batch, model.noise_size))).float().to(device)
             alpha = torch.from_numpy(source.uniform(-REACH, REACH, batch)).float().to(device)
@@ -152,11 +154,15 @@ def learn(
                 loss_of = goal(model.generate_from(rows, noise).float(), alpha)
             with torch.enable_grad():
                 loss = loss_of(model.generate_from(rows, noise + alpha[:, None] * vector).float())
-                (vector.grad,) = torch.autograd.grad(loss, [vector])
+                (gradient,) = torch.autograd.grad(loss, [vector])
             losses.append(float(loss.detach()))
             if not torch.isfinite(loss):
                 raise UserError(f"the loss of step {step + 1} is not finite; the generator gives pictures that are not")
-            optimizer.step()
+            mean = BETAS[0] * mean + (1 - BETAS[0]) * gradient
+            square = BETAS[1] * square + (1 - BETAS[1]) * gradient.square().mean()
+            scale = (square / (1 - BETAS[1] ** (step + 1))).sqrt() + EPSILON
+            with torch.no_grad():
+                vector -= rate * (1 - step / steps) * mean / (1 - BETAS[0] ** (step + 1)) / scale
             if progress is not None:
                 progress(step + 1, steps)
     return vector.detach().cpu(), losses
