@@ -310,6 +310,7 @@ def test_a_sheet_has_rows_of_noises_and_of_the_control(brighter):
     assert drawn.tobytes() == sheet(generator, brighter, texts=TEXTS, n=3, seed=1).tobytes()
 
 
+@pytest.mark.slow
 def test_a_photograph_gives_its_noise(brighter, drawn_bird):
     generator = linear_generator()
     inverter = Inverter(generator.model, steps=5)
