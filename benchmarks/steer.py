@@ -36,7 +36,9 @@ def measured(generator: Generator, model: str, name: str, *, seed: int, sheets: 
     seconds = round(time.process_time() - begun, 1)
     if sheets is not None:
         sheets.mkdir(parents=True, exist_ok=True)
-        steer.sheet(generator, found, seed=seed).save(sheets / f"{name.replace(' ', '_')}.png")
+        steer.sheet(generator, found, texts=found.facts["captions"], seed=seed).save(
+            sheets / f"{name.replace(' ', '_')}.png"
+        )
     facts, where = found.facts, origin()
     own = {"model": model, "kind": found.kind, "of": name, "steps": facts["steps"], "captions": facts["captions"]}
     own |= {"length": round(float(found.vector.norm()), 3), "plausible": facts["plausible"]["range"]}

@@ -180,7 +180,7 @@ def scale_of(
     kinds = len(condition[0])
     parts = [scores[i::kinds] for i in range(min(kinds, count))]
     inside = sum(float((part - part.mean()).square().sum()) for part in parts)
-    spread = (inside / max(1, count - len(parts))) ** 0.5
+    spread = float(inside / max(1, count - len(parts))) ** 0.5
     if not 0 < spread < float("inf"):
         raise UserError(f"all pictures of the generator have one score ({float(scores[0]):g}); take another caption")
     return spread

@@ -87,7 +87,8 @@ def load_direction(path: str | Path, generator: Generating | None = None) -> Dir
         raise CheckpointError(f"{path} holds a broken direction; {what}")
     if not vector.is_floating_point() or not bool(vector.isfinite().all()):
         raise CheckpointError(f"{path} holds a direction that is not finite; {what}")
-    found = Direction(vector.float(), *(told[name] for name in TEXTS), facts=told["facts"])
+    kind, of, name = (told[key] for key in TEXTS)
+    found = Direction(vector.float(), kind, of, name, told["facts"])
     if generator is not None:
         check_generator(found, generator)
     return found
