@@ -16,6 +16,7 @@ the assessor is the guide inside `birds-1` (`flowers-1`), by which TAGrid was tr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -180,7 +181,7 @@ def scale_of(
     kinds = len(condition[0])
     parts = [scores[i::kinds] for i in range(min(kinds, count))]
     inside = sum(float((part - part.mean()).square().sum()) for part in parts)
-    spread = float(inside / max(1, count - len(parts))) ** 0.5
+    spread = math.sqrt(inside / max(1, count - len(parts)))
     if not 0 < spread < float("inf"):
         raise UserError(f"all pictures of the generator have one score ({float(scores[0]):g}); take another caption")
     return spread

@@ -62,7 +62,7 @@ def sheet(
         for start in range(0, count, BATCH):
             part = slice(start, min(start + BATCH, count))
             pictures = steered(model, tuple(code[part] for code in codes), noise[part], way, alphas)
-            rows += [list(row) for row in pictures.clamp(-1, 1).cpu().split(len(alphas))]
+            rows += [list(row) for row in pictures.clamp(-1, 1).cpu().view(-1, len(alphas), *pictures.shape[1:])]
     labels = [captions[i % len(captions)] for i in range(len(noise))]
     labels += [f"random: {label}" for label in labels[:controls]]
     heads = [f"{alpha:+g}" if alpha else "0" for alpha in alphas]
