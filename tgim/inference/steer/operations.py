@@ -11,8 +11,9 @@ each the measure of what was really reached (section 4 of the paper compares it 
 - brightness: the difference of mean luma;
 - hue: the angle between the chromas of both pictures that fits all pixels best, by least squares;
 - shift, zoom, rotation: registration. The picture is compared with edit(G(z), beta) at many beta, and the beta of
-  highest correlation of luma inside the mask is taken. That works for any subject; a part localiser's boxes, nearer to
-  the paper's object detector, would do for birds alone, and find them badly at 64 px.
+  highest correlation of luma inside the mask is taken. It sees the whole picture: a subject that grows on a background
+  that stays counts for less than the eye sees. The paper's object detector would see the subject; the part localiser
+  of `birds` does not do here (on 32 pictures of `attngan-birds` it is 6 and 11 % sure that there is a bird at all).
 
 Differs from the paper: the plain squared error, no perceptual one; the walk begins at zero, and its rate falls.
 """
