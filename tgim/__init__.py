@@ -18,14 +18,29 @@ from tgim._version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from tgim import metrics
-    from tgim.inference import interpolate
+    from tgim.inference import interpolate, steer
     from tgim.inference.editor import Editor, list_models, load
     from tgim.inference.generator import Generator
     from tgim.inference.ranking import rank
     from tgim.inference.search import search
 
-__all__ = ["Editor", "Generator", "__version__", "interpolate", "list_models", "load", "metrics", "rank", "search"]
-_MODULES = {"interpolate": "tgim.inference.interpolate", "metrics": "tgim.metrics"}
+__all__ = [
+    "Editor",
+    "Generator",
+    "__version__",
+    "interpolate",
+    "list_models",
+    "load",
+    "metrics",
+    "rank",
+    "search",
+    "steer",
+]
+_MODULES = {
+    "interpolate": "tgim.inference.interpolate",
+    "metrics": "tgim.metrics",
+    "steer": "tgim.inference.steer",
+}
 _HOMES = {
     "Editor": "tgim.inference.editor",
     "Generator": "tgim.inference.generator",

@@ -39,6 +39,8 @@ VERBS = {  # command; M stands for a file of a small model
     "generate": "generate --text red --model generator.M --n 2 --out new.png --attention words.png",
     "generate folder": "generate --text red --model generator.M --n 2 --out deep/new/",
     "interpolate": "interpolate --image bird.jpg --text red --text blue --model tagrid.M --steps 2 --out new.gif",
+    "steer": "steer --operation hue --steps 1 --n 1 --text red --model generator.M --judge matcher.M --out new.png "
+    "--save-direction deep/new.safetensors",
     "parts": "parts bird.jpg --model localiser.M --out new.png --box 0,0,60,60",
     "match": "match set/images --text red --text blue --model matcher.M",
     "search": "search set/images --image bird.jpg --text red --model matcher.M",

@@ -21,6 +21,8 @@ SLIPS = {  # command -> what the line says
     "parts bird.jpg --out ./bird.jpg": "would replace bird.jpg",
     "edit --image bird.jpg --text red --out ./bird.jpg": "would replace",
     "interpolate --image bird.jpg --text red --text blue --out pictures/../bird.jpg": "would replace bird.jpg",
+    "steer --operation hue --image bird.jpg --out pictures/../bird.jpg": "would replace bird.jpg",
+    "steer --direction bird.jpg --out new.png": "tgim steer --save-direction",
     "convert --system tagan bird.jpg bird.jpg --word-vectors no.vec": "would replace bird.jpg",
     "convert --system tagan bird.jpg new.safetensors": "--word-vectors",
 }

@@ -46,6 +46,10 @@ COMMANDS = {  # verb -> its words, and the names of what it may write
     "env": ("", ""),
     "generate": ("--text red --n 1 --out made.png --attention words.png", "made.png words.png"),
     "interpolate": ("--image bird.jpg --text red --text blue --model birds-1 --steps 2 --out made.png", "made.png"),
+    "steer": (
+        "--operation hue --steps 1 --n 1 --out made.png --save-direction made.safetensors",
+        "made.png made.safetensors",
+    ),
     "parts": (f"bird.jpg {SUBJECT} --out made.png", "made.png"),
     "match": ("bird.jpg --text red --text blue", ""),
     "search": ("folder/images --image bird.jpg --text red", ""),

@@ -93,6 +93,7 @@ class Stream(IntEnum):
     MAPS = 8  # views that a frozen backbone sees; then the view, the first picture of a chunk, and 0 or 1; or the step
     FRAMES = 9  # frames of the pictures of `part_curves`; then the picture
     LESSONS = 10  # texts of a step of `part_curves`; then the step
+    STEER = 11  # noises that a direction is learned on, or measured on; then what for
     LOOP = 100  # torch's own generators in a training step; then the step and one
     BOOTSTRAP = 900  # resamples of a figure's pictures
     TRUTH = 901  # synthetic pictures of `truth@1`; then the pair

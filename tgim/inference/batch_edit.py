@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tgim.images.photo import Photo, Source
     from tgim.inference.editor import Editor, Size
     from tgim.inference.generator import Generator
+    from tgim.inference.steer import Assessor
 
 
 class OverwriteError(UserError):
@@ -183,7 +184,7 @@ def run(
             yield Result(job, error=f"{kind}{error}")
 
 
-def check_texts(editor: Editor | Generator, texts: Sequence[str]) -> list[str]:
+def check_texts(reader: Editor | Generator | Assessor, texts: Sequence[str]) -> list[str]:
     """Check all texts before the first picture; returns what to warn about, one line for each unknown word.
 
     Raises:
@@ -195,7 +196,7 @@ def check_texts(editor: Editor | Generator, texts: Sequence[str]) -> list[str]:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UnknownWordWarning)
         for text in texts:
-            editor.caption(text)
+            reader.caption(text)
     return list(dict.fromkeys(str(each.message) for each in caught))
 
 

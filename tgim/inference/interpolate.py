@@ -86,7 +86,7 @@ def between_captions(
         return Frames(_generate(maker, codes, noise), "the codes of the captions, on one noise")
     if image is None:
         raise UserError("two captions are interpolated on a photograph; give one, or a generator")
-    photo = _reduced(_opened(image), side).to(maker.device)
+    photo = _reduced(opened(image), side).to(maker.device)
     tokens = maker.vocabulary.encode([maker.caption(text) for text in (first, second)]).to(maker.device)
     model, own = maker.model, maker.model.image_size
     small = resize(photo, (own, own))
@@ -123,7 +123,7 @@ def between_pictures(
         ImageError: a photograph cannot be read.
     """
     at, model, own = _places(steps), editor.model, editor.model.image_size
-    squares = [_square(_opened(source)).to(editor.device) for source in (first, second)]
+    squares = [square(opened(source)).to(editor.device) for source in (first, second)]
     small = torch.cat([resize(square, (own, own)) for square in squares])
     caption = editor.caption(text)
     tokens = editor.vocabulary.encode([caption] * 2).to(editor.device)
@@ -261,8 +261,12 @@ def _row(codes: Codes, i: int) -> Codes:
     return tuple(code[i : i + 1] for code in codes)
 
 
-def _opened(source: Source) -> Photo:
-    """The photograph in sRGB: what is made of it has no profile."""
+def opened(source: Source) -> Photo:
+    """Open a photograph in sRGB: what is made of it has no profile.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
     photo = open_to_edit(source)
     rgb = to_srgb(photo.to_pil().convert("RGB"), photo.icc) if photo.icc else None
     return photo if rgb is None else open_image(rgb)
@@ -274,8 +278,8 @@ def _reduced(photo: Photo, side: int) -> Tensor:
     return resize(photo.pixels[None], (max(1, round(scale * photo.height)), max(1, round(scale * photo.width))))
 
 
-def _square(photo: Photo) -> Tensor:
-    """The square in the middle of the photograph, (1, 3, h, h)."""
+def square(photo: Photo) -> Tensor:
+    """Cut out the square in the middle of the photograph, (1, 3, h, h)."""
     side = min(photo.height, photo.width)
     top, left = (photo.height - side) // 2, (photo.width - side) // 2
     return photo.pixels[None, :, top : top + side, left : left + side]
