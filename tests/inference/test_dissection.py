@@ -8,7 +8,7 @@ import torch
 
 from support.lights import SIDE, SQUARE, Sees, squares
 from tgim.errors import UserError
-from tgim.inference.steer import figures
+from tgim.inference.steer import intervals
 from tgim.inference.steer.agreement import compare_units, information_quality, rank_units
 from tgim.inference.steer.layers import Layer, draw_inputs, find_layers, look_at, pictures_of
 from tgim.inference.steer.units import dissect, random_places
@@ -110,8 +110,8 @@ def test_places_are_squares_of_a_quarter_within_the_map():
 
 def test_intervals_cover_what_they_should():
     values = np.random.default_rng(1).normal(3, 2, size=400)
-    found = figures.mean(values, seed=0)
+    found = intervals.mean(values, seed=0)
     assert found.value == pytest.approx(values.mean())
     assert found.high - found.low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
-    assert figures.ratio([0.0, 0.0], [0.0, 0.0], seed=0) == (0, 0, 0)
-    assert figures.proportion(0, 10).low == 0
+    assert intervals.ratio([0.0, 0.0], [0.0, 0.0], seed=0) == (0, 0, 0)
+    assert intervals.proportion(0, 10).low == 0

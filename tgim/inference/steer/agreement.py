@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from tgim.data.base import Stream, random_source
 from tgim.errors import UserError
-from tgim.inference.steer.figures import Figure, ratio
+from tgim.inference.steer.intervals import Figure, ratio
 from tgim.inference.steer.layers import Inputs, Layer, maps_of
 from tgim.models.base import Generating
 

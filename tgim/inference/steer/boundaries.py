@@ -37,7 +37,7 @@ from tgim.errors import UserError
 from tgim.images.resample import resize
 from tgim.inference.generator import Generator, Progress
 from tgim.inference.ranking import check_captions
-from tgim.inference.steer.figures import Figure, mean, proportion
+from tgim.inference.steer.intervals import Figure, mean, proportion
 from tgim.inference.steer.layers import (
     BATCH,
     Inputs,
@@ -58,6 +58,7 @@ REACH = 2.0  # standard deviations of the codes along the normal, mean over attr
 RIDGE = 0.1  # of the squared normal, per standard deviation
 NEWTON = 20  # steps, of which most need fewer
 FEWEST = 12  # pictures at either end
+SHUFFLES = 5  # fits to shuffled labels for each random direction
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,10 @@ class Boundaries:
     ends: int  # of the highest and of the lowest that were kept
     held_out: int  # of both together
     moved_n: int  # pictures that were moved
-    draws: int  # random directions, and shuffled fits
+    draws: int  # random directions
+    shuffles: int  # fits to shuffled labels
     seed: int
+    judge: str  # of the scores
     attributes: tuple[str, ...]
     places: tuple[str, ...]
     found: tuple[Boundary, ...]  # of each attribute in each place
@@ -176,7 +179,7 @@ def find_boundaries(
     draws: int = 4,
     seed: int = 0,
     layers: Sequence[str] = (),
-    name: str = "",
+    names: tuple[str, str] = ("", ""),
     progress: Progress | None = None,
 ) -> Boundaries:
     """Find for each attribute its boundary in the noise and in each layer, and what moves along it do.
@@ -191,7 +194,7 @@ def find_boundaries(
         draws: of random directions, and five times as many of shuffled labels.
         seed: of all that is drawn. Equal calls give equal findings.
         layers: names of layers, all unless given.
-        name: of the generator, for the report.
+        names: of the generator, and of what scores, for the report.
         progress: told how many pictures were moved, of how many.
 
     Raises:
@@ -216,7 +219,7 @@ def find_boundaries(
         source = random_source(seed, Stream.BOUNDARIES, 1, number)
         spread = code.std(0).clamp(min=1e-6)
         unitless = (code - code.mean(0)) / spread
-        fits = [_fit(unitless[own.rows], own.labels, 5 * draws, source) for own in ranked]
+        fits = [_fit(unitless[own.rows], own.labels, SHUFFLES * draws, source) for own in ranked]
         reach = REACH * sum(float((unitless @ fit[0]).std()) for fit in fits) / len(fits)
         normals = [fit[0] for fit in fits]
         moves = [*normals, *(_random_direction(normals[0], source) for _ in range(draws))]
@@ -244,14 +247,16 @@ def find_boundaries(
                 )
             )
     return Boundaries(
-        generator=name or model.name,
+        generator=names[0] or model.name,
         texts=tuple(texts),
         n=n,
         ends=ends,
         held_out=_held_out(2 * ends),
         moved_n=moved_n,
         draws=draws,
+        shuffles=SHUFFLES * draws,
         seed=seed,
+        judge=names[1],
         attributes=tuple(attribute.name for attribute in attributes),
         places=tuple(codes),
         found=tuple(result),
@@ -353,7 +358,7 @@ def logistic(codes: Tensor, labels: Tensor, *, ridge: float = RIDGE) -> tuple[Te
 
 
 def direction_fields(boundary: Boundary, *, generator: str, facts: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the fields of a `Direction` for a boundary in the noise: a move of length 1 towards the attribute.
+    """Return the fields of a direction for a boundary in the noise: one standard deviation towards the attribute.
 
     Raises:
         UserError: the boundary is one of a layer.
@@ -362,7 +367,7 @@ def direction_fields(boundary: Boundary, *, generator: str, facts: dict[str, Any
         raise UserError(f"the boundary lies in {boundary.place}; one in the noise is a direction")
     found = {"accuracy": boundary.accuracy.value, "shuffled": boundary.shuffled.value, "change": boundary.change.value}
     return {
-        "vector": F.normalize(boundary.normal * boundary.spread, dim=0),
+        "vector": boundary.move / REACH,
         "kind": "boundary",
         "of": boundary.attribute,
         "generator": generator,

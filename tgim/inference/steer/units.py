@@ -39,6 +39,7 @@ from tgim.errors import UserError
 from tgim.inference.attention import lay_over
 from tgim.inference.generator import Generator, Progress
 from tgim.inference.steer.agreement import (
+    OTHERS,
     RARE,
     SUBJECT,
     Parts,
@@ -51,7 +52,7 @@ from tgim.inference.steer.agreement import (
     rank_units,
     shows,
 )
-from tgim.inference.steer.figures import Figure, mean, proportion
+from tgim.inference.steer.intervals import Figure, mean, proportion
 from tgim.inference.steer.layers import (
     Inputs,
     Layer,
@@ -108,6 +109,7 @@ class Dissection:
     n: int  # pictures: the first half for thresholds and ranks, the others for figures
     switched_n: int  # pictures of the effects
     draws: int  # of random units
+    pairings: int  # of maps with masks of other pictures
     seed: int
     layers: tuple[Layer, ...]
     seen: Figure  # share of all pictures in which the localiser sees a subject
@@ -194,6 +196,7 @@ def dissect(
         n=n,
         switched_n=len(few),
         draws=draws,
+        pairings=min(OTHERS, n - n // 2 - 1),
         seed=seed,
         layers=found,
         seen=proportion(int((seen >= FOUND).sum()), n),
