@@ -85,7 +85,7 @@ class Boundary:
 
     @property
     def move(self) -> Tensor:
-        """What is added to the noise, or at every place of the layer, to move by `reach`."""
+        """The vector that is added to the noise, or at every place of the layer, to move by `reach`."""
         return self.normal * self.spread * self.reach
 
 
