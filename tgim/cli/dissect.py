@@ -23,7 +23,7 @@ NOUNS = {"wings": "bird", "petals": "flower"}  # part -> what has it
 
 
 def dissect_options(verb: Verb) -> Verb:
-    """Add the options `--dissect`, `--attribute` and `--localiser` to a verb."""
+    """Add the options `--dissect`, `--attribute`, `--layer` and `--localiser` to a verb."""
     options = (
         click.option("--dissect", type=FILE, metavar="FILE", help="Write a page on the model's layers: HTML."),
         click.option(
@@ -33,6 +33,7 @@ def dissect_options(verb: Verb) -> Verb:
             metavar="'CAPTION / CAPTION'",
             help="With --dissect: find in each layer the boundary between pictures of both; may be repeated.",
         ),
+        click.option("--layer", "layers", multiple=True, metavar="NAME", help="With --dissect: these layers alone."),
         click.option(
             "--localiser",
             metavar="MODEL",
@@ -52,6 +53,7 @@ def write_dissection(
     attributes: Sequence[str] = (),
     localiser: str = "birds",
     judge: str = "judge-birds",
+    layers: Sequence[str] = (),
     pictures: int | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -65,7 +67,9 @@ def write_dissection(
         attributes: each two captions, such as ``"a red bird / a blue bird"``.
         localiser: name or file of a part localiser, or of an editor with one.
         judge: name or file of the matching model that scores attributes; none that the generator learned by.
-        pictures: that units are compared in.
+        layers: names of layers, all unless given; an unknown one is answered by a list of all.
+        pictures: that units are compared in; an eighth of them that units are switched in, at most 32, and half as many
+            again that are scored for attributes. 256 unless given.
         seed: of all that is drawn.
         device: "auto", "cpu" or "cuda".
 
@@ -84,17 +88,18 @@ def write_dissection(
     from tgim.inference.part_overlay import open_localiser
     from tgim.inference.ranking import open_matching
     from tgim.inference.steer.boundaries import find_boundaries, preference
-    from tgim.inference.steer.units import PICTURES, dissect
+    from tgim.inference.steer.units import PICTURES, SWITCHED_PICTURES, dissect
     from tgim.reporting.dissection import dissection_page
     from tgim.system.files import write_file
 
     chosen = pick_device(device)
     generator = Generator.from_pretrained(model, device=chosen)
     finder = open_localiser(localiser, device=chosen).eval()
+    captions, count = list(texts) or default_texts(finder), pictures or PICTURES
     with progress_bar("picture") as progress:
         found = dissect(
-            generator, finder, texts=texts or default_texts(finder), n=pictures or PICTURES, seed=seed,
-            names=(model, localiser), progress=progress,
+            generator, finder, texts=captions, n=count, seed=seed, layers=layers, names=(model, localiser),
+            switched_n=max(2, min(SWITCHED_PICTURES, count // 8)), progress=progress,
         )  # fmt: skip
     lines = None
     if pairs:
@@ -102,7 +107,7 @@ def write_dissection(
         tried = [preference(source, *pair, device=chosen) for pair in pairs]
         with progress_bar("picture") as progress:
             lines = find_boundaries(
-                generator, tried, texts=texts or default_texts(finder), seed=seed, names=(model, judge),
+                generator, tried, texts=captions, n=count * 3 // 2, seed=seed, layers=layers, names=(model, judge),
                 progress=progress,
             )  # fmt: skip
     try:
