@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tgim.cli.app import check_not_input, check_picture, main, note, progress_bar, warn
+from tgim.cli.dissect import JUDGE, LOCALISER, dissect_options, facts, write_dissection
 from tgim.cli.generate import check_folder, quiet
 from tgim.cli.options import (
     FILE,
@@ -50,8 +51,9 @@ LEARNING = ("assessor", "judge", "steps", "saved")  # options of what is learned
 @click.option("--steps", type=click.IntRange(1), help="Of learning.  [default: 200, and 150 with --towards]")
 @click.option("--assessor", metavar="MODEL", help="With --towards: matching model to learn from.  [default: birds-1's]")
 @click.option("--judge", metavar="MODEL", help="Matching model that measures.  [default: judge-birds-2]")
-@click.option("--out", type=FILE, required=True, help="Picture file for the strip.")
+@click.option("--out", type=FILE, help="Picture file for the strip.")
 @click.option("--save-direction", "saved", type=FILE, metavar="FILE", help="Write the direction, for --direction.")
+@dissect_options
 @invert_steps_option
 @device_option
 @quality_option
@@ -68,8 +70,12 @@ def steer(
     steps: int | None,
     assessor: str | None,
     judge: str | None,
-    out: Path,
+    out: Path | None,
     saved: Path | None,
+    dissect: Path | None,
+    attributes: tuple[str, ...],
+    layers: tuple[str, ...],
+    localiser: str | None,
     invert_steps: int | None,
     device: str,
     quality: int | None,
@@ -82,6 +88,7 @@ def steer(
     tgim steer --operation zoom --out strip.png --save-direction zoom.safetensors
     tgim steer --direction zoom.safetensors --text "a yellow bird with black wings" --n 8 --out strip.png
     tgim steer --direction zoom.safetensors --image bird.jpg --text "a yellow bird" --out strip.png
+    tgim steer --dissect layers.html --attribute "a red bird / a blue bird" --save-direction red.safetensors
 
     The caption of a row stays, and its noise walks along the direction: from -3 to 3 steps, the unsteered picture in
     the middle. The last rows go along a random direction of the same length, the control. What a step is depends on
@@ -91,9 +98,38 @@ def steer(
     Printed on stderr: how much of each step is reached on fresh noises, beside the random direction, and how far
     pictures stay plausible. --towards learns from one matching model and is measured by another, too. Captions are
     those of --text, in turns, or some that the model knows. An existing --out is replaced. --json prints one line.
+
+    --dissect stands in place of a direction and --out. It compares units of the layers with the parts that a part
+    localiser sees, switches the best ones off and on, and with --attribute asks in which layer the attribute is made;
+    --n is the number of pictures then, and --save-direction keeps the attribute's direction in the noise.
     """
     given = {"towards": towards, "operation": operation, "direction": direction}
     ways = [name for name in WAYS if given[name] is not None]
+    if dissect is not None:
+        others = {**given, "out": out, "image": image, "steps": steps, "assessor": assessor}
+        if extra := [name for name in others if others[name] is not None]:
+            raise click.UsageError(f"--dissect looks into layers, without --{extra[0]}; leave one of them out")
+        if saved is not None and len(attributes) != 1:
+            raise click.UsageError(f"--save-direction takes one --attribute with --dissect, got {len(attributes)}")
+        shown = write_dissection(
+            dissect, model=model, texts=texts, attributes=attributes, layers=layers, localiser=localiser or LOCALISER,
+            judge=judge or JUDGE, pictures=count, seed=seed, device=device, saved=saved,
+        )  # fmt: skip
+        told: dict[str, Any] = {
+            "out": str(dissect),
+            "model": model,
+            "saved": saved and str(saved),
+            "seed": seed,
+            **facts(*shown),
+        }
+        say_json(told) if as_json else say(dissect)
+        return
+    if attributes or layers or localiser is not None:
+        raise click.UsageError(
+            "--attribute, --layer and --localiser are for --dissect; give it a file, or leave them out"
+        )
+    if out is None:
+        raise click.UsageError("there is no --out; name a picture file for the strip")
     if len(ways) != 1:
         what = " and ".join(f"--{name}" for name in ways) or "no direction"
         raise click.UsageError(f"got {what}; give one of {', '.join(f'--{name}' for name in WAYS)}")
@@ -143,7 +179,7 @@ def steer(
         for line in steering.told(found):
             note(line)
         return
-    told: dict[str, Any] = {"out": str(out), "model": model, "kind": found.kind, "of": found.of, "texts": texts}
+    told = {"out": str(out), "model": model, "kind": found.kind, "of": found.of, "texts": texts}
     told |= {"captions": captions, "image": image and str(image), "saved": saved and str(saved), "seed": seed}
     seconds = round(time.monotonic() - begun, 2)
     say_json(told | {"facts": found.facts, "seconds": seconds, "device": str(generator.device)})

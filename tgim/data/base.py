@@ -101,6 +101,9 @@ class Stream(IntEnum):
     TRIPLES = 903  # synthetic triples; then the part of the stream that a split has, and the group
     COMPOSE = 904  # triples of photographs in `compose@1`; then the picture
     SHOWN = 905  # pictures of a report's contact sheet
+    DISSECTION = 906  # control units, places and other pictures of a dissection; then the use, and the layer
+    DISSECTION_BOOTSTRAP = 907  # resamples of a figure of a dissection's pictures
+    BOUNDARIES = 908  # held-out rows, shuffled labels and random directions of boundaries; then the use, and the layer
 
 
 def random_source(seed: int, *purpose: int) -> np.random.Generator:

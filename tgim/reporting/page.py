@@ -78,6 +78,11 @@ def page(lines: Iterable[Line], *, gallery: Gallery | None = None, title: str = 
         "</section>",
         _origin(lines, gallery),
     ]
+    return document(title, body)
+
+
+def document(title: str, body: Iterable[str]) -> str:
+    """Make a page that stands alone of a title, which is escaped, and pieces of HTML, which are not."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -1,5 +1,7 @@
 """Steering generators: directions in their noise that change one thing in the pictures, and figures of how well.
 
+`units` and `boundaries` look into the layers: which unit fits which part, and which layer an attribute is made in.
+
 ```python
 from tgim import Generator, steer
 
