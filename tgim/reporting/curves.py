@@ -65,10 +65,12 @@ def _panel(panel: Panel, top: float, right: float) -> list[str]:
     chosen = {name: _drawn(panel, points) for name, points in panel.curves.items()}
     values = [y for points in chosen.values() for _, y in points] + [y for y in panel.levels.values() if y > 0]
     values += [high for _, _, high in panel.spreads]
+    low: float
+    high: float
     if panel.log:
         low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
         low, high = (low, high) if low < high else (low, low + 1)
-        marks = [10.0**power for power in range(low, high + 1)][:: 1 + (high - low) // 5]
+        marks = [10.0**power for power in range(int(low), int(high) + 1)][:: 1 + int(high - low) // 5]
     else:
         low, high = 0, above(max(values))
         marks = ticks(high)
