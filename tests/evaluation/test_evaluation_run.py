@@ -113,7 +113,7 @@ def test_what_is_measured_is_not_measured_again(world, judge, tagrid_file, tmp_p
 @pytest.mark.slow
 def test_all_protocols_are_those_that_can_be_measured(world, judge):
     names = {line.protocol for line in evaluate([], data=world, size=32, limit=4)}
-    assert names == {"l2-edit@1", "l2-own-caption@1", "truth@1"}
+    assert names == {"l2-edit@1", "l2-own-caption@1", "perceptual@1", "truth@1"}
     names = {line.protocol for line in evaluate([], data=world, size=32, limit=4, judge=judge)}
     assert names >= {"retrieval@1", "tradeoff@1", "mp@1", "directional@1", "l2-edit@1", "l2-own-caption@1"}
 

@@ -65,15 +65,12 @@ def _panel(panel: Panel, top: float, right: float) -> list[str]:
     chosen = {name: _drawn(panel, points) for name, points in panel.curves.items()}
     values = [y for points in chosen.values() for _, y in points] + [y for y in panel.levels.values() if y > 0]
     values += [high for _, _, high in panel.spreads]
-    low: float
-    high: float
+    low, high = 0.0, above(max(values))
+    marks = [] if panel.log else ticks(high)
     if panel.log:
-        low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
-        low, high = (low, high) if low < high else (low, low + 1)
-        marks = [10.0**power for power in range(int(low), int(high) + 1)][:: 1 + int(high - low) // 5]
-    else:
-        low, high = 0, above(max(values))
-        marks = ticks(high)
+        first = math.floor(math.log10(min(values)))
+        last = max(first + 1, math.ceil(math.log10(max(values))))
+        low, high, marks = first, last, [10.0**power for power in range(first, last + 1, 1 + (last - first) // 5)]
 
     def at(x: float, y: float) -> tuple[float, float]:
         share = ((math.log10(y) if panel.log else y) - low) / (high - low)
