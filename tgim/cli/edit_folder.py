@@ -75,7 +75,7 @@ class FolderOptions:
                 raise click.UsageError(f"--{each.name.replace('_', '-')} goes with --images FOLDER")
 
     def part(self) -> tuple[int, int]:
-        """Which of how many parts; UserError unless it reads I/N."""
+        """The part, and the number of parts; UserError unless --shard reads I/N."""
         if self.shard is None:
             return 1, 1
         part, _, parts = self.shard.partition("/")
@@ -196,7 +196,7 @@ def _started(
 
 
 class _Report:
-    """What has become of the edits of a folder, printed as it becomes known and at the end."""
+    """Outcome of the edits of a folder, printed as it becomes known and at the end."""
 
     def __init__(self, folder: Folder, told: dict[str, Any], *, as_json: bool, live: bool) -> None:
         self.folder, self.told, self.as_json, self.live = folder, told, as_json, live

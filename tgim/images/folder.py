@@ -111,7 +111,7 @@ def walk(
 
 
 def pictures_among(names: Iterable[str]) -> list[str]:
-    """Those of `names` whose suffix is one of a picture that is opened here."""
+    """Choose those of `names` whose suffix is one of a picture that is opened here."""
     opened = suffixes()
     return [name for name in names if os.path.splitext(name)[1].lower() in opened]
 

@@ -86,7 +86,7 @@ class Folder:
 
 
 def shard(names: Iterable[str], part: int, parts: int) -> Iterator[str]:
-    """Those of `names` that belong to one of `parts`, counted from 1: each to one, whatever else is there.
+    """Choose those of `names` that belong to one of `parts`, counted from 1: each to one, whatever else is there.
 
     >>> sorted(name for part in (1, 2, 3) for name in shard(["a.jpg", "b.jpg", "c/d.jpg"], part, 3))
     ['a.jpg', 'b.jpg', 'c/d.jpg']
@@ -254,7 +254,7 @@ class Maker:
         return Result(job, seconds, photo.width, photo.height, edited.region, notes=edited.notes)
 
     def _line(self, name: str, job: Job, content: bytes, mask: bytes | None) -> dict[str, Any]:
-        """What a line of the manifest says of an edit that is to be made."""
+        """The line of the manifest, without `output`, of an edit that is to be made."""
         drawn = None if mask is None else hashlib.sha256(mask).hexdigest()
         return {
             "image": name,

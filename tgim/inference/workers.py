@@ -16,13 +16,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tgim.errors import UserError
 from tgim.inference.batch_edit import Job, Result, check_texts
-from tgim.inference.folder_edit import Folder, Maker
+from tgim.inference.folder_edit import Edited, Folder, Maker
 from tgim.system.runtime import THREADS, usable_cores
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ PATIENCE = 10.0  # seconds that a worker has to end by itself
 
 @dataclass(frozen=True)
 class Ready:
-    """What an editor says before its first picture."""
+    """Facts that an editor tells before its first picture."""
 
     device: str
     notes: tuple[str, ...]  # of words that are not known
@@ -245,9 +245,9 @@ def shared_threads(count: int) -> int:
 
 def serve() -> None:
     """Be a worker: do what is asked on the standard input, and answer on the standard output."""
-    with suppress(ValueError):  # told to end by the process that started it, as a person would by ctrl-C
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with os.fdopen(os.dup(1), "wb", buffering=0) as answers, suppress(KeyboardInterrupt, BrokenPipeError):
+    end = _End()
+    signal.signal(signal.SIGTERM, end)
+    with os.fdopen(os.dup(1), "wb", buffering=0) as answers, suppress(BrokenPipeError):
         os.dup2(2, 1)  # what else is printed is no answer
         turn = threading.Lock()
 
@@ -263,10 +263,45 @@ def serve() -> None:
         with open(0, "rb", closefd=False) as lines:
             asked = json.loads(lines.readline() or "null")
             if asked is not None:
-                _serve(asked, lines, answer)
+                _serve(asked, lines, answer, end)
 
 
-def _serve(asked: dict[str, Any], lines: Iterable[bytes], answer: Any) -> None:
+class _End:
+    """The end of a worker that is asked for by SIGTERM: at once, but not while a file is being written."""
+
+    def __init__(self) -> None:
+        self.asked = self.writing = False
+
+    def __call__(self, *_: object) -> None:
+        self.asked = True
+        if not self.writing:
+            os._exit(0)  # other ways out say where they were
+
+    @contextmanager
+    def later(self) -> Iterator[None]:
+        """Put the end off until the block is done."""
+        self.writing = True
+        try:
+            yield
+        finally:
+            self.writing = False
+            if self.asked:
+                os._exit(0)
+
+
+class _Steady(Maker):
+    """A maker that is not ended while it writes."""
+
+    def __init__(self, editor: Editor, folder: Folder, end: _End) -> None:
+        super().__init__(editor, folder)
+        self._end = end
+
+    def write(self, edited: Edited) -> Result:
+        with self._end.later():
+            return super().write(edited)
+
+
+def _serve(asked: dict[str, Any], lines: Iterable[bytes], answer: Any, end: _End) -> None:
     try:
         import torch
 
@@ -276,11 +311,11 @@ def _serve(asked: dict[str, Any], lines: Iterable[bytes], answer: Any) -> None:
         folder = Folder.from_json(asked["folder"])
         editor = open_editor(asked["model"], device=asked["device"], invert_steps=folder.asked.invert_steps)
         ready = Ready.of(editor, folder.texts)
+        maker = _Steady(editor, folder, end)
     except UserError as error:
         answer({"refused": str(error)})
         return
     answer({"ready": {"device": ready.device, "notes": ready.notes, "read": ready.read}})
-    maker = Maker(editor, folder)
     for line in lines:
         for result in maker.one(json.loads(line)):
             told = {key: value for key, value in vars(result).items() if key != "job"}
