@@ -86,6 +86,7 @@ REFUSED = {
     "workers": (["--workers", "0"], "range"),
     "failed folder": (["--failed", "nowhere/f.jsonl"], "--failed"),
     "failed picture": (["--failed", "photos/a.jpg"], ".jsonl"),
+    "failed device": (["--failed", "/dev/null"], ".jsonl"),
     "strength": (["--strength", "2"], "strength"),
     "format": (["--format", "jepg"], "did you mean"),
     "part": (["--part", "head"], "finds no parts"),
@@ -293,5 +294,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(here, tagrid_file):
         time.sleep(0.02)
     assert run.communicate(timeout=60)[0] == "300 of 300 edits written to new\n"
     early = max(size for made, size in held.items() if made <= 60)
-    late = max(size for made, size in held.items() if 60 < made < 300)  # not of the end, where the interpreter takes more
+    late = max(
+        size for made, size in held.items() if 60 < made < 300
+    )  # not of the end, where the interpreter takes more
     assert late - early < 12

@@ -15,7 +15,8 @@ from PIL import Image
 
 from tgim.errors import ImageError, UserError
 from tgim.images.folder import walk_images
-from tgim.inference import watching
+from tgim.inference import watching, workers
+from tgim.inference.batch_edit import Result
 from tgim.inference.editor import Editor
 from tgim.inference.folder_edit import Asked, Folder, Maker, check_outputs, overlapped, shard
 from tgim.inference.manifest import NAME, Manifest
@@ -290,6 +291,20 @@ def test_four_threads_edit_as_one(editor):
     assert sorted(told) == [(i, 8) for i in range(1, 9) for _ in texts]
     assert [each.size for each in editor.edit_many(iter(pictures[:1]), TEXT, progress=lambda *at: told.append(at))]
     assert told[-1] == (1, None)
+
+
+def test_what_a_worker_tells_is_said_of_the_right_edit(folder):
+    folder = replace(folder, texts=(TEXT, "a blue bird"))
+    crew = workers.Crew(folder, model="none", device="cpu", count=1, threads=1)
+    worker = workers._Worker(process=None, left=folder.jobs("a.png"))
+    first, second = folder.jobs("a.png")
+    for job, skipped in ((second, True), (first, False)):  # what is there is told first
+        told = {
+            key: value for key, value in vars(Result(job, box=(1, 2, 3, 4), skipped=skipped)).items() if key != "job"
+        }
+        said = json.loads(json.dumps({"result": told, "out": str(job.out)}))
+        assert list(crew._hear(worker, said)) == [Result(job, box=(1, 2, 3, 4), skipped=skipped)]
+    assert worker.left == []
 
 
 def test_folders_survive_json(folder):

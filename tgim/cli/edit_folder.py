@@ -57,12 +57,14 @@ class FolderOptions:
         Raises:
             UserError: --shard or --failed are unusable, or edits would be read as pictures.
         """
+        from tgim.images.folder import pictures_among
+
         self.part()
         if self.failed is not None:
             if self.failed.is_dir() or not self.failed.absolute().parent.is_dir():
                 raise UserError(f"--failed {self.failed} is a folder or lies in none; name a file such as failed.jsonl")
-            if self.failed.suffix.lower() != ".jsonl":
-                raise UserError(f"--failed {self.failed} must end in .jsonl, so that no picture is replaced by it")
+            if pictures_among([self.failed.name]) or (self.failed.exists() and not self.failed.is_file()):
+                raise UserError(f"--failed {self.failed} is a picture or a device; name a file such as failed.jsonl")
         here, there = (Path(os.path.realpath(path)) for path in (folder.images, folder.out))
         if (self.watch or self.skip_existing) and (here == there or (self.recursive and there in here.parents)):
             what = "--watch" if self.watch else "--skip-existing"

@@ -142,7 +142,7 @@ class Crew:
                 worker.left = self.folder.jobs(name)
                 worker.tell(name)
             if not self._workers:
-                raise UserError("no worker is left: each ended while it loaded the model; give fewer --workers")
+                raise UserError("no worker is left to go on; give fewer --workers")
             with suppress(queue.Empty):
                 yield from self._hear(*self._heard.get(timeout=POLL))
 
@@ -207,7 +207,8 @@ class Crew:
         elif "log" in said:
             log.log(said["level"], "%s", said["log"])
         elif "result" in said:
-            job = worker.left.pop(0)
+            (job,) = (each for each in worker.left if str(each.out) == said["out"])
+            worker.left.remove(job)
             told = said["result"]
             told["box"] = None if told["box"] is None else tuple(told["box"])
             yield Result(job, **{**told, "notes": tuple(told["notes"])})
@@ -319,5 +320,5 @@ def _serve(asked: dict[str, Any], lines: Iterable[bytes], answer: Any, end: _End
     for line in lines:
         for result in maker.one(json.loads(line)):
             told = {key: value for key, value in vars(result).items() if key != "job"}
-            answer({"result": told})
+            answer({"result": told, "out": str(result.job.out)})
         answer({"free": True})
