@@ -299,11 +299,10 @@ def test_what_a_worker_tells_is_said_of_the_right_edit(folder):
     worker = workers._Worker(process=None, left=folder.jobs("a.png"))
     first, second = folder.jobs("a.png")
     for job, skipped in ((second, True), (first, False)):  # what is there is told first
-        told = {
-            key: value for key, value in vars(Result(job, box=(1, 2, 3, 4), skipped=skipped)).items() if key != "job"
-        }
+        expected = Result(job, box=(1, 2, 3, 4), skipped=skipped)
+        told = {key: value for key, value in vars(expected).items() if key != "job"}
         said = json.loads(json.dumps({"result": told, "out": str(job.out)}))
-        assert list(crew._hear(worker, said)) == [Result(job, box=(1, 2, 3, 4), skipped=skipped)]
+        assert list(crew._hear(worker, said)) == [expected]
     assert worker.left == []
 
 

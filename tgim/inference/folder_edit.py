@@ -215,7 +215,7 @@ class Maker:
         photo, asked = loaded.photo, self.folder.asked
         if photo is None:
             return
-        where = {"box": asked.box, "focus": asked.focus, "size": asked.size}
+        where: dict[str, Any] = {"box": asked.box, "focus": asked.focus, "size": asked.size}
         spare = photo.height * photo.width > LARGE
         regions: list[Box | None] = []  # one, once it is found
         before = loaded.seconds
