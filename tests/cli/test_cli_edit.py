@@ -218,7 +218,8 @@ def test_a_folder_goes_on_after_bad_pictures(here, edit, drawn_bird):
 def test_a_folder_of_good_pictures_by_two_texts(here, edit):
     result = edit("--images", ".", "--text", TEXT, "--text", "a small blue bird", "--out", "new", "--json")
     assert result.exit_code == 0
-    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    *lines, report = [json.loads(line) for line in result.stdout.splitlines()]
+    assert report == {"report": {"done": 2, "skipped": 0, "failed": 0}}
     assert [line["out"] for line in lines] == ["new/bird-1.jpg", "new/bird-2.jpg"]
     assert set(files(Path("new"))) == {"bird-1.jpg", "bird-2.jpg"}
 

@@ -84,7 +84,7 @@ def test_names_and_texts_that_the_stream_lacks(here, tagrid_file, encoding):
     many = in_shell(f"{edit} --images folder --out new --json", here, **streams)
     assert many.returncode == 1  # the bad one, which is named
     assert many.stderr.count(b"failed: ") == 1
-    names = [json.loads(line)["image"] for line in many.stdout.decode(encoding).splitlines()]
+    names = [json.loads(line)["image"] for line in many.stdout.decode(encoding).splitlines()[:-1]]
     assert names == ["folder/plain.jpg", f"folder/{shown}"]
     sample = in_shell("tgim sample $'s\\xf6.png' && tgim data check $'no\\xf6'", here, **streams)
     assert (sample.returncode, sample.stderr.count(b"\n")) == (2, 1)

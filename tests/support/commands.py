@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from support import ROOT
 from tgim.cli.main import main
+from tgim.inference.manifest import NAME
 
 
 def tgim(*args: object, given: bytes | None = None) -> Result:
@@ -57,5 +58,6 @@ def is_refused(result: Result) -> str:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """What lies in a folder and below: name -> content."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """What lies in a folder and below, manifests of edits aside: name -> content."""
+    found = {path for path in folder.rglob("*") if path.is_file() and path.name != NAME}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}

@@ -12,7 +12,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,17 +203,12 @@ def open_editor(model: str, *, device: str, invert_steps: int | None, progress: 
     Raises:
         UserError: it does not edit, or `invert_steps` are given and it does not search.
     """
-    from tgim.checkpoints import checkpoint
     from tgim.environment import pick_device
-    from tgim.inference.editor import Editor
-    from tgim.inference.inversion import Inverter
+    from tgim.inference.editor import open_editor
 
-    device = pick_device(device)
-    source = checkpoint.load(model, device=device)
-    inverter = Inverter.of(source.model, steps=invert_steps, progress=progress and on_terminal())
-    if inverter is None and invert_steps is not None:
-        raise UserError(f"{model} ({source.name}) edits photographs without a search; leave out --invert-steps")
-    return Editor(source if inverter is None else replace(source, model=inverter), device=device)
+    return open_editor(
+        model, device=pick_device(device), invert_steps=invert_steps, progress=progress and on_terminal()
+    )
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -12,13 +12,13 @@ import click
 from tgim.cli.app import note, progress_bar
 from tgim.cli.options import FILE, Verb
 from tgim.errors import UserError
+from tgim.text.lexicon.colours import DISSECTED
 
 if TYPE_CHECKING:
     from tgim.inference.steer.boundaries import Boundaries
     from tgim.inference.steer.units import Dissection
     from tgim.models.base import Localising
 
-COLOURS = ("red", "blue", "yellow", "black", "white", "brown", "gray", "green")  # of captions, unless some are given
 LOCALISER, JUDGE = "birds", "judge-birds"  # unless others are named
 NOUNS = {"wings": "bird", "petals": "flower"}  # part -> what has it
 
@@ -158,7 +158,7 @@ def default_texts(localiser: Localising) -> list[str]:
     """
     for part, noun in NOUNS.items():
         if part in localiser.parts:
-            return [f"a {colour} {noun}" for colour in COLOURS]
+            return [f"a {colour} {noun}" for colour in DISSECTED]
     raise UserError(f"captions are known for birds and flowers, not for {', '.join(localiser.parts[1:])}; give --text")
 
 

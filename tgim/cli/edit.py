@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgim.cli.app import check_not_input, check_picture, end_with, main, open_editor, warn
+from tgim.cli.app import check_not_input, check_picture, main, open_editor, warn
+from tgim.cli.edit_folder import FolderOptions, check_folder, edit_folder, folder_options
 from tgim.cli.options import (
     FILE,
     device_option,
@@ -21,7 +22,7 @@ from tgim.cli.options import (
 )
 from tgim.cli.pipes import PICTURE, check_output, format_option, is_pipe, path_of, reader, write_picture
 from tgim.errors import UserError
-from tgim.system.say import bar, say, say_json
+from tgim.system.say import say, say_json
 
 if TYPE_CHECKING:
     from tgim.inference.batch_edit import Job
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 @invert_steps_option
 @device_option
 @quality_option
+@folder_options
 @click.option("--metadata", is_flag=True, help="Keep the EXIF block (camera, date, place).")
 @click.option("--force", is_flag=True, help="Allow --out to replace the picture itself.")
 @json_option
@@ -82,6 +84,7 @@ def edit(
     metadata: bool,
     force: bool,
     as_json: bool,
+    **folder_values: Any,
 ) -> None:
     """Edit pictures so that a caption becomes true of them.
 
@@ -104,83 +107,85 @@ def edit(
     With several --text the files are numbered: edited-1.jpg, edited-2.jpg. An existing --out is replaced, but never the
     picture itself without --force. --json prints a line for each file that was written; its box is the
     region that was edited, the one given or that of a closer look, and null for the whole picture.
+
+    A folder may be of any size: --skip-existing goes on where an earlier command stopped, however it ended, and several
+    commands may work into one --out, each on its --shard. What was done is noted in --out, in .tgim-edits.jsonl. At the
+    end comes a report: edits written, skipped and failed.
     """
     if (image is None) == (images is None):
         raise click.UsageError("give either --image FILE or --images FOLDER")
-    target = "-" if target is None and is_pipe(image) else target
-    out = None if target is None else path_of(target)
-    if images is not None and (out is None or is_pipe(out)):
-        raise click.UsageError("--images needs --out FOLDER")
     from tgim.images.carry import parse_box
-    from tgim.images.photo import check_target, list_images
-    from tgim.inference import batch_edit as jobs
-    from tgim.text.understand import understand
 
     region = None if box is None else parse_box(box)
-    into_folder = images is not None or (target is not None and target.endswith(("/", os.sep)))
-    sources = [image] if image is not None else list_images(str(images))
-    if image is not None and not is_pipe(image):
+    options = FolderOptions(**folder_values)
+    asked: dict[str, Any] = {"strength": strength, "focus": focus, "size": size, "seed": seed, "part": part}
+    saved: dict[str, Any] = {"kind": kind, "quality": quality, "metadata": metadata}
+    told = {"model": model, "invert_steps": invert_steps, **asked, "mask": None if mask is None else str(mask)}
+    if images is not None:
+        from tgim.inference.folder_edit import Asked, Folder
+
+        out = None if target is None else path_of(target)
+        if out is None or is_pipe(out):
+            raise click.UsageError("--images needs --out FOLDER")
+        if save_mask is not None:
+            raise click.UsageError("--save-mask takes one edit, of --image FILE")
+        folder = Folder(images, out, texts, Asked(**asked, **saved, box=region, invert_steps=invert_steps), masks=mask)
+        edit_folder(folder, options, model=model, device=device, told=told, force=force, as_json=as_json)
+        return
+    options.refuse()
+    target = "-" if target is None and is_pipe(image) else target
+    out = None if target is None else path_of(target)
+    into_folder = target is not None and target.endswith(("/", os.sep))
+    todo = plan_edits(image or Path(), texts, out=out, into_folder=into_folder, kind=kind, force=force, as_json=as_json)
+    check_masks(mask, save_mask, todo)
+    read = reader(image)
+    editor = open_editor(model, device=device, invert_steps=invert_steps, progress=True)
+    from tgim.inference.batch_edit import run
+    from tgim.inference.workers import Ready
+
+    ready = Ready.of(editor, texts)
+    for message in ready.notes:
+        warn(message)
+    results = run(
+        editor, todo, make_folders=into_folder, box=region, mask=mask, save_mask=save_mask, read=read, **asked,
+        write=lambda photo, path: write_picture(photo, path, **saved),
+    )  # fmt: skip
+    for result in results:
+        for message in result.notes:
+            warn(f"{result.job.image}: {message}")
+        if as_json:
+            say_json(told | {"device": ready.device} | result.as_dict() | ready.read[result.job.text])
+        elif not is_pipe(result.job.out):
+            say(result.job.out)
+
+
+def plan_edits(
+    image: Path, texts: Sequence[str], *, out: Path | None, into_folder: bool, kind: str, force: bool, as_json: bool
+) -> list[Job]:
+    """Plan the edits of one picture, and refuse what could not be written before a long edit; UserError."""
+    from tgim.images.photo import check_target
+    from tgim.inference.batch_edit import plan
+
+    if not is_pipe(image):
         check_picture(image, many="give --images FOLDER --out FOLDER for all pictures of a folder")
-    if into_folder and out is not None and out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file, but --out must name a folder here")
+    if into_folder and out is not None:
+        check_folder(out)
     if out is not None and is_pipe(image) and (into_folder or out.is_dir()):
         raise click.UsageError("a picture from the standard input has no name; give --out a file, or -")
     if out is not None and is_pipe(out):
         check_output(out, kind=kind, as_json=as_json, pictures=len(texts))
-    todo = jobs.plan(sources, texts, out=out, into_folder=into_folder, force=force or is_pipe(out))
+    todo = plan([image], texts, out=out, into_folder=into_folder, force=force or is_pipe(out))
     for job in todo:
         if not into_folder and not is_pipe(job.out):
             check_target(job.out, format=kind)
-    check_masks(mask, save_mask, todo, several=images is not None)
-    opened = reader(image)
-    editor = open_editor(model, device=device, invert_steps=invert_steps, progress=image is not None)
-    for message in jobs.check_texts(editor, texts):
-        warn(message)
-    results = jobs.run(
-        editor,
-        todo,
-        make_folders=into_folder,
-        keep_going=images is not None,
-        box=region,
-        focus=focus,
-        size=size,
-        strength=strength,
-        seed=seed,
-        mask=mask,
-        part=part,
-        save_mask=save_mask,
-        read=opened,
-        write=lambda photo, path: write_picture(photo, path, kind=kind, quality=quality, metadata=metadata),
-    )
-    failed = []
-    with bar(total=len(todo), unit="edit", show=None if images is not None else False, leave=False) as shown:
-        for result in results:
-            shown.update()
-            for message in result.notes:
-                warn(f"{result.job.image}: {message}")
-            if result.error:
-                failed.append(result.error)
-            elif as_json:
-                read = understand(result.job.text, editor.vocabulary, editor.template)
-                unknown = {word: list(near) for word, near in read.unknown.items()}
-                asked: dict[str, Any] = {"model": model, "invert_steps": invert_steps, "device": str(editor.device)}
-                asked |= {"strength": strength, "focus": focus, "size": size, "seed": seed}
-                asked |= {"mask": None if mask is None else str(mask), "part": part}
-                say_json(asked | result.as_dict() | {"caption": read.caption, "unknown": unknown})
-            elif images is None and not is_pipe(result.job.out):
-                say(result.job.out)
-    if images is not None and not as_json:
-        say(f"{len(todo) - len(failed)} of {len(todo)} edits written to {out}")
-    end_with(failed)
+    return todo
 
 
-def check_masks(mask: Path | None, save_mask: Path | None, todo: Sequence[Job], *, several: bool) -> None:
+def check_masks(mask: Path | None, save_mask: Path | None, todo: Sequence[Job]) -> None:
     """Refuse a mask that is not there, or that could not be written, before a long edit; UserError."""
     from tgim.images.photo import check_target
 
-    if mask is not None and several != mask.is_dir():
-        if several:
-            raise UserError(f"{mask} must be a folder with a mask for each picture of --images, named as they are")
+    if mask is not None:
         check_picture(mask, advice="give --mask a picture")
     if save_mask is None:
         return

@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 from tgim.errors import ImageError
 from tgim.images.kinds import KINDS
+from tgim.system.say import STDERR
 
-ERROR_STREAM = threading.Lock()  # held while the process's error stream is turned away
 _QUIET = threading.Lock()  # held while the two below change
 _inside = 0  # threads within `quiet`
 _outside = contextlib.ExitStack()  # puts back what the first of them changed
@@ -118,7 +118,7 @@ def quiet() -> Iterator[None]:
 @contextlib.contextmanager
 def silent_libtiff() -> Iterator[None]:
     """Turn away file descriptor 2: libtiff writes its complaints there, past Python, and Pillow cannot stop it."""
-    with ERROR_STREAM, contextlib.ExitStack() as stack:
+    with STDERR, contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # a process without an error stream
             kept = os.dup(2)
             stack.callback(os.close, kept)

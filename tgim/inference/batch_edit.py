@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tgim.errors import MissingPartWarning, UserError
 from tgim.system.files import replacing
+from tgim.system.notices import hearing
 
 if TYPE_CHECKING:
     from tgim.images.carry import Box
@@ -45,6 +46,7 @@ class Result:
     box: Box | None = None  # x, y, width, height in pixels of what was edited; None for the whole picture
     error: str = ""
     notes: tuple[str, ...] = ()  # what of the text could not be done in this picture
+    skipped: bool = False  # the same edit was there already
 
     def as_dict(self) -> dict[str, Any]:
         """Convert a successful result to JSON values."""
@@ -76,21 +78,24 @@ def plan(
     jobs = []
     for image in images:
         target = out or _beside(image)
-        if out is not None and into_folder:
-            target = out / image.name
-        for i, text in enumerate(texts, 1):
-            end = f"-{i}" if len(texts) > 1 else ""
-            jobs.append(Job(image, text, target.with_name(f"{target.stem}{end}{target.suffix}") if end else target))
-    sources = {_identity(image): image for image in images}
+        jobs += numbered(image, texts, out / image.name if out is not None and into_folder else target)
+    sources = {identity(image): image for image in images}
     named: dict[str, Job] = {}
     for job in jobs:
-        source = sources.get(_identity(job.out))
+        source = sources.get(identity(job.out))
         if source is not None and not force:
             raise OverwriteError(f"{job.out} would replace the picture {source}; name another --out, or add --force")
         other = named.setdefault(os.path.normcase(os.path.abspath(job.out)), job)
         if other is not job:
             raise UserError(f"{other.image} and {job.image} would both become {job.out}; name another --out")
     return jobs
+
+
+def numbered(image: Path, texts: Sequence[str], target: Path) -> list[Job]:
+    """The edits of a picture into the file `target`, or with several texts into those of its name with numbers."""
+    if len(texts) == 1:
+        return [Job(image, texts[0], target)]
+    return [Job(image, text, target.with_name(f"{target.stem}-{i}{target.suffix}")) for i, text in enumerate(texts, 1)]
 
 
 def run(
@@ -100,7 +105,6 @@ def run(
     quality: int | None = None,
     metadata: bool = False,
     make_folders: bool = False,
-    keep_going: bool = False,
     box: str | Box | None = None,
     focus: bool = True,
     size: Size = "photo",
@@ -120,68 +124,84 @@ def run(
         quality: of JPEG and WebP, 1 to 100; None as in `tgim.images.photo.save_image`.
         metadata: keep the EXIF block.
         make_folders: make the folder of an output when it is not there.
-        keep_going: go on after a picture that fails; its `Result` has the error.
         box: as in `Editor.edit_photo`, as are `focus`, `size`, `strength` and `seed`.
         focus: see there.
         size: see there.
         strength: see there.
         seed: see there.
-        mask: see there; or the path of a folder of masks that have the names of their pictures, whatever their
-            suffixes.
+        mask: see there.
         part: see there.
         save_mask: a file for the mask of what changed, of one job alone.
         read: opens a picture; `tgim.images.photo.open_to_edit` unless given.
         write: writes a picture to a job's `out`; `tgim.images.photo.save_image` unless given.
 
     Raises:
-        UserError: a picture, text or option cannot be used, unless `keep_going`.
+        UserError: a picture, text or option cannot be used.
     """
     from PIL import Image
 
     from tgim.images.photo import open_to_edit, save_image
     from tgim.inference.editor import LARGE
-    from tgim.inference.masking import changed, mask_beside
+    from tgim.inference.masking import changed
     from tgim.inference.part_overlay import save_picture
-    from tgim.text.understand import UnknownWordWarning
 
     def save(edited: Photo, path: Path) -> object:
         return save_image(edited, path, quality=quality, metadata=metadata)
 
     read, write = read or open_to_edit, write or save
-    masked = mask is not None or part is not None  # where a mask is, the editor may look elsewhere
     photo, region, opened = None, None, None  # of the picture whose edits are being made
     for job in jobs:
         start = time.perf_counter()
-        try:
-            if photo is None or opened != job.image:
-                photo = opened = None  # frees the last picture before the next is opened
-                photo = read(job.image)
-                region = editor.region(photo, box=box, focus=focus, size=size)
-                opened = job.image
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("ignore", UnknownWordWarning)  # warned once for all pictures by `check_texts`
-                warnings.simplefilter("always", MissingPartWarning)
-                spare = photo.height * photo.width > LARGE and save_mask is None
-                own = mask_beside(mask, job.image) if isinstance(mask, Path) else mask
-                edited = editor.edit_photo(
-                    photo, job.text, box=box if masked else region, focus=focus and masked, size=size,
-                    strength=strength, seed=seed, mask=own, part=part, spare=spare,
-                )  # fmt: skip
-                acted = None if save_mask is None else changed(photo, edited)
-                if spare:  # overwritten, and opened again for another text
-                    photo = opened = None
-            if make_folders:
-                job.out.parent.mkdir(parents=True, exist_ok=True)
-            if acted is not None and save_mask is not None:
-                save_picture(Image.fromarray(acted), save_mask)
-            write(edited, job.out)
-            notes = tuple(str(each.message) for each in caught if issubclass(each.category, MissingPartWarning))
-            yield Result(job, time.perf_counter() - start, edited.width, edited.height, region, notes=notes)
-        except (UserError, OSError, MemoryError, RuntimeError) as error:  # one picture must not end a night's run
-            if not keep_going:
-                raise
-            kind = "" if isinstance(error, UserError) else f"{job.image}: {type(error).__name__}: "
-            yield Result(job, error=f"{kind}{error}")
+        if photo is None or opened != job.image:
+            photo = opened = None  # frees the last picture before the next is opened
+            photo = read(job.image)
+            region = editor.region(photo, box=box, focus=focus, size=size)
+            opened = job.image
+        spare = photo.height * photo.width > LARGE and save_mask is None
+        edited, notes = make(
+            editor, photo, job.text, region=region, box=box, focus=focus, size=size, strength=strength, seed=seed,
+            mask=mask, part=part, spare=spare,
+        )  # fmt: skip
+        acted = None if save_mask is None else changed(photo, edited)
+        if spare:  # overwritten, and opened again for another text
+            photo = opened = None
+        if make_folders:
+            job.out.parent.mkdir(parents=True, exist_ok=True)
+        if acted is not None and save_mask is not None:
+            save_picture(Image.fromarray(acted), save_mask)
+        write(edited, job.out)
+        yield Result(job, time.perf_counter() - start, edited.width, edited.height, region, notes=notes)
+
+
+def make(
+    editor: Editor,
+    photo: Photo,
+    text: str,
+    *,
+    region: Box | None,
+    box: str | Box | None,
+    focus: bool,
+    size: Size,
+    strength: float,
+    seed: int | None,
+    mask: Source | None,
+    part: str | None,
+    spare: bool,
+) -> tuple[Photo, tuple[str, ...]]:
+    """Edit a photo whose `region` is known by `Editor.region`; returns with it what of the text could not be done.
+
+    Words that are not known were told of by `check_texts`, once for all pictures.
+
+    Raises:
+        UserError: as `Editor.edit_photo`.
+    """
+    masked = mask is not None or part is not None  # where a mask is, the editor may look elsewhere
+    with hearing() as heard:
+        edited = editor.edit_photo(
+            photo, text, box=box if masked else region, focus=focus and masked, size=size, strength=strength,
+            seed=seed, mask=mask, part=part, spare=spare,
+        )  # fmt: skip
+    return edited, tuple(str(each) for each in heard if isinstance(each, MissingPartWarning))
 
 
 def check_texts(reader: Editor | Generator | Assessor, texts: Sequence[str]) -> list[str]:
@@ -226,7 +246,7 @@ def _beside(image: Path) -> Path:
     return Path(f"{image.stem}-edited{image.suffix if image.suffix.lower() in SUFFIXES else '.png'}")
 
 
-def _identity(path: Path) -> tuple[int, int] | str:
+def identity(path: Path) -> tuple[int, int] | str:
     """Equal for two paths of one file."""
     try:
         found = path.stat()

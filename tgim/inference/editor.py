@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -25,6 +26,7 @@ from tgim.inference.inversion import Inverter
 from tgim.inference.masking import blend, chosen_weight, extent
 from tgim.models.base import Editing, Generating, Localising, Request
 from tgim.models.editing.painting import Painter
+from tgim.system.notices import notify
 from tgim.text.understand import UnknownWordWarning, used_caption
 from tgim.text.vocabulary import complete, tokenize
 
@@ -49,8 +51,29 @@ def list_models() -> tuple[str, ...]:
     return tuple(checkpoint.list_embedded())
 
 
+def open_editor(
+    name_or_path: str | Path, *, device: str = "cpu", invert_steps: int | None = None, progress: bool = False
+) -> Editor:
+    """Open a checkpoint as an editor of photographs.
+
+    Args:
+        name_or_path: embedded ("birds"), or a file.
+        device: "cpu" or "cuda".
+        invert_steps: of the search for a photograph's noise; None for the model's own.
+        progress: show a bar while it searches.
+
+    Raises:
+        UserError: it does not edit, or `invert_steps` are given and it does not search.
+    """
+    source = checkpoint.load(name_or_path, device=device)
+    inverter = Inverter.of(source.model, steps=invert_steps, progress=progress)
+    if inverter is None and invert_steps is not None:
+        raise UserError(f"{name_or_path} ({source.name}) edits photographs without a search; leave out --invert-steps")
+    return Editor(source if inverter is None else replace(source, model=inverter), device=device)
+
+
 class Editor:
-    """Edits pictures by a caption of the wanted result.
+    """Edits pictures by a caption of the wanted result; several threads may use one editor.
 
     >>> edit = Editor.from_pretrained("birds")
     >>> from tgim.data.synthetic.pairs import sample_picture
@@ -71,6 +94,8 @@ class Editor:
         self.device = torch.device(device)
         self.model: Editing = model.to(self.device).eval()
         self.vocabulary, self.template, self.card = source.vocabulary, source.template, source.card
+        searches = self.model.text_to_image is not None  # which is a change to the model while it lasts
+        self._turn = threading.Lock() if searches else nullcontext()
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path = "birds", *, device: str = "cpu") -> Editor:
@@ -115,10 +140,36 @@ class Editor:
         focus: bool = True,
         size: Size = "photo",
         seed: int | None = None,
+        mask: Source | None = None,
+        part: str | None = None,
+        progress: Callable[[int, int | None], object] | None = None,
     ) -> Iterator[Image.Image]:
-        """Edit pictures of any sizes one after the other, lazily; arguments as of `edit_photo`."""
-        for image in images:
-            yield self(image, text, strength=strength, box=box, focus=focus, size=size, seed=seed)
+        """Edit pictures of any sizes one after the other, lazily.
+
+        Args:
+            images: as `__call__` takes them.
+            text: as of `edit_photo`, as are the other arguments.
+            strength: see there.
+            box: see there.
+            focus: see there.
+            size: see there.
+            seed: see there.
+            mask: see there; the same for all pictures.
+            part: see there.
+            progress: called after each picture with the number of those that are done and that of all; None where
+                `images` has no length.
+
+        Raises:
+            UserError: as `__call__`.
+        """
+        total = len(images) if isinstance(images, Sized) else None
+        for done, image in enumerate(images, 1):
+            edited = self(
+                image, text, strength=strength, box=box, focus=focus, size=size, seed=seed, mask=mask, part=part
+            )
+            if progress is not None:
+                progress(done, total)
+            yield edited
 
     @torch.no_grad()
     def edit_photo(
@@ -158,12 +209,7 @@ class Editor:
             ImageError: the box does not fit, or the mask cannot be read or is black.
             UserError: `strength` or `size` is out of range, a part is not known or not in view.
         """
-        if not 0 <= strength <= 1:
-            raise UserError(f"strength is {strength}, expected 0 to 1; 1 is the full edit, 0 none")
-        if size not in ("photo", "model"):
-            raise UserError(f"size is {size!r}, expected 'photo' (the photograph's own) or 'model' (the raw output)")
-        if size == "model" and (mask is not None or part is not None):
-            raise UserError("a mask or part needs size 'photo': the raw output has no pixels of the photograph to keep")
+        check_asked(strength=strength, size=size, masked=mask is not None or part is not None)
         request = self._request([self.caption(text)], strength, size, seed)
         whole = photo.pixels[None].to(self.device)
         region = self.region(photo, box=box, focus=focus, size=size)
@@ -175,11 +221,12 @@ class Editor:
 
     def _edit(self, whole: Tensor, request: Request, region: Box | None, *, spare: bool = False) -> Tensor:
         """Edit a photograph (1, 3, H, W), or a region of it."""
-        if not request.raw and whole.shape[-2] * whole.shape[-1] > LARGE:
-            return self._edit_large(whole, request, region, spare=spare)
-        if region is None:
-            return self.model.edit_photo(whole, request)
-        return self.model.edit_box(whole, request, region)
+        with self._turn:
+            if not request.raw and whole.shape[-2] * whole.shape[-1] > LARGE:
+                return self._edit_large(whole, request, region, spare=spare)
+            if region is None:
+                return self.model.edit_photo(whole, request)
+            return self.model.edit_box(whole, request, region)
 
     def _edit_within(
         self, whole: Tensor, request: Request, region: Box | None, weight: Tensor, *, again: bool
@@ -253,7 +300,8 @@ class Editor:
             size: Size = "model" if set(pictures.shape[-2:]) == {self.model.image_size} else "photo"
             captions = [complete(texts[i], self.template) for i in known]
             request = self._request(captions, strength, size, None, skip=True)
-            edited[known] = self.model.edit_photo(pictures[known].to(self.device), request).to(edited)
+            with self._turn:
+                edited[known] = self.model.edit_photo(pictures[known].to(self.device), request).to(edited)
         return edited
 
     def knows(self, text: str) -> bool:
@@ -291,7 +339,7 @@ class Editor:
         """The caption that is used for `text`, with warnings and errors as of `used_caption`, and the model's own."""
         caption = used_caption(text, self.vocabulary, self.template)
         for note in self.model.remarks(caption):
-            warnings.warn(note, UnknownWordWarning, stacklevel=3)
+            notify(note, UnknownWordWarning, stacklevel=3)
         return caption
 
     def _request(
@@ -299,6 +347,16 @@ class Editor:
     ) -> Request:
         tokens = self.vocabulary.encode(captions).to(self.device)
         return Request(tuple(captions), tokens, strength=strength, seed=seed, raw=size == "model", skip=skip)
+
+
+def check_asked(*, strength: float, size: str, masked: bool) -> None:
+    """Check options of an edit; UserError where they are out of range, or a mask or part is of no use."""
+    if not 0 <= strength <= 1:
+        raise UserError(f"strength is {strength}, expected 0 to 1; 1 is the full edit, 0 none")
+    if size not in ("photo", "model"):
+        raise UserError(f"size is {size!r}, expected 'photo' (the photograph's own) or 'model' (the raw output)")
+    if size == "model" and masked:
+        raise UserError("a mask or part needs size 'photo': the raw output has no pixels of the photograph to keep")
 
 
 def _extent(probability: NDArray[np.float32], frame: Box) -> _Extent | None:

@@ -62,6 +62,14 @@ def mask_beside(path: Path, image: Path) -> Path:
     return found[0]
 
 
+def able_to_find(localiser: Localising | None, part: str, *, model: str) -> Localising:
+    """The localiser itself; UserError where `model` has none, or it knows no such part."""
+    if localiser is None:
+        raise UserError(f"{model} finds no parts, so it cannot edit the {part} alone; give a mask instead of a part")
+    part_named(part, localiser.parts)
+    return localiser
+
+
 def part_weight(photo: Photo, localiser: Localising, part: str, *, box: Box | None = None) -> Tensor:
     """Find a part of the photograph's subject, or of the one in `box`: weights (H, W) in [0, 1].
 
@@ -90,9 +98,7 @@ def chosen_weight(
     weight = None if mask is None else weight_of(mask, height=photo.height, width=photo.width)
     if part is None:
         return weight
-    if localiser is None:
-        raise UserError(f"{model} finds no parts, so it cannot edit the {part} alone; give a mask instead of a part")
-    own = part_weight(photo, localiser, part, box=box)
+    own = part_weight(photo, able_to_find(localiser, part, model=model), part, box=box)
     both = own if weight is None else own * weight
     if not both.any():
         raise UserError(f"{photo.name}: the mask covers nothing of the {part}; draw it there, or leave one of them out")

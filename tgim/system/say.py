@@ -13,6 +13,8 @@ import json
 import os
 import re
 import sys
+import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 SURROGATE = re.compile("[\ud800-\udfff]")  # of a str: bytes of a name, or half of a pair
 LINE_END = re.compile("[\x85\u2028\u2029]")  # may stand in JSON, but programs that read lines cut there
+STDERR = threading.RLock()  # held while the process's error stream is turned away, and by those who write to it
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # could break a line, or steer a terminal
 
 
@@ -41,8 +44,9 @@ def say(text: object = "", *, err: bool = False) -> None:
     if stream is None:
         return
     try:
-        stream.write(printable(str(text), stream) + "\n")
-        stream.flush()
+        with STDERR if err else nullcontext():
+            stream.write(printable(str(text), stream) + "\n")
+            stream.flush()
     except (OSError, ValueError) as error:  # ValueError: the stream object has been closed
         _abandon(stream)
         if not err:
@@ -165,7 +169,8 @@ class _Errors(io.TextIOBase):
     def write(self, text: str) -> int:
         if sys.stderr is not None:
             try:
-                sys.stderr.write(printable(text, sys.stderr))
+                with STDERR:
+                    sys.stderr.write(printable(text, sys.stderr))
             except (OSError, ValueError):
                 _abandon(sys.stderr)
         return len(text)

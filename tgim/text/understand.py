@@ -8,11 +8,11 @@ of what was said is reported in a note. No torch is imported.
 from __future__ import annotations
 
 import re
-import warnings
 from itertools import dropwhile
 from typing import NamedTuple
 
 from tgim.errors import TextError
+from tgim.system.notices import notify
 from tgim.text.instructions import NO_NEGATION, caption_of, is_instruction, normal
 from tgim.text.lexicon.colours import COLOUR_WORDS
 from tgim.text.lexicon.parts import BIRD, FLOWER
@@ -198,5 +198,5 @@ def used_caption(text: str, vocabulary: Vocabulary, template: str) -> str:
         raise TextError(f"text is a {type(text).__name__}, expected a string such as 'a red bird with black wings'")
     understood = understand(text, vocabulary, template)
     for note in understood.notes:
-        warnings.warn(note, UnknownWordWarning, stacklevel=4)
+        notify(note, UnknownWordWarning, stacklevel=4)
     return complete(understood.caption, template)

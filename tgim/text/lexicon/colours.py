@@ -104,5 +104,15 @@ UNCHANGED = each_of("medium mostly completely entirely all solid pure very fully
 EVERYWHERE = frozenset(each_of("completely entirely fully totally all over overall"))
 
 SWAPPED = PLAIN  # of swaps@1
+DISSECTED = (
+    "red",
+    "blue",
+    "yellow",
+    "black",
+    "white",
+    "brown",
+    "gray",
+    "green",
+)  # of pictures in a dissection, in turns
 ASKED_OF_BIRDS = ("red", "blue", "yellow", "green", "black", "white", "orange")  # of the parts protocol, in its order
 ASKED_OF_FLOWERS = ("red", "blue", "yellow", "white", "orange", "purple", "pink")  # of the same

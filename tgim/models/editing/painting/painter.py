@@ -7,7 +7,6 @@ A part localiser finds the parts; it is the only learned piece. The photograph's
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -27,6 +26,7 @@ from tgim.models.editing.painting.palette import Ramp, ramp
 from tgim.models.editing.painting.region import Region, scaled_box
 from tgim.models.editing.painting.words import vocabulary_words
 from tgim.models.parsing import PartMaps, find_parts
+from tgim.system.notices import notify
 from tgim.text.lexicon.parts import FLOWER_PARTS, SEVERAL
 from tgim.text.vocabulary import Tokens, Vocabulary
 
@@ -142,7 +142,7 @@ class Painter(PartEditing):
                 f"{' and '.join(missing)} of the {self.what} cannot be seen in the picture; nothing is changed"
             )
         for word in missing if not request.skip else ():
-            warnings.warn(f"{word!r} cannot be seen in the picture and is left out", MissingPartWarning, stacklevel=2)
+            notify(f"{word!r} cannot be seen in the picture and is left out", MissingPartWarning, stacklevel=2)
         result = photo.clone()
         ramps = [ramp(target.colours[0]) for target in targets]
         result[0, :, region.rows, region.columns] = paint_parts(
