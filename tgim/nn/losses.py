@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -22,6 +23,49 @@ def real_fake(logits: Tensor, real: bool) -> Tensor:
     """
     logits = logits.float()
     return F.softplus(-logits if real else logits).mean()
+
+
+def gradient_penalty(logits: Tensor, image: Tensor) -> Tensor:
+    """Squared length of the gradient of each logit with respect to its own picture, mean over B; scalar.
+
+    The mean of |d logits[i] / d image[i]|^2, summed over channels and pixels. It can be differentiated again.
+
+    Args:
+        logits: (B,) of pictures that do not know of each other: no batch normalisation in between.
+        image: (B, C, H, W), which requires a gradient.
+
+    Source: Mescheder et al., "Which training methods for GANs do actually converge?", ICML 2018, eq. 9, without its
+    factor of gamma / 2.
+
+    >>> image = torch.ones(2, 3, 1, 1, requires_grad=True)
+    >>> gradient_penalty(2 * image.sum((1, 2, 3)), image)  # three slopes of 2
+    tensor(12., grad_fn=<MeanBackward0>)
+    """
+    (slope,) = torch.autograd.grad(logits.sum(), [image], create_graph=True)
+    return slope.float().square().flatten(1).sum(1).mean()
+
+
+def feature_distance(maps: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
+    """Distance (B,) between the feature maps of pictures: 0 for equal ones, at most 4, no unit.
+
+    At each place of each map the squared distance between the two vectors of channels, each scaled to unit length;
+    mean over the places, then over the maps. This is LPIPS (Zhang et al., CVPR 2018, eq. 1) with equal weights, and in
+    whatever network the maps come from.
+
+    Args:
+        maps: (B, C, H, W) each, of any sizes.
+        others: of the same shapes.
+
+    >>> x, y = torch.tensor([3.0, 0.0]).view(1, 2, 1, 1), torch.tensor([0.0, 1.0]).view(1, 2, 1, 1)
+    >>> feature_distance([x, x], [y, x])  # at right angles in one of two maps
+    tensor([1.])
+    """
+    gaps = []
+    for one, other in zip(maps, others, strict=True):
+        with torch.autocast(one.device.type, enabled=False):
+            apart = F.normalize(one.float(), dim=1) - F.normalize(other.float(), dim=1)
+            gaps.append(apart.square().sum(1).flatten(1).mean(1))
+    return torch.stack(gaps).mean(0)
 
 
 def fake_where(logits: Tensor, known: Tensor) -> Tensor:
