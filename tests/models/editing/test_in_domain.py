@@ -42,7 +42,7 @@ def pictures(*values: float) -> torch.Tensor:
 
 
 def test_the_terms_of_the_discriminator_by_hand():
-    model = toy(penalty_weight=10.0)
+    model = toy(adversary="mean", penalty_weight=10.0)
     model.discriminator = Sum(2.0)
     terms = model.discriminator_terms(pictures(1.0, 2.0), pictures(-1.0, 0.0))
     assert float(terms["real"]) == -9.0  # the mean of 6 and 12, negative: photographs are to be high
@@ -53,7 +53,7 @@ def test_the_terms_of_the_discriminator_by_hand():
 
 
 def test_the_adversarial_term_is_the_only_one_that_asks_for_a_high_score():
-    model = toy(adversarial_weight=0.5)
+    model = toy(adversary="mean", adversarial_weight=0.5)
     model.discriminator, seen = Sum(2.0), torch.zeros(1, 3, SIDE, SIDE)
     made = torch.full((1, 3, SIDE, SIDE), 0.1, requires_grad=True)
     terms = model.encoder_terms(seen, made, torch.ones(1, 6))

@@ -18,7 +18,8 @@ Differs from the paper or the authors' release:
 - F is EfficientNet-Lite0, a tenth of VGG-16's work, and features are compared by direction at each place
   (`tgim.nn.losses.feature_distance`), so lambda_1 is not the paper's 5e-5, which is for VGG's values;
 - errors are means over pixels and channels, as in the release; its lambda_2 and gamma are kept;
-- `adversary: mean` is the paper's; `logistic` is the release's, softplus(-D) in place of -D, and for D likewise;
+- `adversary: mean` is the paper's; `logistic`, the default, is the release's: softplus(-D) in place of -D, and for D
+  likewise. Nothing bounds the former, which diverged here;
 - E has the layers of the style encoder, D convolutions without normalisation, since eq. 3 is of single pictures.
 """
 
@@ -53,7 +54,7 @@ class InDomainConfig(StyleEncoderConfig):
     adversarial_weight: float = Field(0.1, ge=0)  # lambda_2; 0 trains without D
     penalty_weight: float = Field(10.0, ge=0)  # gamma
     shell_weight: float = Field(0.1, ge=0)  # of the codes' distance from the length of normal noise
-    adversary: Literal["mean", "logistic"] = "mean"
+    adversary: Literal["logistic", "mean"] = "logistic"
 
     @field_validator("taps")
     @classmethod
