@@ -45,9 +45,9 @@ def test_the_terms_of_the_discriminator_by_hand():
     model = toy(adversary="mean", penalty_weight=10.0)
     model.discriminator = Sum(2.0)
     terms = model.discriminator_terms(pictures(1.0, 2.0), pictures(-1.0, 0.0))
-    assert float(terms["real"]) == -9.0  # the mean of 6 and 12, negative: photographs are to be high
-    assert float(terms["fake"]) == -3.0  # the mean of -6 and 0: made pictures low
-    assert float(terms["penalty"]) == pytest.approx(10 / 2 * 3 * 2.0**2)
+    assert terms["real"].item() == -9.0  # the mean of 6 and 12, negative: photographs are to be high
+    assert terms["fake"].item() == -3.0  # the mean of -6 and 0: made pictures low
+    assert terms["penalty"].item() == pytest.approx(10 / 2 * 3 * 2.0**2)
     sum(terms.values()).backward()
     assert model.discriminator.a.grad.item() == pytest.approx(-4.5 - 1.5 + 5 * 3 * 4)
 
@@ -57,10 +57,10 @@ def test_the_adversarial_term_is_the_only_one_that_asks_for_a_high_score():
     model.discriminator, seen = Sum(2.0), torch.zeros(1, 3, SIDE, SIDE)
     made = torch.full((1, 3, SIDE, SIDE), 0.1, requires_grad=True)
     terms = model.encoder_terms(seen, made, torch.ones(1, 6))
-    assert float(terms["pixels"]) == pytest.approx(0.01)
-    assert float(terms["adversarial"]) == pytest.approx(-0.5 * 2 * 0.1 * 3 * SIDE**2)
-    assert float(terms["shell"]) == 0
-    assert float(terms["features"]) > 0
+    assert terms["pixels"].item() == pytest.approx(0.01)
+    assert terms["adversarial"].item() == pytest.approx(-0.5 * 2 * 0.1 * 3 * SIDE**2)
+    assert terms["shell"].item() == 0
+    assert terms["features"].item() > 0
     (slope,) = torch.autograd.grad(terms["adversarial"], [made], retain_graph=True)
     assert (slope < 0).all()  # descending raises the score
     (slope,) = torch.autograd.grad(terms["pixels"], [made])
@@ -72,8 +72,8 @@ def test_the_release_s_adversary_is_the_softplus_of_the_paper_s():
     model = toy(adversary="logistic", adversarial_weight=1.0)
     model.discriminator = Sum(0.5)
     terms = model.discriminator_terms(pictures(2.0), pictures(-2.0))
-    assert float(terms["real"]) == pytest.approx(float(torch.nn.functional.softplus(torch.tensor(-3.0))))
-    assert float(terms["fake"]) == pytest.approx(float(torch.nn.functional.softplus(torch.tensor(-3.0))))
+    assert terms["real"].item() == pytest.approx(float(torch.nn.functional.softplus(torch.tensor(-3.0))))
+    assert terms["fake"].item() == pytest.approx(float(torch.nn.functional.softplus(torch.tensor(-3.0))))
 
 
 def test_weights_scale_their_terms_and_zero_leaves_the_adversary_out():
