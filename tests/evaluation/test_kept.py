@@ -14,7 +14,10 @@ import tgim
 from tgim.evaluation import kept
 
 HOME = Path(tgim.__file__).parent
-MAKERS = ("inference/editor.py", "inference/inversion.py", "evaluation/contenders.py", "evaluation/matcher.py")
+MAKERS = (
+    *("inference/editor.py", "inference/inversion.py"),
+    *("evaluation/contenders.py", "evaluation/matcher.py", "evaluation/ways.py"),
+)
 ELSEWHERE = ("data", "errors.py", "_version.py", "__init__.py", "evaluation")  # rooms and files
 
 

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from tgim import metrics
 from tgim.data.synthetic.pairs import sample_picture
-from tgim.inference.inversion import stage_features
+from tgim.inference.inversion import MapFeatures
 from tgim.models.efficientnet import embedded
 from tgim.nn.losses import stage_distance
 
@@ -75,7 +75,7 @@ def test_stage_distance_is_a_bounded_symmetric_distance_of_directions():
 def test_stage_distance_leads_a_picture_to_its_target():
     goal = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(1)) - 0.5
     x = torch.zeros_like(goal).requires_grad_()
-    distance = stage_features(toy)(goal)
+    distance = MapFeatures(toy)(goal)
     before = distance(x + 0.1)
     before.sum().backward()
     assert x.grad is not None

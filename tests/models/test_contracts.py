@@ -19,7 +19,11 @@ BLIND = {  # gradients that are zero but for rounding
     "encoders.image.saliency.bias",  # a softmax does not see a constant that is added everywhere
     "discriminator.compress.0.bias",  # nor does the batch normalisation after it, where no sign differs in the batch
 }
-TRAINED_FIRST = {"style_encoder": ("generator", "gan_int_cls"), "stackgan2": ("stage1", "stackgan1")}  # key, system
+TRAINED_FIRST = {  # key, system
+    "style_encoder": ("generator", "gan_int_cls"),
+    "in_domain": ("generator", "gan_int_cls"),
+    "stackgan2": ("stage1", "stackgan1"),
+}
 
 
 def over(kind: type[Model]) -> pytest.MarkDecorator:

@@ -35,6 +35,14 @@ SIZES = {  # a system that is not named here is tried at its defaults
     "sisgan": NARROW,
     "gan_int_cls": {**DRAWER, "discriminator_width": 4},
     "style_encoder": {"system": "gan_int_cls", "sizes": {**DRAWER, "discriminator_width": 4}, "width": 4},
+    "in_domain": {
+        "system": "gan_int_cls",
+        "sizes": {**DRAWER, "discriminator_width": 4},
+        "width": 4,
+        "discriminator_width": 4,
+        "pretrained": False,
+        "taps": (0, 1),
+    },
     "stackgan1": STAGE1,
     "stackgan2": {
         "image_size": 32,

@@ -121,6 +121,14 @@ REALISM = Entry(
     "Statistics of edited against real pictures. They depend on extractor and n: compare within a table, by KID, and "
     "against real photographs of another half. Doing nothing scores as they do.",
 )
+INVERSION = Entry(
+    "inversion@1",
+    "editor",
+    "inversion:INVERSION",
+    "ways to find a photograph's noise: is it made again, does the noise edit",
+    "A photograph's noise is found under its own caption, by an encoder, a search or both: is the photograph generated "
+    "again from it, and does another caption then edit it? Random noise edits and reconstructs nothing; read both.",
+)
 GENERATION = Entry(
     "generation@1",
     "generator",
@@ -150,8 +158,8 @@ COMPOSE = Entry(
 CATALOGUE: dict[str, Entry] = {
     entry.name: entry
     for entry in (
-        RETRIEVAL, TRADEOFF, MP, DIRECTIONAL, L2_EDIT, L2_OWN_CAPTION, PERCEPTUAL, TRUTH, PARTS, SWAPS, REALISM,
-        GENERATION, MATCHING, COMPOSE,
+        RETRIEVAL, TRADEOFF, MP, DIRECTIONAL, L2_EDIT, L2_OWN_CAPTION, PERCEPTUAL, TRUTH, PARTS, SWAPS,
+        REALISM, INVERSION, GENERATION, MATCHING, COMPOSE,
     )
 }  # fmt: skip
 

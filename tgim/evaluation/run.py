@@ -91,7 +91,7 @@ def evaluate(
         protocols: names in `catalogue.CATALOGUE`, versions may be left out, or "all" that can be measured with what
             is given, on so many pictures: each model by those of its own role. Named, protocols of edits measure
             text-to-image models, too, which search for the noise of each picture (`tgim.inference.inversion`) and are
-            slow; and `compose@1` measures matching models.
+            slow; `inversion@1` is measured only if it is named; and `compose@1` measures matching models.
         judge: name or path of a matching model that none of the models was trained against.
         seed: of the task and of the bootstrap.
         out: file to which each figure is appended as soon as it is known. Figures that it holds already are not
@@ -132,7 +132,7 @@ def evaluate(
         bench = Bench(data, size=side, judge=ruler, extractor=extractors[0], photos=photos, **options)
         beside = trivial(bench) if baselines else []
         for protocol in editing:
-            field = measured[protocol.name]
+            field = [each for model in measured[protocol.name] for each in protocol.contenders(model)]
             enough = field or (protocol.role == "editor" and not opened)
             if named or (enough and len(bench) >= protocol.fewest and protocol.possible(bench)):
                 several = extractors if protocol.needs_extractor and not protocol.needs_judge else extractors[:1]

@@ -5,8 +5,8 @@ Three ways from a photograph x to the noise w of a generator G:
 - by a style encoder S (Reed et al., "Generative adversarial text to image synthesis", ICML 2016): w = S(x);
 - by optimisation (Abdal, Qin and Wonka, "Image2StyleGAN", ICCV 2019), from the mean, until it no longer falls:
       w* = arg min_w  L_features(G(w), x) + lambda / 2 |G(w) - x|^2
-- by both (Zhu et al., "In-domain GAN inversion for real image editing", ECCV 2020): from S(x), kept near what S
-  encodes of the generated picture, |w - S(G(w))|^2.
+- by both (Zhu et al., "In-domain GAN inversion for real image editing", ECCV 2020, eq. 4): from S(x), kept near what S
+  encodes of the generated picture, |w - S(G(w))|^2. Their own encoder is `tgim.models.editing.in_domain`.
 
 The edit is what G generates from that noise and the wanted caption. The search needs a caption, too: the photograph's
 own one where it is known, else the wanted one; it then finds, of the pictures that G generates from the wanted caption,
@@ -16,15 +16,16 @@ The published L2 table of editors (Nam, Kim and Kim, NeurIPS 2018) has a row "At
 baseline was never released; this is a reconstruction, and what it measures is not that row.
 
 Differs from the papers:
-- distances in features are relative to the photograph's features, 0 for equal and about 1 for unrelated pictures, and
-  are those of any matching model, by default of the one that the generator carries; without one, pixels alone count;
+- features are those of the frozen network that an in-domain encoder was trained with, else those of any matching
+  model, by default of the one that the generator carries, relative to the photograph's: 0 for equal and about 1 for
+  unrelated pictures; without either, pixels alone count;
 - pixels are compared by their mean over the picture, so that lambda means the same at all sizes;
 - it stops early; the best noise found is kept, for each picture by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -58,7 +59,7 @@ class Inverter(Editing):
         generator: the text-to-image model.
         encoder: of pictures (B, 3, S, S) to noise (B, Z), such as `StyleEncoder.encoder`; None to search from the mean.
         steps: of optimisation, at most; 0 takes the encoder's noise.
-        features: of the comparison of pictures, beside their pixels: `matching_features`, `stage_features` or
+        features: of the comparison of pictures, beside their pixels: `matching_features`, `MapFeatures` or
             `lpips_features`. By default those of a matching model inside `generator`, if there is one. Leave out the
             judge that evaluates the edits.
         rate: learning rate of Adam.
@@ -114,7 +115,8 @@ class Inverter(Editing):
         Args:
             model: of any role.
             steps: of optimisation; 0 for an encoder, which needs none, and `STEPS` for a generator alone, unless given.
-            features: as for the class, whose other arguments have their defaults.
+            features: as for the class, whose other arguments have their defaults; but by default those of the model's
+                own `perception`, if it has one.
             progress: show a bar.
         """
         if isinstance(model, cls):
@@ -124,6 +126,8 @@ class Inverter(Editing):
             return None
         if steps is None:
             steps = STEPS if encoder is None else 0
+        if features is None and model.perception is not None:
+            features = MapFeatures(model.perception)
         return cls(generator, encoder=encoder, steps=steps, features=features, progress=progress)
 
     @property
@@ -259,15 +263,18 @@ def matching_features(model: Matching) -> Features:
     return of
 
 
-def stage_features(network: Callable[[Tensor], Sequence[Tensor]]) -> Features:
-    """`tgim.nn.losses.stage_distance` in the maps of a network, such as `tgim.models.efficientnet.embedded()`."""
+class MapFeatures(nn.Module):
+    """Distance in the maps of a frozen network, a model's `perception` (`tgim.nn.losses.stage_distance`)."""
 
-    def of(target: Tensor) -> Distance:
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, target: Tensor) -> Distance:
+        """Return the distance (B,) of pictures (B, 3, S, S) in [-1, 1] from `target`, which has their shape."""
         with torch.no_grad():
-            wanted = network(target)
-        return lambda pictures: stage_distance(network(pictures), wanted)
-
-    return of
+            wanted = self.network(target)
+        return lambda pictures: stage_distance(self.network(pictures), wanted)
 
 
 def lpips_features(network: nn.Module) -> Features:

@@ -127,6 +127,14 @@ class Model(nn.Module):
         """A network from pictures (B, 3, S, S) to the noise (B, Z) of which `text_to_image` makes them, or None."""
         return None
 
+    @property
+    def perception(self) -> nn.Module | None:
+        """A frozen network from pictures (B, 3, S, S) to a tuple of feature maps by which inversion compares them.
+
+        None (the default) where the model has none of its own.
+        """
+        return None
+
 
 class Editing(Model):
     """A model that edits: `edit` maps pictures and captions to pictures at the model's own resolution.

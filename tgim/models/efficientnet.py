@@ -139,6 +139,20 @@ class EfficientNetLite(nn.Module):
         return F.relu6(self.head(last)).mean((2, 3))
 
 
+class Perception(nn.Module):
+    """Features by which pictures are compared: maps of the stages `taps`; nothing in it learns."""
+
+    def __init__(self, variant: Variant, taps: Sequence[int]) -> None:
+        super().__init__()
+        self.network = EfficientNetLite(variant, stages=max(taps) + 1)
+        self.taps = tuple(taps)
+        self.requires_grad_(False)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Maps of pictures (B, 3, H, W) in [-1, 1], first stage to last; gradients reach the picture."""
+        return self.network.maps(image, self.taps)
+
+
 def _sizes(variant: Variant) -> list[tuple[int, int, int, int, int]]:
     """(blocks, channels, kernel, stride, expansion) of each stage (section 3.3; the ends keep their depth).
 

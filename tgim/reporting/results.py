@@ -48,6 +48,8 @@ METRICS = {
     "diversity": "diversity, judge",
     "diversity_rmse": "diversity, RMSE",
     "inception_score": "IS",
+    "feature_distance": "feature distance, Lite2",
+    "off_normal": "noise off normal",
     "half_way": "half way",
     "others_change": "others' change",
     "near_change": "neighbours' change",
