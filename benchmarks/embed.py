@@ -85,7 +85,7 @@ def main(source: Path, name: str, results: tuple[Path, ...], title: str | None, 
     said = {"title": title, "licence": licence}
     card = {**found.card, **{key: value for key, value in said.items() if value}, "figures": figures}
     limits = {"matching": LIMITS_OF_JUDGES, "parsing": LIMITS_OF_PARTS}.get(found.role, LIMITS)
-    if isinstance(found.model, Generating):
+    if found.model.text_to_image is not None:
         limits = LIMITS_OF_GENERATORS
     if isinstance(found.model, Repainting):
         limits = LIMITS_OF_REPAINTERS
