@@ -22,6 +22,7 @@ EDITORS = {
     "birds-1": "tagrid",
     "flowers-1": "tagrid",
 }
+PUBLISHED = {"tagan-birds": "tagan", "sisgan-birds": "sisgan", "attngan-encoder-birds": "in_domain"}
 SECOND = ("birds",)  # kinds of which there is a second judge
 KIND = {"birds": "bird", "flowers": "flower"}
 
@@ -44,6 +45,20 @@ def test_a_checkpoint_is_small_and_says_what_it_is(editor):
     assert card["data"]["split"] in ("train", "trainval")
     assert card["training"]["commit"]
     assert card["recipe"]["model"]["name"] == EDITORS[editor.name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_system_edits_from_the_package_alone_and_says_that_it_is_a_baseline(name):
+    card = model_card(name)
+    assert card["megabytes"] <= 16
+    assert card["recipe"]["model"]["name"] == PUBLISHED[name]
+    assert any("baseline" in line for line in card["card"]["limits"])
+    assert any("R@1" in line and "edited" in line for line in card["card"]["figures"])
+    edit, picture = Editor.from_pretrained(name), sample_picture("birds", seed=1, size=(90, 120))
+    red, blue = (np.asarray(edit(picture, f"a {colour} bird"), float) for colour in ("red", "blue"))
+    assert red.shape == picture.shape
+    assert (red - blue)[..., 0].mean() > (red - blue)[..., 2].mean() + 5  # of 255
 
 
 def test_an_embedded_checkpoint_needs_no_other_file(editor):
