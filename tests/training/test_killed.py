@@ -47,7 +47,7 @@ def test_a_clock_that_jumps_changes_nothing(
     assert all(line["seconds"] >= 0 and line["images_per_second"] > 0 for line in lines)
     spent = [line["cpu_seconds"] for line in lines]
     assert spent == sorted(spent)
-    assert spent[0] > 0
+    assert spent[-1] > 0
     assert same_tensors(tmp_path / "run" / STATE, whole / STATE)
     assert same_tensors(tmp_path / "run" / MODEL, whole / MODEL)
 
