@@ -116,6 +116,15 @@ def test_what_needs_a_folder_says_so(photos, tagrid_file):
     assert "no picture" in is_refused(tgim("edit", "--images", "empty", *inside[3:], "new", "--recursive"))
 
 
+@pytest.fixture
+def hearing_ctrl_c():
+    """A process that a shell started in the background ignores ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hearing_ctrl_c")
 def test_a_folder_is_watched_until_ctrl_c(photos, edit):
     def come():
         wait_for(Path("new/b.jpg"))
