@@ -15,9 +15,9 @@ PACKAGE = Path(tgim.__file__).parent
 SHARED = {"POOL": "SCENES"}  # streams with another's number, kept for what was published; nothing may be added
 NUMBERS = {
     "EPOCH": 0, "STEP": 1, "SCENES": 2, "POOL": 2, "SOURCES": 3, "VIEWS": 5, "PARTS_ORDER": 6,
-    "BACKGROUND_POINTS": 7, "MAPS": 8, "FRAMES": 9, "LESSONS": 10,
+    "BACKGROUND_POINTS": 7, "MAPS": 8, "FRAMES": 9, "LESSONS": 10, "STEER": 11,
     "LOOP": 100, "BOOTSTRAP": 900, "TRUTH": 901, "FEATURE_BOOTSTRAP": 902,
-    "TRIPLES": 903, "COMPOSE": 904, "SHOWN": 905,
+    "TRIPLES": 903, "COMPOSE": 904, "SHOWN": 905, "DISSECTION": 906, "DISSECTION_BOOTSTRAP": 907, "BOUNDARIES": 908,
 }  # fmt: skip
 
 
