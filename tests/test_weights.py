@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import tgim
 from support import ROOT
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.card import model_card
@@ -152,3 +153,12 @@ def test_a_judge_tells_colours_apart(kind, of):
     scenes = [apply_caption(random_scene(KIND[kind], rng), text) for text in texts for _ in range(6)]
     found = rank([render(scene, 64).image for scene in scenes], texts, model=f"judge-{kind}{of}")
     assert (found.scores.argmax(1) == np.repeat(np.arange(len(texts)), 6)).mean() > 0.8
+
+
+def test_the_list_of_models_says_role_and_licence():
+    roles = {name: name.role for name in tgim.list_models()}
+    assert roles["birds"] == "parsing"
+    assert roles["tagan-birds"] == "editor"
+    assert roles["attngan-birds"] == "generator"
+    assert roles["judge-birds-2"] == "matching"
+    assert all("research use" in name.licence and name.description for name in tgim.list_models())

@@ -305,6 +305,32 @@ def fingerprint(path: str | Path) -> str:
 # Embedded weights
 
 
+class EmbeddedName(str):
+    """Name of a checkpoint that comes with the package, a plain `str` with what its card says.
+
+    >>> name = EmbeddedName("tagan-birds")
+    >>> name, name.role, name.description
+    ('tagan-birds', 'editor', 'TAGAN, birds, 64 px, 50 minutes of one CPU core')
+    """
+
+    __slots__ = ()
+
+    @property
+    def role(self) -> str:
+        """Role of the model: "editor", "generator", "matching" or "parsing"."""
+        return str(read_header(str(self))["role"])
+
+    @property
+    def description(self) -> str:
+        """Title of the card."""
+        return str(read_header(str(self))["card"].get("title", ""))
+
+    @property
+    def licence(self) -> str:
+        """Terms of its weights, and what they were trained on."""
+        return str(read_header(str(self))["card"].get("licence", ""))
+
+
 def list_embedded() -> list[str]:
     """Names of the checkpoints that come with tgim; imports no torch."""
     folder = _weights()

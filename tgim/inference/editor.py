@@ -17,7 +17,7 @@ from skimage import measure
 from torch import Tensor
 
 from tgim.checkpoints import checkpoint
-from tgim.checkpoints.checkpoint import Checkpoint
+from tgim.checkpoints.checkpoint import Checkpoint, EmbeddedName
 from tgim.errors import CheckpointError, SubjectError, UserError
 from tgim.images.carry import Box, add_enlarged, parse_box
 from tgim.images.photo import Photo, Source, open_to_edit
@@ -46,9 +46,9 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
     return checkpoint.load(name_or_path, device=device)
 
 
-def list_models() -> tuple[str, ...]:
-    """Names of the checkpoints that come with the package, editors and judges."""
-    return tuple(checkpoint.list_embedded())
+def list_models() -> tuple[EmbeddedName, ...]:
+    """Names of the checkpoints that come with the package; each has `role`, `description` and `licence`, too."""
+    return tuple(map(EmbeddedName, checkpoint.list_embedded()))
 
 
 def open_editor(
