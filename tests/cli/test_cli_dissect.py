@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
 
+from support.commands import files, is_refused, tgim
 from support.lights import Sees
 from tgim.cli.dissect import default_texts, dissect_options, pair_of, write_dissection
 from tgim.errors import UserError
@@ -65,3 +69,37 @@ def test_the_embedded_generator_is_dissected(tmp_path):
     assert (found.n, found.switched_n) == (64, 8)
     assert lines is not None
     assert lines.places == ("noise", "generator.first.3")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--dissect", "a.html", "--out", "b.png"), "without --out"),
+        (("--dissect", "a.html", "--towards", "a red bird"), "without --towards"),
+        (("--dissect", "a.html", "--quality", 50), "without --quality"),
+        (("--dissect", "a.html", "--invert-steps", 5), "without --invert-steps"),
+        (("--dissect", "a.html", "--save-direction", "d.safetensors"), "one --attribute"),
+        (("--dissect", "a.html", "--attribute", "a / b", "--save-direction", "a.html"), "would both write"),
+        (("--dissect", "none/a.html"), "there is no folder"),
+        (("--attribute", "a / b", "--operation", "zoom", "--out", "b.png"), "are for --dissect"),
+        (("--operation", "zoom"), "no --out"),
+    ],
+)
+def test_what_cannot_be_dissected_is_one_line(here, words, said):
+    before = files(here)
+    assert said in is_refused(tgim("steer", *words))
+    assert files(here) == before
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_page_and_a_direction_that_steers(here):
+    words = ("--attribute", "a red bird / a blue bird", "--layer", "generator.first.3", "--n", 48, "--json")
+    done = tgim("steer", "--dissect", "layers.html", "--save-direction", "red.safetensors", *words)
+    told = json.loads(done.stdout)
+    assert told["layers"] == ["generator.first.3"]
+    assert [place for _, place, *_ in told["boundaries"]] == ["noise", "generator.first.3"]
+    assert Path("layers.html").read_text(encoding="utf-8").count("<img") > 0
+    steered = tgim(
+        "steer", "--direction", "red.safetensors", "--text", "a bird", "--n", 1, "--out", "strip.png", "--json"
+    )
+    assert json.loads(steered.stdout)["kind"] == "boundary"

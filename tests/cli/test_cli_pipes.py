@@ -64,6 +64,20 @@ def test_an_endless_pipe_is_refused(here, edit, monkeypatch):
     assert "longer than 1 MiB" in is_refused(edit("--image", "-", "--out", "x.png", given=bytes(2**20 + 1)))
 
 
+def test_an_unknown_format_is_refused_before_anything_is_made(here):
+    words = ("generate", "--text", "a red bird", "--n", 1, "--format", "jepg")
+    for out in ("new/", "one.png", "-"):
+        assert "did you mean 'JPEG'?" in is_refused(tgim(*words, "--out", out))
+    assert not Path("new").exists()
+
+
+def test_a_folder_of_any_name_is_in_nobodys_way(here, edit):
+    Path("picture").mkdir()
+    photo = Path("bird.jpg").read_bytes()
+    assert edit("--image", "-", given=photo).exit_code == 0
+    assert edit("--images", ".", "--out", "new").exit_code == 0
+
+
 def test_a_format_is_written_whatever_the_name(here, edit):
     assert edit("--image", "bird.jpg", "--out", "edited.img", "--format", "webp").exit_code == 0
     assert Image.open("edited.img").format == "WEBP"

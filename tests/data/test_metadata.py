@@ -162,7 +162,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(name: str, tmp_path: Path
 def test_upper_and_lower_case_are_told_apart_and_a_slip_is_told(tmp_path: Path) -> None:
     root = a_folder(tmp_path, "a.png", "A.png")
     if len(os.listdir(root / "images")) < 2:
-        pytest.skip("the file system does not tell them apart")
+        pytest.skip("the file system does not tell them apart")  # those of macOS and Windows by default
     assert len(read(root, row("a.png"), row("A.png")).items) == 2
     data = read(root, row("a.PNG"), row("A.png"))
     assert kinds(data)["missing picture"] == 1

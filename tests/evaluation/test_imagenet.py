@@ -27,7 +27,7 @@ def test_the_embedded_weights_are_the_releases_in_16_bits():
     try:
         file = efficientnet.weights_file("lite0")
     except CheckpointError:
-        pytest.skip("the weights package is not installed")
+        pytest.skip("the weights package is not installed")  # it comes with the extras train and dev, not with tgim
     expected = efficientnet.folded(read_state_dict(file, expected="the release"), "lite0")
     net = efficientnet.embedded()
     found = net.state_dict()

@@ -132,11 +132,11 @@ def edit_folder(
         UserError: the folder, a text or an option cannot be used.
     """
     from tgim.checkpoints import checkpoint
-    from tgim.images.photo import check_target
+    from tgim.images.photo import output_format
     from tgim.inference.folder_edit import check_outputs
 
     check_folder(folder.out)
-    check_target("picture", format=folder.asked.kind)  # whether the format is known
+    output_format(folder.asked.kind)  # whether it is known
     if folder.masks is not None and not folder.masks.is_dir():
         raise UserError(f"{folder.masks} must be a folder with a mask for each picture of --images, named as they are")
     options.check(folder)

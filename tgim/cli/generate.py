@@ -90,7 +90,7 @@ def generate(
     captions) takes no --text.
     """
     from tgim.environment import pick_device
-    from tgim.images.photo import Photo, check_target, open_image, save_image
+    from tgim.images.photo import Photo, check_target, open_image, output_format, save_image
     from tgim.inference import batch_edit as jobs
     from tgim.inference.generator import Generator
     from tgim.text.understand import understand
@@ -98,6 +98,7 @@ def generate(
     out, into_folder = path_of(target), target.endswith(("/", os.sep)) or Path(target).is_dir()
     if into_folder:
         check_folder(out)
+        output_format(kind)  # whether it is known
     else:
         check_output(out, kind=kind, as_json=as_json)
     if attention is not None:

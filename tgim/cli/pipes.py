@@ -96,12 +96,12 @@ def check_output(path: Path, *, kind: str = "", as_json: bool = False, pictures:
         UsageError: more than one picture, or JSON beside a picture, would go through a pipe, or it is a terminal.
         ImageError: as of `tgim.images.photo.check_target`.
     """
-    from tgim.images.photo import check_target
+    from tgim.images.photo import check_target, output_format
 
     if not is_pipe(path):
         check_target(path, format=kind)
         return
-    check_target("picture", format=kind)  # whether the format is known
+    output_format(kind)  # whether it is known
     if as_json:
         raise click.UsageError("--json prints to the standard output, and --out - writes the picture there; give one")
     if pictures > 1:

@@ -107,10 +107,13 @@ def steer(
     ways = [name for name in WAYS if given[name] is not None]
     if dissect is not None:
         others = {**given, "out": out, "image": image, "steps": steps, "assessor": assessor}
+        others |= {"invert-steps": invert_steps, "quality": quality}
         if extra := [name for name in others if others[name] is not None]:
             raise click.UsageError(f"--dissect looks into layers, without --{extra[0]}; leave one of them out")
         if saved is not None and len(attributes) != 1:
             raise click.UsageError(f"--save-direction takes one --attribute with --dissect, got {len(attributes)}")
+        if saved is not None:
+            check_file(saved, other=dissect, name="dissect")
         shown = write_dissection(
             dissect, model=model, texts=texts, attributes=attributes, layers=layers, localiser=localiser or LOCALISER,
             judge=judge or JUDGE, pictures=count, seed=seed, device=device, saved=saved,
@@ -253,10 +256,10 @@ def open_generator(
     return generator, None if inverter is None else inverter.to(generator.device).eval()
 
 
-def check_file(path: Path, *, other: Path) -> None:
+def check_file(path: Path, *, other: Path, name: str = "out") -> None:
     """Refuse a file for the direction that could not be written, before it is learned; UserError."""
     if path.is_dir():
         raise UserError(f"{path} is a folder, but --save-direction must name a file")
     if os.path.abspath(path) == os.path.abspath(other):
-        raise UserError(f"--out and --save-direction would both write {path}; name two files")
+        raise UserError(f"--{name} and --save-direction would both write {path}; name two files")
     check_folder(path.parent)

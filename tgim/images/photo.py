@@ -39,6 +39,7 @@ __all__ = [
     "from_uint8",
     "list_images",
     "open_image",
+    "output_format",
     "parse_box",
     "resize",
     "save_image",
@@ -262,7 +263,7 @@ def to_bytes(
     Raises:
         ImageError: unknown format, or too large for it.
     """
-    kind = _output_format(Path(), kind, photo.format)
+    kind = output_format(kind, own=photo.format)
     if quality is not None and not 1 <= quality <= 100:
         raise ImageError(f"quality is {quality}, expected 1 to 100; 95 is the default")
     if max(photo.height, photo.width) > LARGEST_SIDE.get(kind, 2**31):
@@ -316,11 +317,11 @@ def check_target(path: str | os.PathLike[str], *, format: str = "", own: str = "
         raise
     except (OSError, ValueError) as error:  # a name that is too long or holds a null byte
         raise ImageError(f"{name} cannot be written ({decode.reason(error)}); choose another name") from error
-    return target, _output_format(Path(path), format, own)
+    return target, output_format(format, Path(path), own=own)
 
 
-def _output_format(path: Path, asked: str, own: str) -> str:
-    """Choose one of FORMATS: `asked` if given, else by the suffix, else the photo's `own`."""
+def output_format(asked: str, path: Path = Path(), *, own: str = "PNG") -> str:
+    """Choose one of FORMATS: `asked` if given, else by the suffix, else the photo's `own`; ImageError if unknown."""
     if asked:
         kind = SUFFIXES.get("." + asked.lower(), asked.upper())
         if kind not in FORMATS:

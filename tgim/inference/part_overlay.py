@@ -16,7 +16,7 @@ from torch import Tensor
 from tgim.checkpoints import checkpoint
 from tgim.errors import UserError, nearest
 from tgim.images.carry import Box
-from tgim.images.photo import Photo, check_target, to_uint8, write_bytes
+from tgim.images.photo import Photo, check_target, output_format, to_uint8, write_bytes
 from tgim.models.base import Localising
 from tgim.models.parsing import find_parts, lift
 from tgim.models.parsing.part_maps import PartMaps
@@ -94,7 +94,7 @@ def picture_bytes(picture: Image.Image, format: str = "") -> bytes:
         ImageError: unknown format.
     """
     buffer = io.BytesIO()
-    picture.save(buffer, format=check_target("picture", format=format)[1])
+    picture.save(buffer, format=output_format(format))
     return buffer.getvalue()
 
 
