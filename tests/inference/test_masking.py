@@ -150,3 +150,13 @@ def test_a_folder_has_a_mask_for_each_picture(tmp_path):
         with pytest.raises(UserError, match=said):
             masking.mask_beside(tmp_path, tmp_path / f"{name}.jpg")
     assert masking.mask_beside(tmp_path / "a.png", tmp_path / "b.png") == tmp_path / "a.png"
+
+
+def test_a_part_that_has_its_colour_is_looked_at_once(paint, monkeypatch):
+    calls = []
+    edit = paint._edit
+    monkeypatch.setattr(paint, "_edit", lambda *args, **options: calls.append(args) or edit(*args, **options))
+    before = birds((20, 30, 120, 60))
+    after = paint.edit_photo(before, "a red head", part="head")
+    assert not masking.changed(before, after).any()
+    assert len(calls) == 1

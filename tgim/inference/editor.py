@@ -217,7 +217,9 @@ class Editor:
         weight = chosen_weight(photo, mask=mask, part=part, localiser=localiser, box=region, model=self.model.name)
         if weight is None:
             return photo.with_pixels(self._edit(whole, request, region, spare=spare))
-        return photo.with_pixels(self._edit_within(whole, request, region, weight, again=box is None))
+        return photo.with_pixels(
+            self._edit_within(whole, request, region, weight, again=box is None and mask is not None)
+        )
 
     def _edit(self, whole: Tensor, request: Request, region: Box | None, *, spare: bool = False) -> Tensor:
         """Edit a photograph (1, 3, H, W), or a region of it."""
