@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from support.linear_generator import GAIN, WORDS, light, linear_generator
 from support.small import CAPTIONS, CASES, SYSTEMS, VOCABULARY, model_of
 from support.toy_generator import save_toy
-from tgim.checkpoints import tensorfile
+from tgim.checkpoints import checkpoint, tensorfile
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.errors import TextError, UserError
 from tgim.inference.generator import Generator
@@ -318,3 +318,13 @@ def test_a_photograph_gives_its_noise(brighter, drawn_bird):
     assert noise.shape == (2, 5)
     assert torch.equal(noise, noise_of(generator, inverter, drawn_bird, TEXTS))
     sheet(generator, brighter, texts=TEXTS, noise=noise)
+
+
+def test_a_generator_is_the_same_inside_an_encoder():
+    alone = checkpoint.load("attngan-birds").model
+    inside = checkpoint.load("attngan-encoder-birds").model.text_to_image
+    assert inside is not None
+    assert identity(alone) == identity(inside)
+    with torch.no_grad():
+        next(inside.generator.parameters()).add_(1)
+    assert identity(alone) != identity(inside)

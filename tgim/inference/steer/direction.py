@@ -105,14 +105,25 @@ def check_generator(direction: Direction, generator: Generating) -> None:
 
 
 def identity(generator: Generating) -> str:
-    """Name of a generator and a fingerprint of its weights, such as ``"attngan:0123456789abcdef"``."""
-    return f"{generator.name}:{fingerprint(generator)}"
+    """Name of a generator and a fingerprint of its weights, such as ``"attngan:0123456789abcdef"``.
+
+    Discriminators do not count: the generator inside an encoder's checkpoint has none.
+    """
+    unused = tuple(network for network in generator.networks if network.startswith("discriminator"))
+    return f"{generator.name}:{fingerprint(generator, without=unused)}"
 
 
-def fingerprint(model: nn.Module) -> str:
-    """Hash, 16 hex digits, of all tensors of a model's state and their names, wherever the model lies."""
+def fingerprint(model: nn.Module, *, without: Sequence[str] = ()) -> str:
+    """Hash, 16 hex digits, of the tensors of a model's state and their names, wherever the model lies.
+
+    Args:
+        model: any.
+        without: attributes of the model whose tensors do not count.
+    """
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
+        if name.partition(".")[0] in without:
+            continue
         exact = value.detach().float() if value.is_floating_point() else value.detach()
         digest.update(f"{name} {tuple(value.shape)}\0".encode())
         digest.update(exact.cpu().contiguous().numpy().tobytes())
