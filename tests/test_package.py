@@ -31,6 +31,7 @@ LAYERS = (  # a room imports itself and rooms of earlier layers
     {"evaluation"},
     {"reporting"},
     {"training"},
+    {"server"},
     {"cli"},
     {"__main__"},
 )
