@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from tgim.errors import CheckpointError, ImageError, TextError, UserError
 from tgim.images.photo import Source
 from tgim.inference import scoring
 from tgim.models.base import Matching
+from tgim.system.notices import notify
 from tgim.text.understand import UnknownWordWarning
 from tgim.text.vocabulary import complete
 
@@ -166,7 +166,7 @@ def check_captions(source: Checkpoint, texts: Sequence[str]) -> list[str]:
         result.append(complete(checked, source.template))
     for word, near in unknown.items():
         hint = f"; nearest known: {', '.join(near)}" if near else ""
-        warnings.warn(f"unknown word {word!r} is ignored{hint}", UnknownWordWarning, stacklevel=3)
+        notify(f"unknown word {word!r} is ignored{hint}", UnknownWordWarning, stacklevel=3)
     return result
 
 

@@ -150,10 +150,10 @@ def host_of(field: str) -> str | None:
     """
     try:
         parts = urlsplit(f"//{field}")
-        parts.port  # noqa: B018: raises ValueError
-    except ValueError:
+        known = parts.netloc == field and "@" not in field and (parts.port is None or parts.port > 0)
+    except ValueError:  # of the port, too
         return None
-    return parts.hostname if parts.netloc == field and "@" not in field else None
+    return parts.hostname if known else None
 
 
 def origin_host(origin: str) -> str:
@@ -174,6 +174,14 @@ def is_loopback(host: str) -> bool:
         return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def is_unspecified(host: str) -> bool:
+    """Tell whether a server at `host` listens on every address of the machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_unspecified
     except ValueError:
         return False
 
@@ -207,7 +215,7 @@ def listen(host: str, port: int) -> socket.socket:
 def url_of(listening: socket.socket) -> str:
     """The address of a server for a browser on this machine."""
     host, port = listening.getsockname()[:2]
-    if ipaddress.ip_address(host).is_unspecified:
+    if is_unspecified(host):
         host = "localhost"
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 

@@ -1,0 +1,3 @@
+// The interface as OpenAPI describes it, shown by Swagger UI.
+
+window.SwaggerUIBundle({ url: "openapi.json", domNode: document.getElementById("interface"), validatorUrl: null });
