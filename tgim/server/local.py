@@ -9,6 +9,7 @@ browsers to load nothing from elsewhere.
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -232,9 +233,10 @@ def serve(app: Any, listening: socket.socket, *, stopping: Callable[[], object] 
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: Any) -> None:
+            self.force_exit = self.should_exit and sig == signal.SIGINT  # a second ctrl-C does not wait
+            self.should_exit = True
             if stopping is not None:
                 stopping()
-            super().handle_exit(sig, frame)
 
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, proxy_headers=False, ws="none",
