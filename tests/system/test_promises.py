@@ -58,6 +58,8 @@ COMMANDS = {  # verb -> its words, and the names of what it may write
         "made.jsonl",
     ),
 }
+SERVERS = {"serve": "--port 0 --model birds"}  # verb -> its words
+LISTENING = "socket.bind socket.getaddrinfo"  # of a server's address
 PROGRAMS = {"git", "uname", "ldconfig"}  # asked for a commit, the kind of machine, and where libraries are
 WATCH = '''
 """Told by Python what is done: files that are written, the network, pickles, other programs."""
@@ -78,6 +80,8 @@ def watch(event, args):
         told = os.path.abspath(os.fsdecode(args[1] if event in ("os.rename", "os.link", "os.symlink") else args[0]))
     elif event in ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system"):
         told = os.path.basename(str(args[0]))
+    elif event in os.environ.get("ALLOWED", "").split():
+        pass
     elif event.startswith("socket.") and event not in ("socket.__new__", "socket.gethostname"):
         told = str(args)
     elif event == "pickle.find_class":
@@ -120,7 +124,15 @@ def trapped(tmp_path_factory, drawn_bird):
 
 def test_every_verb_is_tried():
     found = {name if name != "data" else "data check" for name in main.commands}
-    assert found == {verb.removesuffix(" --dry-run") for verb in COMMANDS}
+    assert found == {verb.removesuffix(" --dry-run") for verb in COMMANDS} | SERVERS.keys()
+
+
+def watched(hooks: Path, home: Path) -> dict[str, str]:
+    """The variables of a process that is watched, with folders of its own in `home`."""
+    (home / "temporary").mkdir()
+    own = {"PYTHONPATH": f"{hooks}{os.pathsep}{ROOT}", "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(home)}
+    own |= {"TGIM_CACHE": str(home / "cache"), "WATCHED": str(home / "watched"), "TMPDIR": str(home / "temporary")}
+    return {**os.environ, **own}
 
 
 @pytest.mark.slow
@@ -129,10 +141,7 @@ def test_a_verb_does_what_it_was_told_and_nothing_else(trapped, tmp_path, verb):
     folder, hooks = trapped
     here = Path(shutil.copytree(folder, tmp_path / "here"))
     words, outputs = COMMANDS[verb]
-    environment = {**os.environ, "PYTHONPATH": f"{hooks}{os.pathsep}{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
-    environment |= {"TGIM_CACHE": str(tmp_path / "cache"), "WATCHED": str(tmp_path / "watched"), "HOME": str(tmp_path)}
-    environment |= {"TMPDIR": str(tmp_path / "temporary")}
-    (tmp_path / "temporary").mkdir()
+    environment = watched(hooks, tmp_path)
     command = f'"{sys.executable}" "{hooks / "bin" / "tgim"}" {verb} {words}'
     done = subprocess.run(
         ["bash", "-c", command], cwd=here, env=environment, capture_output=True, text=True, timeout=900
@@ -155,6 +164,35 @@ def test_a_verb_does_what_it_was_told_and_nothing_else(trapped, tmp_path, verb):
     left = [path for path in (tmp_path / "temporary").rglob("*") if path.is_file()]
     assert left == []  # torch makes an empty folder there, torchinductor_<user>
     assert {path.name for path in here.iterdir() if path.name.startswith("made")} <= {*outputs.split()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", SERVERS)
+def test_a_server_listens_and_does_nothing_else(trapped, tmp_path, verb, drawn_bird):
+    pytest.importorskip("fastapi", reason="needs the extra serve")
+    httpx = pytest.importorskip("httpx", reason="httpx is missing (extra dev)")
+    folder, hooks = trapped
+    here = Path(shutil.copytree(folder, tmp_path / "here"))
+    environment = watched(hooks, tmp_path) | {"ALLOWED": LISTENING}
+    command = [sys.executable, str(hooks / "bin" / "tgim"), verb, *SERVERS[verb].split()]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=here, env=environment, **pipes) as server:
+        url = server.stdout.readline().split()[0]
+        assert httpx.get(url).status_code == 200
+        for data in ({"text": "red head"}, {"text": "red head", "box": "10,10,90,70"}):
+            answer = httpx.post(url + "edit", files={"image": drawn_bird}, data=data, timeout=60)
+            assert answer.status_code == 200, answer.text
+        server.terminate()
+        _, said = server.communicate(timeout=60)
+    assert server.returncode == 0, said
+    assert "Traceback" not in said
+    assert not (here / "ran").exists(), (here / "ran").read_text()
+    allowed = (str(tmp_path / "cache"), str(tmp_path / "temporary"), os.devnull)
+    for line in (tmp_path / "watched").read_text().splitlines():
+        event, _, told = line.partition(" ")
+        known = PROGRAMS if event == "subprocess.Popen" else ()
+        assert told.strip("'") in known or told.strip("'").startswith(allowed), line
+    assert [path for path in (tmp_path / "temporary").rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.slow

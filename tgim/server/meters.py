@@ -45,7 +45,7 @@ class Meters:
         self.passes.observe(seconds)
 
     def text(self) -> bytes:
-        """All meters in Prometheus' text format."""
+        """The meters in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
