@@ -31,7 +31,8 @@ from tgim.models.editing.painting.already import EVERYWHERE, KNOWN, Surroundings
 from tgim.models.editing.painting.captions import ColourTarget, parse_caption
 from tgim.models.editing.painting.lab import to_lab
 from tgim.models.editing.painting.palette import nearest
-from tgim.models.parsing import find_parts, lift
+from tgim.models.parsing.lifting import lift
+from tgim.models.parsing.part_maps import find_parts
 from tgim.text.lexicon.colours import PLAIN as NAMED
 from tgim.text.lexicon.parts import BIRD_PARTS, FLOWER_PARTS
 

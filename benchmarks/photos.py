@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tgim.images.carry import Box
+from tgim.images.boxes import Box
 from tgim.images.photo import contact_sheet, list_images, open_image
 from tgim.inference.editor import Editor
 from tgim.reporting.pictures import CAPTIONS

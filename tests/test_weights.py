@@ -105,7 +105,7 @@ def test_drawn_pictures_come_near_their_true_edit(editor):
 def test_every_colour_word_moves_the_sample_towards_its_colour(editor):
     photo = open_image(sample_picture(editor.data, size=(240, 320)))
     red, blue = (
-        editor.edit_photo(photo, SAYS[editor.data].format(colour)).pixels.mean((1, 2)) for colour in ("red", "blue")
+        editor.edit_photo(photo, SAYS[editor.data].format(colour)).tensor.mean((1, 2)) for colour in ("red", "blue")
     )
     assert red[0] - red[2] > blue[0] - blue[2] + 0.05
 
@@ -113,7 +113,7 @@ def test_every_colour_word_moves_the_sample_towards_its_colour(editor):
 @pytest.mark.slow
 def test_equal_calls_give_equal_pictures(editor):
     photo = open_image(sample_picture(editor.data, size=(100, 140)))
-    first, second = (to_uint8(editor.edit_photo(photo, "bright red").pixels) for _ in range(2))
+    first, second = (to_uint8(editor.edit_photo(photo, "bright red").tensor) for _ in range(2))
     assert torch.equal(first, second)
 
 

@@ -200,7 +200,7 @@ def test_noise_of_a_generator_moves(here, drawer):
     assert Image.open("x.webp").n_frames == 5
     tgim(*args, "--out", "strip.png")
     first, last = Generator.from_pretrained(drawer).generate([RED], n=2, seed=2)[0]
-    pixels = open_image("strip.png").pixels
+    pixels = open_image("strip.png").tensor
     assert torch.allclose(pixels[:, :, :16], first, atol=0.01)
     assert torch.allclose(pixels[:, :, -16:], last, atol=0.01)
     assert "one noise" in tgim(*args, "--text", BLUE, "--out", "captions.png").stderr
@@ -231,7 +231,7 @@ def test_a_style_encoder_edits_at_once_or_begins_a_search(here, tmp_path_factory
     for name, options in (("plain", ()), ("none", ("--invert-steps", 0)), ("search", ("--invert-steps", 100))):
         assert tgim(*args, *options, "--out", f"{name}.png").exit_code == 0
     Editor.from_pretrained(style)("a.png", "a small blue bird", size="model").save("library.png")
-    found = [open_image(f"{name}.png").pixels for name in ("library", "plain", "none", "search")]
+    found = [open_image(f"{name}.png").tensor for name in ("library", "plain", "none", "search")]
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[1], found[2])
     assert not torch.equal(found[2], found[3])

@@ -23,7 +23,7 @@ from tgim.evaluation.bench import Bench
 from tgim.evaluation.records import interval
 from tgim.evaluation.task import choose_targets, choose_task, content_hash, frozen_targets, in_order
 from tgim.evaluation.tradeoff import area
-from tgim.images.resample import resize
+from tgim.nn.resize import resize
 
 
 @pytest.fixture(scope="module")

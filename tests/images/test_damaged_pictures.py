@@ -27,20 +27,20 @@ def photo_or_refusal(data: bytes) -> Photo | None:
     except ImageError as error:
         assert "\n" not in str(error)  # noqa: PT017
         return None
-    assert photo.pixels.isfinite().all()
-    assert photo.pixels.abs().max() <= 1
+    assert photo.tensor.isfinite().all()
+    assert photo.tensor.abs().max() <= 1
     return photo
 
 
 @pytest.mark.parametrize("kind", SAMPLES)
 def test_truncated_files_are_refused_or_whole(kind: str, caplog) -> None:
     data = SAMPLES[kind]
-    whole = open_image(data).pixels
+    whole = open_image(data).tensor
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for part in (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97):
             photo = photo_or_refusal(data[: int(len(data) * part)])
-            assert photo is None or torch.equal(photo.pixels, whole), f"{part} of the file passed as a picture"
+            assert photo is None or torch.equal(photo.tensor, whole), f"{part} of the file passed as a picture"
     assert not [record for record in caplog.records if record.name.startswith("PIL")]
 
 

@@ -120,7 +120,7 @@ def test_a_gif_keeps_its_colours_and_what_lies_under_its_transparency(tmp_path, 
     data = encoded(image, "GIF", **({"transparency": 1} if clear else {}))
     before, after = open_image(data), open_image(save_image(open_image(data), tmp_path / "out.gif"))
     assert np.array_equal(rgb(after), rgb(before))
-    assert torch.equal(after.alpha, before.alpha) if clear else after.alpha is None
+    assert np.array_equal(after.alpha, before.alpha) if clear else after.alpha is None
     assert not caplog.records
     save_image(open_image(noise()), tmp_path / "many.gif")
     assert "GIF holds 256 colours" in caplog.text
@@ -178,9 +178,9 @@ def test_16_bits_go_out_with_all_that_belongs_to_them(tmp_path, suffix: str, alp
     path = save_image(photo, tmp_path / f"out.{suffix}", metadata=metadata)
     found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     assert found.dtype == np.uint16
-    assert np.array_equal(found[..., 2::-1], to_uint16(photo.pixels).permute(1, 2, 0).numpy())
+    assert np.array_equal(found[..., 2::-1], to_uint16(photo.tensor).permute(1, 2, 0).numpy())
     if photo.alpha is not None:
-        assert np.array_equal(found[..., 3], photo.alpha.numpy())
+        assert np.array_equal(found[..., 3], photo.alpha)
     read = Image.open(path)
     read.load()
     assert read.info["icc_profile"] == photo.icc
@@ -203,7 +203,7 @@ def test_16_bits_that_a_format_cannot_hold_are_told(tmp_path, caplog, suffix: st
 def test_an_alpha_of_16_bits_is_resized_and_reduced() -> None:
     photo = deep_photo(alpha=True).with_pixels(torch.zeros(3, 8, 8))
     assert photo.alpha is not None
-    assert (photo.alpha.shape, photo.alpha.dtype) == ((8, 8), torch.int32)
+    assert (photo.alpha.shape, photo.alpha.dtype) == ((8, 8), np.int32)
     assert photo.alpha.max() > 255
     assert np.asarray(photo.to_pil().getchannel("A")).max() == (int(photo.alpha.max()) + 128) // 257
 
@@ -211,4 +211,4 @@ def test_an_alpha_of_16_bits_is_resized_and_reduced() -> None:
 def test_an_ordinary_picture_has_8_bits() -> None:
     photo = open_image(picture())
     assert photo.bits == 8
-    assert torch.equal(photo.pixels, from_uint8(torch.from_numpy(picture()).permute(2, 0, 1)))
+    assert torch.equal(photo.tensor, from_uint8(torch.from_numpy(picture()).permute(2, 0, 1)))

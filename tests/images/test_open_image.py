@@ -15,7 +15,9 @@ from PIL import Image
 
 from support.pictures import SRGB, encoded, picture, rgb
 from tgim.errors import ImageError
-from tgim.images.photo import carry_change, from_uint8, list_images, open_image, resize, save_image, to_uint8
+from tgim.images.photo import from_uint8, list_images, open_image, save_image, to_uint8
+from tgim.nn.carry import carry_change
+from tgim.nn.resize import resize
 
 LOSSLESS = {"PNG": {}, "TIFF": {}, "BMP": {}, "WEBP": {"lossless": True}}
 
@@ -46,7 +48,7 @@ def test_lossless_formats_come_in_exactly(kind: str) -> None:
     assert photo.format == kind
     assert (photo.height, photo.width) == (24, 36)
     assert np.array_equal(rgb(photo), picture())
-    assert photo.pixels.dtype == torch.float32
+    assert photo.tensor.dtype == torch.float32
     assert photo.alpha is None
 
 
@@ -85,7 +87,7 @@ def test_alpha_is_kept() -> None:
     for kind in ("PNG", "TIFF"):
         photo = open_image(encoded(image, kind))
         assert photo.alpha is not None
-        assert np.array_equal(photo.alpha.numpy(), alpha)
+        assert np.array_equal(photo.alpha, alpha)
         assert np.array_equal(rgb(photo), picture())
 
 
@@ -113,11 +115,11 @@ def test_palette_transparency_becomes_alpha() -> None:
     for kind in ("PNG", "GIF"):
         photo = open_image(encoded(image, kind, transparency=3, optimize=False))
         assert photo.alpha is not None
-        assert np.array_equal(photo.alpha.numpy(), np.where(clear, 0, 255))
+        assert np.array_equal(photo.alpha, np.where(clear, 0, 255))
     levels = bytes(range(0, 80, 10))
     photo = open_image(encoded(image, "PNG", transparency=levels))
     assert photo.alpha is not None
-    assert np.array_equal(photo.alpha.numpy(), np.asarray(image) * 10)
+    assert np.array_equal(photo.alpha, np.asarray(image) * 10)
 
 
 def test_cmyk_jpeg_comes_in_with_the_right_sign() -> None:
@@ -214,7 +216,7 @@ def test_arrays_of_other_shapes() -> None:
     assert np.array_equal(rgb(open_image(grey[..., None])), np.dstack([grey] * 3))
     photo = open_image(np.dstack([picture(), grey]))
     assert photo.alpha is not None
-    assert np.array_equal(photo.alpha.numpy(), grey)
+    assert np.array_equal(photo.alpha, grey)
 
 
 def test_the_callers_image_is_left_alone() -> None:
@@ -229,12 +231,12 @@ def test_the_callers_image_is_left_alone() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (1, 900), (900, 1), (2, 3)])
 def test_tiny_and_thin_pictures_work(shape: tuple[int, int], tmp_path) -> None:
     photo = open_image(encoded(Image.fromarray(picture(*shape)), "PNG"))
-    small = resize(photo.pixels[None], (16, 16))
-    carried = carry_change(photo.pixels[None], small, -small)
+    small = resize(photo.tensor[None], (16, 16))
+    carried = carry_change(photo.tensor[None], small, -small)
     assert carried.shape == (1, 3, *shape)
     assert carried.isfinite().all()
     for kind in ("png", "jpg", "webp", "tif", "bmp", "gif"):
-        assert open_image(save_image(photo, tmp_path / f"thin.{kind}")).pixels.shape == (3, *shape)
+        assert open_image(save_image(photo, tmp_path / f"thin.{kind}")).tensor.shape == (3, *shape)
 
 
 def test_list_images(tmp_path, caplog) -> None:

@@ -7,7 +7,10 @@ import pytest
 import torch
 
 from tgim.errors import ImageError
-from tgim.images.photo import contact_sheet, parse_box, resize, soft_box
+from tgim.images.photo import contact_sheet, parse_box
+from tgim.images.resample import resize as resized
+from tgim.nn.carry import soft_box
+from tgim.nn.resize import resize
 
 
 def test_resize_keeps_constants_range_and_identity() -> None:
@@ -18,6 +21,13 @@ def test_resize_keeps_constants_range_and_identity() -> None:
     lines = -torch.ones(1, 3, 64, 64)
     lines[..., 3::8] = 1  # one column in eight is bright; plain bilinear sampling would see 0
     assert resize(lines, (8, 8)).max() < -0.7
+
+
+@pytest.mark.parametrize("size", [(8, 8), (20, 30), (31, 44), (64, 9), (1, 1)])
+def test_arrays_and_tensors_are_resized_alike(size) -> None:
+    x = torch.rand(3, 20, 30) * 2 - 1
+    assert np.allclose(resized(x.numpy(), size), resize(x[None], size)[0], atol=3e-5)
+    assert resized(x.numpy(), (20, 30)) is not None
 
 
 def test_box_is_zero_outside_one_inside_and_rises_between() -> None:

@@ -58,12 +58,12 @@ def test_an_edit_has_the_size_of_the_photograph(editors, kind, height, width):
 def test_no_strength_is_no_edit_and_less_is_less(editors, kind):
     source = picture(90, 60)
     photo = open_image(source)
-    found = [editors[kind].edit_photo(photo, TEXT, strength=s).pixels for s in (0.0, 0.3, 1.0)]
-    assert torch.equal(found[0], photo.pixels)
-    changes = [(x - photo.pixels).abs().mean().item() for x in found]
+    found = [editors[kind].edit_photo(photo, TEXT, strength=s).tensor for s in (0.0, 0.3, 1.0)]
+    assert torch.equal(found[0], photo.tensor)
+    changes = [(x - photo.tensor).abs().mean().item() for x in found]
     assert changes[0] == 0 < changes[1] < changes[2]
     assert np.array_equal(np.asarray(editors[kind](source, TEXT, strength=0)), source)
-    assert torch.equal(editors[kind].edit_photo(photo, TEXT, strength=1).pixels, found[2])
+    assert torch.equal(editors[kind].edit_photo(photo, TEXT, strength=1).tensor, found[2])
     assert all(x.abs().max() <= 1 for x in found)
 
 
@@ -72,20 +72,20 @@ def test_no_strength_is_no_edit_and_less_is_less(editors, kind):
 @pytest.mark.parametrize("box", [(10, 20, 40, 50), "0,0,60,30", (59, 89, 1, 1)])
 def test_outside_the_box_every_pixel_is_bit_identical(editors, kind, box):
     photo = open_image(picture(90, 60))
-    edited = editors[kind].edit_photo(photo, TEXT, box=box).pixels
+    edited = editors[kind].edit_photo(photo, TEXT, box=box).tensor
     x, y, w, h = (int(v) for v in box.split(",")) if isinstance(box, str) else box
     outside = torch.ones(90, 60, dtype=torch.bool)
     outside[y : y + h, x : x + w] = False
-    assert torch.equal(edited[:, outside], photo.pixels[:, outside])
+    assert torch.equal(edited[:, outside], photo.tensor[:, outside])
     if w * h > 1:
-        assert not torch.equal(edited, photo.pixels)
-    assert edited.shape == photo.pixels.shape
+        assert not torch.equal(edited, photo.tensor)
+    assert edited.shape == photo.tensor.shape
 
 
 def test_a_box_around_everything_is_no_box(edit):
     photo = open_image(picture(70, 60))
     assert torch.allclose(
-        edit.edit_photo(photo, TEXT, box=(0, 0, 60, 70)).pixels, edit.edit_photo(photo, TEXT).pixels, atol=1e-6
+        edit.edit_photo(photo, TEXT, box=(0, 0, 60, 70)).tensor, edit.edit_photo(photo, TEXT).tensor, atol=1e-6
     )
 
 
@@ -100,8 +100,8 @@ def test_size_model_is_the_raw_output(editors, kind):
     tokens = editor.vocabulary.encode([editor.caption(TEXT)])
     with torch.no_grad():
         expected = editor.model.edit(small.pixels[None], tokens)[0]
-    assert torch.allclose(editor.edit_photo(small, TEXT, size="model").pixels, expected, atol=1e-6)
-    assert torch.equal(editor.edit_photo(small, TEXT, size="model", strength=0).pixels, small.pixels)
+    assert torch.allclose(editor.edit_photo(small, TEXT, size="model").tensor, expected, atol=1e-6)
+    assert torch.equal(editor.edit_photo(small, TEXT, size="model", strength=0).tensor, small.pixels)
 
 
 @pytest.mark.slow
@@ -111,7 +111,7 @@ def test_equal_calls_give_equal_pictures_whatever_the_random_numbers(editors, ki
     found = []
     for seed in (None, 3, None, 3, 4):
         torch.manual_seed(len(found))
-        found.append(editor.edit_photo(photo, TEXT, seed=seed).pixels)
+        found.append(editor.edit_photo(photo, TEXT, seed=seed).tensor)
     assert torch.equal(found[0], found[2])
     assert torch.equal(found[1], found[3])
     assert torch.equal(found[1], found[4]) is (kind == "tagrid")  # which draws no noise
@@ -275,13 +275,13 @@ def test_models_without_a_subject_have_no_closer_look(editors, kind):
 def test_a_closer_look_is_the_edit_of_that_box(edit):
     photo = spots(64, 96, (16, 36, 32, 60))
     x, y, w, h = box = edit.find_subject(photo)
-    closer = edit.edit_photo(photo, TEXT).pixels
-    assert torch.equal(closer, edit.edit_photo(photo, TEXT, box=box).pixels)
+    closer = edit.edit_photo(photo, TEXT).tensor
+    assert torch.equal(closer, edit.edit_photo(photo, TEXT, box=box).tensor)
     outside = torch.ones(64, 96, dtype=torch.bool)
     outside[y : y + h, x : x + w] = False
-    assert torch.equal(closer[:, outside], photo.pixels[:, outside])
-    assert not torch.equal(closer, edit.edit_photo(photo, TEXT, focus=False).pixels)
-    assert torch.equal(edit.edit_photo(photo, TEXT, box=(0, 0, 9, 9)).pixels[:, 9:], photo.pixels[:, 9:])
+    assert torch.equal(closer[:, outside], photo.tensor[:, outside])
+    assert not torch.equal(closer, edit.edit_photo(photo, TEXT, focus=False).tensor)
+    assert torch.equal(edit.edit_photo(photo, TEXT, box=(0, 0, 9, 9)).tensor[:, 9:], photo.tensor[:, 9:])
 
 
 @pytest.mark.usefixtures("sees_white")
@@ -290,7 +290,7 @@ def test_thin_photographs_of_a_small_subject_work(edit, height, width):
     for part in (0, 0.4, 0.8):
         top, left = int(part * height), int(part * width)
         photo = spots(height, width, (top, left, top + max(1, height // 8), left + max(1, width // 8)))
-        assert edit.edit_photo(photo, TEXT).pixels.shape == (3, height, width)
+        assert edit.edit_photo(photo, TEXT).tensor.shape == (3, height, width)
 
 
 def test_the_model_is_left_as_it_was(edit):
@@ -316,22 +316,22 @@ def test_the_package_offers_the_editor(tagrid_file, edit):
 def test_a_batch_is_edited_as_each_picture_alone(editors, kind, side):
     photos = [open_image(sample_picture("birds", seed=seed, size=(side, side))) for seed in (1, 2)]
     texts = ["a small red bird", "yellow wings"]
-    pictures = torch.stack([photo.pixels for photo in photos])
+    pictures = torch.stack([photo.tensor for photo in photos])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         edited = editors[kind].edit_batch(pictures, texts)
     for i, (photo, text) in enumerate(zip(photos, texts, strict=True)):
         size = "model" if side == 32 else "photo"
-        alone = editors[kind].edit_photo(photo, text, focus=False, size=size).pixels
+        alone = editors[kind].edit_photo(photo, text, focus=False, size=size).tensor
         assert (edited[i] - alone).abs().max() < 1e-4
-        assert not torch.equal(alone, photo.pixels)
+        assert not torch.equal(alone, photo.tensor)
 
 
 @pytest.mark.slow
 @KINDS
 @pytest.mark.parametrize("side", [32, 48])
 def test_strength_of_a_batch_goes_from_the_photograph_to_the_full_edit(editors, kind, side):
-    pictures = torch.stack([open_image(sample_picture("birds", seed=s, size=(side, side))).pixels for s in (1, 2)])
+    pictures = torch.stack([open_image(sample_picture("birds", seed=s, size=(side, side))).tensor for s in (1, 2)])
     full, half, none = (editors[kind].edit_batch(pictures, [TEXT] * 2, strength=s) for s in (1.0, 0.5, 0.0))
     assert torch.equal(none, pictures)
     assert 0 < (half - pictures).abs().mean() < (full - pictures).abs().mean()
@@ -340,7 +340,7 @@ def test_strength_of_a_batch_goes_from_the_photograph_to_the_full_edit(editors, 
 
 
 def test_a_batch_takes_captions_that_the_model_cannot_read(edit):
-    pictures = torch.stack([open_image(picture(32, 32)).pixels] * 3)
+    pictures = torch.stack([open_image(picture(32, 32)).tensor] * 3)
     edited = edit.edit_batch(pictures, ["xyzzy plugh", TEXT, ""])
     assert torch.equal(edited[[0, 2]], pictures[[0, 2]])
     assert not torch.equal(edited[1], pictures[1])

@@ -112,7 +112,7 @@ def test_captions_on_a_photograph_end_at_its_edits(name):
     frames = between_captions(editor, RED, BLUE, image=source, steps=4)
     assert frames.pictures.shape == (4, 3, 40, 48)
     is_a_way(frames, steps=4)
-    edits = [editor.edit_photo(source, text, focus=False).pixels for text in (RED, BLUE)]
+    edits = [editor.edit_photo(source, text, focus=False).tensor for text in (RED, BLUE)]
     assert torch.allclose(frames.pictures[[0, -1]], torch.stack(edits), atol=1e-4)
     assert frames.how == "the codes of the captions"
     assert max(between_captions(editor, RED, BLUE, image=source, steps=2, side=24).pictures.shape) == 24
@@ -155,14 +155,14 @@ def test_photographs_end_at_their_own_edits(name, size):
     assert frames.pictures.shape == (4, 3, size, size)
     is_a_way(frames, steps=4)
     raw = "model" if size == 32 else "photo"
-    edits = [editor.edit_photo(end, RED, focus=False, size=raw).pixels for end in ends]
+    edits = [editor.edit_photo(end, RED, focus=False, size=raw).tensor for end in ends]
     assert torch.allclose(frames.pictures[[0, -1]], torch.stack(edits), atol=1e-4)
     assert ("blend" in frames.how) is (name == "tagrid")
 
 
 def test_of_a_wide_photograph_the_middle_is_taken():
     editor, wide = editor_of("sisgan"), photo(1, 40, 60)
-    middle = replace(wide, pixels=wide.pixels[:, :, 10:50])
+    middle = replace(wide, pixels=wide.tensor[:, :, 10:50])
     found, expected = (between_pictures(editor, end, photo(2, 40, 40), RED, steps=2) for end in (wide, middle))
     assert torch.equal(found.pictures, expected.pictures)
 
@@ -172,7 +172,7 @@ def test_a_generator_turns_photographs_into_noise(inverting):
     ends = photo(1, 40, 40), photo(2, 40, 40)
     frames = between_pictures(inverting, *ends, RED, steps=4)
     is_a_way(frames, steps=4)
-    edits = [inverting.edit_photo(end, RED, size="model").pixels for end in ends]
+    edits = [inverting.edit_photo(end, RED, size="model").tensor for end in ends]
     assert torch.allclose(frames.pictures[[0, -1]], torch.stack(edits), atol=0.02)  # found together, and apart
     assert "noise" in frames.how
     captions = between_captions(inverting, RED, BLUE, image=ends[0], steps=4)
@@ -185,7 +185,7 @@ def test_a_style_encoder_is_asked_for_the_noise():
     editor = editor_of("style_encoder")
     ends = photo(1, 40, 40), photo(2, 40, 40)
     frames = between_pictures(editor, *ends, RED, steps=3)
-    edits = [editor.edit_photo(end, RED, size="model").pixels for end in ends]
+    edits = [editor.edit_photo(end, RED, size="model").tensor for end in ends]
     assert torch.allclose(frames.pictures[[0, -1]], torch.stack(edits), atol=1e-5)
     captions = between_captions(editor, RED, BLUE, image=ends[0], steps=3)
     assert torch.allclose(captions.pictures[0], edits[0], atol=1e-5)
@@ -221,7 +221,7 @@ def test_files_hold_all_pictures(tmp_path, suffix):
         else:
             assert image.size == strip(pictures).size == (5 * 20 + 4 * 2, 12)
     if suffix == ".png":
-        whole = open_image(first).pixels
+        whole = open_image(first).tensor
         assert torch.allclose(whole[:, :, 22:42], pictures[1], atol=1 / 127)
     assert len(list(tmp_path.iterdir())) == 2
 

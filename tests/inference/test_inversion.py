@@ -196,7 +196,7 @@ def test_a_photograph_is_edited_by_a_generator(model, size):
     assert edit(source, "red head", seed=1).tobytes() == edit(source, "red head", seed=1).tobytes()
     raw = edit.edit_photo(open_image(source), "red head", size="model")
     small = torch.nn.functional.interpolate(
-        open_image(source).pixels[None], (16, 16), mode="bilinear", antialias=True
+        open_image(source).tensor[None], (16, 16), mode="bilinear", antialias=True
     ).clamp(-1, 1)
     expected = edit.model.edit(small, VOCABULARY.encode(["this bird has a red head"]))
-    assert torch.allclose(raw.pixels, expected[0], atol=1e-5)
+    assert torch.allclose(raw.tensor, expected[0], atol=1e-5)

@@ -14,8 +14,8 @@ from support.commands import environment
 from support.pictures import picture
 from tgim.checkpoints import checkpoint
 from tgim.data.synthetic.pairs import sample_picture
-from tgim.images.carry import add_enlarged
 from tgim.images.photo import Photo, open_image
+from tgim.images.resample import add_enlarged
 from tgim.inference import editor as editing
 from tgim.inference.editor import Editor
 
@@ -39,34 +39,34 @@ def edit(tagrid_file) -> Editor:
 
 
 def test_an_edit_of_a_copy_is_nearly_the_edit(edit, monkeypatch) -> None:
-    whole = edit.edit_photo(photo(), TEXT, focus=False).pixels
+    whole = edit.edit_photo(photo(), TEXT, focus=False).tensor
     monkeypatch.setattr(editing, "LARGE", 5_000)
     monkeypatch.setattr(editing, "WORKING", 3_000)
-    copied = edit.edit_photo(photo(), TEXT, focus=False).pixels
-    assert (whole - photo().pixels).abs().mean() > 0.02
-    assert (whole - copied).abs().mean() < 0.2 * (whole - photo().pixels).abs().mean()
+    copied = edit.edit_photo(photo(), TEXT, focus=False).tensor
+    assert (whole - photo().tensor).abs().mean() > 0.02
+    assert (whole - copied).abs().mean() < 0.2 * (whole - photo().tensor).abs().mean()
     assert copied.abs().max() <= 1
 
 
 @pytest.mark.usefixtures("small_limits")
 def test_what_is_outside_of_the_box_stays(edit) -> None:
     x, y, w, h = box = (31, 20, 70, 41)
-    before, after = photo().pixels, edit.edit_photo(photo(), TEXT, box=box).pixels
+    before, after = photo().tensor, edit.edit_photo(photo(), TEXT, box=box).tensor
     inside = torch.zeros(SIZE, dtype=torch.bool)
     inside[y : y + h, x : x + w] = True
     assert torch.equal(before[:, ~inside], after[:, ~inside])
     assert not torch.equal(before, after)
-    assert torch.equal(edit.edit_photo(photo(), TEXT, strength=0).pixels, before)
+    assert torch.equal(edit.edit_photo(photo(), TEXT, strength=0).tensor, before)
 
 
 @pytest.mark.usefixtures("small_limits")
 def test_a_photograph_is_overwritten_only_when_it_is_spare(edit) -> None:
     kept, spare = photo(), photo()
-    edited = edit.edit_photo(kept, TEXT, focus=False).pixels
-    assert torch.equal(kept.pixels, photo().pixels)
-    assert torch.equal(edit.edit_photo(spare, TEXT, focus=False, spare=True).pixels, edited)
+    edited = edit.edit_photo(kept, TEXT, focus=False).tensor
+    assert torch.equal(kept.tensor, photo().tensor)
+    assert torch.equal(edit.edit_photo(spare, TEXT, focus=False, spare=True).tensor, edited)
     assert np.array_equal(np.asarray(edit(kept, TEXT, focus=False)), np.asarray(kept.with_pixels(edited).to_pil()))
-    assert torch.equal(kept.pixels, photo().pixels)
+    assert torch.equal(kept.tensor, photo().tensor)
 
 
 def test_an_enlarged_change_is_smooth_and_stays_where_it_is() -> None:

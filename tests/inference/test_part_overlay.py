@@ -10,7 +10,8 @@ from tgim.checkpoints import checkpoint
 from tgim.errors import UserError
 from tgim.inference.part_overlay import mask_of, open_localiser, part_named
 from tgim.models.base import Editing
-from tgim.models.parsing import find_parts, lift
+from tgim.models.parsing.lifting import lift
+from tgim.models.parsing.part_maps import find_parts
 
 
 def test_parts_go_by_other_names_too():

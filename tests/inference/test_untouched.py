@@ -47,8 +47,8 @@ def make(name: str, folder: Path) -> Path:
 def levels_of(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """The numbers of a file, (C, H, W), and its alpha."""
     photo = open_image(path)
-    alpha = photo.alpha if photo.alpha is not None else torch.zeros(photo.height, photo.width)
-    return (to_uint8 if photo.bits == 8 else to_uint16)(photo.pixels).long(), alpha.long()
+    alpha = torch.zeros(photo.height, photo.width) if photo.alpha is None else torch.from_numpy(photo.alpha)
+    return (to_uint8 if photo.bits == 8 else to_uint16)(photo.tensor).long(), alpha.long()
 
 
 @pytest.mark.slow

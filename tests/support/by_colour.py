@@ -12,8 +12,7 @@ from PIL import Image, ImageDraw
 from support.datasets import make
 from tgim.checkpoints import checkpoint
 from tgim.models.base import Localising
-from tgim.models.parsing import PartLocaliser
-from tgim.models.parsing.localiser import PartLocaliserConfig
+from tgim.models.parsing.localiser import PartLocaliser, PartLocaliserConfig
 
 NAMES = ("background", "head", "tail")
 SMALL = {"image_size": 64, "widths": (8, 8, 8, 8), "blocks": (1, 1, 1, 1), "pretrained": False}

@@ -31,4 +31,4 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def rgb(photo: Photo) -> np.ndarray:
-    return to_uint8(photo.pixels).permute(1, 2, 0).numpy()
+    return to_uint8(photo.tensor).permute(1, 2, 0).numpy()

@@ -98,7 +98,7 @@ def write_dissection(
 
     chosen = pick_device(device)
     generator = Generator.from_pretrained(model, device=chosen)
-    finder = open_localiser(localiser, device=chosen).eval()
+    finder = open_localiser(localiser, device=chosen)
     captions, count = list(texts) or default_texts(finder), pictures or PICTURES
     with progress_bar("picture") as progress:
         found = dissect(

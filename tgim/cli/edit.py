@@ -114,7 +114,7 @@ def edit(
     """
     if (image is None) == (images is None):
         raise click.UsageError("give either --image FILE or --images FOLDER")
-    from tgim.images.carry import parse_box
+    from tgim.images.boxes import parse_box
 
     region = None if box is None else parse_box(box)
     options = FolderOptions(**folder_values)

@@ -52,7 +52,7 @@ def parts(
     from PIL import Image
 
     from tgim.environment import pick_device
-    from tgim.images.carry import parse_box
+    from tgim.images.boxes import parse_box
     from tgim.inference.part_overlay import (
         figures,
         locate,

@@ -44,7 +44,7 @@ class Baseline(ABC):
 
     def edit_photo(self, photo: Photo, text: str) -> Photo:
         """The full edit of one photograph at its own size; not for `Unrelated`, which has the bench's size."""
-        return photo.with_pixels(self.edit(photo.pixels[None], [text], [0], 1.0))
+        return photo.with_pixels(self.edit(photo.tensor[None], [text], [0], 1.0))
 
 
 class Identity(Baseline):

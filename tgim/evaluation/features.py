@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.state_dict import read_state_dict
 from tgim.errors import UserError
-from tgim.images.photo import from_uint8, resize, to_uint8
+from tgim.images.photo import from_uint8, to_uint8
 from tgim.metrics import stage_distance
 from tgim.metrics.checks import check_pictures
 from tgim.models.base import Matching
 from tgim.models.efficientnet import HEAD, TAPS, embedded, weights_hash
+from tgim.nn.resize import resize
 from tgim.system.files import sha256_of
 
 BATCH = 16  # pictures at once: Inception's own size is 299 x 299

@@ -48,7 +48,7 @@ from tgim.evaluation.realism import FEWEST, halves, kernel_distance, label
 from tgim.evaluation.records import Measured, Options
 from tgim.evaluation.task import class_numbers, hash_text
 from tgim.images.photo import from_uint8, to_uint8
-from tgim.images.resample import resize
+from tgim.nn.resize import resize
 
 NOISES = 2  # pictures of each caption
 DEPTHS = (1, 10)

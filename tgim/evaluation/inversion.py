@@ -41,9 +41,9 @@ from tgim.evaluation.matcher import CHUNK
 from tgim.evaluation.protocol import Protocol
 from tgim.evaluation.records import Measured, Options
 from tgim.evaluation.ways import Way, ways
-from tgim.images.resample import resize
 from tgim.models.matching.frozen_interaction import FrozenInteraction
 from tgim.nn.losses import stage_distance
+from tgim.nn.resize import resize
 
 BACKBONE = "judge-birds-2"  # embedded weights that bring EfficientNet-Lite2
 TAPS = (1, 2, 3, 5)  # of its stages: strides 4, 8, 16 and 32

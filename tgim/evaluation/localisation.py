@@ -14,7 +14,7 @@ from tgim.data.base import Stream, random_source
 from tgim.data.guesses import grabcut
 from tgim.data.points import BACKGROUND, Points
 from tgim.data.views import read_picture
-from tgim.images.carry import Box
+from tgim.images.boxes import Box
 from tgim.images.photo import open_image
 from tgim.models.base import Localising
 from tgim.models.parsing.lifting import lift
@@ -79,7 +79,7 @@ def measure(
         found = find_parts(model, photo.pixels[None])
         shown = np.zeros((photo.height, photo.width), np.int64)
         if found is not None:
-            shown = lift(found, photo.pixels[None]).argmax(0).numpy()
+            shown = lift(found, photo.pixels).argmax(0)
         tally.missed += found is None
         for part, spots in points.spots.items():
             asked = model.parts.index(part)

@@ -17,8 +17,8 @@ from tgim.checkpoints.registry import Role
 from tgim.errors import UserError
 from tgim.evaluation.contenders import shown_name
 from tgim.evaluation.records import Kind
-from tgim.images.resample import resize
 from tgim.models.base import Codes, Matching
+from tgim.nn.resize import resize
 from tgim.text.vocabulary import Tokens
 
 CHUNK = 64  # pictures that are embedded, or edited, at a time: part of what makes figures repeat to the last digit

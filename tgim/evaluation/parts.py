@@ -60,7 +60,7 @@ from tgim.evaluation.protocol import Protocol
 from tgim.evaluation.records import Measured
 from tgim.evaluation.task import hash_text
 from tgim.images.photo import Photo, open_image, to_uint8
-from tgim.images.resample import resize
+from tgim.nn.resize import resize
 from tgim.text.lexicon.colours import ASKED_OF_BIRDS, ASKED_OF_FLOWERS
 from tgim.text.lexicon.parts import CAPTION_PARTS, MEASURED
 from tgim.text.phrases import sentence
@@ -220,7 +220,7 @@ def content_of(pictures: Sequence[Pointed], root: Path) -> str:
 
 def pixels_of(photo: Photo) -> NDArray[np.uint8]:
     """A photograph's pixels, (H, W, 3) of 255."""
-    return np.ascontiguousarray(to_uint8(photo.pixels).permute(1, 2, 0).numpy())
+    return np.ascontiguousarray(to_uint8(photo.pixels).transpose(1, 2, 0))
 
 
 def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
@@ -244,14 +244,14 @@ def edited(
     A contender that `replaces` returns the `other` photograph, resized.
     """
     if contender.replaces:
-        shown = resize(open_image(other).pixels[None], (photo.height, photo.width))
+        shown = resize(open_image(other).tensor[None], (photo.height, photo.width))
         return [pixels_of(photo.with_pixels(shown))] * len(texts)
 
     def make() -> NDArray[Any]:
         with torch.no_grad():
             return np.stack([pixels_of(contender.edit_photo(photo, text)) for text in texts])
 
-    return list(bench.kept(contender, make, "photo", photo.pixels, texts))
+    return list(bench.kept(contender, make, "photo", photo.tensor, texts))
 
 
 def scores(

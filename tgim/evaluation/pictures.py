@@ -19,7 +19,7 @@ from tgim.data.synthetic.pool import PoolSpec, SyntheticPool
 from tgim.errors import DataError
 from tgim.evaluation.task import content_hash, in_order
 from tgim.images.photo import from_uint8, to_uint8
-from tgim.images.resample import resize
+from tgim.nn.resize import resize
 
 Progress = Callable[[str, int, int], None]  # (what, done, total)
 

@@ -12,9 +12,9 @@ from tgim.errors import UserError
 from tgim.evaluation.contenders import ModelContender, generator_in, quantised
 from tgim.evaluation.records import Kind, Options
 from tgim.images.photo import Photo
-from tgim.images.resample import resize
 from tgim.inference.inversion import Inverter
 from tgim.models.base import Codes, sample_noise
+from tgim.nn.resize import resize
 from tgim.text.vocabulary import complete
 
 STEPS = 100  # of a search, at most: those of the release of Zhu et al.

@@ -2,8 +2,8 @@
 
 `open_image` takes any picture a user may have and returns a `Photo`: upright, RGB, float in [-1, 1], with its alpha and
 colour profile beside it. `save_image` writes one, whole or not at all. Whatever is wrong ends as one `ImageError` line.
-Pixels are quantised by `to_uint8` and `to_uint16` alone. What moves pixels between the model's and the photograph's
-resolution lives in `tgim.images.carry` and is offered here too.
+Pixels are quantised by `to_uint8` and `to_uint16` alone. Nothing here loads torch; a `Photo` made of a tensor holds an
+array, and gives it back as `Photo.tensor`.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from tgim.errors import ImageError, nearest
 from tgim.images import decode, encode
-from tgim.images.carry import carry_change, parse_box, soft_box
+from tgim.images.boxes import parse_box
 from tgim.images.decode import FORMATS, MAX_PIXELS, SUFFIXES, Decoded
 from tgim.images.extras import Extras
 from tgim.images.folder import list_images
-from tgim.images.resample import resize
+from tgim.images.resample import Floats, resize
 from tgim.system.files import write_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "Photo",
-    "carry_change",
     "check_target",
     "contact_sheet",
     "from_uint8",
@@ -43,7 +43,6 @@ __all__ = [
     "parse_box",
     "resize",
     "save_image",
-    "soft_box",
     "to_bytes",
     "to_uint8",
     "write_bytes",
@@ -55,44 +54,64 @@ NO_EXTRAS = Extras()
 log = logging.getLogger(__name__)
 
 
-def to_uint8(x: Tensor) -> Tensor:
-    """[-1, 1] float to [0, 255] uint8 of the same shape, rounded to nearest; what lies beyond is clamped.
+def to_uint8(x: Any) -> Any:
+    """[-1, 1] float to [0, 255] uint8 of the same shape and kind, rounded to nearest; what lies beyond is clamped.
 
-    >>> to_uint8(torch.tensor([-1.0, 0.01, 1.0, 7.0]))
-    tensor([  0, 129, 255, 255], dtype=torch.uint8)
+    >>> to_uint8(np.array([-1.0, 0.01, 1.0, 7.0]))
+    array([  0, 129, 255, 255], dtype=uint8)
     """
-    return ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    levels = ((x + 1) * 127.5).round().clip(0, 255)
+    return levels.astype(np.uint8) if isinstance(levels, np.ndarray) else levels.byte()
 
 
-def to_uint16(x: Tensor) -> Tensor:
-    """[-1, 1] float to [0, 65535] int32 of the same shape, as `to_uint8` does for 8 bits.
+def to_uint16(x: Any) -> Any:
+    """[-1, 1] float to [0, 65535] int32 of the same shape and kind, as `to_uint8` does for 8 bits.
 
-    >>> to_uint16(torch.tensor([-1.0, 0.01, 1.0, 7.0]))
-    tensor([    0, 33095, 65535, 65535], dtype=torch.int32)
+    >>> to_uint16(np.array([-1.0, 0.01, 1.0, 7.0]))
+    array([    0, 33095, 65535, 65535], dtype=int32)
     """
-    return ((x + 1) * 32767.5).round().clamp(0, 65535).to(torch.int32)
+    levels = ((x + 1) * 32767.5).round().clip(0, 65535)
+    return levels.astype(np.int32) if isinstance(levels, np.ndarray) else levels.int()
 
 
-def from_uint16(x: Tensor) -> Tensor:
+def from_uint16(x: Any) -> Any:
     """[0, 65535] integers to [-1, 1] float32 of the same shape; `to_uint16` gives all 65,536 values back."""
-    return x.to(torch.float32, memory_format=torch.contiguous_format).div_(32767.5).sub_(1)
+    return _from_levels(x, 32767.5)
 
 
-def from_uint8(x: Tensor) -> Tensor:
+def from_uint8(x: Any) -> Any:
     """[0, 255] uint8 to [-1, 1] float32 of the same shape; `to_uint8` gives all 256 values back.
 
-    >>> from_uint8(torch.tensor([0, 255], dtype=torch.uint8))
-    tensor([-1.,  1.])
+    >>> from_uint8(np.array([0, 255], np.uint8))
+    array([-1.,  1.], dtype=float32)
     """
-    return x.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
+    return _from_levels(x, 127.5)
+
+
+def _from_levels(x: Any, half: float) -> Any:
+    if isinstance(x, np.ndarray):
+        light = x.astype(np.float32, order="C")
+        light /= half
+        light -= 1
+        return light
+    return x.contiguous().float().div_(half).sub_(1)
+
+
+def as_array(pixels: Any) -> npt.NDArray[Any]:
+    """An array as it is; a tensor's numbers as an array of the CPU, floats in 32 bits, shared where they can be."""
+    if isinstance(pixels, np.ndarray):
+        return pixels
+    kept = pixels.detach().cpu()
+    found: npt.NDArray[Any] = (kept.float() if kept.is_floating_point() else kept).numpy()
+    return found
 
 
 @dataclass(frozen=True, eq=False)
 class Photo:
     """An upright RGB picture and what belongs to it; made by `open_image`, written by `save_image`."""
 
-    pixels: Tensor  # (3, H, W) float32 in [-1, 1]
-    alpha: Tensor | None = None  # (H, W) uint8, 255 is opaque, or int32 for `bits` 16; None where the file had none
+    pixels: Any  # (3, H, W) float32 array in [-1, 1]; a tensor is made one
+    alpha: npt.NDArray[Any] | None = None  # (H, W) uint8, 255 is opaque, or int32 for `bits` 16; None without any
     format: str = "PNG"  # one of FORMATS: what the file was, and what it is saved as unless told otherwise
     icc: bytes | None = None  # RGB colour profile that `pixels` are in; None is sRGB
     exif: bytes | None = None  # as Pillow's `Exif.tobytes`, without the orientation; written only on request
@@ -101,6 +120,9 @@ class Photo:
     extras: Extras = NO_EXTRAS  # density, PNG's own colour chunks, ...
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "pixels", as_array(self.pixels))
+        if self.alpha is not None:
+            object.__setattr__(self, "alpha", as_array(self.alpha))
         if self.pixels.ndim != 3 or self.pixels.shape[0] != 3 or 0 in self.pixels.shape:
             raise ImageError(f"{self.name}: pixels must be (3, H, W), got {tuple(self.pixels.shape)}")
         if self.alpha is not None and self.alpha.shape != self.pixels.shape[1:]:
@@ -110,21 +132,28 @@ class Photo:
 
     @property
     def height(self) -> int:
-        return self.pixels.shape[1]
+        return int(self.pixels.shape[1])
 
     @property
     def width(self) -> int:
-        return self.pixels.shape[2]
+        return int(self.pixels.shape[2])
 
-    def with_pixels(self, pixels: Tensor) -> Photo:
+    @property
+    def tensor(self) -> Tensor:
+        """The pixels as a tensor (3, H, W), which shares their memory."""
+        import torch
+
+        return torch.from_numpy(self.pixels)
+
+    def with_pixels(self, pixels: Floats | Tensor) -> Photo:
         """Copy the photo with other `pixels`, (3, H, W) or (1, 3, H, W); the alpha is resized if their size differs."""
-        pixels = pixels.detach().squeeze(0) if pixels.ndim == 4 else pixels.detach()
-        pixels = pixels.to("cpu", torch.float32)
+        pixels = as_array(pixels).astype(np.float32, copy=False)
+        pixels = pixels[0] if pixels.ndim == 4 else pixels
         alpha = self.alpha
         if alpha is not None and alpha.shape != pixels.shape[-2:]:
             height, width = pixels.shape[-2:]
             levels, light = (to_uint8, from_uint8) if self.bits == 8 else (to_uint16, from_uint16)
-            alpha = levels(resize(light(alpha)[None, None], (height, width))[0, 0])
+            alpha = levels(resize(light(alpha), (height, width)))
         return replace(self, pixels=pixels, alpha=alpha)
 
     def to_pil(self) -> Image.Image:
@@ -143,8 +172,8 @@ class Photo:
         rgb = np.empty((self.height, self.width, 3), kind)
         rows = max(1, STRIP // self.width)
         for top in range(0, self.height, rows):  # by strips: numbers on the way are large
-            rgb[top : top + rows] = quantise(self.pixels[:, top : top + rows]).permute(1, 2, 0).numpy()
-        alpha = None if self.alpha is None else self.alpha.contiguous().numpy()
+            rgb[top : top + rows] = quantise(self.pixels[:, top : top + rows]).transpose(1, 2, 0)
+        alpha = None if self.alpha is None else np.ascontiguousarray(self.alpha)
         if alpha is not None and bits != self.bits:
             alpha = (alpha + 128) // 257 if bits == 8 else alpha.astype(np.uint16) * 257
         return rgb, None if alpha is None else alpha.astype(kind, copy=False)
@@ -198,11 +227,10 @@ def open_image(source: Source, *, max_pixels: int = MAX_PIXELS, name: str = "ima
 
 
 def _photo(found: Decoded) -> Photo:
-    rgb, alpha = torch.from_numpy(found.rgb).permute(2, 0, 1), None
+    rgb, alpha = found.rgb.transpose(2, 0, 1), found.alpha
     deep = found.rgb.dtype == np.uint16
-    if found.alpha is not None:
-        wider = 257 if deep and found.alpha.dtype == np.uint8 else 1
-        alpha = torch.from_numpy(found.alpha.astype(np.int32) * wider if deep else found.alpha)
+    if alpha is not None and deep:
+        alpha = alpha.astype(np.int32) * (257 if alpha.dtype == np.uint8 else 1)
     pixels, bits = (from_uint16(rgb), 16) if deep else (from_uint8(rgb), 8)
     return Photo(pixels, alpha, found.format, found.icc, found.exif, found.name, bits, found.extras)
 
@@ -340,7 +368,7 @@ def output_format(asked: str, path: Path = Path(), *, own: str = "PNG") -> str:
 
 
 def contact_sheet(
-    rows: Sequence[Sequence[Tensor]],
+    rows: Sequence[Sequence[Floats | Tensor]],
     *,
     row_labels: Sequence[str],
     column_labels: Sequence[str] | None = None,
@@ -376,9 +404,9 @@ def contact_sheet(
         for i, pixels in enumerate(row):
             scale = cell / max(pixels.shape[-2:])
             h, w = (max(1, round(side * scale)) for side in pixels.shape[-2:])
-            small = to_uint8(resize(pixels.detach().cpu().float()[None], (h, w))[0]).permute(1, 2, 0).contiguous()
+            small = np.ascontiguousarray(to_uint8(resize(as_array(pixels), (h, w))).transpose(1, 2, 0))
             left = (i + 1) * (cell + gap) + gap
-            sheet.paste(Image.fromarray(small.numpy()), (left + (cell - w) // 2, y + (cell - h) // 2))
+            sheet.paste(Image.fromarray(small), (left + (cell - w) // 2, y + (cell - h) // 2))
         y += height
     return sheet
 

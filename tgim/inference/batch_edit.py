@@ -15,7 +15,7 @@ from tgim.system.files import replacing
 from tgim.system.notices import hearing
 
 if TYPE_CHECKING:
-    from tgim.images.carry import Box
+    from tgim.images.boxes import Box
     from tgim.images.photo import Photo, Source
     from tgim.inference.editor import Editor, Size
     from tgim.inference.generator import Generator

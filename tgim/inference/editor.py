@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from PIL import Image
-from skimage import measure
-from torch import Tensor
 
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint, EmbeddedName
-from tgim.errors import CheckpointError, SubjectError, UserError
-from tgim.images.carry import Box, add_enlarged, parse_box
+from tgim.errors import SubjectError, UserError
+from tgim.images.boxes import Box, parse_box
 from tgim.images.photo import Photo, Source, open_to_edit
-from tgim.images.resample import resize
-from tgim.inference.inversion import Inverter
+from tgim.images.pieces import labelled
+from tgim.images.resample import Floats, add_enlarged, resize
+from tgim.inference.engines import Asked, Engine
 from tgim.inference.masking import blend, chosen_weight, extent
-from tgim.models.base import Editing, Generating, Localising, Request
-from tgim.models.editing.painting import Painter
 from tgim.system.notices import notify
 from tgim.text.understand import UnknownWordWarning, used_caption
-from tgim.text.vocabulary import complete, tokenize
+from tgim.text.vocabulary import Vocabulary, complete, tokenize
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from tgim.models.base import Editing
 
 EDITING = ("editor", "generator", "parsing")  # roles of models that an Editor can be made of
 Size = Literal["photo", "model"]
@@ -65,6 +65,10 @@ def open_editor(
     Raises:
         UserError: it does not edit, or `invert_steps` are given and it does not search.
     """
+    from dataclasses import replace
+
+    from tgim.inference.inversion import Inverter
+
     source = checkpoint.load(name_or_path, device=device)
     inverter = Inverter.of(source.model, steps=invert_steps, progress=progress)
     if inverter is None and invert_steps is not None:
@@ -81,21 +85,40 @@ class Editor:
     (180, 120)
     """
 
-    def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu") -> None:
-        model = source.model
-        if isinstance(model, Generating):
-            model = Inverter(model)
-        elif isinstance(model, Localising):
-            model = Painter(model)
-            source = replace(source, vocabulary=model.vocabulary, template="{}")
-        if not isinstance(model, Editing):
-            editors = [name for name in list_models() if checkpoint.read_header(name)["role"] in EDITING]
-            raise CheckpointError(f"{source.model.name} does not edit pictures; choose one of: {', '.join(editors)}")
-        self.device = torch.device(device)
-        self.model: Editing = model.to(self.device).eval()
-        self.vocabulary, self.template, self.card = source.vocabulary, source.template, source.card
-        searches = self.model.text_to_image is not None  # which is a change to the model while it lasts
-        self._turn = threading.Lock() if searches else nullcontext()
+    def __init__(self, source: Checkpoint | Engine, *, device: str | torch.device = "cpu") -> None:
+        self.engine = _torch_engine(source, device) if isinstance(source, Checkpoint) else source
+        self._turn = threading.Lock() if self.engine.takes_turns else nullcontext()
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Words that the model reads."""
+        return self.engine.vocabulary
+
+    @property
+    def template(self) -> str:
+        """Sentence that completes a phrase."""
+        return self.engine.template
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """What the checkpoint says of itself."""
+        return self.engine.card
+
+    @property
+    def device(self) -> torch.device:
+        """Where edits are computed."""
+        import torch
+
+        return torch.device(self.engine.device)
+
+    @property
+    def model(self) -> Editing:
+        """The model in torch; UserError where another engine runs it."""
+        from tgim.inference.torch_engine import TorchEngine
+
+        if not isinstance(self.engine, TorchEngine):
+            raise UserError(f"this {self.engine.name} is not run by torch; open it with engine='torch'")
+        return self.engine.model
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path = "birds", *, device: str = "cpu") -> Editor:
@@ -171,7 +194,6 @@ class Editor:
                 progress(done, total)
             yield edited
 
-    @torch.no_grad()
     def edit_photo(
         self,
         photo: Photo,
@@ -210,57 +232,54 @@ class Editor:
             UserError: `strength` or `size` is out of range, a part is not known or not in view.
         """
         check_asked(strength=strength, size=size, masked=mask is not None or part is not None)
-        request = self._request([self.caption(text)], strength, size, seed)
-        whole = photo.pixels[None].to(self.device)
+        asked = Asked(self.caption(text), strength, seed, size == "model")
         region = self.region(photo, box=box, focus=focus, size=size)
-        localiser = self.model.part_localiser
-        weight = chosen_weight(photo, mask=mask, part=part, localiser=localiser, box=region, model=self.model.name)
-        if weight is None:
-            return photo.with_pixels(self._edit(whole, request, region, spare=spare))
-        return photo.with_pixels(
-            self._edit_within(whole, request, region, weight, again=box is None and mask is not None)
+        weight = chosen_weight(
+            photo, mask=mask, part=part, finder=self.engine.finder, box=region, model=self.engine.name
         )
+        if weight is None:
+            return photo.with_pixels(self._edit(photo.pixels, asked, region, spare=spare))
+        again = box is None and mask is not None
+        return photo.with_pixels(self._edit_within(photo.pixels, asked, region, weight, again=again))
 
-    def _edit(self, whole: Tensor, request: Request, region: Box | None, *, spare: bool = False) -> Tensor:
-        """Edit a photograph (1, 3, H, W), or a region of it."""
+    def _edit(self, whole: Floats, asked: Asked, region: Box | None, *, spare: bool = False) -> Floats:
+        """Edit a photograph (3, H, W), or a region of it."""
         with self._turn:
-            if not request.raw and whole.shape[-2] * whole.shape[-1] > LARGE:
-                return self._edit_large(whole, request, region, spare=spare)
+            if not asked.raw and whole.shape[-2] * whole.shape[-1] > LARGE:
+                return self._edit_large(whole, asked, region, spare=spare)
             if region is None:
-                return self.model.edit_photo(whole, request)
-            return self.model.edit_box(whole, request, region)
+                return self.engine.edit_photo(whole, asked)
+            return self.engine.edit_box(whole, asked, region)
 
-    def _edit_within(
-        self, whole: Tensor, request: Request, region: Box | None, weight: Tensor, *, again: bool
-    ) -> Tensor:
+    def _edit_within(self, whole: Floats, asked: Asked, region: Box | None, weight: Floats, *, again: bool) -> Floats:
         """Edit where `weight` (H, W) allows it; `again`, what the mask covers, where the edit changes nothing there."""
         try:
-            edited = blend(whole, self._edit(whole, request, region), weight)
+            edited = blend(whole, self._edit(whole, asked, region), weight)
         except SubjectError:
             if not again:
                 raise
             edited = whole
-        if again and request.strength > 0 and torch.equal(edited, whole):
-            edited = blend(whole, self._edit(whole, request, extent(weight)), weight)
+        if again and asked.strength > 0 and np.array_equal(edited, whole):
+            edited = blend(whole, self._edit(whole, asked, extent(weight)), weight)
         return edited
 
-    def _edit_large(self, whole: Tensor, request: Request, region: Box | None, *, spare: bool) -> Tensor:
-        """Edit a small copy of a photograph (1, 3, H, W), or of what is around a region, and add the change to it."""
+    def _edit_large(self, whole: Floats, asked: Asked, region: Box | None, *, spare: bool) -> Floats:
+        """Edit a small copy of a photograph (3, H, W), or of what is around a region, and add the change to it."""
         height, width = whole.shape[-2:]
         left, top, w, h = region or (0, 0, width, height)
         x0, y0 = max(0, left - w // 4), max(0, top - h // 4)
         x1, y1 = min(width, left + w + w // 4), min(height, top + h + h // 4)
-        shown = whole[..., y0:y1, x0:x1]
         scale = min(1.0, (WORKING / ((x1 - x0) * (y1 - y0))) ** 0.5)
-        small = resize(shown, (max(1, round((y1 - y0) * scale)), max(1, round((x1 - x0) * scale))))
+        size = max(1, round((y1 - y0) * scale)), max(1, round((x1 - x0) * scale))
+        small = resize(whole[:, y0:y1, x0:x1], size)
         if region is None:
-            change = self.model.edit_photo(small, request) - small
+            change = self.engine.edit_photo(small, asked) - small
         else:
             box = tuple(max(0, round(value * scale)) for value in (left - x0, top - y0, w, h))
             box_w, box_h = max(1, min(box[2], small.shape[-1] - box[0])), max(1, min(box[3], small.shape[-2] - box[1]))
-            change = self.model.edit_box(small, request, (box[0], box[1], box_w, box_h)) - small
-        result = whole if spare else whole.clone()
-        add_enlarged(result[..., y0:y1, x0:x1], change, within=(left - x0, top - y0, w, h))
+            change = self.engine.edit_box(small, asked, (box[0], box[1], box_w, box_h)) - small
+        result = whole if spare else whole.copy()
+        add_enlarged(result[:, y0:y1, x0:x1], change, within=(left - x0, top - y0, w, h))
         return result
 
     def region(
@@ -275,7 +294,6 @@ class Editor:
             return parse_box(box, height=photo.height, width=photo.width)
         return self.find_subject(photo) if focus and size == "photo" else None
 
-    @torch.no_grad()
     def edit_batch(self, pictures: Tensor, texts: Sequence[str], *, strength: float = 1.0) -> Tensor:
         """Edit pictures of one size, each by its own text, without a closer look at subjects and without warnings.
 
@@ -296,21 +314,20 @@ class Editor:
             )
         if not 0 <= strength <= 1:
             raise UserError(f"strength is {strength}, expected 0 to 1; 1 is the full edit, 0 none")
+        model = self.model
         known = [i for i, text in enumerate(texts) if self.knows(text)]
         edited = pictures.to("cpu", copy=True)
         if known:
-            size: Size = "model" if set(pictures.shape[-2:]) == {self.model.image_size} else "photo"
-            captions = [complete(texts[i], self.template) for i in known]
-            request = self._request(captions, strength, size, None, skip=True)
+            raw = set(pictures.shape[-2:]) == {model.image_size}
+            asked = [Asked(complete(texts[i], self.template), strength, None, raw) for i in known]
             with self._turn:
-                edited[known] = self.model.edit_photo(pictures[known].to(self.device), request).to(edited)
+                edited[known] = self.engine.edit_batch(pictures[known], asked).to(edited)  # type: ignore[attr-defined]
         return edited
 
     def knows(self, text: str) -> bool:
         """Test whether the vocabulary has at least one word of `text`."""
         return any(word in self.vocabulary for word in tokenize(text))
 
-    @torch.no_grad()
     def find_subject(self, photo: Photo) -> Box | None:
         """Find the subject, with some room around it: ``(x, y, width, height)`` in pixels.
 
@@ -318,16 +335,16 @@ class Editor:
         (`Editing.subject`). Several subjects of like size share one box. The model looks twice, at the photograph and
         at what it found there, each time at the mirrored picture, too.
         """
-        whole, side = photo.pixels[None].to(self.device), self.model.image_size
+        side = self.engine.image_size
 
         def look(frame: Box) -> _Extent | None:
             x, y, w, h = frame
-            small = resize(whole[..., y : y + h, x : x + w], (side, side))
-            probability = self.model.subject(torch.cat([small, small.flip(-1)]))
+            small = resize(photo.pixels[:, y : y + h, x : x + w], (side, side))
+            probability = self.engine.subject(np.stack([small, small[..., ::-1]]))
             if probability is None:
                 return None
-            straight, mirrored = probability[:, 0]
-            return _extent(((straight + mirrored.flip(-1)) / 2).cpu().numpy(), frame)
+            straight, mirrored = probability
+            return _extent((straight + mirrored[:, ::-1]) / 2, frame)
 
         first = look((0, 0, photo.width, photo.height))
         if first is None:
@@ -340,15 +357,15 @@ class Editor:
     def caption(self, text: str) -> str:
         """The caption that is used for `text`, with warnings and errors as of `used_caption`, and the model's own."""
         caption = used_caption(text, self.vocabulary, self.template)
-        for note in self.model.remarks(caption):
+        for note in self.engine.remarks(caption):
             notify(note, UnknownWordWarning, stacklevel=3)
         return caption
 
-    def _request(
-        self, captions: Sequence[str], strength: float, size: Size, seed: int | None, *, skip: bool = False
-    ) -> Request:
-        tokens = self.vocabulary.encode(captions).to(self.device)
-        return Request(tuple(captions), tokens, strength=strength, seed=seed, raw=size == "model", skip=skip)
+
+def _torch_engine(source: Checkpoint, device: str | torch.device) -> Engine:
+    from tgim.inference.torch_engine import TorchEngine
+
+    return TorchEngine(source, device=device)
 
 
 def check_asked(*, strength: float, size: str, masked: bool) -> None:
@@ -361,17 +378,18 @@ def check_asked(*, strength: float, size: str, masked: bool) -> None:
         raise UserError("a mask or part needs size 'photo': the raw output has no pixels of the photograph to keep")
 
 
-def _extent(probability: NDArray[np.float32], frame: Box) -> _Extent | None:
+def _extent(probability: Floats, frame: Box) -> _Extent | None:
     """Left, top, right and bottom, in the photograph's pixels, of subjects by probabilities (S, S) over a frame."""
-    labels = measure.label(probability > MAYBE)  # type: ignore[no-untyped-call]
+    labels = labelled(probability > MAYBE)
     sure = np.bincount(labels[probability > SURE], minlength=labels.max() + 1)
-    found = measure.regionprops(labels)  # type: ignore[no-untyped-call]
-    boxes = [region.bbox for region in found if sure[region.label] >= max(MINOR * sure.max(), 4)]
-    if not boxes:
+    sure[0] = 0
+    kept = np.flatnonzero(sure >= max(MINOR * sure.max(), 4))
+    rows, columns = np.nonzero(np.isin(labels, kept))
+    if not len(rows):
         return None
     (x, y, w, h), side = frame, len(probability)
-    top, left, bottom, right = np.array(boxes).T
-    return x + left.min() * w / side, y + top.min() * h / side, x + right.max() * w / side, y + bottom.max() * h / side
+    top, left, bottom, right = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
+    return x + left * w / side, y + top * h / side, x + right * w / side, y + bottom * h / side
 
 
 def _with_room(extent: _Extent, room: float, photo: Photo) -> Box:

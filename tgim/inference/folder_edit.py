@@ -20,7 +20,7 @@ from tgim.inference.batch_edit import Job, OverwriteError, Result, identity, mak
 from tgim.inference.manifest import Manifest
 
 if TYPE_CHECKING:
-    from tgim.images.carry import Box
+    from tgim.images.boxes import Box
     from tgim.images.photo import Photo
     from tgim.inference.editor import Editor, Size
 
@@ -154,7 +154,7 @@ class Maker:
         asked = folder.asked
         check_asked(strength=asked.strength, size=asked.size, masked=not (folder.masks is None and asked.part is None))
         if asked.part is not None:
-            able_to_find(editor.model.part_localiser, asked.part, model=editor.model.name)
+            able_to_find(editor.engine.finder, asked.part, model=editor.engine.name)
         self.editor, self.folder = editor, folder
         self._manifest = Manifest(folder.out)
         self._masks: dict[Path, tuple[int, dict[str, list[Path]]]] = {}  # of a folder: its time, and masks by name

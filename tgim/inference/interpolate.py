@@ -26,15 +26,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tgim.errors import UserError
-from tgim.images.carry import carry_change
 from tgim.images.decode import SUFFIXES, to_srgb
 from tgim.images.encode import QUALITY
 from tgim.images.photo import Photo, Source, check_target, open_image, open_to_edit, save_image, to_uint8, write_bytes
-from tgim.images.resample import resize
 from tgim.inference.editor import Editor
 from tgim.inference.generator import BATCH, Generator
 from tgim.inference.inversion import Inverter
 from tgim.models.base import Codes, sample_noise
+from tgim.nn.carry import carry_change
+from tgim.nn.resize import resize
 
 SIDE = 384  # pixels, the longest side of a photograph in frames
 GAP = 2  # pixels between the pictures of a strip
@@ -275,11 +275,11 @@ def opened(source: Source) -> Photo:
 def _reduced(photo: Photo, side: int) -> Tensor:
     """The photograph's pixels (1, 3, H, W), its longer side at most `side`."""
     scale = min(1.0, side / max(photo.height, photo.width))
-    return resize(photo.pixels[None], (max(1, round(scale * photo.height)), max(1, round(scale * photo.width))))
+    return resize(photo.tensor[None], (max(1, round(scale * photo.height)), max(1, round(scale * photo.width))))
 
 
 def square(photo: Photo) -> Tensor:
     """Cut out the square in the middle of the photograph, (1, 3, h, h)."""
     side = min(photo.height, photo.width)
     top, left = (photo.height - side) // 2, (photo.width - side) // 2
-    return photo.pixels[None, :, top : top + side, left : left + side]
+    return photo.tensor[None, :, top : top + side, left : left + side]

@@ -32,10 +32,10 @@ import torch
 from torch import Tensor, nn
 
 from tgim.errors import UserError
-from tgim.images.resample import resize
 from tgim.models.base import Codes, Editing, Generating, Matching, Model
 from tgim.nn.layers import frozen
 from tgim.nn.losses import stage_distance
+from tgim.nn.resize import resize
 from tgim.system.say import bar
 from tgim.text.vocabulary import Tokens
 

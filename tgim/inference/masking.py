@@ -8,23 +8,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tgim.errors import ImageError, SubjectError, UserError
-from tgim.images.carry import Box
+from tgim.images.boxes import Box
 from tgim.images.folder import list_images
 from tgim.images.photo import Photo, Source, open_image
-from tgim.images.resample import resize
+from tgim.images.resample import Floats, resize
 from tgim.inference.part_overlay import locate, mask_of, part_named
-from tgim.models.base import Localising
+from tgim.models.parsing.part_maps import PartFinder
 
 AROUND = 0.1  # of the longer side of what a mask covers: room around it for a second look
 STRIP = 2**20  # pixels that are blended at a time
 
 
-def weight_of(mask: Source, *, height: int, width: int) -> Tensor:
+def weight_of(mask: Source, *, height: int, width: int) -> Floats:
     """Read a mask as weights (H, W) in [0, 1] of the photograph's size, 1 where it may change.
 
     Args:
@@ -38,10 +36,10 @@ def weight_of(mask: Source, *, height: int, width: int) -> Tensor:
     found = open_image(mask)
     alpha, name = found.alpha, found.name
     if alpha is not None and alpha.min() < alpha.max():
-        light = alpha.float() / (255 if found.bits == 8 else 65535)
+        light = alpha.astype(np.float32) / (255 if found.bits == 8 else 65535)
     else:
         light = (found.pixels.mean(0) + 1) / 2
-    weight = resize(light[None, None] * 2 - 1, (height, width))[0, 0].add(1).div(2).clamp(0, 1)
+    weight = ((resize(light * 2 - 1, (height, width)) + 1) / 2).clip(0, 1)
     if not weight.any():
         raise ImageError(f"{name} is black everywhere, so nothing may change; as a mask, white is what may change")
     return weight
@@ -62,66 +60,65 @@ def mask_beside(path: Path, image: Path) -> Path:
     return found[0]
 
 
-def able_to_find(localiser: Localising | None, part: str, *, model: str) -> Localising:
-    """The localiser itself; UserError where `model` has none, or it knows no such part."""
-    if localiser is None:
+def able_to_find(finder: PartFinder | None, part: str, *, model: str) -> PartFinder:
+    """The part finder itself; UserError where `model` has none, or it knows no such part."""
+    if finder is None:
         raise UserError(f"{model} finds no parts, so it cannot edit the {part} alone; give a mask instead of a part")
-    part_named(part, localiser.parts)
-    return localiser
+    part_named(part, finder.parts)
+    return finder
 
 
-def part_weight(photo: Photo, localiser: Localising, part: str, *, box: Box | None = None) -> Tensor:
+def part_weight(photo: Photo, finder: PartFinder, part: str, *, box: Box | None = None) -> Floats:
     """Find a part of the photograph's subject, or of the one in `box`: weights (H, W) in [0, 1].
 
     Raises:
-        UserError: the localiser knows no such part.
+        UserError: the part finder knows no such part.
         SubjectError: no subject is found, or this part of it is not in view.
     """
-    name = part_named(part, localiser.parts)
-    located = locate(photo, localiser, box=box)
+    name = part_named(part, finder.parts)
+    located = locate(photo, finder, box=box)
     if located is None:
         raise SubjectError(f"{photo.name}: no subject is found to have a {name}; say where it is by a box")
-    mask = torch.from_numpy(mask_of(*located, name)).float() / 255
+    mask = mask_of(*located, name).astype(np.float32) / 255
     if not (mask > 0.5).any():
         raise SubjectError(f"{photo.name}: no {name} is in view; name another part, or draw a mask")
     return mask
 
 
 def chosen_weight(
-    photo: Photo, *, mask: Source | None, part: str | None, localiser: Localising | None, box: Box | None, model: str
-) -> Tensor | None:
+    photo: Photo, *, mask: Source | None, part: str | None, finder: PartFinder | None, box: Box | None, model: str
+) -> Floats | None:
     """Weights (H, W) of a mask, of a part, or of both together; None without either.
 
     Raises:
-        UserError: as `weight_of` and `part_weight`, there is no localiser, or mask and part have nothing in common.
+        UserError: as `weight_of` and `part_weight`, there is no part finder, or mask and part have nothing in common.
     """
     weight = None if mask is None else weight_of(mask, height=photo.height, width=photo.width)
     if part is None:
         return weight
-    own = part_weight(photo, able_to_find(localiser, part, model=model), part, box=box)
+    own = part_weight(photo, able_to_find(finder, part, model=model), part, box=box)
     both = own if weight is None else own * weight
     if not both.any():
         raise UserError(f"{photo.name}: the mask covers nothing of the {part}; draw it there, or leave one of them out")
     return both
 
 
-def blend(photo: Tensor, edited: Tensor, weight: Tensor) -> Tensor:
-    """Take `edited` where `weight` (H, W) is 1 and `photo` where it is 0, both (1, 3, H, W); pixels at 0 are equal."""
-    result = photo.clone()
-    weight = weight.to(photo.device)
+def blend(photo: Floats, edited: Floats, weight: Floats) -> Floats:
+    """Take `edited` where `weight` (H, W) is 1 and `photo` where it is 0, both (3, H, W); pixels at 0 are equal."""
+    result = photo.copy()
     rows = max(1, STRIP // photo.shape[-1])
     for top in range(0, photo.shape[-2], rows):
         strip = slice(top, top + rows)
-        here, share = photo[..., strip, :], weight[strip]
-        mixed = torch.lerp(here, edited[..., strip, :], share.expand_as(here))
-        result[..., strip, :] = torch.where(share == 0, here, mixed)
+        here, share = photo[:, strip], weight[strip]
+        mixed = np.where(share == 1, edited[:, strip], here + share * (edited[:, strip] - here))
+        result[:, strip] = np.where(share == 0, here, mixed)
     return result
 
 
-def extent(weight: Tensor) -> Box:
+def extent(weight: Floats) -> Box:
     """The box of what a mask (H, W) lets change, with room around it, inside the picture."""
     height, width = weight.shape
-    rows, columns = weight.amax(1).nonzero()[:, 0], weight.amax(0).nonzero()[:, 0]
+    rows, columns = np.flatnonzero(weight.any(1)), np.flatnonzero(weight.any(0))
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
     room = round(AROUND * max(bottom - top, right - left))
     x0, y0, x1, y1 = max(0, left - room), max(0, top - room), min(width, right + room), min(height, bottom + room)

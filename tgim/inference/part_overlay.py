@@ -5,22 +5,23 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from tgim.checkpoints import checkpoint
 from tgim.errors import UserError, nearest
-from tgim.images.carry import Box
+from tgim.images.boxes import Box
 from tgim.images.photo import Photo, check_target, output_format, to_uint8, write_bytes
-from tgim.models.base import Localising
-from tgim.models.parsing import find_parts, lift
-from tgim.models.parsing.part_maps import PartMaps
+from tgim.images.resample import Floats
+from tgim.models.parsing.lifting import lift
+from tgim.models.parsing.part_maps import PartFinder, PartMaps, find_parts
 from tgim.text.lexicon.parts import ALIASES
+
+if TYPE_CHECKING:
+    from tgim.models.base import Localising
 
 SUBJECT = "subject"  # all parts together
 SYNONYMS = {**ALIASES, **dict.fromkeys(("bird", "flower", "body"), SUBJECT)}  # other words for parts
@@ -39,22 +40,20 @@ def open_localiser(name_or_path: str | Path, *, device: str = "cpu") -> Localisi
         UserError: it has no localiser.
     """
     model = checkpoint.load(name_or_path, device=device).model
-    localiser: Localising | None = model.part_localiser
-    if localiser is None:
+    finder: Localising | None = model.part_localiser
+    if finder is None:
         raise UserError(f"{name_or_path} ({model.name}) knows no parts; give --model a part localiser")
-    return localiser
+    return finder
 
 
-def locate(photo: Photo, localiser: Localising, *, box: Box | None = None) -> tuple[PartMaps, Tensor] | None:
+def locate(photo: Photo, finder: PartFinder, *, box: Box | None = None) -> tuple[PartMaps, Floats] | None:
     """Find the parts of a photograph's subject, or of what is in `box`.
 
     Returns:
         What was found, and its maps (P, H, W) at the photograph's own resolution; None where there is no subject.
     """
-    whole = photo.pixels[None]
-    pixels = whole.to(next(iter(localiser.parameters()), whole).device)
-    found = find_parts(localiser, pixels, box=box)
-    return None if found is None else (found, lift(found, pixels))
+    found = find_parts(finder, photo.pixels, box=box)
+    return None if found is None else (found, lift(found, photo.pixels))
 
 
 def part_named(word: str, names: tuple[str, ...]) -> str:
@@ -71,10 +70,10 @@ def part_named(word: str, names: tuple[str, ...]) -> str:
     return part
 
 
-def mask_of(found: PartMaps, maps: Tensor, part: str) -> NDArray[np.uint8]:
+def mask_of(found: PartMaps, maps: Floats, part: str) -> NDArray[np.uint8]:
     """Mask (H, W) of a part, 255 where it surely is; `maps` (P, H, W) are from `lift`."""
     mask = 1 - maps[0] if part == SUBJECT else maps[found.names.index(part)]
-    return (255 * mask).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+    return (255 * mask).round().clip(0, 255).astype(np.uint8)
 
 
 def save_picture(picture: Image.Image, path: str | os.PathLike[str], *, format: str = "") -> None:
@@ -98,7 +97,7 @@ def picture_bytes(picture: Image.Image, format: str = "") -> bytes:
     return buffer.getvalue()
 
 
-def figures(found: PartMaps, maps: Tensor) -> dict[str, Any]:
+def figures(found: PartMaps, maps: Floats) -> dict[str, Any]:
     """Boxes, score, and each part's share of the subject's area, as plain types."""
     areas = maps[1:].sum((1, 2))
     whole = float(areas.sum()) or 1.0
@@ -110,17 +109,15 @@ def figures(found: PartMaps, maps: Tensor) -> dict[str, Any]:
     }
 
 
-def overlay(photo: Photo, found: PartMaps, maps: Tensor) -> Image.Image:
+def overlay(photo: Photo, found: PartMaps, maps: Floats) -> Image.Image:
     """The photograph, its parts coloured and its background faded, the subject's box, and a legend below."""
-    pixels = to_uint8(photo.pixels).permute(1, 2, 0).numpy().astype(np.float32)
+    pixels = to_uint8(photo.pixels).transpose(1, 2, 0).astype(np.float32)
     gray = pixels.mean(2, keepdims=True)
     shown = FADE * gray + (1 - FADE) * 160
-    maps = maps.cpu()
-    faded = torch.from_numpy(shown) * maps[0, ..., None] + torch.from_numpy(pixels) * (1 - maps[0, ..., None])
+    faded = shown * maps[0, ..., None] + pixels * (1 - maps[0, ..., None])
     for i, mask in enumerate(maps[1:]):
-        colour = torch.tensor(COLOURS[i % len(COLOURS)], dtype=torch.float32)
-        faded += TINT * mask[..., None] * (colour - torch.from_numpy(pixels))
-    picture = Image.fromarray(faded.clamp(0, 255).round().to(torch.uint8).numpy())
+        faded += TINT * mask[..., None] * (np.array(COLOURS[i % len(COLOURS)], np.float32) - pixels)
+    picture = Image.fromarray(faded.clip(0, 255).round().astype(np.uint8))
     draw = ImageDraw.Draw(picture)
     x, y, w, h = found.subject
     for box in ((x, y, w, h), *found.others):

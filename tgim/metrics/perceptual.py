@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from tgim.checkpoints.state_dict import read_state_dict
 from tgim.errors import UserError
-from tgim.images.resample import resize
 from tgim.metrics.checks import check_pair
 from tgim.nn import losses
+from tgim.nn.resize import resize
 
 Backbone = Literal["alex", "vgg"]
 BATCH = 32  # pictures at once

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
@@ -20,8 +21,11 @@ from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch, BatchOptions, BatchSource
 from tgim.data.config import DataConfig
 from tgim.data.loader import Batches
-from tgim.images.carry import Box, carry_change, soft_box
-from tgim.images.resample import resize
+from tgim.images.boxes import Box
+from tgim.images.photo import as_array
+from tgim.images.resample import Floats
+from tgim.nn.carry import carry_change, soft_box
+from tgim.nn.resize import resize
 from tgim.text.vocabulary import Tokens, Vocabulary
 
 Terms = dict[str, Tensor]  # loss name -> weighted scalar; their sum is what one network minimises
@@ -330,6 +334,14 @@ class Localising(Model):
             Probabilities (B, P, s, s) of each part, their sum over P 1; and (B,) that a picture shows a subject at all.
         """
         raise NotImplementedError  # abstract: every localiser says how it sees
+
+    @torch.no_grad()
+    def look_at(self, pictures: Floats) -> tuple[Floats, Floats]:
+        """`look` at an array (B, 3, S, S): arrays (B, P, s, s) and (B,); see `tgim.models.parsing.part_maps`."""
+        device = next(self.parameters(), torch.empty(0)).device
+        shown = torch.from_numpy(np.ascontiguousarray(pictures)).to(device, memory_format=torch.channels_last)
+        maps, present = self.look(shown)
+        return as_array(maps), as_array(present)
 
 
 class Composing(Model):

@@ -23,10 +23,10 @@ from tgim.evaluation import Bench, Contender, ModelContender
 from tgim.evaluation.records import Line
 from tgim.evaluation.retrieval import target_ranks
 from tgim.images.photo import Photo, open_image, to_uint8
-from tgim.images.resample import resize
 from tgim.inference.editor import Editor
 from tgim.inference.generator import Generator
 from tgim.metrics import rmse
+from tgim.nn.resize import resize
 from tgim.text.understand import UnknownWordWarning
 
 BUDGET = 1_500_000  # bytes of all pictures of a page, in base64
@@ -129,11 +129,11 @@ def gallery_of(
     shown = np.sort(random_source(facts.seed, Stream.SHOWN).permutation(bench.rows)[:columns])
     captions = tuple(captions) or CAPTIONS.get(dataset.name) or tuple(dict.fromkeys(bench.target))[:6]
     photos = [open_image(dataset.items[row].path) for row in shown]
-    pictures = [photo.pixels for photo in photos]
+    pictures = [photo.tensor for photo in photos]
     pictures += [one_edit(editor, photo, text, focus=True) for text in captions for photo in photos]
     for row in np.concatenate(list(picked.values())):
         photo = open_image(dataset.items[bench.rows[row]].path)
-        pictures += [photo.pixels, one_edit(editor, photo, bench.target[row], focus=False)]
+        pictures += [photo.tensor, one_edit(editor, photo, bench.target[row], focus=False)]
     uris = within_budget(pictures)
     width = len(shown)
     sheet = [tuple(uris[first : first + width]) for first in range(0, width * (len(captions) + 1), width)]
@@ -196,10 +196,10 @@ def one_edit(editor: Editor, photo: Photo, text: str, *, focus: bool) -> Tensor:
     Without `focus` there is no closer look at the subject: the edit as it is measured.
     """
     if not editor.knows(text):
-        return photo.pixels
+        return photo.tensor
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnknownWordWarning)
-        return editor.edit_photo(photo, text, focus=focus).pixels
+        return editor.edit_photo(photo, text, focus=focus).tensor
 
 
 def _differences(bench: Bench, contender: Contender, lines: Sequence[Line]) -> Iterator[str]:

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from tgim.errors import SubjectError
-from tgim.images.carry import parse_box
+from tgim.images.boxes import parse_box
 from tgim.images.photo import Photo, open_image, output_format, resize, to_bytes
 from tgim.inference import part_overlay, ranking
 from tgim.inference.batch_edit import make
@@ -147,7 +147,7 @@ def parts(catalog: Catalog, asked: PartsAsked, *, max_pixels: int) -> Picture | 
     figures = part_overlay.figures(found, maps)
     figures["subject"] = _enlarged(figures["subject"], scale)
     figures["others"] = [_enlarged(other, scale) for other in figures["others"]]
-    labels = Image.fromarray(maps.argmax(0).to("cpu").numpy().astype(np.uint8))
+    labels = Image.fromarray(maps.argmax(0).astype(np.uint8))
     map_ = base64.b64encode(part_overlay.picture_bytes(labels)).decode()
     return {"model": name, "size": [photo.width, photo.height], "names": list(found.names), **figures, "map": map_}
 
@@ -307,7 +307,7 @@ def _reduced(photo: Photo) -> tuple[Photo, float]:
     if scale == 1.0:
         return photo, scale
     size = max(1, round(photo.height * scale)), max(1, round(photo.width * scale))
-    return photo.with_pixels(resize(photo.pixels[None], size)), scale
+    return photo.with_pixels(resize(photo.pixels, size)), scale
 
 
 def _enlarged(box: Sequence[int], scale: float) -> list[int]:

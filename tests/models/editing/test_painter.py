@@ -14,12 +14,12 @@ from tgim.errors import MissingPartWarning, SubjectError, TextError
 from tgim.images.photo import from_uint8, open_image
 from tgim.inference.editor import Editor
 from tgim.models.base import Config, Localising, Request
-from tgim.models.editing.painting import Painter
 from tgim.models.editing.painting.already import true_already
 from tgim.models.editing.painting.captions import parse_caption
 from tgim.models.editing.painting.lab import to_lab
-from tgim.models.editing.painting.painter import target_masks
+from tgim.models.editing.painting.painter import Painter
 from tgim.models.editing.painting.pairs import painted_pairs
+from tgim.models.editing.painting.rules import target_masks
 from tgim.text.understand import UnknownWordWarning
 from tgim.text.vocabulary import Vocabulary
 
@@ -166,8 +166,8 @@ def test_an_editor_takes_any_localiser(editor):
     assert editor.model.name == "painter"
     photo = open_image(((WHOLE[0] + 1) / 2).permute(1, 2, 0).numpy())
     red = editor.edit_photo(photo, "make its head crimson, please")
-    assert red.pixels.shape == photo.pixels.shape
-    assert editor.edit_photo(photo, "red head", size="model").pixels.shape == (3, 64, 64)
+    assert red.pixels.shape == photo.tensor.shape
+    assert editor.edit_photo(photo, "red head", size="model").tensor.shape == (3, 64, 64)
     pictures = torch.cat([WHOLE, bird()])
     edited = editor.edit_batch(pictures, ["red head", "red head"])
     assert not torch.equal(edited[0], pictures[0])

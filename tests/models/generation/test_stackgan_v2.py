@@ -20,10 +20,10 @@ from tgim.conversion.convert import convert
 from tgim.conversion.files import load_part
 from tgim.conversion.stackgan import checked, discriminator_names, generator_names, sizes, untrained
 from tgim.errors import CheckpointError, UserError
-from tgim.images.resample import resize
 from tgim.models.generation.stackgan_v2 import StackGANv2, StackGANv2Config
 from tgim.models.matching.sje import SJE, SJEConfig
 from tgim.nn.losses import colour_consistency
+from tgim.nn.resize import resize
 from tgim.text.vocabulary import Alphabet
 
 TEXT, NOISE, CONDITION = 12, 6, 5

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from support.by_colour import NAMES, ByColour, scene
-from tgim.models.parsing import find_parts, lift
-from tgim.models.parsing.lifting import guided
+from tgim.models.parsing.lifting import guided, lift
+from tgim.models.parsing.part_maps import find_parts
 
 
 def overlap(a, b):

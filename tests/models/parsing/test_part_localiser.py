@@ -10,9 +10,8 @@ from support.by_colour import NAMES, SMALL, folder_with_points, saved
 from tgim.checkpoints import checkpoint
 from tgim.data.views import GUESSED, SUBJECT, UNKNOWN
 from tgim.errors import CheckpointError, DataError
-from tgim.models.parsing import PartLocaliser
 from tgim.models.parsing.batches import ViewBatches
-from tgim.models.parsing.localiser import cell_terms
+from tgim.models.parsing.localiser import PartLocaliser, cell_terms
 from tgim.models.parsing.teacher import Teacher
 from tgim.training import recipe
 from tgim.training import run as training

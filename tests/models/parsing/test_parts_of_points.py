@@ -16,9 +16,8 @@ from tgim.data.guesses import guesser
 from tgim.data.points import Points, Spot, read_points
 from tgim.data.views import GUESSED, SUBJECT, read_picture
 from tgim.errors import DataError
-from tgim.models.parsing import PartLocaliser
 from tgim.models.parsing.batches import ViewBatches, mixed, open_views, part_names
-from tgim.models.parsing.localiser import PartLocaliserConfig
+from tgim.models.parsing.localiser import PartLocaliser, PartLocaliserConfig
 
 
 def config_of(root: Path, **views: object) -> DataConfig:

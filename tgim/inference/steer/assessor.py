@@ -26,13 +26,13 @@ from torch import Tensor
 
 from tgim.checkpoints import checkpoint
 from tgim.errors import CheckpointError, UserError
-from tgim.images.resample import resize
 from tgim.inference.generator import Generator
 from tgim.inference.steer.direction import Direction, fingerprint, identity
 from tgim.inference.steer.figures import Measure, compared, plausible, walked
 from tgim.inference.steer.learning import SCALE, Loss, Progress, conditions, learn, noises, subjects
 from tgim.models.base import Codes, Generating, Matching
 from tgim.nn.layers import frozen
+from tgim.nn.resize import resize
 from tgim.text.understand import used_caption
 from tgim.text.vocabulary import Vocabulary
 

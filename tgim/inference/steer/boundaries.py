@@ -34,7 +34,6 @@ from torch.nn import functional as F
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data.base import Stream, random_source
 from tgim.errors import UserError
-from tgim.images.resample import resize
 from tgim.inference.generator import Generator, Progress
 from tgim.inference.ranking import check_captions
 from tgim.inference.steer.intervals import Figure, mean, proportion
@@ -52,6 +51,7 @@ from tgim.inference.steer.layers import (
     shift,
 )
 from tgim.models.base import Generating, Localising, Matching
+from tgim.nn.resize import resize
 
 NOISE = "noise"  # the place before all layers
 REACH = 2.0  # standard deviations of the codes along the normal, mean over attributes: length of a move

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from tgim.errors import UserError, nearest
-from tgim.images.resample import resize
 from tgim.inference.generator import Generator
 from tgim.models.base import Codes, Generating, Localising, sample_noise
+from tgim.nn.resize import resize
 
 BATCH = 16  # pictures that are generated, and looked at, together
 PICTURE = 3  # channels of what is no map any more

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from tgim.errors import UserError
 from tgim.images.photo import Source, contact_sheet
-from tgim.images.resample import resize
 from tgim.inference.generator import BATCH, Generator
 from tgim.inference.interpolate import opened, square
 from tgim.inference.inversion import Inverter
 from tgim.inference.steer.direction import Direction, steered
 from tgim.inference.steer.learning import conditions, rows_of
 from tgim.models.base import sample_noise
+from tgim.nn.resize import resize
 
 ALPHAS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 CONTROLS = 2  # rows of the random direction, at most

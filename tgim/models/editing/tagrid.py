@@ -36,7 +36,7 @@ from tgim.checkpoints import checkpoint
 from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch, SyntheticPairs
 from tgim.images.matting import subject_mask
-from tgim.images.resample import resize
+from tgim.images.photo import as_array
 from tgim.models.base import Codes, Config, Editing, Request, Terms
 from tgim.models.editing.tagrid_head import (
     FeatureEncoder,
@@ -53,6 +53,7 @@ from tgim.models.matching.late_interaction import LateInteraction, LateInteracti
 from tgim.models.parts import Part
 from tgim.nn.bilateral import apply_affine, look_up, roughness, slice_grid
 from tgim.nn.losses import known_cross_entropy
+from tgim.nn.resize import resize
 from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
 
 MATCHING = Part("matching", "encoder", LateInteraction)
@@ -203,7 +204,7 @@ class TAGrid(Editing):
         result = image.clone()
         height, width = image.shape[-2:]
         for i, photo in enumerate(image):
-            mask = subject_mask(photo[None], plan.subject[i : i + 1])[0, 0]
+            mask = photo.new_tensor(subject_mask(as_array(photo), as_array(plan.subject[i, 0])))
             for first in range(0, height, strip):
                 rows, columns = (mask[first : first + strip] > 0).nonzero(as_tuple=True)
                 if not len(rows):

@@ -34,7 +34,6 @@ from torch import Tensor
 
 from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch
-from tgim.images.resample import resize
 from tgim.models.base import Codes, Config, Terms
 from tgim.models.generation.adversarial import AdversarialGenerator, at_side, discriminator_terms, generator_terms
 from tgim.models.generation.attngan_blocks import GeneratedScales, Generator
@@ -42,6 +41,7 @@ from tgim.models.matching.damsm import DAMSM, DAMSMConfig
 from tgim.models.parts import Part
 from tgim.nn.layers import JointDiscriminators
 from tgim.nn.losses import damsm_sentence, damsm_words, gaussian_kl
+from tgim.nn.resize import resize
 from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
 
 log = logging.getLogger(__name__)

@@ -38,7 +38,6 @@ from torch import Tensor, nn
 
 from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch, mismatching_rows
-from tgim.images.resample import resize
 from tgim.models.base import Codes, Config, Terms
 from tgim.models.generation.adversarial import at_side, generator_terms
 from tgim.models.generation.sentences import SentenceConfig, SentenceEncoder, SentenceGenerator
@@ -55,6 +54,7 @@ from tgim.nn.layers import (
     to_image,
 )
 from tgim.nn.losses import colour_consistency, fake_where, gaussian_kl, real_fake
+from tgim.nn.resize import resize
 from tgim.text.vocabulary import Tokens
 
 

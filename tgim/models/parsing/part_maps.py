@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from skimage import measure, morphology
-from torch import Tensor
-from torch.nn import functional as F
 
-from tgim.images.carry import Box
-from tgim.images.resample import resize
-from tgim.models.base import Localising
+from tgim.images.boxes import Box
+from tgim.images.photo import as_array
+from tgim.images.pieces import labelled, widest
+from tgim.images.resample import Floats, interpolated, resize
 
 SURE, MAYBE = 0.5, 0.3  # probabilities: a subject is where one cell is sure, and goes on as long as they may be
 EDGE, FINE = 0.6, 4  # probability at a subject's edge, and parts of a cell to which the edge is found
@@ -34,12 +32,31 @@ Extent = tuple[float, float, float, float]  # left, top, right, bottom in photog
 Frame = tuple[int, int, int, int]  # x, y, width, height in photograph pixels; may reach beyond the photograph
 
 
+class PartFinder(Protocol):
+    """A model that finds parts, whatever computes it."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the maps that `look_at` gives; the first is "background"."""
+
+    @property
+    def together(self) -> bool:
+        """True where all subjects of a photograph count as one."""
+
+    @property
+    def image_size(self) -> int:
+        """S, side of the pictures that it looks at, in pixels."""
+
+    def look_at(self, pictures: Floats) -> tuple[Floats, Floats]:
+        """Probabilities (B, P, s, s) of parts in pictures (B, 3, S, S) in [-1, 1], and (B,) that a subject shows."""
+
+
 @dataclass(frozen=True)
 class PartMaps:
     """The parts of one subject of a photograph."""
 
     names: tuple[str, ...]  # of the maps; the first is "background"
-    maps: Tensor  # (P, s, s) probabilities, their sum over P 1
+    maps: Floats  # (P, s, s) probabilities, their sum over P 1
     frame: tuple[float, float, float, float]  # x, y, width, height in photograph pixels of the square that `maps` cover
     subject: Box  # x, y, width, height in pixels: the subject's bounding box
     score: float  # 0 to 1, how sure it is that a subject is there
@@ -50,22 +67,20 @@ class PartMaps:
 class _Look:
     """Output of the localiser for one frame of a photograph."""
 
-    maps: Tensor  # (P, s, s)
+    maps: Floats  # (P, s, s)
     present: float  # probability that the frame shows a subject
     frame: Frame
-    inside: Tensor  # (s, s) bool, cells within the photograph
+    inside: NDArray[np.bool_]  # (s, s), cells within the photograph
 
     @property
-    def foreground(self) -> NDArray[np.float32]:
+    def foreground(self) -> Floats:
         """(s, s) probability of the subject; 0 outside of the photograph."""
-        found: NDArray[np.float32] = ((1 - self.maps[0]) * self.inside).cpu().numpy()
-        return found
+        return (1 - self.maps[0]) * self.inside
 
     def extent(self, cells: NDArray[np.bool_]) -> Extent:
         """Bounds of the subject in some cells (s, s), in the photograph's pixels, to a quarter of a cell."""
         x, y, w, h = self.frame
-        subject = (1 - self.maps[:1])[None].float().cpu()
-        fine = F.interpolate(subject, scale_factor=FINE, mode="bilinear", align_corners=False)[0, 0].numpy()
+        fine = interpolated(1 - self.maps[0], (FINE * self.maps.shape[1], FINE * self.maps.shape[2]))
         fine = fine * cells.repeat(FINE, 0).repeat(FINE, 1)
         inside = _without_specks(fine > min(EDGE, 0.7 * float(fine.max())))
         rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
@@ -80,25 +95,26 @@ class _Look:
 
 def _without_specks(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """A mask (H, W), at least one pixel of which is set, without pieces that are next to nothing of it."""
-    labels = measure.label(inside)  # type: ignore[no-untyped-call]
+    labels = labelled(inside)
     counts = np.bincount(labels.flat)
     counts[0] = 0
     kept: NDArray[np.bool_] = np.isin(labels, np.flatnonzero(counts >= SPECK * counts.sum()))
     return kept & inside
 
 
-@torch.no_grad()
-def find_parts(model: Localising, photo: Tensor, *, box: Box | None = None) -> PartMaps | None:
+def find_parts(model: PartFinder, photo: Any, *, box: Box | None = None) -> PartMaps | None:
     """Find a subject and its parts.
 
     Args:
         model: of the parts.
-        photo: (1, 3, H, W) in [-1, 1].
+        photo: (3, H, W) or (1, 3, H, W) in [-1, 1], an array or a tensor.
         box: x, y, width, height in pixels: look at this region alone, and take for granted that a subject is in it.
 
     Returns:
         The parts of the largest subject, or None where there is none; never None with a box.
     """
+    photo = as_array(photo)
+    photo = photo[0] if photo.ndim == 4 else photo
     extent: Extent | None
     others: tuple[Box, ...] = ()
     present = 0.0  # in any look: from close by, a subject without colour may be like nothing
@@ -129,7 +145,7 @@ def find_parts(model: Localising, photo: Tensor, *, box: Box | None = None) -> P
     return PartMaps(model.parts, maps, (x, y, w, h), _inside(extent, photo), score, others)
 
 
-def _first_look(model: Localising, photo: Tensor) -> tuple[Extent | None, tuple[Box, ...], float]:
+def _first_look(model: PartFinder, photo: Floats) -> tuple[Extent | None, tuple[Box, ...], float]:
     """Find the largest subject of a photograph, if there is one, boxes of the others, and how probable one is."""
     height, width = photo.shape[-2:]
     look = _look(model, photo, _square((0, 0, width, height), 1.0), twice=False)
@@ -140,27 +156,25 @@ def _first_look(model: Localising, photo: Tensor) -> tuple[Extent | None, tuple[
     return look.extent(pieces[0]), others, look.present
 
 
-def _look(model: Localising, photo: Tensor, frame: Frame, *, twice: bool = True) -> _Look:
+def _look(model: PartFinder, photo: Floats, frame: Frame, *, twice: bool = True) -> _Look:
     """Look at a square of a photograph, and where `twice` at its mirror image; both are averaged."""
     picture = framed(photo, frame, model.image_size)
-    both = torch.cat([picture, picture.flip(-1)]) if twice else picture
-    maps, present = model.look(both.contiguous(memory_format=torch.channels_last))
-    mean = (maps[0] + maps[1].flip(-1)) / 2 if twice else maps[0]
+    maps, present = model.look_at(np.stack([picture, picture[..., ::-1]] if twice else [picture]))
+    mean = (maps[0] + maps[1][..., ::-1]) / 2 if twice else maps[0]
     return _Look(mean, float(present.mean()), frame, _within(mean, frame, photo))
 
 
-def _within(maps: Tensor, frame: Frame, photo: Tensor) -> Tensor:
+def _within(maps: Floats, frame: Frame, photo: Floats) -> NDArray[np.bool_]:
     """Cells (s, s) of maps (P, s, s) over a frame that show any of the photograph."""
     x, y, w, h = frame
     height, width = photo.shape[-2:]
-    tops = y + torch.arange(maps.shape[1], device=maps.device) * h / maps.shape[1]
-    lefts = x + torch.arange(maps.shape[2], device=maps.device) * w / maps.shape[2]
+    tops, lefts = y + np.arange(maps.shape[1]) * h / maps.shape[1], x + np.arange(maps.shape[2]) * w / maps.shape[2]
     down, across = h / maps.shape[1], w / maps.shape[2]
     return ((tops > -down) & (tops < height))[:, None] & ((lefts > -across) & (lefts < width))
 
 
-def framed(photo: Tensor, frame: Frame, size: int) -> Tensor:
-    """The square `frame` of a photograph (1, 3, H, W) at `size` pixels; outside, the photograph's border goes on."""
+def framed(photo: Floats, frame: Frame, size: int) -> Floats:
+    """The square `frame` of a photograph (3, H, W) at `size` pixels; outside, the photograph's border goes on."""
     x, y, w, h = frame
     height, width = photo.shape[-2:]
     x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
@@ -168,14 +182,13 @@ def framed(photo: Tensor, frame: Frame, size: int) -> Tensor:
     right, bottom = round((x1 - x) * size / w), round((y1 - y) * size / h)
     right, bottom = max(right, left + 1), max(bottom, top + 1)
     inside = resize(photo[..., y0:y1, x0:x1], (bottom - top, right - left))
-    return F.pad(inside, (left, size - right, top, size - bottom), mode="replicate")
+    return np.pad(inside, ((0, 0), (top, size - bottom), (left, size - right)), mode="edge")
 
 
-def subjects(foreground: NDArray[np.float32], *, together: bool = False, near: int = NEAR) -> list[NDArray[np.bool_]]:
+def subjects(foreground: Floats, *, together: bool = False, near: int = NEAR) -> list[NDArray[np.bool_]]:
     """Cells (s, s) of each subject, largest first; pieces that lie close together are one, or all of them are."""
     cells = foreground > MAYBE
-    joined = morphology.dilation(cells, np.ones((near, near), bool))
-    labels = measure.label(joined) * cells  # type: ignore[no-untyped-call]
+    labels = labelled(widest(cells, near // 2)) * cells
     sure = np.bincount(labels[foreground > SURE], minlength=int(labels.max()) + 1)
     sure[0] = 0
     if together:
@@ -186,11 +199,10 @@ def subjects(foreground: NDArray[np.float32], *, together: bool = False, near: i
     return [labels == i for i in order if weight[i] > 0 and weight[i] >= MINOR * weight.max()]
 
 
-def _alone(maps: Tensor, cells: NDArray[np.bool_]) -> Tensor:
+def _alone(maps: Floats, cells: NDArray[np.bool_]) -> Floats:
     """The maps with all that belongs to other subjects made background."""
-    reach = morphology.dilation(cells, np.ones((2 * NEARER - 1, 2 * NEARER - 1), bool))
-    parts = maps[1:] * torch.from_numpy(reach).to(maps.device)
-    return torch.cat([1 - parts.sum(0, keepdim=True), parts])
+    parts = maps[1:] * widest(cells, NEARER - 1)
+    return np.concatenate([1 - parts.sum(0, keepdims=True), parts])
 
 
 def _square(extent: Extent, room: float) -> Frame:
@@ -200,7 +212,7 @@ def _square(extent: Extent, room: float) -> Frame:
     return round((left + right - side) / 2), round((top + bottom - side) / 2), side, side
 
 
-def _inside(extent: Extent, photo: Tensor) -> Box:
+def _inside(extent: Extent, photo: Floats) -> Box:
     """`extent` as a box of whole pixels within the photograph."""
     height, width = photo.shape[-2:]
     x0, x1 = (round(min(max(v, 0), width)) for v in (extent[0], extent[2]))

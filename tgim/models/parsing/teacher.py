@@ -13,6 +13,8 @@ from tgim.checkpoints import checkpoint
 from tgim.data.points import Points
 from tgim.data.views import Guessed
 from tgim.errors import CheckpointError
+from tgim.images.photo import from_uint8
+from tgim.images.resample import Floats
 from tgim.models.base import Localising
 from tgim.models.parsing.part_maps import framed
 
@@ -41,14 +43,14 @@ class Teacher:
         height, width = picture.shape[:2]
         left, top, w, h = (points.box if points is not None else None) or (0.0, 0.0, 1.0, 1.0)
         x, y, longer = (left + w / 2) * width, (top + h / 2) * height, max(w * width, h * height)
-        photo = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float().div_(127.5).sub_(1)
+        photo: Floats = from_uint8(picture.transpose(2, 0, 1))
         widest = max(ROOMS) * longer
         at = (2 * torch.arange(GRID) + 1) / GRID - 1  # centres of the cells, -1 to 1 over the widest square
         total, weight = torch.zeros(len(self.model.parts), GRID, GRID), torch.zeros(GRID, GRID)
         for room in ROOMS:
             side = max(8, round(room * longer))
             frame = round(x - side / 2), round(y - side / 2), side, side
-            small = framed(photo, frame, self.model.image_size)
+            small = torch.from_numpy(framed(photo, frame, self.model.image_size))[None]
             maps, _ = self.model.look(torch.cat([small, small.flip(-1)]).contiguous(memory_format=torch.channels_last))
             mean = (maps[:1] + maps[1:].flip(-1)) / 2
             scaled = at * widest / side

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from tgim.images.matting import window_mean
+from tgim.images.resample import Floats
 from tgim.models.editing.painting.captions import ColourTarget
 from tgim.models.editing.painting.palette import RAMPS, nearest
 from tgim.models.editing.painting.words import Colour
@@ -56,16 +56,23 @@ class Surroundings(NamedTuple):
     b: float
 
 
-def surroundings(lab: Tensor, maps: Tensor, parts: Sequence[str]) -> Surroundings:
+def surroundings(lab: Floats, maps: Floats, parts: Sequence[str]) -> Surroundings:
     """Statistics of Lab (3, N) by probabilities (P, N) of the parts, the first of which is the background."""
     chosen = maps.argmax(0)
     known = [i for i, part in enumerate(parts) if part in KNOWN[kind_of(parts)]]
-    usual = [lab[:, chosen == i].median(1).values for i in known if (chosen == i).any()]
+    usual = [median(lab[:, chosen == i]) for i in known if (chosen == i).any()]
     if not usual:
-        usual = [lab[:, chosen > 0].median(1).values if (chosen > 0).any() else lab.median(1).values]
-    table = torch.stack(usual)
-    dark, light = torch.quantile(table[:, 0], table.new_tensor([0.1, 0.9])).tolist()
+        usual = [median(lab[:, chosen > 0] if (chosen > 0).any() else lab)]
+    table = np.stack(usual)
+    dark, light = np.quantile(table[:, 0], [0.1, 0.9]).tolist()
     return Surroundings(dark, light, *table[:, 1:].mean(0).tolist())
+
+
+def median(values: Floats) -> Floats:
+    """Lower medians of the rows of (..., N): of an even number, the smaller of the two in the middle."""
+    middle = (values.shape[-1] - 1) // 2
+    found: Floats = np.partition(values, middle, axis=-1)[..., middle]
+    return found
 
 
 def kind_of(parts: Sequence[str]) -> str:
@@ -73,42 +80,42 @@ def kind_of(parts: Sequence[str]) -> str:
     return "flower" if "petals" in parts else "bird"
 
 
-def features(lab: Tensor, around: Surroundings, part: str, kind: str) -> Tensor:
+def features(lab: Floats, around: Surroundings, part: str, kind: str) -> Floats:
     """Features (N, F) of pixels in Lab (3, N), the inputs of the logistic regressions of colour names."""
     light, a, b = lab
-    x = torch.stack([
+    x = np.stack([
         light / 50 - 1, a / 40, b / 40, (light - around.light) / 40, (light - around.dark) / 40,
-        torch.hypot(a, b) / 40, (a - around.a) / 20, (b - around.b) / 20,
+        np.hypot(a, b) / 40, (a - around.a) / 20, (b - around.b) / 20,
     ])  # fmt: skip
-    first, second = torch.triu_indices(len(x), len(x))
+    first, second = np.triu_indices(len(x))
     columns = [*KNOWN[kind], EVERYWHERE] if kind == "bird" else KNOWN[kind]
-    which = torch.tensor([float(part == each) for each in columns])[:, None].expand(-1, len(light)).to(lab)
-    return torch.cat([torch.ones_like(light)[None], x, x[first] * x[second], which]).T
+    which = np.array([[part == each] for each in columns], np.float32).repeat(len(light), 1)
+    return np.concatenate([np.ones_like(light)[None], x, x[first] * x[second], which]).T
 
 
 @cache
-def names(kind: str) -> Mapping[str, Tensor]:
+def names(kind: str) -> Mapping[str, Floats]:
     """Weights (F,) of each colour's name, for a "bird" or a "flower"."""
     text = (
         importlib.resources.files("tgim.models.editing.painting")
         .joinpath("colour_names.json")
         .read_text(encoding="utf-8")
     )
-    return {name: torch.tensor(weights) for name, weights in json.loads(text)[kind].items()}
+    return {name: np.array(weights, np.float32) for name, weights in json.loads(text)[kind].items()}
 
 
 def evidence(
-    lab: Tensor, weight: Tensor, target: ColourTarget, around: Surroundings, part: str, kind: str = "bird"
+    lab: Floats, weight: Floats, target: ColourTarget, around: Surroundings, part: str, kind: str = "bird"
 ) -> float:
     """Mean evidence that pixels (3, N) of weights (N,) of a part are called by one of the target's colours already."""
     known = {name for colour in target.colours for name in (colour.name, colour.towards) if name}
     x = features(lab, around, part, kind)
-    each = torch.stack([x @ names(kind)[name].to(x) for name in sorted(known)]).amax(0).clamp(-MOST, MOST)
-    return float((each * weight).sum() / weight.sum().clamp(min=1e-6))
+    each = np.stack([x @ names(kind)[name] for name in sorted(known)]).max(0).clip(-MOST, MOST)
+    return float((each * weight).sum() / max(np.float32(1e-6), weight.sum()))
 
 
 def true_already(
-    lab: Tensor, masks: Tensor, maps: Tensor, targets: Sequence[ColourTarget], parts: Sequence[str]
+    lab: Floats, masks: Floats, maps: Floats, targets: Sequence[ColourTarget], parts: Sequence[str]
 ) -> list[bool]:
     """Test for each of N targets whether a picture fulfils it as it is.
 
@@ -119,10 +126,10 @@ def true_already(
         targets: N.
         parts: names of the maps; the first is the background.
     """
-    flat, masks, maps = lab.flatten(1), masks.flatten(1), maps.flatten(1)
+    flat, masks, maps = (each.reshape(len(each), -1) for each in (lab, masks, maps))
     around = surroundings(flat, maps, parts)
     kind = kind_of(parts)
-    plumage = torch.tensor([part in KNOWN[kind] for part in parts], device=maps.device)[maps.argmax(0)]
+    plumage = np.array([part in KNOWN[kind] for part in parts])[maps.argmax(0)]
     found, share = [], []
     for target, mask in zip(targets, masks, strict=True):
         own = (mask > 0.5) & plumage if target.whole else mask > 0.5
@@ -135,7 +142,7 @@ def true_already(
         share.append(float(called(flat[:, own], target).mean()))
         if float(tinted(flat[:, own], target).mean()) < TINTED:
             found[-1] = -MOST
-        usual = float(flat[0, own].median())
+        usual = float(median(flat[0, own]))
         if not any(fits_lightness(colour, usual) for colour in target.colours):
             found[-1], share[-1] = -MOST, 0.0
     named = [i for i, target in enumerate(targets) if target.whole or target.parts[0] in KNOWN[kind]]
@@ -155,31 +162,31 @@ def fits_lightness(colour: Colour, usual: float) -> bool:
     return low <= usual <= high
 
 
-def tinted(lab: Tensor, target: ColourTarget) -> Tensor:
+def tinted(lab: Floats, target: ColourTarget) -> Floats:
     """1 (N,) where Lab (3, N) has the hue of one of the target's colours, else 0; 1 for colours without hue."""
-    hue, chroma = torch.rad2deg(torch.atan2(lab[2], lab[1])), torch.hypot(lab[1], lab[2])
-    found = torch.zeros_like(hue, dtype=torch.bool)
+    hue, chroma = np.rad2deg(np.arctan2(lab[2], lab[1])), np.hypot(lab[1], lab[2])
+    found = np.zeros(hue.shape, bool)
     for colour in target.colours:
         if colour.name in HUELESS:
-            return torch.ones_like(hue)
+            return np.ones_like(hue)
         own = RAMPS[colour.name][2][2]
-        found = found | (((hue - own + 180) % 360 - 180).abs() < HUE) & (chroma > CHROMA)
-    return found.to(lab)
+        found = found | (np.abs((hue - own + 180) % 360 - 180) < HUE) & (chroma > CHROMA)
+    return found.astype(np.float32)
 
 
-def called(lab: Tensor, target: ColourTarget) -> Tensor:
+def called(lab: Floats, target: ColourTarget) -> Floats:
     """1 (N,) where the nearest named colour of Lab (3, N) is one of the target's, else 0."""
     name = nearest(lab)[0]
-    return torch.stack([name == NAMED.index(colour.name) for colour in target.colours]).any(0).to(lab)
+    return np.isin(name, [NAMED.index(colour.name) for colour in target.colours]).astype(np.float32)
 
 
-def to_change(lab: Tensor, target: ColourTarget) -> Tensor:
+def to_change(lab: Floats, target: ColourTarget) -> Floats:
     """Weights (H, W) in [0, 1] of Lab (3, H, W): 1 where a pixel lacks the target's colours, 0 where it has them."""
     if target.colours[0].light or target.colours[0].towards:
-        return torch.ones_like(lab[0])
-    smooth = window_mean(lab[None], 3)[0] if min(lab.shape[-2:]) > 3 else lab
+        return np.ones_like(lab[0])
+    smooth = window_mean(lab, 3) if min(lab.shape[-2:]) > 3 else lab
     lead = nearest(smooth)[1]
-    right = called(smooth, target) * (lead / SURELY).clamp(0, 1)
+    right = called(smooth, target) * (lead / SURELY).clip(0, 1)
     if min(lab.shape[-2:]) > WINDOW:
-        right = window_mean(right[None, None], WINDOW)[0, 0]
-    return 1 - ((right - 0.2) / 0.6).clamp(0, 1)
+        right = window_mean(right, WINDOW)
+    return 1 - ((right - 0.2) / 0.6).clip(0, 1)

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+import numpy as np
 
 from tgim.images.matting import window_mean
-from tgim.models.editing.painting.lab import limited, to_lab, to_rgb
+from tgim.images.resample import Floats, interpolated
+from tgim.models.editing.painting.lab import Values, limited, namespace, to_lab, to_rgb
 from tgim.models.editing.painting.palette import Ramp, chroma_of
 
 BINS = 256  # of lightness
@@ -34,27 +33,25 @@ class Tones(NamedTuple):
     high: float  # all but `ENDS` are darker
 
 
-def tones_of(light: Tensor, weight: Tensor) -> Tones:
+def tones_of(light: Floats, weight: Floats) -> Tones:
     """Quantiles of lightness (N,), 0 to 100, by weights (N,)."""
-    counts = torch.bincount((light * (BINS / 100)).long().clamp(0, BINS - 1), weight, BINS)
-    share = counts.cumsum(0) / counts.sum().clamp(min=1e-6)
-    places = torch.searchsorted(share, share.new_tensor([ENDS, 0.5, 1 - ENDS])).clamp(max=BINS - 1)
+    counts = np.bincount((light * (BINS / 100)).astype(np.int64).clip(0, BINS - 1), weight, BINS)
+    share = counts.cumsum() / max(1e-6, counts.sum())
+    places = np.searchsorted(share, [ENDS, 0.5, 1 - ENDS]).clip(max=BINS - 1)
     low, middle, high = ((places + 0.5) * (100 / BINS)).tolist()
     return Tones(low, middle, high)
 
 
-def tone_curve(own: Tones, wanted: Ramp) -> Tensor:
+def tone_curve(own: Tones, wanted: Ramp) -> Floats:
     """Monotone curve (BINS + 1,) of new lightness over lightness 0, ..., 100; it ends inside the wanted tones."""
-    light = torch.linspace(0, 100, BINS + 1)
     natural = (wanted.usual + 16) / (own.middle + 16)
     down = _slope(own.middle - own.low, wanted.usual - wanted.low, natural)
     up = _slope(own.high - own.middle, wanted.high - wanted.usual, natural)
-    offset = light - own.middle
-    curve = wanted.usual + torch.where(offset < 0, down * offset, up * offset)
-    curve = bent(curve, wanted.low, -1.0)
-    curve = bent(curve, wanted.high, 1.0)
-    smooth = F.avg_pool1d(F.pad(curve[None, None], (8, 8), mode="replicate"), 17, 1)[0, 0]
-    return smooth.clamp(0, 100)
+    offset = np.linspace(0, 100, BINS + 1) - own.middle
+    curve = wanted.usual + np.where(offset < 0, down * offset, up * offset)
+    curve = bent(bent(curve, wanted.low, -1.0), wanted.high, 1.0)
+    smooth = np.convolve(np.pad(curve, 8, mode="edge"), np.full(17, 1 / 17), "valid")
+    return smooth.clip(0, 100).astype(np.float32)
 
 
 def _slope(own: float, room: float, natural: float) -> float:
@@ -67,33 +64,41 @@ def _slope(own: float, room: float, natural: float) -> float:
     return min(max(min(fit, max(natural, min(LIVELY * fit, LIVELIEST))), FLATTEST), STEEPEST)
 
 
-def bent(curve: Tensor, end: float | Tensor, side: float) -> Tensor:
+def bent(curve: Values, end: float | Values, side: float) -> Values:
     """Compress the part of a curve beyond `end`: slope 0.4 there, falling to 0 (`side` 1 above, -1 below)."""
-    over = (side * (curve - end)).clamp(min=0)
-    return torch.where(over > 0, end + side * 4 * (1 - torch.exp(-over / 10)), curve)
+    xp = namespace(curve)
+    over = (side * (curve - end)).clip(min=0)
+    return xp.where(over > 0, end + side * 4 * (1 - xp.exp(-over / 10)), curve)
 
 
-def look_up(curve: Tensor, light: Tensor) -> Tensor:
+def look_up(curve: Floats, light: Floats) -> Floats:
     """Interpolate a curve (BINS + 1,) at lightness (N,), 0 to 100."""
-    place = (light * (BINS / 100)).clamp(0, BINS)
-    first = place.long().clamp(max=BINS - 1)
-    curve = curve.to(light)
-    return torch.lerp(curve[first], curve[first + 1], place - first)
+    place = (light * np.float32(BINS / 100)).clip(0, BINS)
+    first = place.astype(np.int64).clip(max=BINS - 1)
+    before = curve[first]
+    found: Floats = before + (place - first).astype(np.float32) * (curve[first + 1] - before)
+    return found
 
 
-def fine_detail(light: Tensor, weight: Tensor, radius: int) -> Tensor:
+def fine_detail(light: Floats, weight: Floats, radius: int) -> Floats:
     """Lightness (H, W) less its mean over a window of the part alone."""
     coarser = max(1, radius // 3)
     window = 2 * (radius // coarser) + 1
     if window * coarser > min(light.shape) or radius < 1:
-        return torch.zeros_like(light)
-    sums = F.avg_pool2d(torch.stack([light * weight, weight])[None], coarser, ceil_mode=True)
-    means = window_mean(sums, window)
-    usual = means[:, :1] / means[:, 1:].clamp(min=1e-4)
-    return light - F.interpolate(usual, light.shape, mode="bilinear", align_corners=False)[0, 0]
+        return np.zeros_like(light)
+    means = window_mean(_pooled(np.stack([light * weight, weight]), coarser), window)
+    return light - interpolated(means[0] / means[1].clip(min=1e-4), light.shape)
 
 
-def painted(lab: Tensor, weight: Tensor, detail: Tensor, wanted: Ramp) -> Tensor:
+def _pooled(x: Floats, size: int) -> Floats:
+    """Means of (C, H, W) over squares of `size` pixels; those at the end are smaller where they must be."""
+    rows, columns = (np.arange(0, length, size) for length in x.shape[-2:])
+    sums = np.add.reduceat(np.add.reduceat(x, rows, -2), columns, -1)
+    high = np.diff(rows, append=x.shape[-2]).astype(np.float32)
+    return sums / (high[:, None] * np.diff(columns, append=x.shape[-1]).astype(np.float32))
+
+
+def painted(lab: Floats, weight: Floats, detail: Floats, wanted: Ramp) -> Floats:
     """Recolour the pixels of a part in Lab: (3, N) to (3, N).
 
     Args:
@@ -108,21 +113,22 @@ def painted(lab: Tensor, weight: Tensor, detail: Tensor, wanted: Ramp) -> Tensor
     lost = min(1.2, (wanted.usual + 16) / (own.middle + 16)) - _middle_slope(curve, own)
     if lost > 0:  # a dark thing shows less contrast under the same light, but no less than that
         most = FINE * (wanted.high - wanted.low)
-        light = light + most * torch.tanh(lost * detail / most)
-    light = bent(bent(light, wanted.low, -1.0), wanted.high, 1.0).clamp(0.5, 99.8)
+        light = light + np.float32(most) * np.tanh(np.float32(lost / most) * detail)
+    light = bent(bent(light, wanted.low, -1.0), wanted.high, 1.0).clip(0.5, 99.8)
     ab = chroma_of(wanted, light)
-    mean = (lab[1:] * weight).sum(1, keepdim=True) / weight.sum().clamp(min=1e-6)
-    ab = ab + (OWN * (lab[1:] - mean)).clamp(-OWN_MOST, OWN_MOST)
-    return limited(torch.stack([light, *ab]))
+    mean = (lab[1:] * weight).sum(1, keepdims=True) / max(np.float32(1e-6), weight.sum())
+    ab = ab + (OWN * (lab[1:] - mean)).clip(-OWN_MOST, OWN_MOST)
+    return limited(np.stack([light, *ab]))
 
 
-def _middle_slope(curve: Tensor, own: Tones) -> float:
-    low, high = look_up(curve, torch.tensor([own.low, own.high])).tolist()
+def _middle_slope(curve: Floats, own: Tones) -> float:
+    low, high = look_up(curve, np.array([own.low, own.high], np.float32)).tolist()
     return float(high - low) / max(own.high - own.low, 1.0)
 
 
-def paint(photo: Tensor, weight: Tensor, wanted: Ramp, *, radius: int, strength: float = 1.0) -> Tensor:
+def paint(photo: Floats, weight: Floats, wanted: Ramp, *, radius: int, strength: float = 1.0) -> Floats:
     """Recolour a part of a photograph.
+
     Args:
         photo: (3, H, W) in [-1, 1].
         weight: (H, W) in [0, 1], the part; pixels where it is 0 stay bit-identical.
@@ -134,14 +140,14 @@ def paint(photo: Tensor, weight: Tensor, wanted: Ramp, *, radius: int, strength:
         (3, H, W) in [-1, 1].
     """
     there = weight > 0
-    result = photo.clone()
+    result = photo.copy()
     if strength == 0 or not there.any():
         return result
     pixels, share = photo[:, there], weight[there]
     lab = to_lab(pixels)
-    light = weight.new_zeros(weight.shape)
+    light = np.zeros_like(weight)
     light[there] = lab[0]
     detail = fine_detail(light, weight, radius)[there]
-    new = to_rgb(painted(lab, share, detail, wanted)).clamp(-1, 1)
+    new = to_rgb(painted(lab, share, detail, wanted)).clip(-1, 1)
     result[:, there] = pixels + strength * share * (new - pixels)
     return result

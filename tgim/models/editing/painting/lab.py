@@ -1,82 +1,101 @@
 """CIE Lab (D65) of pictures, and how much chroma sRGB has at each lightness and hue.
 
 Lightness L runs from 0 to 100; a is green to red, b blue to yellow; chroma is hypot(a, b), hue atan2(b, a).
-Formulas: IEC 61966-2-1 (sRGB) and CIE 15 (Lab). Tensors have the three channels first.
+Formulas: IEC 61966-2-1 (sRGB) and CIE 15 (Lab). Arrays have the three channels first. Tensors are taken, too, and
+give tensors, through which gradients flow.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from functools import cache
+from typing import Any, TypeVar
 
-import torch
-from torch import Tensor
+import numpy as np
 
-_TO_XYZ = (  # rows are divided by the white of D65
-    (0.4124564 / 0.95047, 0.3575761 / 0.95047, 0.1804375 / 0.95047),
-    (0.2126729, 0.7151522, 0.0721750),
-    (0.0193339 / 1.08883, 0.1191920 / 1.08883, 0.9503041 / 1.08883),
-)
+from tgim.images.resample import Floats
+
+Values = TypeVar("Values", bound=Any)  # an array, or a tensor
+_WHITE = ((0.95047,), (1.0,), (1.08883,))  # of D65
+_TO_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+) / np.array(_WHITE)
+_TO_RGB = np.linalg.inv(_TO_XYZ)
 _LINEAR_END = 6 / 29  # of Lab's cube root
 LIGHTS, HUES = 129, 361  # places of the gamut's table
 _SAFE = 0.985  # of the chroma that the gamut allows: the table is read between its places
 
 
-def to_lab(rgb: Tensor) -> Tensor:
+def namespace(x: Any) -> Any:
+    """The module whose functions take `x`: numpy of an array, torch of a tensor."""
+    return np if isinstance(x, np.ndarray) else sys.modules["torch"]
+
+
+def to_lab(rgb: Values) -> Values:
     """Lab (3, ...) of sRGB (3, ...) in [-1, 1].
 
-    >>> to_lab(torch.ones(3, 1)).round()[:, 0].abs().tolist()
+    >>> to_lab(np.ones((3, 1), np.float32)).round()[:, 0].tolist()
     [100.0, 0.0, 0.0]
     """
+    xp = namespace(rgb)
     x = (rgb + 1) / 2
-    linear = torch.where(x > 0.04045, ((x + 0.055) / 1.055).clamp(min=0).pow(2.4), x / 12.92)
-    xyz = torch.einsum("ij,j...->i...", _matrix(rgb), linear)
-    f = torch.where(xyz > _LINEAR_END**3, xyz.clamp(min=1e-9).pow(1 / 3), xyz / (3 * _LINEAR_END**2) + 4 / 29)
-    return torch.stack([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+    linear = xp.where(x > 0.04045, ((x + 0.055) / 1.055).clip(min=0) ** 2.4, x / 12.92)
+    xyz = _mixed(_TO_XYZ, linear)
+    f = xp.where(xyz > _LINEAR_END**3, xyz.clip(min=1e-9) ** (1 / 3), xyz / (3 * _LINEAR_END**2) + 4 / 29)
+    return xp.stack([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
 
-def to_rgb(lab: Tensor) -> Tensor:
+def to_rgb(lab: Values) -> Values:
     """sRGB (3, ...) of Lab (3, ...); in [-1, 1] only for colours that sRGB has (`limited`)."""
+    xp = namespace(lab)
     fy = (lab[0] + 16) / 116
-    f = torch.stack([fy + lab[1] / 500, fy, fy - lab[2] / 200])
-    xyz = torch.where(f > _LINEAR_END, f**3, 3 * _LINEAR_END**2 * (f - 4 / 29))
-    linear = torch.einsum("ij,j...->i...", torch.linalg.inv(_matrix(lab)), xyz)
-    x = torch.where(linear > 0.0031308, 1.055 * linear.clamp(min=1e-9).pow(1 / 2.4) - 0.055, 12.92 * linear)
+    f = xp.stack([fy + lab[1] / 500, fy, fy - lab[2] / 200])
+    xyz = xp.where(f > _LINEAR_END, f**3, 3 * _LINEAR_END**2 * (f - 4 / 29))
+    linear = _mixed(_TO_RGB, xyz)
+    x = xp.where(linear > 0.0031308, 1.055 * linear.clip(min=1e-9) ** (1 / 2.4) - 0.055, 12.92 * linear)
     return 2 * x - 1
 
 
-def _matrix(like: Tensor) -> Tensor:
-    return torch.tensor(_TO_XYZ, dtype=like.dtype, device=like.device)
+def _mixed(matrix: Any, x: Values) -> Values:
+    """A matrix (3, 3) times channels (3, ...)."""
+    own = matrix.astype(x.dtype) if isinstance(x, np.ndarray) else x.new_tensor(matrix)
+    return (own @ x.reshape(3, -1)).reshape(x.shape)
 
 
-def limited(lab: Tensor) -> Tensor:
+def limited(lab: Values) -> Values:
     """The colours (3, ...) with no more chroma than sRGB has at their lightness and hue, both of which stay."""
-    light = lab[0].clamp(0, 100)
-    chroma = torch.hypot(lab[1], lab[2]).clamp(min=1e-6)
-    share = (most_chroma(light, torch.atan2(lab[2], lab[1])) / chroma).clamp(max=1)
-    return torch.stack([light, lab[1] * share, lab[2] * share])
+    xp = namespace(lab)
+    light = lab[0].clip(0, 100)
+    chroma = xp.hypot(lab[1], lab[2]).clip(min=1e-6)
+    share = (most_chroma(light, xp.arctan2(lab[2], lab[1])) / chroma).clip(max=1)
+    return xp.stack([light, lab[1] * share, lab[2] * share])
 
 
-def most_chroma(light: Tensor, hue: Tensor) -> Tensor:
+def most_chroma(light: Values, hue: Values) -> Values:
     """The chroma that sRGB has at a lightness (0 to 100) and hue (radians), of any one shape."""
-    table = _gamut().to(light)
     y, x = light * ((LIGHTS - 1) / 100), (hue / (2 * math.pi) % 1) * (HUES - 1)
-    row, column = y.long().clamp(0, LIGHTS - 2), x.long().clamp(0, HUES - 2)
+    if isinstance(light, np.ndarray):
+        flat: Any = _gamut().ravel()
+        row, column = y.astype(np.int64).clip(0, LIGHTS - 2), x.astype(np.int64).clip(0, HUES - 2)
+    else:
+        flat = light.new_tensor(_gamut()).flatten()
+        row, column = y.long().clip(0, LIGHTS - 2), x.long().clip(0, HUES - 2)
     y, x, place = y - row, x - column, row * HUES + column
-    flat = table.flatten()
-    above = torch.lerp(flat[place], flat[place + 1], x)
-    below = torch.lerp(flat[place + HUES], flat[place + HUES + 1], x)
-    return _SAFE * torch.lerp(above, below, y)
+    above = flat[place] + x * (flat[place + 1] - flat[place])
+    below = flat[place + HUES] + x * (flat[place + HUES + 1] - flat[place + HUES])
+    return _SAFE * (above + y * (below - above))
 
 
 @cache
-def _gamut() -> Tensor:
+def _gamut() -> Floats:
     """The greatest chroma (LIGHTS, HUES) that is inside sRGB, by bisection."""
-    light, hue = torch.meshgrid(torch.linspace(0, 100, LIGHTS), torch.linspace(0, 2 * math.pi, HUES), indexing="ij")
-    low, high = torch.zeros_like(light), torch.full_like(light, 140.0)
+    places = np.linspace(0, 100, LIGHTS, dtype=np.float32), np.linspace(0, 2 * math.pi, HUES, dtype=np.float32)
+    light, hue = np.meshgrid(*places, indexing="ij")
+    low, high = np.zeros_like(light), np.full_like(light, 140.0)
     for _ in range(14):
         middle = (low + high) / 2
-        rgb = to_rgb(torch.stack([light, middle * hue.cos(), middle * hue.sin()]))
-        inside = (rgb.abs() <= 1).all(0)
-        low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
+        rgb = to_rgb(np.stack([light, middle * np.cos(hue), middle * np.sin(hue)]))
+        inside = (np.abs(rgb) <= 1).all(0)
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
     return low

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from skimage import measure
-from torch import Tensor
+import numpy as np
+
+from tgim.images.pieces import labelled
+from tgim.images.resample import Floats
 
 OUTLINE = (0.2, 0.6)  # probabilities of the subject that become 0 and 1
 SHARE = (0.43, 0.57)  # shares of a part among its subject's parts that become 0 and 1
@@ -19,14 +20,14 @@ CENTER = "center"
 CUT = 0.02  # below, a mask is 0
 
 
-def outline_mask(subject: Tensor) -> Tensor:
+def outline_mask(subject: Floats) -> Floats:
     """Threshold probabilities (H, W) of the subject softly, by `OUTLINE`: a mask in [0, 1]."""
     return _ramp(subject, *OUTLINE)
 
 
 def part_mask(
-    maps: Tensor, subject: Tensor, rows: Sequence[int], *, rivals: Sequence[int] = (), boost: float = NAMED
-) -> Tensor:
+    maps: Floats, subject: Floats, rows: Sequence[int], *, rivals: Sequence[int] = (), boost: float = NAMED
+) -> Floats:
     """Mask (H, W) in [0, 1] of the parts `rows` of maps (P, H, W), the first of which is the background.
 
     Args:
@@ -40,29 +41,28 @@ def part_mask(
     others = maps[1:].sum(0) - maps[list(rows)].sum(0)
     if rivals:
         others = others + (boost - 1) * maps[list(rivals)].sum(0)
-    mask = _ramp(named / (named + others).clamp(min=1e-6), *SHARE) * subject
-    return torch.where(mask < CUT, 0.0, mask)
+    mask = _ramp(named / (named + others).clip(min=1e-6), *SHARE) * subject
+    return np.where(mask < CUT, np.float32(0), mask)
 
 
-def with_centres(maps: Tensor, parts: Sequence[str]) -> Tensor:
+def with_centres(maps: Floats, parts: Sequence[str]) -> Floats:
     """Part maps (P, H, W) in which the centres of blossoms, small and soon taken for petals, are likelier."""
     if CENTER not in parts:
         return maps
-    maps = maps.clone()
+    maps = maps.copy()
     maps[parts.index(CENTER)] *= CENTRE
     return maps
 
 
-def _ramp(x: Tensor, low: float, high: float) -> Tensor:
+def _ramp(x: Floats, low: float, high: float) -> Floats:
     """Smooth step: 0 below `low`, 1 above `high`, cubic between."""
-    x = ((x - low) / (high - low)).clamp(0, 1)
+    x = ((x - low) / (high - low)).clip(0, 1)
     return x * x * (3 - 2 * x)
 
 
-def main_pieces(mask: Tensor) -> Tensor:
+def main_pieces(mask: Floats) -> Floats:
     """Mask (H, W) without connected pieces of less than `SINGLE` times the largest."""
-    labels = measure.label((mask > 0).cpu().numpy(), connectivity=1)  # type: ignore[no-untyped-call]
-    pieces = torch.from_numpy(labels).to(mask.device)
-    sizes = torch.bincount(pieces.flatten(), mask.flatten())
+    pieces = labelled(mask > 0, corners=False)
+    sizes = np.bincount(pieces.ravel(), mask.ravel())
     sizes[0] = 0
-    return torch.where((sizes >= SINGLE * sizes.max())[pieces], mask, 0.0)
+    return np.where((sizes >= SINGLE * sizes.max())[pieces], mask, np.float32(0))

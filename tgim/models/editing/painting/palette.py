@@ -11,9 +11,10 @@ import math
 from dataclasses import dataclass
 from functools import cache
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
+from tgim.images.resample import Floats
 from tgim.models.editing.painting.words import Colour
 from tgim.text.lexicon.colours import PLAIN as NAMED
 
@@ -37,6 +38,7 @@ RANGES = {  # darkest, usual and lightest tone of nearly all of a part
     "gray": (38, 54, 69), "black": (2, 11, 26), "white": (80, 91, 98.5),
 }  # fmt: skip
 _LIGHTER, _DARKER = 15.0, 13.0  # lightness that "light" and "dark" add and take
+_LIGHTS = np.arange(STEPS, dtype=np.float32)
 _TOWARDS = 0.38  # share of the other colour in "reddish brown"
 
 
@@ -44,7 +46,7 @@ _TOWARDS = 0.38  # share of the other colour in "reddish brown"
 class Ramp:
     """The tones of one colour."""
 
-    ab: Tensor  # (2, STEPS) of each lightness
+    ab: Floats  # (2, STEPS) of each lightness
     low: float  # darkest tone of nearly all of a part
     usual: float
     high: float  # lightest
@@ -54,59 +56,55 @@ class Ramp:
 def ramp(colour: Colour) -> Ramp:
     """Build the tones of a colour as captions say it, shade and mixture included."""
     ab, (low, usual, high) = _named(colour.name), RANGES[colour.name]
-    tones = torch.tensor([float(low), float(usual), float(high)])
+    tones = np.array([low, usual, high], np.float32)
     if colour.towards and colour.towards in RAMPS:
-        other = torch.tensor([float(each) for each in RANGES[colour.towards]])
-        mixed = torch.lerp(tones, other, _TOWARDS)
-        moved = _at(_named(colour.towards), torch.arange(STEPS) + float(other[1] - mixed[1]))
-        ab = torch.lerp(_at(ab, torch.arange(STEPS) + float(tones[1] - mixed[1])), moved, _TOWARDS)
+        other = np.array(RANGES[colour.towards], np.float32)
+        mixed = tones + _TOWARDS * (other - tones)
+        moved = _at(_named(colour.towards), _LIGHTS + (other[1] - mixed[1]))
+        ab = _at(ab, _LIGHTS + (tones[1] - mixed[1]))
+        ab = ab + _TOWARDS * (moved - ab)
         tones = mixed
     if colour.light:
         shift = colour.light * (_LIGHTER if colour.light > 0 else _DARKER)
         tones = tones + shift
-        ab = _at(ab, torch.arange(STEPS) - shift * 0.6) * (1 - 0.15 * abs(colour.light))
+        ab = _at(ab, _LIGHTS - shift * 0.6) * (1 - 0.15 * abs(colour.light))
     strength = 1 + (0.15 if colour.strong > 0 else 0.45) * colour.strong
-    low, usual, high = tones.clamp(1, 99.5).tolist()
-    return Ramp(strength * ab, low, usual, high)
+    low, usual, high = tones.clip(1, 99.5).tolist()
+    return Ramp(np.float32(strength) * ab, low, usual, high)
 
 
 @cache
-def _named(name: str) -> Tensor:
-    """Interpolate a and b (2, STEPS) over lightness between the tones of `RAMPS`; the ends are extrapolated."""
-    places = torch.arange(STEPS, dtype=torch.float32)
-    tones = torch.tensor(RAMPS[name], dtype=torch.float32)
-    light = tones[:, 0].contiguous()
-    ab = torch.stack(
-        [tones[:, 1] * (tones[:, 2] * math.pi / 180).cos(), tones[:, 1] * (tones[:, 2] * math.pi / 180).sin()]
-    )
-    after = torch.searchsorted(light, places).clamp(1, len(light) - 1)
-    part = ((places - light[after - 1]) / (light[after] - light[after - 1])).clamp(0, 1)
-    return torch.lerp(ab[:, after - 1], ab[:, after], part)
+def _named(name: str) -> Floats:
+    """Interpolate a and b (2, STEPS) over lightness between the tones of `RAMPS`; beyond the ends they stay."""
+    light, chroma, hue = np.array(RAMPS[name], np.float32).T
+    ab = chroma * np.stack([np.cos(hue * np.float32(math.pi / 180)), np.sin(hue * np.float32(math.pi / 180))])
+    return np.stack([np.interp(_LIGHTS, light, each) for each in ab]).astype(np.float32)
 
 
-def _at(ab: Tensor, light: Tensor) -> Tensor:
+def _at(ab: Floats, light: Floats) -> Floats:
     """Interpolate a table (2, STEPS) at lightness (N,): (2, N)."""
-    light = light.clamp(0, STEPS - 1)
-    first = light.long().clamp(max=STEPS - 2)
-    return torch.lerp(ab[:, first], ab[:, first + 1], light - first)
+    light = light.clip(0, STEPS - 1)
+    first = light.astype(np.int64).clip(max=STEPS - 2)
+    before = ab[:, first]
+    found: Floats = before + (light - first).astype(np.float32) * (ab[:, first + 1] - before)
+    return found
 
 
-def chroma_of(tones: Ramp, light: Tensor) -> Tensor:
+def chroma_of(tones: Ramp, light: Floats) -> Floats:
     """a and b (2, N) of a ramp at lightness (N,)."""
-    return _at(tones.ab.to(light), light)
+    return _at(tones.ab, light)
 
 
-def nearest(lab: Tensor) -> tuple[Tensor, Tensor]:
+def nearest(lab: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
     """Find for each Lab (3, ...) the index in `NAMED` of the nearest colour, and how much farther the next one is.
 
     Differences of lightness count half: light and shade change a colour's name less than its hue does.
     """
-    usual = [RANGES[name][1] for name in NAMED]
-    centres = torch.stack(
-        [torch.cat([torch.tensor([float(v)]), _named(c)[:, v]]) for v, c in zip(usual, NAMED, strict=True)]
-    )
-    weights = lab.new_tensor([0.5, 1.0, 1.0]).sqrt()
-    shape = lab.shape[1:]
-    far = torch.cdist((lab.flatten(1).T * weights), centres.to(lab) * weights)
-    two = far.topk(2, largest=False)
-    return two.indices[:, 0].view(shape), (two.values[:, 1] - two.values[:, 0]).view(shape)
+    far = np.empty((len(NAMED), *lab.shape[1:]), np.float32)
+    for row, name in zip(far, NAMED, strict=True):
+        usual = RANGES[name][1]
+        a, b = _named(name)[:, usual]
+        row[...] = 0.5 * (lab[0] - usual) ** 2 + (lab[1] - a) ** 2 + (lab[2] - b) ** 2
+    chosen = far.argmin(0)
+    two = np.sqrt(np.partition(far, 1, axis=0)[:2])
+    return chosen, two[1] - two[0]

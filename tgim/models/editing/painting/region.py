@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+import numpy as np
 
-from tgim.images.carry import Box
+from tgim.images.boxes import Box
 from tgim.images.matting import follow, guided_fit
-from tgim.images.resample import resize
+from tgim.images.resample import Floats, interpolated, resize
+from tgim.images.resample import sampled as read_maps
 from tgim.models.editing.painting.masks import CUT, outline_mask
 from tgim.models.editing.painting.outline import refined
-from tgim.models.parsing import PartMaps
+from tgim.models.parsing.part_maps import PartMaps
 
 AROUND = 0.1  # of the subject's longer side: how much of its surroundings is looked at
 MAYBE = 0.25  # probability of the subject from which on a cell is looked at, too
@@ -28,8 +27,8 @@ class Region:
 
     Attributes:
         rows, columns: of the photograph.
-        pixels: (1, 3, H, W) of it, in [-1, 1].
-        small: (1, 3, h, w), the same at `WORKING` pixels or fewer.
+        pixels: (3, H, W) of it, in [-1, 1].
+        small: (3, h, w), the same at `WORKING` pixels or fewer.
         maps: (P, h, w) probabilities of the parts, the first of which is the background.
         subject: (h, w) in [0, 1], the subject's mask.
         scale: of `small` over `pixels`.
@@ -37,46 +36,47 @@ class Region:
 
     rows: slice
     columns: slice
-    pixels: Tensor
-    small: Tensor
-    maps: Tensor
-    subject: Tensor
+    pixels: Floats
+    small: Floats
+    maps: Floats
+    subject: Floats
     scale: float
 
     @classmethod
-    def about(cls, found: PartMaps, photo: Tensor) -> Region:
-        """Find the region about the subject of a photograph (1, 3, H, W)."""
+    def about(cls, found: PartMaps, photo: Floats) -> Region:
+        """Find the region about the subject of a photograph (3, H, W)."""
         top, bottom, left, right = _bounds(found, photo)
-        pixels = photo[:, :, top:bottom, left:right]
+        pixels = photo[:, top:bottom, left:right]
         scale = min(1.0, WORKING / max(bottom - top, right - left))
         small = resize(pixels, (max(1, round((bottom - top) * scale)), max(1, round((right - left) * scale))))
         maps = sampled(_moved(found, left, top, scale), small)
-        subject = outline_mask(refined(small[0], 1 - maps[0]))
+        subject = outline_mask(refined(small, 1 - maps[0]))
         return cls(slice(top, bottom), slice(left, right), pixels, small, maps, subject, scale)
 
-    def enlarged(self, masks: Tensor, *, box: Box | None = None) -> Tensor:
+    def enlarged(self, masks: Floats, *, box: Box | None = None) -> Floats:
         """Enlarge masks (N, h, w) to the region's own pixels, (N, H, W), aligned with its edges; 0 outside a box."""
         large = enlarged(masks, self.small, self.pixels)
-        return large if box is None else large * self._within(box).to(large)
+        return large if box is None else large * self._within(box)
 
-    def _within(self, box: Box) -> Tensor:
+    def _within(self, box: Box) -> Floats:
         """Weights over the region: 1 inside a box, 0 outside, a ramp of `EDGE` inside its border."""
         x, y, w, h = box
         fade = max(1.0, EDGE * min(w, h))
-        rows = torch.arange(self.rows.start, self.rows.stop) + 0.5
-        columns = torch.arange(self.columns.start, self.columns.stop) + 0.5
-        down = torch.minimum(rows - y, y + h - rows)
-        across = torch.minimum(columns - x, x + w - columns)
-        return torch.minimum(down[:, None], across[None]).div(fade).clamp(0, 1)
+        rows = np.arange(self.rows.start, self.rows.stop, dtype=np.float32) + 0.5
+        columns = np.arange(self.columns.start, self.columns.stop, dtype=np.float32) + 0.5
+        down = np.minimum(rows - y, y + h - rows)
+        across = np.minimum(columns - x, x + w - columns)
+        weights: Floats = (np.minimum(down[:, None], across) / np.float32(fade)).clip(0, 1)
+        return weights
 
 
-def _bounds(found: PartMaps, photo: Tensor) -> tuple[int, int, int, int]:
-    """Top, bottom, left and right of the subject and some of its surroundings, in a photograph (1, 3, H, W)."""
+def _bounds(found: PartMaps, photo: Floats) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of the subject and some of its surroundings, in a photograph (3, H, W)."""
     x, y, w, h = found.subject
     around = round(AROUND * max(w, h)) + 2
     left, top, right, bottom = float(x), float(y), float(x + w), float(y + h)
     cells = found.maps[0] < 1 - MAYBE
-    rows, columns = cells.any(1).nonzero()[:, 0], cells.any(0).nonzero()[:, 0]
+    rows, columns = cells.any(1).nonzero()[0], cells.any(0).nonzero()[0]
     if len(rows):  # what may be of the subject, too: a tail that nobody was sure of
         frame_x, frame_y, across, down = found.frame
         across, down = across / cells.shape[1], down / cells.shape[0]
@@ -93,32 +93,28 @@ def _moved(found: PartMaps, left: int, top: int, scale: float) -> PartMaps:
     return replace(found, frame=((x - left) * scale, (y - top) * scale, w * scale, h * scale))
 
 
-def sampled(found: PartMaps, photo: Tensor) -> Tensor:
-    """Sample part maps (P, H, W) over a small photograph (1, 3, H, W); outside their frame is background."""
+def sampled(found: PartMaps, photo: Floats) -> Floats:
+    """Sample part maps (P, H, W) over a small photograph (3, H, W); outside their frame is background."""
     height, width = photo.shape[-2:]
     x, y, w, h = found.frame
-    columns = (torch.arange(width) + 0.5 - x) / w * 2 - 1
-    rows = (torch.arange(height) + 0.5 - y) / h * 2 - 1
-    where = torch.stack([columns.expand(height, -1), rows[:, None].expand(-1, width)], -1)[None].to(photo)
-    maps = F.grid_sample(found.maps[None].to(photo), where, padding_mode="border", align_corners=False)[0]
-    inside = (where[0].abs() <= 1).all(-1)
-    maps[1:] *= inside
+    columns, rows = (np.arange(width) + 0.5 - x) / w, (np.arange(height) + 0.5 - y) / h  # 0 to 1 inside of the frame
+    maps = read_maps(found.maps, rows * found.maps.shape[1] - 0.5, columns * found.maps.shape[2] - 0.5)
+    maps[1:] *= ((rows >= 0) & (rows <= 1))[:, None] & ((columns >= 0) & (columns <= 1))
     maps[0] = 1 - maps[1:].sum(0)
     return maps
 
 
-def enlarged(masks: Tensor, small: Tensor, region: Tensor) -> Tensor:
-    """Enlarge masks (N, h, w) of a small copy (1, 3, h, w) to the region (1, 3, H, W), aligned with its edges."""
+def enlarged(masks: Floats, small: Floats, region: Floats) -> Floats:
+    """Enlarge masks (N, h, w) of a small copy (3, h, w) to the region (3, H, W), aligned with its edges."""
     if small.shape == region.shape or min(small.shape[-2:]) < WINDOW:
-        return F.interpolate(masks[None], region.shape[-2:], mode="bilinear", align_corners=False)[0]
-    large = []
-    for mask in masks:
-        slopes = guided_fit(small, mask[None, None], window=WINDOW, eps=SMOOTHNESS)
-        slopes = F.interpolate(slopes, region.shape[-2:], mode="bilinear", align_corners=False)
-        large.append(follow(region, slopes)[0, 0])
-    stack = torch.stack(large)
-    stack = torch.where(stack < CUT, 0.0, stack)
-    return stack / stack.sum(0).clamp(min=1)
+        return interpolated(masks, region.shape[-2:])
+    large = np.empty((len(masks), *region.shape[-2:]), np.float32)
+    for mask, target in zip(masks, large, strict=True):
+        slopes = guided_fit(small, mask, window=WINDOW, eps=SMOOTHNESS)
+        target[...] = follow(region, interpolated(slopes, region.shape[-2:]))
+    large[large < CUT] = 0
+    large /= large.sum(0).clip(min=1)
+    return large
 
 
 def scaled_box(box: Box, across: float, down: float, size: int) -> Box:

@@ -22,13 +22,14 @@ from tgim.data.loader import CaptionTable, PhraseTable, as_tokens, open_pool
 from tgim.data.views import read_picture
 from tgim.errors import DataError
 from tgim.images.photo import from_uint8, to_uint8
-from tgim.images.resample import resize
-from tgim.models.editing.painting.painter import subject_of
+from tgim.images.resample import Floats
+from tgim.models.editing.painting.rules import subject_of
 from tgim.models.editing.painting.words import Colour
 from tgim.models.editing.part_curves.described import STATISTICS, TONES, VIEW, describe, feature_count
 from tgim.models.editing.part_curves.lessons import Phrases, colours_of, curve_of, curves_of, names_of
-from tgim.models.parsing import PartLocaliser
+from tgim.models.parsing.localiser import PartLocaliser
 from tgim.models.parsing.part_maps import framed
+from tgim.nn.resize import resize
 from tgim.text.lexicon.colours import HUELESS
 from tgim.text.lexicon.colours import PLAIN as NAMED
 from tgim.text.phrases import variants
@@ -285,8 +286,9 @@ class _Maker:
         low, high = ROOM
         side = max(height, width) * (low + (high - low) * source.random())
         x, y = ((each - side) / 2 + source.uniform(-OFF, OFF) * side for each in (width, height))
-        photo = from_uint8(torch.from_numpy(pixels.copy()).permute(2, 0, 1))[None]
-        return framed(photo, (round(x), round(y), round(side), round(side)), self.localiser.image_size)
+        photo: Floats = from_uint8(pixels.transpose(2, 0, 1))
+        frame = round(x), round(y), round(side), round(side)
+        return torch.from_numpy(framed(photo, frame, self.localiser.image_size))[None]
 
     def make(self, path: Path, progress: Progress | None) -> dict[str, Any]:
         """Describe all pictures and write them."""

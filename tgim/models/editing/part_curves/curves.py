@@ -11,10 +11,12 @@ b at these three.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tgim.data.batch import DescribedPictures
+from tgim.images.resample import Floats
 from tgim.models.editing.painting.brush import FLATTEST, LIVELIEST, LIVELY, OWN, OWN_MOST, STEEPEST, bent
 from tgim.models.editing.painting.lab import limited, to_lab, to_rgb
 from tgim.models.editing.painting.palette import STEPS, Ramp
@@ -96,18 +98,19 @@ def _change(image: Tensor, parts: DescribedPictures, gates: Tensor, table: Tenso
     return to_rgb(lab + total) - before
 
 
-def as_ramp(curve: Tensor) -> Ramp:
+def as_ramp(curve: Floats) -> Ramp:
     """The tones of a curve (9,) for the painter's brush."""
     low, usual, high = curve[:3].tolist()
-    light = torch.arange(STEPS, dtype=torch.float32)
-    first = ((light - low) / max(1.0, usual - low)).clamp(0, 1)
-    second = ((light - usual) / max(1.0, high - usual)).clamp(0, 1)
-    ab = curve[3:].view(3, 2, 1)
-    return Ramp(torch.lerp(torch.lerp(ab[0], ab[1], first), ab[2], second), low, usual, high)
+    light = np.arange(STEPS, dtype=np.float32)
+    first = ((light - low) / max(1.0, usual - low)).clip(0, 1)
+    second = ((light - usual) / max(1.0, high - usual)).clip(0, 1)
+    dark, middle, bright = curve[3:].reshape(3, 2, 1)
+    ab = dark + first * (middle - dark)
+    return Ramp((ab + second * (bright - ab)).astype(np.float32), low, usual, high)
 
 
 def as_curve(ramp: Ramp) -> Tensor:
     """The nine numbers (9,) that describe the painter's tones best."""
     ends = (ramp.low, ramp.usual, ramp.high)
     at = [ramp.ab[:, min(STEPS - 1, max(0, round(light)))] for light in ends]
-    return torch.cat([torch.tensor(ends), *at])
+    return torch.from_numpy(np.concatenate([np.array(ends, np.float32), *at]).astype(np.float32))

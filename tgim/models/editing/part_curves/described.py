@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tgim.images.photo import as_array
 from tgim.models.editing.painting.brush import tones_of
 from tgim.models.editing.painting.lab import to_lab
 from tgim.models.editing.painting.masks import outline_mask
 from tgim.models.editing.painting.outline import refined
 from tgim.models.editing.painting.palette import nearest
 from tgim.models.efficientnet import Variant, widths
-from tgim.models.parsing import PartLocaliser
+from tgim.models.parsing.localiser import PartLocaliser
 from tgim.text.lexicon.colours import PLAIN as NAMED
 
 SHARPNESS = 3  # power of the parts' probabilities: each pixel is nearly all of one part
@@ -61,7 +62,7 @@ def describe(localiser: PartLocaliser, picture: Tensor, *, maps: Tensor | None =
 def part_shares(maps: Tensor, picture: Tensor) -> Tensor:
     """Divide the pixels of a picture (1, 3, S, S) among its parts, by their probabilities (P, s, s): (P, S, S)."""
     large = F.interpolate(maps[None], picture.shape[-2:], mode="bilinear", align_corners=False)[0]
-    outline = outline_mask(refined(picture[0], 1 - large[0]))
+    outline = large.new_tensor(outline_mask(refined(as_array(picture[0]), as_array(1 - large[0]))))
     sharp = large[1:] ** SHARPNESS
     parts = sharp / sharp.sum(0).clamp(min=1e-6) * outline
     return torch.cat([parts.sum(0, keepdim=True), parts])
@@ -73,10 +74,11 @@ def _colours(picture: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
     part = F.avg_pool2d(shares, 2).flatten(1)
     lab = to_lab(small).flatten(1)
     weight = part / part.sum(1, keepdim=True).clamp(min=1e-6)
-    name = nearest(lab)[0]
+    name = torch.from_numpy(nearest(as_array(lab))[0]).to(lab.device)
     mean = weight @ lab.T
     deviation = (weight @ (lab**2).T - mean**2).clamp(min=0).sqrt()
-    own = torch.stack([lab.new_tensor(tones_of(lab[0], each)) for each in weight])
+    light, shares_of = as_array(lab[0]), as_array(weight)
+    own = lab.new_tensor([tones_of(light, each) for each in shares_of])
     named = torch.stack([torch.bincount(name, each, len(NAMED)) for each in weight])
     size = shares.mean((1, 2))
     tones = torch.cat([own, mean[:, 1:]], 1)

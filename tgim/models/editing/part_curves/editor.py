@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -33,12 +34,16 @@ from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch, BatchOptions, DescribedPictures, PartLessons
 from tgim.data.config import DataConfig
 from tgim.errors import SubjectError
-from tgim.images.carry import Box
+from tgim.images.boxes import Box
+from tgim.images.matting import sigmoid
+from tgim.images.photo import as_array
+from tgim.images.resample import Floats
 from tgim.models.base import Codes, Config, Request, Terms
 from tgim.models.editing.painting.captions import ONE_COLOUR
 from tgim.models.editing.painting.masks import BLOSSOM, CUT, NAMED, WHOLE, main_pieces, part_mask, with_centres
-from tgim.models.editing.painting.painter import FEWEST, SMALLEST, PartEditing, paint_parts, remarks_on
+from tgim.models.editing.painting.painter import PartEditing
 from tgim.models.editing.painting.region import Region
+from tgim.models.editing.painting.rules import FEWEST, SMALLEST, paint_parts, remarks_on
 from tgim.models.editing.painting.words import vocabulary_words
 from tgim.models.editing.part_curves.batches import EditBatches
 from tgim.models.editing.part_curves.curves import as_ramp, recolour, tables
@@ -48,9 +53,8 @@ from tgim.models.editing.part_curves.pieces import begin_with, in_view, known, w
 from tgim.models.editing.tagrid_targets import Targets, caption_loss, noised_view, rmse, sample_targets
 from tgim.models.matching.dual_encoder import DualEncoderConfig
 from tgim.models.matching.interaction import Interacting, Interaction
-from tgim.models.parsing import PartLocaliser, PartMaps, find_parts
-from tgim.models.parsing.localiser import PartLocaliserConfig
-from tgim.models.parsing.part_maps import framed
+from tgim.models.parsing.localiser import PartLocaliser, PartLocaliserConfig
+from tgim.models.parsing.part_maps import PartMaps, find_parts, framed
 from tgim.models.parts import Part
 from tgim.text.lexicon.parts import FLOWER_PARTS, NO_PLUMAGE, SEVERAL
 from tgim.text.vocabulary import TextCode, Tokens, Vocabulary, tokenize
@@ -221,37 +225,47 @@ class PartCurves(PartEditing):
         box: Box | None = None,
     ) -> Tensor:
         """Change the parts of a photograph (1, 3, H, W) as a caption says."""
+        pixels = as_array(photo[0])
         x, y, w, h = (round(v) for v in found.frame)
-        picture = framed(photo, (x, y, w, h), self.localiser.image_size)
-        parts = describe(self.localiser, picture, maps=found.maps)
+        picture = torch.from_numpy(framed(pixels, (x, y, w, h), self.localiser.image_size))[None].to(photo.device)
+        parts = describe(self.localiser, picture, maps=picture.new_tensor(found.maps))
         hidden = parts.shares.mean((1, 2)) < LEAST
         hidden[0] = False
         gate, curves = self.head(self.head.enter_parts(parts.features[None]), hidden[None], code)
+        answer = as_array(gate[0]), as_array(curves[0].float())
+        changed = self._painted(pixels, *answer, found, strength=strength, skip=skip, box=box)
+        return photo.new_tensor(changed)[None]
+
+    def _painted(
+        self, photo: Floats, gate: Floats, curves: Floats, found: PartMaps, *, strength: float, skip: bool,
+        box: Box | None,
+    ) -> Floats:  # fmt: skip
+        """Apply gates' logits (P,) and curves (P, 9) to a photograph (3, H, W)."""
         low, high = OPENS
-        amount = ((torch.sigmoid(gate[0]) - low) / (high - low)).clamp(0, 1)
+        amount = ((sigmoid(gate) - low) / (high - low)).clip(0, 1)
         amount[0] = 0
-        wanted = amount.nonzero()[:, 0].tolist()
+        wanted = amount.nonzero()[0].tolist()
         if not wanted:
-            return photo.clone()
-        region, groups = Region.about(found, photo), alike(curves[0].float(), wanted)
+            return photo.copy()
+        region, groups = Region.about(found, photo), alike(curves, wanted)
         masks = region.enlarged(self._masks(region, groups), box=box)
         least = max(FEWEST, SMALLEST * float(region.subject.sum()) / region.scale**2)
-        visible = masks.flatten(1).sum(1) >= least
+        visible = masks.reshape(len(masks), -1).sum(1) >= least
         if not visible.any() and not skip:
             names = " and ".join(self.localiser.parts[i] for i in wanted)
             raise SubjectError(f"{names} of the {self.what} cannot be seen in the picture; nothing is changed")
-        opened = torch.stack([amount[group].max() for group in groups])
-        result = photo.clone()
-        result[0, :, region.rows, region.columns] = paint_parts(
-            region.pixels[0],
+        opened = np.stack([amount[group].max() for group in groups])
+        result = photo.copy()
+        result[:, region.rows, region.columns] = paint_parts(
+            region.pixels,
             masks * (visible * opened)[:, None, None],
-            [as_ramp(curves[0, group].float().mean(0)) for group in groups],
+            [as_ramp(curves[group].mean(0)) for group in groups],
             strength=strength,
             longer=max(found.subject[2:]),
         )
         return result
 
-    def _masks(self, region: Region, groups: Sequence[Sequence[int]]) -> Tensor:
+    def _masks(self, region: Region, groups: Sequence[Sequence[int]]) -> Floats:
         """Masks (N, h, w) in [0, 1] of groups of parts, their sum at most 1."""
         names, wanted = self.localiser.parts, [i for group in groups for i in group]
         plumage = [i for i, name in enumerate(names) if i and name not in NO_PLUMAGE]
@@ -259,11 +273,11 @@ class PartCurves(PartEditing):
         boost = BLOSSOM if set(names) & set(FLOWER_PARTS) else WHOLE if whole else NAMED
         maps = with_centres(region.maps, names)
         union = part_mask(maps, region.subject, wanted, boost=boost)
-        shares = torch.stack([maps[group].sum(0) ** SHARPNESS for group in groups])
-        masks = union * shares / shares.sum(0).clamp(min=1e-6)
+        shares = np.stack([maps[group].sum(0) ** SHARPNESS for group in groups])
+        masks = union * shares / shares.sum(0).clip(min=1e-6)
         masks[masks < CUT] = 0
         single = [len(group) == 1 and names[group[0]] not in SEVERAL for group in groups]
-        return torch.stack([main_pieces(mask) if one else mask for mask, one in zip(masks, single, strict=True)])
+        return np.stack([main_pieces(mask) if one else mask for mask, one in zip(masks, single, strict=True)])
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the losses that are listed at the top of this file."""
@@ -336,10 +350,10 @@ class PartCurves(PartEditing):
 START = Part("start", "sight", PartCurves)
 
 
-def alike(curves: Tensor, wanted: Sequence[int]) -> list[list[int]]:
+def alike(curves: Floats, wanted: Sequence[int]) -> list[list[int]]:
     """Group the parts `wanted` of curves (P, 9) that take nearly the same tones, so that no seam shows between them."""
     groups: list[list[int]] = []
     for part in wanted:
-        near = [group for group in groups if (curves[group].mean(0) - curves[part]).abs().max() < ALIKE]
+        near = [group for group in groups if np.abs(curves[group].mean(0) - curves[part]).max() < ALIKE]
         near[0].append(part) if near else groups.append([part])
     return groups

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tgim.models.editing.painting.captions import ColourTarget, parse_caption
-from tgim.models.editing.painting.painter import BETWEEN
 from tgim.models.editing.painting.palette import ramp
+from tgim.models.editing.painting.rules import BETWEEN
 from tgim.models.editing.painting.words import Colour, colour_of
 from tgim.models.editing.part_curves.curves import NUMBERS, as_curve
 from tgim.text.lexicon.colours import EVERYDAY, HUELESS, THINGS

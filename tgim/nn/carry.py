@@ -9,7 +9,6 @@ model left alone stay bit-identical, and the carried change never leaves the ran
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -17,47 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tgim.errors import ImageError
-from tgim.images.resample import resize
+from tgim.images.boxes import parse_box
+from tgim.nn.resize import resize
 
 NO_CHANGE = 1 / 255  # in [-1, 1]: half an 8-bit level; a smaller change of the model's output is rounding, not an edit
 WINDOW = 5  # model pixels, side of the guided filter's window
 SMOOTHNESS = 0.02  # squared [-1, 1] units: texture weaker than about 18 of 255 levels does not shape the change
 STRIP = 2**20  # photograph pixels that are worked on at a time, about 100 MB
-
-Box = tuple[int, int, int, int]  # x, y of the upper left corner, width, height; in pixels
-
-
-def parse_box(box: str | Sequence[int], *, height: int | None = None, width: int | None = None) -> Box:
-    """Read a box ``"x,y,w,h"`` in pixels (upper left corner, width, height); also takes four whole numbers.
-
-    Args:
-        box: the text or the numbers.
-        height: of the picture; when given with `width`, a box that leaves the picture is refused.
-        width: of the picture.
-
-    Raises:
-        ImageError: not four whole numbers, a negative corner, no area, or outside the picture.
-
-    >>> parse_box("10, 20, 64, 48")
-    (10, 20, 64, 48)
-    """
-    wanted = "expected x,y,width,height in whole pixels, e.g. 40,20,200,150"
-    parts = re.split(r"[,\s]+", box.strip()) if isinstance(box, str) else [str(value) for value in box]
-    shown = box if isinstance(box, str) else ",".join(parts)
-    if len(parts) != 4:
-        raise ImageError(f"box {shown!r} has {len(parts) if shown else 0} numbers; {wanted}")
-    if not all(re.fullmatch(r"[+-]?[0-9]{1,9}", part) for part in parts):
-        raise ImageError(f"box {shown!r} is not four whole numbers; {wanted}")
-    x, y, w, h = map(int, parts)
-    if w < 1 or h < 1:
-        raise ImageError(f"box {shown!r} is {w} wide and {h} high, so nothing is inside; {wanted}")
-    if x < 0 or y < 0:
-        raise ImageError(f"box {shown!r} starts at {x},{y}, left of or above the picture; {wanted}")
-    if height is not None and width is not None and (x + w > width or y + h > height):
-        raise ImageError(
-            f"box {shown!r} reaches to {x + w},{y + h} but the picture is {width} by {height}; keep it inside"
-        )
-    return x, y, w, h
 
 
 def soft_box(h: int, w: int, box: str | Sequence[int], *, feather: float) -> Tensor:
@@ -175,21 +140,6 @@ def _apply(photo: Tensor, maps: Tensor) -> Tensor:
         weight = (2 * touched).clamp(max=1)  # 1 up to the edge of a touched model pixel, 0 at the centre of the next
         result[0, :, strip] = (pixels + weight * change).clamp(-1, 1)
     return result
-
-
-@torch.no_grad()
-def add_enlarged(photo: Tensor, change: Tensor, *, within: Box) -> None:
-    """Add a change (1, 3, h, w) to a photograph (1, 3, H, W) in place, enlarged by linear interpolation, by strips.
-
-    Pixels outside of the box `within`, and those between pixels without a change, stay bit-identical.
-    """
-    x, y, w, h = within
-    for strip, wide in _strips(change, (change[0] != 0).any(0), *photo.shape[-2:]):
-        rows = slice(max(strip.start, y), min(strip.stop, y + h))
-        if rows.start < rows.stop:
-            added = wide[0, :, rows.start - strip.start : rows.stop - strip.start, x : x + w]
-            pixels = photo[0, :, rows, x : x + w]
-            pixels.copy_(torch.where(added == 0, pixels, (pixels + added).clamp(-1, 1)))
 
 
 def _strips(maps: Tensor, active: Tensor, height: int, width: int) -> Iterator[tuple[slice, Tensor]]:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgim.images.photo import carry_change, resize
+from tgim.nn.carry import carry_change
+from tgim.nn.resize import resize
 
 
 def scene(h: int, w: int) -> tuple[Tensor, Tensor]:
@@ -89,7 +90,7 @@ def test_strips_do_not_show(monkeypatch) -> None:
     photo, _ = scene(150, 90)
     source = resize(photo, (24, 24))
     whole = carry_change(photo, source, -source)
-    monkeypatch.setattr("tgim.images.carry.STRIP", 90 * 7)
+    monkeypatch.setattr("tgim.nn.carry.STRIP", 90 * 7)
     assert carry_change(photo, source, -source).allclose(whole, atol=1e-6)
 
 

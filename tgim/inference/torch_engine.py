@@ -1,0 +1,92 @@
+"""The engine of any model that edits, in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tgim.checkpoints import checkpoint
+from tgim.checkpoints.checkpoint import Checkpoint
+from tgim.errors import CheckpointError
+from tgim.images.boxes import Box
+from tgim.images.photo import as_array
+from tgim.images.resample import Floats
+from tgim.inference.engines import Asked
+from tgim.inference.inversion import Inverter
+from tgim.models.base import Editing, Generating, Localising, Request
+from tgim.models.editing.painting.painter import Painter
+
+EDITING = ("editor", "generator", "parsing")  # roles of models that an Editor can be made of
+
+
+class TorchEngine:
+    """A model that edits, a generator by a search for noise, or a part localiser by the painter's rules.
+
+    Raises:
+        CheckpointError: it is none of these.
+    """
+
+    def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu") -> None:
+        model = source.model
+        if isinstance(model, Generating):
+            model = Inverter(model)
+        elif isinstance(model, Localising):
+            model = Painter(model)
+            source = replace(source, vocabulary=model.vocabulary, template="{}")
+        if not isinstance(model, Editing):
+            known = [name for name in checkpoint.list_embedded() if checkpoint.read_header(name)["role"] in EDITING]
+            raise CheckpointError(f"{source.model.name} does not edit pictures; choose one of: {', '.join(known)}")
+        self.device = str(torch.device(device))
+        self.model: Editing = model.to(self.device).eval()
+        self.vocabulary, self.template, self.card = source.vocabulary, source.template, source.card
+        self.takes_turns = model.text_to_image is not None
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def image_size(self) -> int:
+        return self.model.image_size
+
+    @property
+    def finder(self) -> Localising | None:
+        return self.model.part_localiser
+
+    def remarks(self, caption: str) -> tuple[str, ...]:
+        """List what of a caption the model leaves out or changes."""
+        return self.model.remarks(caption)
+
+    @torch.no_grad()
+    def subject(self, pictures: Floats) -> Floats | None:
+        """Probabilities (B, S, S) of the subject in pictures (B, 3, S, S)."""
+        found = self.model.subject(self._tensor(pictures))
+        return None if found is None else as_array(found[:, 0])
+
+    @torch.no_grad()
+    def edit_photo(self, photo: Floats, asked: Asked) -> Floats:
+        """Edit a photograph (3, H, W)."""
+        return as_array(self.model.edit_photo(self._tensor(photo[None]), self._request([asked]))[0])
+
+    @torch.no_grad()
+    def edit_box(self, photo: Floats, asked: Asked, box: Box) -> Floats:
+        """Edit a region of a photograph (3, H, W)."""
+        return as_array(self.model.edit_box(self._tensor(photo[None]), self._request([asked]), box)[0])
+
+    @torch.no_grad()
+    def edit_batch(self, pictures: Tensor, asked: Sequence[Asked]) -> Tensor:
+        """Edit pictures (B, 3, H, W), each as asked; options are those of the first. Those without a subject stay."""
+        request = replace(self._request(asked), skip=True)
+        return self.model.edit_photo(pictures.to(self.device), request)
+
+    def _request(self, asked: Sequence[Asked]) -> Request:
+        captions, first = tuple(each.caption for each in asked), asked[0]
+        tokens = self.vocabulary.encode(captions).to(self.device)
+        return Request(captions, tokens, strength=first.strength, seed=first.seed, raw=first.raw)
+
+    def _tensor(self, pixels: Floats) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
