@@ -99,9 +99,9 @@ def test_size_model_is_the_raw_output(editors, kind):
     small = open_image(picture(32, 32))
     tokens = editor.vocabulary.encode([editor.caption(TEXT)])
     with torch.no_grad():
-        expected = editor.model.edit(small.pixels[None], tokens)[0]
+        expected = editor.model.edit(small.tensor[None], tokens)[0]
     assert torch.allclose(editor.edit_photo(small, TEXT, size="model").tensor, expected, atol=1e-6)
-    assert torch.equal(editor.edit_photo(small, TEXT, size="model", strength=0).tensor, small.pixels)
+    assert torch.equal(editor.edit_photo(small, TEXT, size="model", strength=0).tensor, small.tensor)
 
 
 @pytest.mark.slow

@@ -140,7 +140,7 @@ def test_an_editor_without_codes_says_that_edits_are_blended():
             return model.edit(image, text)
 
     editor = editor_of("tagan")
-    editor.model = Closed()
+    editor.engine.model = Closed()
     frames = between_captions(editor, RED, BLUE, image=photo(1), steps=3)
     assert "closed has no codes" in frames.how
     ends = between_captions(editor_of("tagan"), RED, BLUE, image=photo(1), steps=2).pictures

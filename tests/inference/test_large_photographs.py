@@ -70,12 +70,12 @@ def test_a_photograph_is_overwritten_only_when_it_is_spare(edit) -> None:
 
 
 def test_an_enlarged_change_is_smooth_and_stays_where_it_is() -> None:
-    before = torch.zeros(1, 3, 40, 60)
-    change = torch.zeros(1, 3, 10, 15)
-    change[..., 5, 7] = 0.5
-    after = before.clone()
+    before = np.zeros((3, 40, 60), np.float32)
+    change = np.zeros((3, 10, 15), np.float32)
+    change[:, 5, 7] = 0.5
+    after = before.copy()
     add_enlarged(after, change, within=(0, 0, 60, 40))
-    touched = (after != before)[0, 0]
+    touched = (after != before)[0]
     assert touched[16:28, 24:36].any()
     touched[16:28, 24:36] = False
     assert not touched.any()
