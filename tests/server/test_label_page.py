@@ -157,3 +157,30 @@ def test_a_finger_places_points_on_a_phone(birds, serving, browser_page):
     saved(page)
     assert points_of(birds, "bird-0.jpg") is None
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+    fingers = page.context.new_cdp_session(page)  # two, which move apart: a closer look, and no point
+    middle = frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2
+    for kind, apart in (("touchStart", 30), ("touchMove", 60), ("touchMove", 90), ("touchEnd", None)):
+        places = [] if apart is None else [{"x": middle[0] + s * apart, "y": middle[1], "id": s + 1} for s in (-1, 1)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+    larger = page.locator("#picture").bounding_box()
+    assert larger["width"] == pytest.approx(3 * frame["width"], rel=0.05)
+    assert points_of(birds, "bird-0.jpg") is None
+    page.touchscreen.tap(*middle)
+    saved(page)
+    assert points_of(birds, "bird-0.jpg") == {"head": [pytest.approx([0.5, 0.5], abs=0.005)]}
+
+
+def test_a_point_that_could_not_be_saved_is_told_and_saved_later(birds, serving, browser_page):
+    labels = Labels(birds)
+    labels.keep_parts(["head"])
+    page = browser_page(serving(build(labels)))
+    ready(page, "bird-0.jpg")
+    page.route("**/api/pictures/0", lambda route: route.abort())
+    click(page, 0.5, 0.5)
+    expect(page.locator("#sign")).to_contain_text("not saved: the server does not answer")
+    click(page, 0.9, 0.9)
+    page.unroute("**/api/pictures/0")
+    saved(page)  # by itself, after three seconds
+    assert set(points_of(birds, "bird-0.jpg")) == {"head", "background"}
+    page.faults[:] = [fault for fault in page.faults if "ERR_FAILED" not in fault]
