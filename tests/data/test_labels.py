@@ -228,3 +228,25 @@ def test_a_folder_without_pictures_is_one_line(tmp_path):
     (tmp_path / "images").mkdir()
     with pytest.raises(DataError, match="holds no picture"):
         Labels(tmp_path)
+
+
+def test_an_added_line_goes_again_and_the_others_are_found_where_they_are_then(tmp_path):
+    found = Labels(pictures(tmp_path, "a.png", "b.png"))
+    first, second = found.write(0, HEAD, version=""), found.write(1, HEAD, version="")
+    found.write(0, {}, version=first)
+    found.write(1, {"tail": [[1, 1]]}, version=second)
+    assert (tmp_path / "metadata.jsonl").read_text() == '{"file_name": "b.png", "points": {"tail": [[1, 1]]}}\n'
+
+
+def test_a_line_of_ones_own_stays_when_its_points_go(tmp_path):
+    root = metadata(pictures(tmp_path, "a.png"), b'{"file_name": "a.png"}\n')
+    found = Labels(root)
+    found.write(0, {}, version=found.write(0, HEAD, version=""))
+    assert (root / "metadata.jsonl").read_bytes() == b'{"file_name": "a.png"}\n'
+
+
+def test_a_line_stays_in_its_own_encoding(tmp_path):
+    root = metadata(pictures(tmp_path, "a.png"), b'{"file_name": "a.png", "captions": "ros\xe9 petals"}')
+    Labels(root).write(0, {"k\u00f6pfe": [[0.5, 0.5]]}, version="")
+    (item,) = folder.load(root, split="all").items
+    assert (item.captions, item.points) == (("ros\u00e9 petals",), {"k\u00f6pfe": [[0.5, 0.5]]})
