@@ -293,7 +293,7 @@ def _dataset(ray: Any, given: Any, batch_size: int) -> Any:
 
 
 def _source(value: Any) -> Any:
-    """What `tgim.images.photo.open_image` takes, of a cell; ImageError where it holds no picture."""
+    """Source that `tgim.images.photo.open_image` takes, of a cell; ImageError where it holds no picture."""
     if isinstance(value, dict):
         found = value.get("bytes")
         value = value.get("path") if found is None else found
