@@ -80,7 +80,15 @@ def loaded_by(code: str) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "module",
-    ["tgim", "tgim.cli.main", "tgim.errors", "tgim.text", "tgim.inference.batch_edit", "tgim.scale", "tgim.environment"],
+    [
+        "tgim",
+        "tgim.cli.main",
+        "tgim.errors",
+        "tgim.text",
+        "tgim.inference.batch_edit",
+        "tgim.environment",
+        "tgim.scale",
+    ],
 )
 def test_importing_is_cheap(module):
     assert not loaded_by(f"import {module}") & set(HEAVY)
