@@ -85,17 +85,25 @@ def tables(lines: list[Row]) -> dict[str, str]:
             ],
         )
     }
+    ready = {x["model"]: x["cpu_s"] for x in of["start"]}
     costs = []
     for x in of["rate"]:
         pixels = x["width"] * x["height"]
         for count in COUNTS:
             hours = x["total_s"] * count / 3600
-            walls = " | ".join(lasting(hours / cores) if cores <= count else "–" for cores in CORES)
+            walls = " | ".join(
+                lasting((-(-count // cores) * x["total_s"] + ready[x["model"]]) / 3600) for cores in CORES
+            )
             disk = " | ".join(stored(per_pixel[way] * pixels * count) for way in ("in", "out"))
             costs.append(f"`{x['model']}`, {x['size']}, 10^{len(str(count)) - 1} | {short(hours)} | {walls} | {disk}")
     found["costs"] = table(
         "model, picture, number | core-hours | 1 core | 64 cores | 10,000 cores | read | written", costs
     )
+    drive = []
+    for x in of["rate"]:
+        each = sum(per_pixel[way] for way in ("in", "out")) * x["width"] * x["height"] / x["total_s"]
+        drive.append(f"`{x['model']}`, {x['size']} | " + " | ".join(f"{stored(each * cores)}/s" for cores in CORES))
+    found["drive"] = table("model, picture | 1 core | 64 cores | 10,000 cores", drive)
     begun = [f"`{x['model']}` | {x['cpu_s']:.1f} | {x['mb']} | {x['n']}" for x in of["start"]]
     found["start"] = table("model | CPU s to start a process | MB of memory | n", begun)
     found["ray"] = table(
@@ -119,10 +127,10 @@ def tables(lines: list[Row]) -> dict[str, str]:
     (listed,) = of["listing"]
     per = [listed["list_s"] / listed["names"], listed["manifest_s"] / listed["names"]]
     found["listing"] = table(
-        "pictures in a folder | list the names, CPU s | read the manifest, CPU s | manifest",
+        "pictures in a folder | list the names, CPU s | read the manifest, CPU s | manifest | in memory",
         [
             f"10^{len(str(count)) - 1} | {short(per[0] * count)} | {short(per[1] * count)} "
-            f"| {stored(listed['manifest_bytes'] * count)}"
+            f"| {stored(listed['manifest_bytes'] * count)} | {stored(listed['held_bytes'] * count)}"
             for count in COUNTS
         ],
     )
