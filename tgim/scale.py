@@ -115,7 +115,8 @@ def edit(
         num_cpus: of an actor, which computes on as many threads, rounded down, at least one. Another number of threads
             may change a few pixels by one level.
         batch_size: rows that are handed over at once; memory holds one decoded picture at a time, whatever it is.
-        keep_order: rows come out in the order in which they went in; else as they are done, with less to keep.
+        keep_order: rows come out in the order in which they went in (sets `preserve_order` of its context);
+            else as they are done, with less to keep. Files that Ray writes have names in no order either way.
         on_error: "record" goes on after a row that fails; "raise" ends the job with its line.
 
     Returns:
