@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from tgim.images.boxes import Box
-from tgim.images.photo import contact_sheet, list_images, open_image
+from tgim.images.photo import list_images, open_image
+from tgim.images.sheet import contact_sheet
 from tgim.inference.editor import Editor
 from tgim.reporting.pictures import CAPTIONS
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from tgim.data import open_dataset
 from tgim.data.config import DataConfig
-from tgim.images.photo import contact_sheet, list_images, open_image
+from tgim.images.photo import list_images, open_image
+from tgim.images.sheet import contact_sheet
 from tgim.inference.editor import Editor
 from tgim.reporting.pictures import CAPTIONS
 

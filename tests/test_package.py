@@ -21,14 +21,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS: dict[str, list[Path]] = {}  # direct child of the package -> its files
 for _file in FILES:
     ROOMS.setdefault(_file.relative_to(PACKAGE).parts[0].removesuffix(".py"), []).append(_file)
-HEAVY = ("torch", "torchvision", "numpy", "PIL", "pydantic", "skimage", "accelerate")
+HEAVY = ("torch", "torchvision", "numpy", "PIL", "pydantic", "skimage", "accelerate", "ray", "pyarrow")
 LAYERS = (  # a room imports itself and rooms of earlier layers
     {"_version", "errors", "system"},
     {"environment", "images", "text"},
     {"checkpoints", "data", "nn"},
     {"metrics", "models"},
     {"conversion", "inference"},
-    {"evaluation"},
+    {"evaluation", "scale"},
     {"reporting"},
     {"training"},
     {"server"},
@@ -81,7 +81,15 @@ def loaded_by(code: str) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "module",
-    ["tgim", "tgim.cli.main", "tgim.errors", "tgim.text", "tgim.inference.batch_edit", "tgim.environment"],
+    [
+        "tgim",
+        "tgim.cli.main",
+        "tgim.errors",
+        "tgim.text",
+        "tgim.inference.batch_edit",
+        "tgim.environment",
+        "tgim.scale",
+    ],
 )
 def test_importing_is_cheap(module):
     assert not loaded_by(f"import {module}") & set(HEAVY)

@@ -68,7 +68,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     found = {name for name in names if ".dist-info/" not in name}
     present = (path.relative_to(ROOT) for path in (ROOT / "tgim").rglob("*") if path.is_file())
     assert found == {path.as_posix() for path in present if "__pycache__" not in path.parts}
-    assert {name.rpartition(".")[2] for name in found} == {"py", "typed", "safetensors", "json"}
+    assert {name.rpartition(".")[2] for name in found} == {
+        "py", "typed", "safetensors", "json", "html", "css", "js",
+    }  # fmt: skip
 
 
 def test_a_picture_is_edited_from_an_installed_wheel(installed: Path, tmp_path: Path) -> None:

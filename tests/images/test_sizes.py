@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from tgim.errors import ImageError
-from tgim.images.photo import contact_sheet, parse_box
+from tgim.images.photo import parse_box
 from tgim.images.resample import resize as resized
+from tgim.images.sheet import contact_sheet
 from tgim.nn.carry import soft_box
 from tgim.nn.resize import resize
 

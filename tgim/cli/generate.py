@@ -149,7 +149,8 @@ def generate(
 
 def grid(pictures: Tensor, texts: Sequence[str]) -> Image.Image:
     """Lay out pictures (T, n, 3, S, S) in [-1, 1] in rows, each labelled by its text; a single one as it is."""
-    from tgim.images.photo import Photo, contact_sheet
+    from tgim.images.photo import Photo
+    from tgim.images.sheet import contact_sheet
 
     if pictures.shape[0] * pictures.shape[1] == 1:
         return Photo(pictures[0, 0]).to_pil()

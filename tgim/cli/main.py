@@ -12,6 +12,7 @@ import click
 from tgim.cli import edit as cli_edit
 from tgim.cli import evaluate as cli_eval
 from tgim.cli import generate as cli_make
+from tgim.cli import label as cli_label
 from tgim.cli import parts as cli_parts
 from tgim.cli import search as cli_search
 from tgim.cli import serve as cli_serve
@@ -22,7 +23,18 @@ from tgim.cli.options import json_option, seed_option
 from tgim.cli.pipes import PICTURE, check_output, format_option, is_pipe, write_picture
 from tgim.system.say import say, say_json
 
-__all__ = ["cli_edit", "cli_eval", "cli_make", "cli_parts", "cli_search", "cli_serve", "cli_steer", "cli_train", "main"]
+__all__ = [
+    "cli_edit",
+    "cli_eval",
+    "cli_label",
+    "cli_make",
+    "cli_parts",
+    "cli_search",
+    "cli_serve",
+    "cli_steer",
+    "cli_train",
+    "main",
+]
 
 
 @main.command()

@@ -114,10 +114,10 @@ class _Reader:
             if row.start:
                 raise ValueError(row.fault)
             given = parse(row.text)
-            if fault := _fault(given):
+            if fault := fault_of(given):
                 raise ValueError(fault)
         except ValueError as error:
-            self._name(_NAME.search(row.text or row.start))
+            self._name(named_in(row.text or row.start))
             self.problems.append(Problem(where, "broken line", f"{error}; left out"))
             return
         record = whole(given)
@@ -167,17 +167,23 @@ class _Reader:
         shown = name if len(name) <= 100 else f"{name[:100]}..."
         self.problems.append(Problem(f"{self.images.name}/{shown}", "missing picture", told))
 
-    def _name(self, found: re.Match[str] | None) -> None:
+    def _name(self, name: str) -> None:
         """Remember the picture that a broken line names: it is not also missing from the metadata."""
-        try:
-            path = self.files.find(parse(found[1])) if found else None
-        except ValueError:
-            return
+        path = self.files.find(name) if name else None
         if path is not None:
             self.named.add(path)
 
 
-def _fault(record: Any) -> str:
+def named_in(line: str) -> str:
+    """The `file_name` in a line that is no JSON; empty where none can be read."""
+    found = _NAME.search(line)
+    try:
+        return str(parse(found[1])) if found else ""
+    except ValueError:
+        return ""
+
+
+def fault_of(record: Any) -> str:
     """Describe the fault of a metadata record; empty when there is none."""
     if not isinstance(record, dict):
         return f"a JSON object was expected, got {type(record).__name__}"

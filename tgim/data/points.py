@@ -6,7 +6,7 @@ CUB-200-2011 has `parts/parts.txt` and `parts/part_locs.txt` (pixels of the uncr
     {"file_name": "finch.jpg", "captions": ["a finch"], "points": {"head": [[0.4, 0.2]], "background": [[0.9, 0.1]]}}
 
 All places are fractions of a picture's width and height. A third number is a radius, as a fraction of the width: all
-within it is that part.
+within it is that part. An empty list says that someone looked, and the part is not in view: nothing is learned from it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ class Points:
 def has_points(data: CaptionedImages) -> bool:
     """Test whether a data set comes with points; of a folder, whether one of its pictures has some."""
     files = {"cub": LOCATIONS, "oxford102": POINTS}
-    return (data.root / files[data.name]).is_file() if data.name in files else any(item.points for item in data.items)
+    if data.name in files:
+        return (data.root / files[data.name]).is_file()
+    return any(any((item.points or {}).values()) for item in data.items)
 
 
 def read_points(data: CaptionedImages, *, grouping: Grouping = LEARNED) -> dict[Path, Points]:
@@ -195,7 +197,8 @@ def _of_oxford(data: CaptionedImages, grouping: Grouping) -> dict[Path, Points]:
 
 
 def _of_folder(data: CaptionedImages) -> dict[Path, Points]:
-    return {item.path: parse(item.points) for item in data.items if item.points}
+    found = {item.path: parse(item.points) for item in data.items if item.points}
+    return {path: points for path, points in found.items() if points.spots}
 
 
 def parse(raw: Mapping[str, Any]) -> Points:

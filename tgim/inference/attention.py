@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgim.images.photo import contact_sheet, from_uint8, to_uint8
+from tgim.images.photo import from_uint8, to_uint8
+from tgim.images.sheet import contact_sheet
 from tgim.nn.resize import resize
 
 DARK = 0.15  # brightness that is left where a word is not attended to at all

@@ -294,7 +294,7 @@ class _Times:
 
 
 def _tried(step: Callable[..., T], *given: Any) -> T | Exception:
-    """What a step gives, or the exception that it raises."""
+    """Result of a step, or the exception that it raises."""
     try:
         return step(*given)
     except Exception as error:

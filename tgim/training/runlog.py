@@ -13,7 +13,7 @@ from PIL import Image
 
 from tgim.data.base import CaptionedImages
 from tgim.data.batch import Batch
-from tgim.images.photo import contact_sheet
+from tgim.images.sheet import contact_sheet
 from tgim.models.base import Editing, Generating, sample_noise
 from tgim.system.files import replacing, write_file
 from tgim.system.lines import ForeignText, parse, read_rows

@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from tgim.errors import UserError
-from tgim.images.photo import Source, contact_sheet
+from tgim.images.photo import Source
+from tgim.images.sheet import contact_sheet
 from tgim.inference.generator import BATCH, Generator
 from tgim.inference.interpolate import opened, square
 from tgim.inference.inversion import Inverter
