@@ -22,7 +22,7 @@ from tgim.errors import UserError, unexpanded
 from tgim.system.say import OutputError, bar, on_terminal, one_line, prepare_streams, say
 
 if TYPE_CHECKING:
-    from tgim.inference.editor import Editor
+    from tgim.inference.editor import Editor, Engines
 
 CLOSED_PIPE = 141  # exit code of a program whose reader has gone: 128 and the number of SIGPIPE
 
@@ -103,6 +103,10 @@ class Program(Verbs):
             fail(str(error))
         except click.Abort:  # click's name for ctrl-C
             fail("interrupted", code=130, kind="")
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            fail("this needs torch, which is not installed here; run pip install torch torchvision")
         except MemoryError:
             fail("out of memory; use a smaller picture, or close other programs")
         except OSError as error:
@@ -191,7 +195,9 @@ def naming_unknown_words() -> Iterator[None]:
         yield
 
 
-def open_editor(model: str, *, device: str, invert_steps: int | None, progress: bool) -> Editor:
+def open_editor(
+    model: str, *, device: str, invert_steps: int | None = None, progress: bool = False, engine: Engines = "auto"
+) -> Editor:
     """Open the checkpoint `model` as an editor of photographs.
 
     Args:
@@ -199,16 +205,27 @@ def open_editor(model: str, *, device: str, invert_steps: int | None, progress: 
         device: "auto", "cpu" or "cuda".
         invert_steps: of the search for a photograph's noise; None for the model's own.
         progress: show a bar while it searches, on a terminal.
+        engine: see `tgim.inference.editor.open_editor`.
 
     Raises:
-        UserError: it does not edit, or `invert_steps` are given and it does not search.
+        UserError: it does not edit, `invert_steps` are given and it does not search, or the engine cannot run it.
     """
-    from tgim.environment import pick_device
     from tgim.inference.editor import open_editor
 
     return open_editor(
-        model, device=pick_device(device), invert_steps=invert_steps, progress=progress and on_terminal()
-    )
+        model, device=device_for(model, device, engine), invert_steps=invert_steps,
+        progress=progress and on_terminal(), engine=engine,
+    )  # fmt: skip
+
+
+def device_for(model: str, device: str, engine: str) -> str:
+    """Choose where a model runs: "cpu" where it takes no torch, so that torch is not asked for a GPU."""
+    from tgim.environment import pick_device
+    from tgim.inference.onnx_engine import has_graph
+
+    if device == "auto" and engine != "torch" and has_graph(model):
+        return "cpu"
+    return pick_device(device)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

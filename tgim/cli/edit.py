@@ -14,6 +14,7 @@ from tgim.cli.edit_folder import FolderOptions, check_folder, edit_folder, folde
 from tgim.cli.options import (
     FILE,
     device_option,
+    engine_option,
     invert_steps_option,
     json_option,
     model_option,
@@ -26,7 +27,7 @@ from tgim.system.say import say, say_json
 
 if TYPE_CHECKING:
     from tgim.inference.batch_edit import Job
-    from tgim.inference.editor import Size
+    from tgim.inference.editor import Engines, Size
 
 
 @main.command()
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 @seed_option("Of models that sample noise.", default=None)
 @invert_steps_option
 @device_option
+@engine_option
 @quality_option
 @folder_options
 @click.option("--metadata", is_flag=True, help="Keep the EXIF block (camera, date, place).")
@@ -80,6 +82,7 @@ def edit(
     seed: int | None,
     invert_steps: int | None,
     device: str,
+    engine: Engines,
     quality: int | None,
     metadata: bool,
     force: bool,
@@ -130,7 +133,7 @@ def edit(
         if save_mask is not None:
             raise click.UsageError("--save-mask takes one edit, of --image FILE")
         folder = Folder(images, out, texts, Asked(**asked, **saved, box=region, invert_steps=invert_steps), masks=mask)
-        edit_folder(folder, options, model=model, device=device, told=told, force=force, as_json=as_json)
+        edit_folder(folder, options, model=model, device=device, engine=engine, told=told, force=force, as_json=as_json)
         return
     options.refuse()
     target = "-" if target is None and is_pipe(image) else target
@@ -139,7 +142,7 @@ def edit(
     todo = plan_edits(image or Path(), texts, out=out, into_folder=into_folder, kind=kind, force=force, as_json=as_json)
     check_masks(mask, save_mask, todo)
     read = reader(image)
-    editor = open_editor(model, device=device, invert_steps=invert_steps, progress=True)
+    editor = open_editor(model, device=device, invert_steps=invert_steps, progress=True, engine=engine)
     from tgim.inference.batch_edit import run
     from tgim.inference.workers import Ready
 

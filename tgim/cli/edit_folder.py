@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tgim.cli.app import note, open_editor, warn
+from tgim.cli.app import device_for, note, open_editor, warn
 from tgim.cli.options import FILE
 from tgim.errors import UserError
 from tgim.system.say import bar, say, say_json
 
 if TYPE_CHECKING:
     from tgim.inference.batch_edit import Result
+    from tgim.inference.editor import Engines
     from tgim.inference.folder_edit import Folder
     from tgim.inference.workers import Ready
 
@@ -115,8 +116,9 @@ def folder_options(verb: Verb) -> Verb:
 
 
 def edit_folder(
-    folder: Folder, options: FolderOptions, *, model: str, device: str, told: dict[str, Any], force: bool, as_json: bool
-) -> None:
+    folder: Folder, options: FolderOptions, *, model: str, device: str, engine: Engines, told: dict[str, Any],
+    force: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Make the edits of a folder, print the report, and exit with 1 where one failed.
 
     Args:
@@ -124,6 +126,7 @@ def edit_folder(
         options: how.
         model: name or file.
         device: "auto", "cpu" or "cuda".
+        engine: "auto", "onnx" or "torch".
         told: what each line of --json says beside the edit.
         force: allow outputs that replace pictures of the folder.
         as_json: print JSON lines.
@@ -150,7 +153,7 @@ def edit_folder(
     count = options.workers if options.watch else min(options.workers, len(names))
     total = None if options.watch else len(names) * len(folder.texts)
     report = _Report(folder, told, as_json=as_json, live=options.watch)
-    with _started(folder, model=model, device=device, workers=count) as (ready, run):
+    with _started(folder, model=model, device=device, engine=engine, workers=count) as (ready, run):
         for message in ready.notes:
             warn(message)
         report.ready = ready
@@ -181,18 +184,18 @@ def check_folder(out: Path) -> None:
 
 @contextmanager
 def _started(
-    folder: Folder, *, model: str, device: str, workers: int
+    folder: Folder, *, model: str, device: str, engine: Engines, workers: int
 ) -> Iterator[tuple[Ready, Callable[[Iterable[str | None]], Generator[Result, None, None]]]]:
     """Load the model, here or in several workers; gives what it says of the texts, and what makes the edits."""
-    from tgim.environment import pick_device
     from tgim.inference.folder_edit import Maker, overlapped
     from tgim.inference.workers import Crew, Ready
 
+    device = device_for(model, device, engine)
     if workers > 1:
-        with Crew(folder, model=model, device=pick_device(device), count=workers) as crew:
+        with Crew(folder, model=model, device=device, engine=engine, count=workers) as crew:
             yield crew.ready, crew.run
         return
-    editor = open_editor(model, device=device, invert_steps=folder.asked.invert_steps, progress=False)
+    editor = open_editor(model, device=device, invert_steps=folder.asked.invert_steps, engine=engine)
     ready, maker = Ready.of(editor, folder.texts), Maker(editor, folder)
     yield ready, lambda names: overlapped(maker, names)
 

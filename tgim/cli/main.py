@@ -11,6 +11,7 @@ import click
 
 from tgim.cli import edit as cli_edit
 from tgim.cli import evaluate as cli_eval
+from tgim.cli import export as cli_export
 from tgim.cli import generate as cli_make
 from tgim.cli import label as cli_label
 from tgim.cli import parts as cli_parts
@@ -26,6 +27,7 @@ from tgim.system.say import say, say_json
 __all__ = [
     "cli_edit",
     "cli_eval",
+    "cli_export",
     "cli_label",
     "cli_make",
     "cli_parts",

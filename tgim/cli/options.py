@@ -13,6 +13,13 @@ FILE = click.Path(path_type=Path)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["auto", "onnx", "torch"]),
+    default="auto",
+    show_default=True,
+    help="onnx runs embedded part localisers without torch, torch all; auto takes the first where it can.",
+)
 quality_option = click.option(
     "--quality",
     type=click.IntRange(1, 100),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from tgim.cli.app import check_not_input, check_picture, main
-from tgim.cli.options import device_option, json_option, model_option
+from tgim.cli.app import check_not_input, check_picture, device_for, main
+from tgim.cli.options import device_option, engine_option, json_option, model_option
 from tgim.cli.pipes import PICTURE, check_output, format_option, is_pipe, reader
 from tgim.errors import UserError
 from tgim.system.say import say, say_bytes, say_json
+
+if TYPE_CHECKING:
+    from tgim.inference.editor import Engines
 
 
 @main.command()
@@ -25,6 +29,7 @@ from tgim.system.say import say, say_bytes, say_json
 @click.option("--mask", metavar="PART", help="Write the mask of this part alone: 8-bit gray, the picture's size.")
 @click.option("--box", metavar="X,Y,W,H", help="The subject is here, in pixels from the upper left.")
 @device_option
+@engine_option
 @json_option
 def parts(
     image: Path,
@@ -34,6 +39,7 @@ def parts(
     mask: str | None,
     box: str | None,
     device: str,
+    engine: Engines,
     as_json: bool,
 ) -> None:
     """Show where the parts of a picture's subject are; IMAGE is a file, or - for the standard input.
@@ -51,13 +57,12 @@ def parts(
     """
     from PIL import Image
 
-    from tgim.environment import pick_device
     from tgim.images.boxes import parse_box
     from tgim.inference.part_overlay import (
         figures,
         locate,
         mask_of,
-        open_localiser,
+        open_finder,
         overlay,
         part_named,
         picture_bytes,
@@ -73,7 +78,7 @@ def parts(
         if not is_pipe(out):
             check_not_input(out, image)
     photo = reader(image)(image)
-    localiser = open_localiser(model, device=pick_device(device))
+    localiser = open_finder(model, device=device_for(model, device, engine), engine=engine)
     part = part_named(mask, localiser.parts) if mask is not None else None
     region = parse_box(box, height=photo.height, width=photo.width) if box is not None else None
     located = locate(photo, localiser, box=region)

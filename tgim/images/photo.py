@@ -13,7 +13,7 @@ import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,10 @@ NO_EXTRAS = Extras()
 log = logging.getLogger(__name__)
 
 
+@overload
+def to_uint8(x: npt.NDArray[Any]) -> npt.NDArray[np.uint8]: ...
+@overload
+def to_uint8(x: Tensor) -> Tensor: ...
 def to_uint8(x: Any) -> Any:
     """[-1, 1] float to [0, 255] uint8 of the same shape and kind, rounded to nearest; what lies beyond is clamped.
 
@@ -62,6 +66,10 @@ def to_uint8(x: Any) -> Any:
     return levels.astype(np.uint8) if isinstance(levels, np.ndarray) else levels.byte()
 
 
+@overload
+def to_uint16(x: npt.NDArray[Any]) -> npt.NDArray[np.int32]: ...
+@overload
+def to_uint16(x: Tensor) -> Tensor: ...
 def to_uint16(x: Any) -> Any:
     """[-1, 1] float to [0, 65535] int32 of the same shape and kind, as `to_uint8` does for 8 bits.
 
@@ -72,11 +80,19 @@ def to_uint16(x: Any) -> Any:
     return levels.astype(np.int32) if isinstance(levels, np.ndarray) else levels.int()
 
 
+@overload
+def from_uint16(x: npt.NDArray[Any]) -> npt.NDArray[np.float32]: ...
+@overload
+def from_uint16(x: Tensor) -> Tensor: ...
 def from_uint16(x: Any) -> Any:
     """[0, 65535] integers to [-1, 1] float32 of the same shape; `to_uint16` gives all 65,536 values back."""
     return _from_levels(x, 32767.5)
 
 
+@overload
+def from_uint8(x: npt.NDArray[Any]) -> npt.NDArray[np.float32]: ...
+@overload
+def from_uint8(x: Tensor) -> Tensor: ...
 def from_uint8(x: Any) -> Any:
     """[0, 255] uint8 to [-1, 1] float32 of the same shape; `to_uint8` gives all 256 values back.
 

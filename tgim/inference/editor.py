@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from tgim.inference.torch_engine import TorchEngine
     from tgim.models.base import Editing
 
 EDITING = ("editor", "generator", "parsing")  # roles of models that an Editor can be made of
 Size = Literal["photo", "model"]
+Engines = Literal["auto", "onnx", "torch"]
+ENGINES = get_args(Engines)
 LARGE, WORKING = 25_000_000, 12_000_000  # pixels: larger photographs are edited on a copy of so many
 
 
@@ -46,7 +49,12 @@ def list_models() -> tuple[EmbeddedName, ...]:
 
 
 def open_editor(
-    name_or_path: str | Path, *, device: str = "cpu", invert_steps: int | None = None, progress: bool = False
+    name_or_path: str | Path,
+    *,
+    device: str = "cpu",
+    invert_steps: int | None = None,
+    progress: bool = False,
+    engine: Engines = "auto",
 ) -> Editor:
     """Open a checkpoint as an editor of photographs.
 
@@ -55,10 +63,19 @@ def open_editor(
         device: "cpu" or "cuda".
         invert_steps: of the search for a photograph's noise; None for the model's own.
         progress: show a bar while it searches.
+        engine: "onnx" runs embedded models that have a graph, on the CPU and without torch; "torch" runs all; "auto"
+            takes the first where it can. Their edits differ by one level of 255 at the most, in few pixels.
 
     Raises:
-        UserError: it does not edit, or `invert_steps` are given and it does not search.
+        UserError: it does not edit, `invert_steps` are given and it does not search, or the engine cannot run it.
     """
+    if engine not in ENGINES:
+        raise UserError(f"engine is {engine!r}, expected one of {', '.join(ENGINES)}")
+    if engine != "torch" and invert_steps is None:
+        from tgim.inference.onnx_engine import has_graph, open_engine
+
+        if engine == "onnx" or (str(device) == "cpu" and has_graph(name_or_path)):
+            return Editor(open_engine(name_or_path))
     from dataclasses import replace
 
     from tgim.inference.inversion import Inverter
@@ -82,6 +99,8 @@ class Editor:
     def __init__(self, source: Checkpoint | Engine, *, device: str | torch.device = "cpu") -> None:
         self.engine = _torch_engine(source, device) if isinstance(source, Checkpoint) else source
         self._turn = threading.Lock() if self.engine.takes_turns else nullcontext()
+        self._loading = threading.Lock()
+        self._torch: TorchEngine | None = None
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -95,29 +114,34 @@ class Editor:
 
     @property
     def card(self) -> Mapping[str, Any]:
-        """What the checkpoint says of itself."""
+        """Description of the checkpoint, by itself."""
         return self.engine.card
 
     @property
-    def device(self) -> torch.device:
-        """Where edits are computed."""
-        import torch
-
-        return torch.device(self.engine.device)
+    def device(self) -> str:
+        """Device on which edits are computed, "cpu" or "cuda"."""
+        return self.engine.device
 
     @property
     def model(self) -> Editing:
-        """The model in torch; UserError where another engine runs it."""
+        """The model in torch, which is loaded now where another engine runs it."""
+        return self._in_torch().model
+
+    def _in_torch(self) -> TorchEngine:
         from tgim.inference.torch_engine import TorchEngine
 
-        if not isinstance(self.engine, TorchEngine):
-            raise UserError(f"this {self.engine.name} is not run by torch; open it with engine='torch'")
-        return self.engine.model
+        with self._loading:
+            if self._torch is None:
+                own = self.engine
+                self._torch = own if isinstance(own, TorchEngine) else TorchEngine(checkpoint.load(own.source))
+            return self._torch
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path = "birds", *, device: str = "cpu") -> Editor:
-        """An editor from an embedded checkpoint's name or a checkpoint file; raises CheckpointError."""
-        return cls(checkpoint.load(name_or_path, device=device), device=device)
+    def from_pretrained(
+        cls, name_or_path: str | Path = "birds", *, device: str = "cpu", engine: Engines = "auto"
+    ) -> Editor:
+        """An editor from an embedded checkpoint's name or a checkpoint file; arguments and errors as `open_editor`."""
+        return open_editor(name_or_path, device=device, engine=engine)
 
     def __call__(
         self,
@@ -315,7 +339,7 @@ class Editor:
             raw = set(pictures.shape[-2:]) == {model.image_size}
             asked = [Asked(complete(texts[i], self.template), strength, None, raw) for i in known]
             with self._turn:
-                edited[known] = self.engine.edit_batch(pictures[known], asked).to(edited)  # type: ignore[attr-defined]
+                edited[known] = self._in_torch().edit_batch(pictures[known], asked).to(edited)
         return edited
 
     def knows(self, text: str) -> bool:

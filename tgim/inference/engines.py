@@ -30,6 +30,7 @@ class Engine(Protocol):
     """What an `Editor` asks for edits. Photographs are arrays (3, H, W) of float32 in [-1, 1]."""
 
     device: str
+    source: str  # name or file of the checkpoint; empty where it is none
     vocabulary: Vocabulary
     template: str  # that completes a phrase
     takes_turns: bool  # an edit changes the model while it lasts
@@ -40,7 +41,7 @@ class Engine(Protocol):
 
     @property
     def card(self) -> Mapping[str, Any]:
-        """What the checkpoint says of itself."""
+        """Description of the checkpoint, by itself."""
 
     @property
     def image_size(self) -> int:
@@ -70,10 +71,10 @@ class PaintingEngine:
     takes_turns = False
     template = "{}"
 
-    def __init__(self, finder: PartFinder, *, card: Mapping[str, Any], device: str = "cpu") -> None:
+    def __init__(self, finder: PartFinder, *, card: Mapping[str, Any], source: str = "", device: str = "cpu") -> None:
         from tgim.models.editing.painting.rules import vocabulary_for
 
-        self._finder, self.card, self.device = finder, card, device
+        self._finder, self.card, self.source, self.device = finder, card, source, device
         self.vocabulary = vocabulary_for(finder)
 
     @property

@@ -46,6 +46,20 @@ def open_localiser(name_or_path: str | Path, *, device: str = "cpu") -> Localisi
     return finder
 
 
+def open_finder(name_or_path: str | Path, *, device: str = "cpu", engine: str = "auto") -> PartFinder:
+    """The part finder of a checkpoint, run by onnxruntime where `engine` lets it (`tgim.inference.editor.open_editor`).
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+        UserError: it finds no parts, or the engine cannot run it.
+    """
+    from tgim.inference.onnx_engine import has_graph, open_engine
+
+    if engine == "onnx" or (engine == "auto" and device == "cpu" and has_graph(name_or_path)):
+        return open_engine(name_or_path).finder
+    return open_localiser(name_or_path, device=device)
+
+
 def locate(photo: Photo, finder: PartFinder, *, box: Box | None = None) -> tuple[PartMaps, Floats] | None:
     """Find the parts of a photograph's subject, or of what is in `box`.
 

@@ -40,7 +40,7 @@ class TorchEngine:
         if not isinstance(model, Editing):
             known = [name for name in checkpoint.list_embedded() if checkpoint.read_header(name)["role"] in EDITING]
             raise CheckpointError(f"{source.model.name} does not edit pictures; choose one of: {', '.join(known)}")
-        self.device = str(torch.device(device))
+        self.device, self.source = str(torch.device(device)), ""
         self.model: Editing = model.to(self.device).eval()
         self.vocabulary, self.template, self.card = source.vocabulary, source.template, source.card
         self.takes_turns = model.text_to_image is not None

@@ -84,11 +84,14 @@ class Crew:
         device: "cpu" or "cuda".
         count: of processes.
         threads: of each; None shares the cores that this process may use.
+        engine: see `tgim.inference.editor.open_editor`.
     """
 
-    def __init__(self, folder: Folder, *, model: str, device: str, count: int, threads: int | None = None) -> None:
+    def __init__(
+        self, folder: Folder, *, model: str, device: str, count: int, threads: int | None = None, engine: str = "auto"
+    ) -> None:
         self.folder = folder
-        self._asked: dict[str, Any] = {"folder": folder.as_json(), "model": model, "device": device}
+        self._asked: dict[str, Any] = {"folder": folder.as_json(), "model": model, "device": device, "engine": engine}
         self._asked |= {"threads": threads or shared_threads(count)}
         self._heard: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
         self._workers: list[_Worker] = []
@@ -304,13 +307,12 @@ class _Steady(Maker):
 
 def _serve(asked: dict[str, Any], lines: Iterable[bytes], answer: Any, end: _End) -> None:
     try:
-        import torch
-
         from tgim.inference.editor import open_editor
 
-        torch.set_num_threads(asked["threads"])
-        folder = Folder.from_json(asked["folder"])
-        editor = open_editor(asked["model"], device=asked["device"], invert_steps=folder.asked.invert_steps)
+        folder, chosen = Folder.from_json(asked["folder"]), {key: asked[key] for key in ("device", "engine")}
+        editor = open_editor(asked["model"], invert_steps=folder.asked.invert_steps, **chosen)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(asked["threads"])
         ready = Ready.of(editor, folder.texts)
         maker = _Steady(editor, folder, end)
     except UserError as error:

@@ -1,0 +1,36 @@
+"""The verb that writes a model for other programs: `tgim export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tgim.cli.app import main
+from tgim.cli.options import FILE, json_option
+from tgim.system.say import say, say_json
+
+
+@main.command()
+@click.argument("model")
+@click.option("--to", "kind", type=click.Choice(["onnx"]), default="onnx", show_default=True)
+@click.option("--out", "folder", type=FILE, required=True, help="Folder to write to.")
+@json_option
+def export(model: str, kind: str, folder: Path, as_json: bool) -> None:
+    """Write a part localiser in ONNX, for programs without torch.
+
+    MODEL is a name (see tgim list) or a file. Its <name>.onnx takes one picture of the model's size and gives the
+    probability of each part; <name>.json says names, shapes and ranges, and how far edits with it lie from torch's.
+    """
+    from tgim.inference.export import export as write
+
+    facts = write(model, folder)
+    if as_json:
+        say_json(facts)
+        return
+    far = facts["difference"]
+    say(folder / f"{Path(model).stem}.onnx")
+    say(
+        f"{len(facts['parts'])} parts, {facts['image_size']} px, opset {facts['opset']}; edits of {far['pictures']} "
+        f"pictures differ from torch's by {far['largest']} of 255 levels at most, {far['mean']:.1e} on average"
+    )
