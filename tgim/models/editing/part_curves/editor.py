@@ -52,6 +52,7 @@ from tgim.models.parsing import PartLocaliser, PartMaps, find_parts
 from tgim.models.parsing.localiser import PartLocaliserConfig
 from tgim.models.parsing.part_maps import framed
 from tgim.models.parts import Part
+from tgim.nn.parallel import rolled, split
 from tgim.text.lexicon.parts import FLOWER_PARTS, NO_PLUMAGE, SEVERAL
 from tgim.text.vocabulary import TextCode, Tokens, Vocabulary, tokenize
 
@@ -296,12 +297,12 @@ class PartCurves(PartEditing):
         """Losses of photographs edited by captions of others, or by their own with one attribute altered."""
         c, photos = self.config, batch.first(int(parts.real.sum()))
         targets = sample_targets(photos, c.local_share)
-        count = min(c.edited, len(photos.image))
+        count = min(split(c.edited, "model.edited"), len(photos.image))
         image, seen = photos.image[:count], parts.first(count)
         gate, curves = self._answer(entered[:count], seen, Tokens(*(each[:count] for each in targets.captions)))
         opened = torch.sigmoid(gate) * ~seen.hidden
         edited = recolour(image, seen, opened, tables(seen.tones, curves))
-        others = parts.named[: len(photos.image)].roll(1, 0)[:count]
+        others = rolled(parts.named[: len(photos.image)])[:count]
         named = torch.where(targets.local[:count, None], seen.named, others)
         return {
             "match": c.match_weight * self._match(edited, targets, photos),
