@@ -118,6 +118,8 @@ def _of_several() -> Iterator[Callable[[object], None]]:
     except (UserError, OSError, click.UsageError) as error:
         if parallel.told_elsewhere(error):
             sys.exit(2)
+        if parallel.launched() > 1 and int(os.environ["RANK"]):
+            fail(f"process {os.environ['RANK']}: {error}")
         raise
 
 

@@ -199,8 +199,10 @@ def ratio(total: Tensor, count: Tensor, *, least: float = 1.0) -> Tensor:
 # Random numbers: those of the whole batch are sampled, and the share taken
 
 
-def rand(*shape: int, device: Any = None, dim: int = 0) -> Tensor:
-    """`torch.rand`, where `dim` is that of the pictures."""
+def rand(*shape: int, device: Any = None, dim: int = 0, each: int = 1) -> Tensor:
+    """`torch.rand`, where `dim` is that of the pictures; with `each`, so many rows of the first are of one picture."""
+    if each > 1:
+        return _sampled(torch.rand, (shape[0] // each, each, *shape[1:]), 0, device=device).flatten(0, 1)
     return _sampled(torch.rand, shape, dim, device=device)
 
 

@@ -57,14 +57,13 @@ def build_trainer(
     train = recipe.train
     accelerator, precision = _accelerator(train, ranks)
     with parallel.first(ranks):
-        _check_shares(train, ranks)
+        _check_shares(recipe, ranks)
         if train.threads:
             torch.set_num_threads(train.threads)
         seed_step(train.seed, -1)  # until the model is built
         model_class, config = recipe.model_class, _config(recipe, notes)
-        own_vocabulary = _vocabulary_of_model(
-            model_class, config, notes
-        )  # before the data, to fail at once without a file
+        # before the data, to fail at once without a file
+        own_vocabulary = _vocabulary_of_model(model_class, config, notes)
         with doing("rendering synthetic pictures", bar=progress) as tell:
             dataset = open_dataset(recipe.data, cache=cache, progress=tell)
         if recipe.data.name != "synthetic":
@@ -99,6 +98,9 @@ def build_trainer(
     if ranks.size > 1:
         parallel.spread(ranks, model)
         synchronise(model)
+        if not type(model).__module__.startswith("tgim."):
+            told = "what %s compares within a batch, and its random numbers, may be those of each process alone; %s"
+            logger.warning(told, type(model).name, "tgim.nn.parallel joins them")
     steps_per_epoch = len(dataset) / train.batch_size
     return Trainer(
         recipe=recipe.model_copy(update={"data": data, "model": {"name": recipe.model["name"], **config_of(model)}}),
@@ -142,12 +144,14 @@ def _accelerator(train: TrainConfig, ranks: Ranks) -> tuple[Any, Precision]:
     return accelerator, precision
 
 
-def _check_shares(train: TrainConfig, ranks: Ranks) -> None:
-    if train.batch_size % ranks.size:
-        raise TrainingError(
-            f"train.batch_size is {train.batch_size}, the pictures of all processes together, and {ranks.size} "
-            f"processes cannot share it evenly; use a multiple of {ranks.size}"
-        )
+def _check_shares(recipe: Recipe, ranks: Ranks) -> None:
+    sizes = {"train.batch_size": recipe.train.batch_size, "data.synthetic.pairs": recipe.data.synthetic.pairs}
+    for key, count in sizes.items():
+        if count % ranks.size:
+            raise TrainingError(
+                f"{key} is {count}, of all processes together, and {ranks.size} processes cannot share it evenly; "
+                f"use a multiple of {ranks.size}"
+            )
 
 
 def _config(recipe: Recipe, notes: Mapping[str, Any] | None) -> Config:

@@ -101,6 +101,8 @@ def agreed(ranks: Ranks, decide: Callable[[], _T]) -> _T:
             _tell(ranks, [None, str(error) or type(error).__name__])
             raise
     value, error = _tell(ranks, told)
+    if error == KeyboardInterrupt.__name__:
+        raise KeyboardInterrupt
     if error is not None:
         raise UserError(error)
     return value  # type: ignore[no-any-return]

@@ -89,10 +89,11 @@ class TextEncoder(nn.Module):
             self.mix = nn.ModuleList(nn.Conv1d(inputs, outputs, 3, padding=1) for inputs, outputs in sizes)
         self.project = nn.Linear(2 * config.word_size, config.embedding_size)
 
-    def forward(self, tokens: Tokens) -> TextCode:
+    def forward(self, tokens: Tokens, *, each: int = 1) -> TextCode:
+        """Code of captions, `each` of them in a row of one picture."""
         ids, mask = tokens
         if self.training and self.word_dropout:
-            dropped = rand(*ids.shape, device=ids.device) < self.word_dropout
+            dropped = rand(*ids.shape, device=ids.device, each=each) < self.word_dropout
             ids = ids.masked_fill(dropped & mask, UNKNOWN)
         words = self._in_context(self.embed(ids), mask).float()  # B, T, 2E
         weight = mask[..., None].float()

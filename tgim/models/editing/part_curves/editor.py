@@ -280,7 +280,8 @@ class PartCurves(PartEditing):
     def _lesson_terms(self, entered: Tensor, parts: DescribedPictures, lessons: PartLessons) -> Terms:
         """Cross-entropy of the gates, and distance of the tones, of texts whose meaning is known."""
         rows = lessons.rows.repeat_interleave(lessons.ids.shape[1])
-        code = self.head.text(Tokens(lessons.ids.flatten(0, 1), lessons.mask.flatten(0, 1)))
+        texts = Tokens(lessons.ids.flatten(0, 1), lessons.mask.flatten(0, 1))
+        code = self.head.text(texts, each=lessons.ids.shape[1])
         gate, curves = self.head(entered[rows], parts.hidden[rows], code)
         seen = in_view(parts.hidden)[rows]
         wanted = lessons.gates.flatten(0, 1)
