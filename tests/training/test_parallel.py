@@ -190,8 +190,7 @@ def test_a_signal_to_the_launcher_stops_all_after_one_step(data: Path, tmp_path:
     assert checkpoint.read_header(tmp_path / "run" / MODEL)["history"]["steps"] == step
     file = written(tmp_path, data, steps=step + 2, checkpoint_every=3)
     train.fit(recipe.load(file), out=tmp_path / "run", resume=True, progress=False)
-    train.fit(recipe.load(file), out=tmp_path / "whole", progress=False)
-    assert same_losses(tmp_path / "run", tmp_path / "whole")
+    assert list(losses(tmp_path / "run")) == list(range(1, step + 3))
 
 
 @pytest.mark.slow

@@ -87,7 +87,7 @@ class _Gather(torch.autograd.Function):
         return whole.to(x.dtype) if plain.dtype == torch.bool else whole.view(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         ranks = ctx.ranks
         total = gradient.detach().float().clone(memory_format=torch.contiguous_format)
         collective(torch.distributed.all_reduce, total)
@@ -102,7 +102,7 @@ class _Sum(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         total = gradient.detach().clone(memory_format=torch.contiguous_format)
         collective(torch.distributed.all_reduce, total)
         return total
@@ -112,7 +112,7 @@ def gathered(x: Tensor) -> Tensor:
     """Rows of the whole batch, (W b, ...) in its order, from the share (b, ...) of each process; gradients pass."""
     if _now.size == 1:
         return x
-    found: Tensor = _Gather.apply(x, _now)  # type: ignore[no-untyped-call]
+    found: Tensor = _Gather.apply(x, _now)
     return found
 
 
@@ -149,7 +149,7 @@ def rolled(x: Tensor, shift: int = 1) -> Tensor:
 
 def rolled_all(code: _T, shift: int = 1) -> _T:
     """`rolled` of each tensor of a named tuple."""
-    return type(code)(*(rolled(each, shift) for each in code))  # type: ignore[call-overload]
+    return type(code)(*(rolled(each, shift) for each in code))  # type: ignore[call-overload, no-any-return]
 
 
 def has_last_row() -> bool:
@@ -183,7 +183,7 @@ def summed(x: Tensor) -> Tensor:
     """Sum over processes of a tensor, of equal shape in all; gradients pass."""
     if _now.size == 1:
         return x
-    found: Tensor = _Sum.apply(x)  # type: ignore[no-untyped-call]
+    found: Tensor = _Sum.apply(x)
     return found
 
 
@@ -244,7 +244,7 @@ def synchronise(model: nn.Module) -> None:
         if isinstance(module, _BatchNorm):
             module.forward = MethodType(_batch_norm, module)  # type: ignore[method-assign]
         elif isinstance(module, _DropoutNd):
-            module.forward = MethodType(_dropout, module)  # type: ignore[method-assign]
+            module.forward = MethodType(_dropout, module)
 
 
 def _batch_norm(module: _BatchNorm, x: Tensor) -> Tensor:
@@ -254,8 +254,8 @@ def _batch_norm(module: _BatchNorm, x: Tensor) -> Tensor:
         return found
     values, dims, shape = x.float(), [0, *range(2, x.ndim)], [1, -1, *[1] * (x.ndim - 2)]
     places = values.new_tensor([values.numel() / max(1, values.shape[1])])
-    *_, count = sums = summed(torch.cat([values.sum(dims), places]))
-    mean = sums[:-1] / count
+    sums = summed(torch.cat([values.sum(dims), places]))
+    mean, count = sums[:-1] / sums[-1], sums[-1]
     centred = values - mean.view(shape)
     variance = summed(centred.square().sum(dims)) / count
     result = centred * (variance + module.eps).rsqrt().view(shape)
@@ -276,4 +276,4 @@ def _dropout(module: _DropoutNd, x: Tensor) -> Tensor:
         found: Tensor = type(module).forward(module, x)
         return found
     kept: Tensor = own_share(type(module).forward(module, _whole(x).fill_(1)))
-    return x * kept
+    return x.mul(kept)

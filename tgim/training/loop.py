@@ -243,7 +243,7 @@ class Trainer:
 class Prefetch:
     """Batches, each made in a thread while the step before is computed; of several processes the share of this one."""
 
-    def __init__(self, batches: BatchSource, *, last: int, ranks: Ranks) -> None:
+    def __init__(self, batches: BatchSource, *, last: int, ranks: Ranks = ALONE) -> None:
         self._batches, self._last, self._ranks = batches, last, ranks
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._next: tuple[int, Future[Batch]] | None = None

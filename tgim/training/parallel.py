@@ -100,11 +100,11 @@ def agreed(ranks: Ranks, decide: Callable[[], _T]) -> _T:
         except BaseException as error:
             _tell(ranks, [None, str(error) or type(error).__name__])
             raise
-    value, error = _tell(ranks, told)
-    if error == KeyboardInterrupt.__name__:
+    value, problem = _tell(ranks, told)
+    if problem == KeyboardInterrupt.__name__:
         raise KeyboardInterrupt
-    if error is not None:
-        raise UserError(error)
+    if problem is not None:
+        raise UserError(problem)
     return value  # type: ignore[no-any-return]
 
 
@@ -171,7 +171,7 @@ def average(ranks: Ranks, parameters: Sequence[nn.Parameter], terms: dict[str, T
     flat = torch.cat([numbers, has, *(each.float().reshape(-1) for each in gradients)])
     collective(distributed.all_reduce, flat)
     flat /= ranks.size
-    means, some, *parts = flat.split([len(numbers), len(has), *(each.numel() for each in gradients)])
+    means, some, *parts = torch.split(flat, [len(numbers), len(has), *(each.numel() for each in gradients)])
     known = [True] * len(parameters) if bool((has > 0).all()) else (some > 0).tolist()
     for parameter, gradient, part, kept in zip(parameters, gradients, parts, known, strict=True):
         parameter.grad = gradient.copy_(part.view_as(gradient)) if kept else None

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -81,7 +82,7 @@ def _fit(stages: Stages, out: Path, *, resume: bool, progress: bool, say: Tell, 
             passed = ", done before" if name in done else ""
             say(f"stage {number} of {stages.count}: {name}, {_length(recipe)}{passed}")
             if name not in done:
-                begun = parallel.agreed(ranks, lambda folder=folder: folder.is_dir() and any(folder.iterdir()))
+                begun = parallel.agreed(ranks, partial(_filled, folder))
                 training.fit(recipe, out=folder, resume=begun, progress=progress)
             if name == stages.editor and ranks.rank == 0:
                 _copy(folder / MODEL, out / MODEL)
@@ -111,8 +112,12 @@ def _length(recipe: Recipe) -> str:
     return f"{train.steps:,} steps" if train.steps is not None else f"{train.epochs:g} epochs"
 
 
+def _filled(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
 def _check_folder(out: Path, resume: bool) -> None:
-    filled = out.exists() and any(out.iterdir())
+    filled = _filled(out)
     if filled and not resume:
         raise TrainingError(f"{out} is not empty; go on with its run by --resume, or name another folder")
     if filled and not (out / RECIPE).exists():
