@@ -172,7 +172,8 @@ def average(ranks: Ranks, parameters: Sequence[nn.Parameter], terms: dict[str, T
     collective(distributed.all_reduce, flat)
     flat /= ranks.size
     means, some, *parts = torch.split(flat, [len(numbers), len(has), *(each.numel() for each in gradients)])
-    known = [True] * len(parameters) if bool((has > 0).all()) else (some > 0).tolist()
+    here = all(each.grad is not None for each in parameters)  # a GPU is asked only where one has none
+    known = [True] * len(parameters) if here else (some > 0).tolist()
     for parameter, gradient, part, kept in zip(parameters, gradients, parts, known, strict=True):
         parameter.grad = gradient.copy_(part.view_as(gradient)) if kept else None
     return dict(zip(terms, means, strict=True))
