@@ -51,6 +51,7 @@ COMMANDS = {  # verb -> its words, and the names of what it may write
         "made.png made.safetensors",
     ),
     "parts": (f"bird.jpg {SUBJECT} --out made.png", "made.png"),
+    "export": ("birds --out made", "made"),
     "match": ("bird.jpg --text red --text blue", ""),
     "search": ("folder/images --image bird.jpg --text red", ""),
     "eval": (

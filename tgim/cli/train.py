@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import click
 
 from tgim.cli.app import check_not_input, fail, main, note, progress_bar
 from tgim.cli.options import FILE, json_option, layout_option
+from tgim.errors import UserError
 from tgim.system.say import on_terminal, say, say_json
 
 
@@ -36,13 +40,36 @@ def train(
 
     Of a recipe of stages, KEY begins with a stage's name or is for all stages; the last stage may be a report.
 
-    Ctrl-C saves and stops; the same command with --resume goes on.
+    Ctrl-C saves and stops; the same command with --resume goes on. Several processes train as one:
+
+    torchrun --nproc-per-node 2 -m tgim train recipes/tagan_birds.yaml --out runs/try
     """
+    with _of_several() as tell:
+        _train(
+            recipe,
+            overrides,
+            out,
+            resume=resume,
+            dry_run=dry_run,
+            own_process=context.find_root().obj["own_process"],
+            tell=tell,
+        )
+
+
+def _train(
+    recipe: Path,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    *,
+    resume: bool,
+    dry_run: bool,
+    own_process: bool,
+    tell: Callable[[object], None],
+) -> None:
     from tgim.environment import pick_device
     from tgim.training import dry_run as dry
     from tgim.training import recipe as recipes
     from tgim.training import run as training
-    from tgim.training.loop import Interrupted
     from tgim.training.process import keep_memory
     from tgim.training.values import read, refuse_twice
 
@@ -59,23 +86,41 @@ def train(
         device = chosen.train.device
     if out is None and not dry_run:
         raise click.UsageError("give --out FOLDER for the run, or --dry-run")
-    if context.find_root().obj["own_process"] and pick_device(device) == "cpu":  # also an estimate of memory needs it
+    if own_process and pick_device(device) == "cpu":  # also an estimate of memory needs it
         keep_memory()
     if dry_run or out is None:
         say(dry.dry_run(chosen) if several is None else stages.dry_run(several))
         return
     progress = on_terminal()
+    if several is None:
+        tell(training.fit(chosen, out=out, resume=resume, progress=progress))
+        return
+    outcome = stages.fit(several, out=out, resume=resume, progress=progress, tell=note)
+    if summary := outcome.summary():
+        tell(f"{summary}\n")
+    for path in filter(None, (outcome.model, outcome.page)):
+        tell(path)
+
+
+@contextmanager
+def _of_several() -> Iterator[Callable[[object], None]]:
+    """Give the function that prints; of several processes one prints for all, and errors that all have it says once."""
+    from tgim.training import parallel
+    from tgim.training.loop import Interrupted
+
     try:
-        if several is None:
-            say(training.fit(chosen, out=out, resume=resume, progress=progress))
-            return
-        outcome = stages.fit(several, out=out, resume=resume, progress=progress, tell=note)
-        if summary := outcome.summary():
-            say(f"{summary}\n")
-        for path in filter(None, (outcome.model, outcome.page)):
-            say(path)
+        yield say if parallel.launched() == 1 or int(os.environ["RANK"]) == 0 else lambda text: None
+        parallel.leave()
     except Interrupted as error:
+        if parallel.told_elsewhere(error, alike=True):
+            sys.exit(130)
         fail(str(error), code=130, kind="")
+    except (UserError, OSError, click.UsageError) as error:
+        if parallel.told_elsewhere(error):
+            sys.exit(2)
+        if parallel.launched() > 1 and int(os.environ["RANK"]):
+            fail(f"process {os.environ['RANK']}: {error}")
+        raise
 
 
 @main.group()

@@ -12,6 +12,7 @@ from torch import Tensor
 from typing_extensions import Required
 
 from tgim.data.cache import Progress
+from tgim.errors import DataError
 from tgim.text.vocabulary import Tokens, Vocabulary
 
 _T = TypeVar("_T", "Maps", "SyntheticPairs", "LabelledViews", "DescribedPictures", "PartLessons", "Batch")
@@ -107,6 +108,14 @@ class PartLessons:
         kept = self.rows < count
         return replace(self, **{f.name: getattr(self, f.name)[kept] for f in fields(self)})
 
+    def share(self, rank: int, of: int) -> PartLessons:
+        """The lessons of the pictures rank, rank + of, ...; DataError unless each share has as many."""
+        mine = self.rows % of == rank
+        if of * int(mine.sum()) != len(mine):
+            raise _uneven("lessons", len(mine), of)
+        kept = replace(self, **{f.name: getattr(self, f.name)[mine] for f in fields(self)})
+        return replace(kept, rows=kept.rows // of)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -133,6 +142,14 @@ class Batch:
         pairs = len(self.synthetic.image) if self.synthetic is not None else 0
         return _first(self, count, {"synthetic": max(2, round(pairs * count / len(self.image)))})
 
+    def share(self, rank: int, of: int) -> Batch:
+        """A batch of the pictures rank, rank + of, rank + 2 of, ..., and of such synthetic pairs.
+
+        Raises:
+            DataError: pictures, pairs or lessons cannot be shared evenly by `of` processes.
+        """
+        return _share(self, rank, of, "pictures")
+
 
 def _to(item: _T, device: Any) -> _T:
     moved = {f.name: getattr(item, f.name).to(device) for f in fields(item) if getattr(item, f.name) is not None}
@@ -150,6 +167,30 @@ def _first(item: _T, count: int, counts: Mapping[str, int]) -> _T:
             else:
                 taken[name] = value[:rows] if isinstance(value, Tensor | Tokens) else _first(value, rows, {})
     return replace(item, **taken)
+
+
+def _share(item: _T, rank: int, of: int, what: str) -> _T:
+    taken: dict[str, Any] = {}
+    if isinstance(item, DescribedPictures) and (photographs := int(item.real.sum())) % of:
+        raise _uneven("photographs", photographs, of)
+    for name, value in ((f.name, getattr(item, f.name)) for f in fields(item)):
+        if isinstance(value, PartLessons):
+            taken[name] = value.share(rank, of)
+        elif isinstance(value, Tensor | Tokens):
+            count = len(value.ids if isinstance(value, Tokens) else value)
+            if count % of:
+                raise _uneven(what, count, of)
+            taken[name] = value[rank::of]
+        elif value is not None:
+            taken[name] = _share(value, rank, of, "synthetic pairs" if name == "synthetic" else what)
+    return replace(item, **taken)
+
+
+def _uneven(what: str, count: int, of: int) -> DataError:
+    return DataError(
+        f"a batch has {count} {what}, which {of} processes cannot share evenly; change train.batch_size, "
+        "data.synthetic.pairs or the number of processes"
+    )
 
 
 def mismatching_rows(labels: Tensor) -> Tensor:

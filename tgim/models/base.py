@@ -78,7 +78,11 @@ class Model(nn.Module):
         return int(self.config.image_size)
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        """Yield `(network, {term: loss})` in the paper's order; what follows a yield sees the updated network."""
+        """Yield `(network, {term: loss})` in the paper's order; what follows a yield sees the updated network.
+
+        Of several processes each gets its share of a batch. What compares its pictures, and random numbers of them, go
+        through `tgim.nn.parallel`, so that they are those of the whole batch.
+        """
         raise NotImplementedError  # abstract: every system says what it optimises
 
     @classmethod

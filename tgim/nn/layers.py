@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgim.nn.parallel import randn
+
 Gate = Literal["leaky_relu", "relu", "glu"]
 SLOPE = 0.2  # of every LeakyReLU
 
@@ -92,7 +94,7 @@ def normal(count: int, size: int, *, like: Tensor, generator: torch.Generator | 
 
     It is sampled on the CPU, so that a seed means the same on every device.
     """
-    return torch.randn(count, size, generator=generator).to(like.device)
+    return randn(count, size, generator=generator).to(like.device)
 
 
 class Residual(nn.Module):

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tgim.nn.parallel import ratio, whole
+
 
 def real_fake(logits: Tensor, real: bool) -> Tensor:
     """Binary cross-entropy of discriminator logits (any shape) against all-real or all-fake, in nats, mean; scalar.
@@ -23,6 +25,17 @@ def real_fake(logits: Tensor, real: bool) -> Tensor:
     """
     logits = logits.float()
     return F.softplus(-logits if real else logits).mean()
+
+
+def fake_mean(logits: Tensor) -> Tensor:
+    """`real_fake(logits, False)`; of several processes that train together, some may have more logits than others.
+
+    >>> fake_mean(torch.zeros(4))
+    tensor(0.6931)
+    """
+    if whole(1) == 1:
+        return real_fake(logits, False)
+    return ratio(F.softplus(logits.float()).sum(), logits.new_tensor(len(logits), dtype=torch.float32))
 
 
 def gradient_penalty(logits: Tensor, image: Tensor) -> Tensor:
@@ -51,7 +64,7 @@ def fake_where(logits: Tensor, known: Tensor) -> Tensor:
     >>> fake_where(torch.tensor([0.0, 50.0]), torch.tensor([True, False]))
     tensor(0.6931)
     """
-    return (F.softplus(logits.float()) * known).sum() / known.sum().clamp(min=1)
+    return ratio((F.softplus(logits.float()) * known).sum(), known.sum())
 
 
 def real_fake_log(log_probability: Tensor, real: bool) -> Tensor:
@@ -258,7 +271,7 @@ def known_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """
     known = (target >= 0).float()
     loss = F.binary_cross_entropy_with_logits(logits, target.clamp(0, 1), reduction="none")
-    return (loss * known).sum() / known.sum().clamp(min=1)
+    return ratio((loss * known).sum(), known.sum())
 
 
 def colour_consistency(fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,8 +20,9 @@ from tgim.data.readable import only_readable
 from tgim.environment import Precision, pick_device, pick_precision
 from tgim.errors import DataError, RecipeError
 from tgim.models.base import Config, Model
+from tgim.nn.parallel import ALONE, Ranks, synchronise
 from tgim.text.vocabulary import Vocabulary
-from tgim.training import state
+from tgim.training import parallel, state
 from tgim.training.config import TrainConfig
 from tgim.training.loop import Optimized, Trainer, TrainingError, config_of
 from tgim.training.process import seed_step
@@ -38,6 +39,7 @@ def build_trainer(
     progress: bool = False,
     cache: Path | None = None,
     limit: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> Trainer:
     """Open the data and build the model, freshly or (with the `notes` of a state file) as it was built before.
 
@@ -47,48 +49,58 @@ def build_trainer(
         progress: show a bar while pictures are decoded.
         cache: where decoded pictures go, the usual place unless given.
         limit: open only so many pictures, for an estimate; the vocabulary is that of all.
+        ranks: this process among those of the run; the first of them builds first.
 
     Raises:
         DataError, CheckpointError, RecipeError, TrainingError: what the recipe names cannot be used.
     """
     train = recipe.train
-    accelerator, precision = _accelerator(train)
-    if train.threads:
-        torch.set_num_threads(train.threads)
-    seed_step(train.seed, -1)  # until the model is built
-    model_class, config = recipe.model_class, _config(recipe, notes)
-    own_vocabulary = _vocabulary_of_model(model_class, config, notes)  # before the data, to fail at once without a file
-    with doing("rendering synthetic pictures", bar=progress) as tell:
-        dataset = open_dataset(recipe.data, cache=cache, progress=tell)
-    if recipe.data.name != "synthetic":
-        with doing("looking at the pictures", bar=progress) as tell:
-            dataset = only_readable(dataset, cache=cache, progress=tell, limit=limit)
-    if len(dataset) < 2:
-        part = f"split {recipe.data.split!r}"
-        raise DataError(f"{dataset.root} has 1 picture in {part}, 2 or more are needed; run tgim data check on it")
-    if notes is None:
-        config = model_class.config_for(config, dataset=dataset, data=recipe.data)
-        own_vocabulary = _vocabulary_of_model(model_class, config, None)
-    with doing("rendering synthetic pictures", bar=progress) as tell:
-        vocabulary = own_vocabulary or vocabulary_of(dataset, recipe.data, cache=cache, progress=tell)
-    model = model_class(config, vocabulary_size=len(vocabulary))
-    if notes is None:
-        model.load_parts()
-    data = _sized(recipe.data, model)
-    with doing("preparing pictures", bar=progress) as tell:
-        batches = model.open_batches(
-            dataset,
-            data,
-            batch_size=train.batch_size,
-            vocabulary=vocabulary,
-            seed=train.seed,
-            cache=cache,
-            progress=tell,
-            limit=None if data.name == "synthetic" else limit,  # data.synthetic.pool limits what is rendered
-        )
+    accelerator, precision = _accelerator(train, ranks)
+    with parallel.first(ranks):
+        _check_shares(recipe, ranks)
+        if train.threads:
+            torch.set_num_threads(train.threads)
+        seed_step(train.seed, -1)  # until the model is built
+        model_class, config = recipe.model_class, _config(recipe, notes)
+        # before the data, to fail at once without a file
+        own_vocabulary = _vocabulary_of_model(model_class, config, notes)
+        with doing("rendering synthetic pictures", bar=progress) as tell:
+            dataset = open_dataset(recipe.data, cache=cache, progress=tell)
+        if recipe.data.name != "synthetic":
+            with doing("looking at the pictures", bar=progress) as tell:
+                dataset = only_readable(dataset, cache=cache, progress=tell, limit=limit)
+        if len(dataset) < 2:
+            part = f"split {recipe.data.split!r}"
+            raise DataError(f"{dataset.root} has 1 picture in {part}, 2 or more are needed; run tgim data check on it")
+        if notes is None:
+            config = model_class.config_for(config, dataset=dataset, data=recipe.data)
+            own_vocabulary = _vocabulary_of_model(model_class, config, None)
+        with doing("rendering synthetic pictures", bar=progress) as tell:
+            vocabulary = own_vocabulary or vocabulary_of(dataset, recipe.data, cache=cache, progress=tell)
+        model = model_class(config, vocabulary_size=len(vocabulary))
+        if notes is None:
+            model.load_parts()
+        data = _sized(recipe.data, model)
+        with doing("preparing pictures", bar=progress) as tell:
+            batches = model.open_batches(
+                dataset,
+                data,
+                batch_size=train.batch_size,
+                vocabulary=vocabulary,
+                seed=train.seed,
+                cache=cache,
+                progress=tell,
+                limit=None if data.name == "synthetic" else limit,  # data.synthetic.pool limits what is rendered
+            )
     model.to(accelerator.device)
     if train.channels_last:
         model.to(memory_format=torch.channels_last)
+    if ranks.size > 1:
+        parallel.spread(ranks, model)
+        synchronise(model)
+        if not type(model).__module__.startswith("tgim."):
+            told = "what %s compares within a batch, and its random numbers, may be those of each process alone; %s"
+            logger.warning(told, type(model).name, "tgim.nn.parallel joins them")
     steps_per_epoch = len(dataset) / train.batch_size
     return Trainer(
         recipe=recipe.model_copy(update={"data": data, "model": {"name": recipe.model["name"], **config_of(model)}}),
@@ -102,6 +114,7 @@ def build_trainer(
         averages=state.Averages(model, decay=train.ema),
         given=recipe.values(),
         pictures=len(dataset),
+        ranks=ranks,
         optimized={network: _optimized(network, model, train, steps_per_epoch) for network in model.networks},
     )
 
@@ -120,15 +133,25 @@ def precision_of(train: TrainConfig) -> Precision:
     return precision
 
 
-def _accelerator(train: TrainConfig) -> tuple[Any, Precision]:
+def _accelerator(train: TrainConfig, ranks: Ranks) -> tuple[Any, Precision]:
     precision = precision_of(train)
     AcceleratorState._reset_state(True)  # one process may train several times, differently
     mixed = "bf16" if precision.name == "bf16" else "no"
     accelerator = Accelerator(cpu=train.device == "cpu", mixed_precision=mixed)
-    if accelerator.num_processes > 1:
-        raise TrainingError("tgim trains in one process; start it without a launcher for several")
+    if accelerator.num_processes != ranks.size:
+        raise TrainingError("this is for one process; start it without torchrun or accelerate launch")
     torch.use_deterministic_algorithms(train.deterministic, warn_only=True)
     return accelerator, precision
+
+
+def _check_shares(recipe: Recipe, ranks: Ranks) -> None:
+    sizes = {"train.batch_size": recipe.train.batch_size, "data.synthetic.pairs": recipe.data.synthetic.pairs}
+    for key, count in sizes.items():
+        if count % ranks.size:
+            raise TrainingError(
+                f"{key} is {count}, of all processes together, and {ranks.size} processes cannot share it evenly; "
+                f"use a multiple of {ranks.size}"
+            )
 
 
 def _config(recipe: Recipe, notes: Mapping[str, Any] | None) -> Config:

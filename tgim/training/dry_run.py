@@ -17,6 +17,7 @@ import torch
 from tgim.data.batch import Batch
 from tgim.data.synthetic.pool import synthetic_count
 from tgim.environment import Precision
+from tgim.training import parallel
 from tgim.training.build import build_trainer, precision_of
 from tgim.training.loop import Prefetch, Trainer
 from tgim.training.recipe import Recipe
@@ -137,6 +138,7 @@ def dry_run(recipe: Recipe, *, keep: Path | None = None) -> DryRun:
     Raises:
         DataError, CheckpointError, RecipeError, TrainingError: as `fit`.
     """
+    parallel.alone("a dry run")
     precision = precision_of(recipe.train)
     with tempfile.TemporaryDirectory(prefix="tgim-") as folder:
         trainer = build_trainer(

@@ -28,9 +28,10 @@ from tgim.data.batch import Batch, BatchSource
 from tgim.environment import Precision, origin
 from tgim.errors import UserError
 from tgim.models.base import Editing, Generating, Model, Terms
+from tgim.nn.parallel import ALONE, Ranks, together
 from tgim.system.say import bar
 from tgim.text.vocabulary import Vocabulary
-from tgim.training import state
+from tgim.training import parallel, state
 from tgim.training.config import OptimizerConfig
 from tgim.training.process import seed_step, stop_signals
 from tgim.training.recipe import Recipe
@@ -72,6 +73,7 @@ class Trainer:
     given: Mapping[str, Any]  # the recipe as it was given, before the model filled in sizes
     pictures: int  # in the data set
     optimized: dict[str, Optimized]  # by network
+    ranks: Ranks = ALONE  # this process among those of the run
     step: int = 0  # done
     seconds: float = 0.0  # spent, before this process too
     cpu_seconds: float = 0.0  # of all threads, before this process too
@@ -82,35 +84,41 @@ class Trainer:
         """The optimisers by network."""
         return {network: each.optimizer for network, each in self.optimized.items()}
 
-    def run(self, out: Path, log: RunLog, *, progress: bool) -> None:
-        """Do the steps that are left, writing logs, samples and checkpoints to `out`."""
+    def run(self, out: Path, log: RunLog | None, *, progress: bool) -> None:
+        """Do the steps that are left, writing logs, samples and checkpoints to `out`; without a `log`, nothing."""
         train, start, begun = self.recipe.train, self.step, time.monotonic()
-        before, cpu_before = self.seconds, self.cpu_seconds - time.process_time()
-        with stop_signals() as stop, Prefetch(self.batches, last=self.total) as ahead, contextlib.ExitStack() as stack:
+        before, cpu_before, cpu_begun = self.seconds, self.cpu_seconds, time.process_time()
+        batches = Prefetch(self.batches, last=self.total, ranks=self.ranks)
+        with stop_signals() as stop, batches as ahead, contextlib.ExitStack() as stack:
             shown = stack.enter_context(bar(total=self.total, initial=start, show=progress, unit="step"))
             while self.step < self.total:
+                told = parallel.adding(self.ranks, lambda: [len(stop), time.process_time() - cpu_begun])
                 self.train_step(ahead.take(self.step))
-                self.seconds, self.cpu_seconds = before + time.monotonic() - begun, cpu_before + time.process_time()
-                done, stopping = self.step, bool(stop)  # read once: a later signal is for the next step
+                stops, spent = told()  # read once: a later signal is for the next step
+                self.seconds, self.cpu_seconds = before + time.monotonic() - begun, cpu_before + spent
+                done, stopping = self.step, stops > 0
                 saving = stopping or done == self.total or done % train.checkpoint_every == 0
                 logging_now = done == 1 or done % train.log_every == 0 or done == self.total
                 if logging_now or saving:
                     self.check()
-                if logging_now:
+                if logging_now and log is not None:
                     rate = (done - start) * train.batch_size / (time.monotonic() - begun)
                     log.write(record := self.record(rate))
                     shown.set_postfix(_short(record["losses"]), refresh=False)
                 shown.update()
-                if train.sample_every and (done % train.sample_every == 0 or done == self.total):
+                sampling = train.sample_every and (done % train.sample_every == 0 or done == self.total)
+                if sampling and log is not None:
                     self.write_samples(out)
-                if saving:
+                if saving and log is not None:
                     self.save_model(out)  # refuses weights that are not finite, so it comes first
                     self.save_state(out)
+                if stopping or done == self.total:
+                    parallel.agreed(self.ranks, lambda: None)  # all files are written before any process ends
                 if stopping and done < self.total:
                     raise Interrupted(
                         f"stopped after step {done} of {self.total}; go on with the same command and --resume"
                     )
-        if start == self.total:
+        if start == self.total and log is not None:
             self.save_model(out)
 
     def train_step(self, batch: Batch) -> None:
@@ -120,12 +128,13 @@ class Trainer:
         if self.recipe.train.channels_last:
             batch = replace(batch, image=batch.image.contiguous(memory_format=torch.channels_last))
         phases = self.model.steps(batch)
-        while True:
-            with self.accelerator.autocast():
-                phase = next(phases, None)
-            if phase is None:
-                break
-            self._update(*phase)
+        with together(self.ranks):
+            while True:
+                with self.accelerator.autocast():
+                    phase = next(phases, None)
+                if phase is None:
+                    break
+                self._update(*phase)
         self.step += 1
         self.averages.update(self.step)
 
@@ -135,6 +144,8 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
         # gradients go to this network alone; the others are passed through, and cost nothing more
         self.accelerator.backward(total, inputs=parameters)
+        if self.ranks.size > 1:
+            terms = parallel.average(self.ranks, parameters, terms)
         norm = torch.nn.utils.clip_grad_norm_(parameters, settings.clip or math.inf)
         self.last[network] = ({name: term.detach() for name, term in terms.items()}, norm)
         if total.device.type == "cpu":
@@ -230,10 +241,10 @@ class Trainer:
 
 
 class Prefetch:
-    """Batches, each made in a thread while the step before is computed."""
+    """Batches, each made in a thread while the step before is computed; of several processes the share of this one."""
 
-    def __init__(self, batches: BatchSource, *, last: int) -> None:
-        self._batches, self._last = batches, last
+    def __init__(self, batches: BatchSource, *, last: int, ranks: Ranks = ALONE) -> None:
+        self._batches, self._last, self._ranks = batches, last, ranks
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._next: tuple[int, Future[Batch]] | None = None
 
@@ -246,10 +257,14 @@ class Prefetch:
     def take(self, step: int) -> Batch:
         """Return the batch of `step`, and begin to make the next one."""
         waiting = self._next
-        future = waiting[1] if waiting and waiting[0] == step else self._pool.submit(self._batches.batch, step)
+        future = waiting[1] if waiting and waiting[0] == step else self._pool.submit(self._make, step)
         batch = future.result()
-        self._next = (step + 1, self._pool.submit(self._batches.batch, step + 1)) if step + 1 < self._last else None
+        self._next = (step + 1, self._pool.submit(self._make, step + 1)) if step + 1 < self._last else None
         return batch
+
+    def _make(self, step: int) -> Batch:
+        batch = self._batches.batch(step)
+        return batch if self._ranks.size == 1 else batch.share(self._ranks.rank, self._ranks.size)
 
 
 def config_of(model: Model) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from tgim.checkpoints import checkpoint
 from tgim.data.config import DataConfig
 from tgim.models.base import Model
+from tgim.nn.parallel import Ranks
 from tgim.system.files import write_file
 from tgim.system.locks import BusyError, own_folder
-from tgim.training import state
+from tgim.training import parallel, state
 from tgim.training.build import build_trainer
 from tgim.training.loop import MODEL, STATE, TrainingError
 from tgim.training.recipe import Recipe
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 def fit(recipe: Recipe, *, out: str | Path, resume: bool = False, progress: bool = True) -> Path:
     """Train the model of `recipe`, and write all files of the run to the folder `out`.
+
+    Of several processes, started by `torchrun` or `accelerate launch`, the first writes; see `tgim.training.parallel`.
 
     The folder gets `model.safetensors` (loads alone; written at every checkpoint and at the end, averaged weights),
     `state.safetensors` (to go on from), `log.jsonl`, `samples/`, `tensorboard/` and the resolved `recipe.yaml`.
@@ -51,8 +54,9 @@ def fit(recipe: Recipe, *, out: str | Path, resume: bool = False, progress: bool
         DataError, CheckpointError, RecipeError: what the recipe names cannot be used.
     """
     out = Path(os.path.expanduser(out))
-    with folder_of_run(out):
-        return _fit(recipe, out, resume=resume, progress=progress)
+    ranks = parallel.join(recipe.train.device)
+    with folder_of_run(out) if ranks.rank == 0 else contextlib.nullcontext():
+        return _fit(recipe, out, resume=resume, progress=progress and ranks.rank == 0, ranks=ranks)
 
 
 @contextlib.contextmanager
@@ -76,9 +80,9 @@ def folder_of_run(out: Path) -> Iterator[None]:
         raise TrainingError(f"{place} cannot be used ({error.strerror}); mend that, then go on by --resume") from None
 
 
-def _fit(recipe: Recipe, out: Path, *, resume: bool, progress: bool) -> Path:
-    notes = _notes(out, recipe, resume=resume)
-    trainer = build_trainer(recipe, notes=notes, progress=progress)
+def _fit(recipe: Recipe, out: Path, *, resume: bool, progress: bool, ranks: Ranks) -> Path:
+    notes = parallel.agreed(ranks, lambda: _notes(out, recipe, resume=resume))
+    trainer = build_trainer(recipe, notes=notes, progress=progress, ranks=ranks)
     if notes is not None:
         state.restore(out / STATE, trainer.model, averages=trainer.averages, optimizers=trainer.optimizers)
         trainer.step, trainer.seconds = notes["step"], notes["seconds"]
@@ -91,8 +95,11 @@ def _fit(recipe: Recipe, out: Path, *, resume: bool, progress: bool) -> Path:
         before = notes.get("precision", trainer.precision.name)  # not in states of older versions
         if before != trainer.precision.name:
             logger.warning("the run in %s was computed in %s and goes on in %s", out, before, trainer.precision)
-    else:
+    elif ranks.rank == 0:
         trainer.save_state(out)
+    if ranks.rank:
+        trainer.run(out, None, progress=False)
+        return out / MODEL
     if not (out / RECIPE).exists():  # nor where the run was killed before it was written
         write_file(out / RECIPE, trainer.recipe.to_yaml())
     with contextlib.closing(RunLog(out, step=trainer.step)) as log:

@@ -53,6 +53,7 @@ from tgim.nn.layers import (
     up,
 )
 from tgim.nn.losses import cosines, gaussian_kl, ranking, real_fake
+from tgim.nn.parallel import gathered, own_share, rolled
 from tgim.text.vocabulary import TextCode, Tokens
 
 
@@ -172,20 +173,20 @@ class SISGAN(Repainting):
         step = int(self.step_count)
         self.step_count += 1
         if c.text_steps is None or step < c.text_steps:
-            scores = cosines(self.text.picture(image), self.sentence(batch.text))
+            scores = cosines(gathered(self.text.picture(image)), gathered(self.sentence(batch.text)))
             yield "text", {"ranking": ranking(scores, margin=c.margin)}
         if c.text_steps is not None and step < c.text_steps:
             return
         with torch.no_grad():
             own = self.sentence(batch.text)
-        relevant = relevant_rows(own)
+        relevant = own_share(relevant_rows(gathered(own)))
         edited, condition = self.generator(image, relevant, self.noise(len(image)))
         discriminator = self.discriminator
         yield (
             "discriminator",
             {
                 "real": real_fake(discriminator(image, own), True),
-                "mismatch": c.mismatch_weight * real_fake(discriminator(image, own.roll(1, 0)), False),
+                "mismatch": c.mismatch_weight * real_fake(discriminator(image, rolled(own)), False),
                 "fake": c.fake_weight * real_fake(discriminator(edited.detach(), relevant), False),
             },
         )

@@ -51,6 +51,7 @@ from tgim.nn.layers import (
     up,
 )
 from tgim.nn.losses import gaussian_kl, log_mixture, real_fake, real_fake_log
+from tgim.nn.parallel import rolled, rolled_all
 from tgim.text.vocabulary import TextCode, Tokens
 
 
@@ -173,14 +174,14 @@ class TAGAN(Repainting):
         """Yield the discriminator's losses, then the generator's by the neighbour's and the own caption (eq. 5-7)."""
         c, image, own = self.config, batch.image, batch.text
         sentence, features = self.sentence(own), self.generator.encoder(image)
-        edited, wrong_condition = self.generator.paint(features, sentence.roll(1, 0), self.noise(len(image)))
+        edited, wrong_condition = self.generator.paint(features, rolled(sentence), self.noise(len(image)))
 
         yield "discriminator", self._discriminator_terms(image, own, edited.detach())
 
         kept, own_condition = self.generator.paint(features, sentence, self.noise(len(image)))
         with frozen(self.discriminator):
             output = self.discriminator.encode(edited)
-            match = self.discriminator.match(output, self.discriminator.read(own).roll())
+            match = self.discriminator.match(output, rolled_all(self.discriminator.read(own)))
         yield (
             "generator",
             {
@@ -199,6 +200,6 @@ class TAGAN(Repainting):
         return {
             "real": real_fake(real.logit, True),
             "match": half * real_fake_log(self.discriminator.match(real, text), True),
-            "mismatch": half * real_fake_log(self.discriminator.match(real, text.roll()), False),
+            "mismatch": half * real_fake_log(self.discriminator.match(real, rolled_all(text)), False),
             "fake": real_fake(self.discriminator.encode(edited).logit, False),
         }

@@ -53,7 +53,11 @@ from tgim.models.matching.late_interaction import LateInteraction, LateInteracti
 from tgim.models.parts import Part
 from tgim.nn.bilateral import apply_affine, look_up, roughness, slice_grid
 from tgim.nn.losses import known_cross_entropy
+<<<<<<< HEAD
 from tgim.nn.resize import resize
+=======
+from tgim.nn.parallel import gathered_all, rand, whole
+>>>>>>> main
 from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
 
 MATCHING = Part("matching", "encoder", LateInteraction)
@@ -237,13 +241,13 @@ class TAGrid(Editing):
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the discriminator's losses, then those of the generator listed at the top of this file."""
         c, image = self.config, batch.image
-        own_count = max(1, round(c.own_share * len(image)))
+        own_count = max(1, round(c.own_share * whole(len(image))) // whole(1))
         targets = sample_targets(batch, c.local_share)
         with torch.no_grad():
             target = self._first.text(targets.captions)
             own = self._first.text(batch.text[:own_count])
         features, code = self._encode(image)
-        self.generator.references.remember(code)
+        self.generator.references.remember(gathered_all(code))
         mask_logits = self.generator.subject(features)
         strength = self._strengths(image)
         grid, _ = self.generator.head(features, target, strength)
@@ -282,7 +286,7 @@ class TAGrid(Editing):
 
     def _strengths(self, image: Tensor) -> Tensor:
         """Sample strengths (B,): 1 for a share `full_share` of the pictures, uniform in [0.15, 1] for the rest."""
-        some = torch.rand(2, len(image), device=image.device)
+        some = rand(2, len(image), device=image.device, dim=1)
         return torch.where(some[0] < self.config.full_share, 1.0, 0.15 + 0.85 * some[1])
 
     def _match(self, edited: Tensor, targets: Targets, batch: Batch) -> Tensor:

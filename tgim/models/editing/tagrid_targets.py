@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from tgim.data.batch import Batch
 from tgim.models.matching.interaction import ImageFeatures, Interaction
+from tgim.nn.parallel import gathered, gathered_all, own_rows, rand, randn_like, rolled, rolled_all
 from tgim.text.vocabulary import Tokens
 
 
@@ -26,13 +27,13 @@ class Targets(NamedTuple):
 def sample_targets(batch: Batch, local_share: float) -> Targets:
     """Sample target captions: the previous picture's, or, for `local_share` of the pictures, the own one altered."""
     count = len(batch.labels)
-    other, none = batch.text.roll(), torch.zeros(count, dtype=torch.bool, device=batch.labels.device)
+    other, none = rolled_all(batch.text), torch.zeros(count, dtype=torch.bool, device=batch.labels.device)
     if batch.altered is None:
         return Targets(other, None, none, none)
     differs = (batch.altered.ids != batch.text.ids).any(1)
-    local = differs & (torch.rand(count, device=none.device) < local_share)
-    extra = either(local, batch.altered, batch.altered.roll())
-    return Targets(either(local, batch.altered, other), extra, local, differs.roll(1) & ~local)
+    local = differs & (rand(count, device=none.device) < local_share)
+    extra = either(local, batch.altered, rolled_all(batch.altered))
+    return Targets(either(local, batch.altered, other), extra, local, rolled(differs) & ~local)
 
 
 def either(choice: Tensor, first: Tokens, second: Tokens) -> Tokens:
@@ -59,21 +60,21 @@ def caption_loss(
         batch: with the pictures' own captions.
         scale: times the members' own inverse temperature.
     """
-    labels, count = batch.labels, len(edited[0].whole)
+    labels, count = gathered(batch.labels), len(edited[0].whole)
     few = None if targets.extra is None else Tokens(targets.extra.ids[:count], targets.extra.mask[:count])
     with torch.no_grad():
-        own = [member.encode_text(batch.text) for member in members]
+        own = [gathered_all(member.encode_text(batch.text)) for member in members]
         false = [] if few is None else [member.encode_text(few) for member in members]
     each = zip(members, edited, own, strict=True)
     logits = torch.stack([member.logits(seen, text).float() for member, seen, text in each]).mean(0)
     # (E, B); row i is to become caption i - 1
     local = targets.local[:count]
-    rows = torch.arange(count, device=labels.device)
-    target = torch.arange(len(labels), device=labels.device).roll(1)[:count]
-    wanted = torch.where(local, labels[:count], labels.roll(1)[:count])
+    rows, places = torch.arange(count, device=labels.device), own_rows(count, labels.device)
+    target = (places - 1) % len(labels)
+    wanted = torch.where(local, labels[places], labels[target])
     may_fit = wanted[:, None] == labels[None]
     may_fit[rows, target] = False
-    may_fit[rows, rows] = False
+    may_fit[rows, places] = False
     logits = logits.masked_fill(may_fit, -1e4)
     if false:
         pairs = zip(members, edited, false, strict=True)
@@ -90,7 +91,7 @@ def noised_view(image: Tensor, *, size: int | None = None, zoom: tuple[float, fl
     Returns (B, C, `size`, `size`), by default of the pictures' own size.
     """
     count = len(image)
-    mirror, scale, x, y = torch.rand(4, count, device=image.device)
+    mirror, scale, x, y = rand(4, count, device=image.device, dim=1)
     mirror, scale = 2 * mirror.round() - 1, zoom[0] + (zoom[1] - zoom[0]) * scale
     x, y = 0.4 * x - 0.2, 0.4 * y - 0.2
     zero = torch.zeros_like(x)
@@ -98,7 +99,7 @@ def noised_view(image: Tensor, *, size: int | None = None, zoom: tuple[float, fl
     shape = [*image.shape[:2], size or image.shape[2], size or image.shape[3]]
     grid = F.affine_grid(affine, shape, align_corners=False)
     moved = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
-    return moved + 0.03 * torch.randn_like(moved)
+    return moved + 0.03 * randn_like(moved)
 
 
 def rmse(x: Tensor, y: Tensor) -> Tensor:

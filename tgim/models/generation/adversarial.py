@@ -8,7 +8,8 @@ from torch import Tensor
 
 from tgim.models.base import Generating, Terms
 from tgim.nn.layers import JointDiscriminator, frozen, normal
-from tgim.nn.losses import real_fake
+from tgim.nn.losses import fake_mean, real_fake
+from tgim.nn.parallel import has_last_row, rolled, whole
 
 
 class AdversarialGenerator(Generating):
@@ -45,8 +46,10 @@ def discriminator_terms(
         "real": real_fake(discriminator.match(real, condition), True),
         "fake": real_fake(discriminator.match(fake, condition), False),
     }
-    if len(image) > 1:
-        terms["mismatch"] = real_fake(discriminator.match(real[:-1], condition[1:]), False)
+    if whole(len(image)) > 1:
+        pairs = len(image) - has_last_row()  # fewer in one process, where there are several
+        logits = discriminator.match(real[:pairs], rolled(condition, -1)[:pairs])
+        terms["mismatch"] = fake_mean(logits)
     weights = {"real": 1.0, "mismatch": 1 / 2, "fake": 1 / 2}
     if discriminator.single is not None:
         terms["real_alone"] = real_fake(discriminator.alone(real), True)

@@ -41,7 +41,11 @@ from tgim.models.matching.damsm import DAMSM, DAMSMConfig
 from tgim.models.parts import Part
 from tgim.nn.layers import JointDiscriminators
 from tgim.nn.losses import damsm_sentence, damsm_words, gaussian_kl
+<<<<<<< HEAD
 from tgim.nn.resize import resize
+=======
+from tgim.nn.parallel import gathered, gathered_all
+>>>>>>> main
 from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
 
 log = logging.getLogger(__name__)
@@ -183,7 +187,8 @@ class AttnGAN(AdversarialGenerator):
     def _damsm_terms(self, image: Tensor, text: TextCode, labels: Tensor) -> Terms:
         """Losses of the DAMSM on generated pictures, both directions together."""
         c, m = self.config, self.matching.config
-        picture = self.matching.encode_image(resize(image, (m.image_size, m.image_size)))
+        picture = gathered_all(self.matching.encode_image(resize(image, (m.image_size, m.image_size))))
+        text, labels = gathered_all(text), gathered(labels)
         gammas = {"gamma1": m.gamma1, "gamma2": m.gamma2, "gamma3": m.gamma3}
         words = damsm_words(picture.regions, text.words, text.mask, labels, **gammas)
         sentence = damsm_sentence(picture.embedding, text.sentence, labels, gamma3=m.gamma3)

@@ -48,6 +48,7 @@ from tgim.models.generation.sentences import (
 )
 from tgim.nn.layers import SLOPE, bottleneck, conv_block, down, frozen, init_adversarial, tile
 from tgim.nn.losses import fake_where, real_fake
+from tgim.nn.parallel import gathered, own_share, split, whole
 from tgim.text.vocabulary import Tokens, Vocabulary
 
 START = 4  # places on a side where the generator begins and the discriminator ends
@@ -201,9 +202,10 @@ class GanIntCls(AdversarialGenerator):
         features = discriminator.encode(image)
         terms = {"real": real_fake(discriminator.match(features, sentence), True)}
         if c.cls:
-            rows = mismatching_rows(batch.labels)
-            wrong = batch.labels[rows] != batch.labels
-            terms["mismatch"] = c.mismatch_weight * fake_where(discriminator.match(features, sentence[rows]), wrong)
+            labels = gathered(batch.labels)
+            rows = own_share(mismatching_rows(labels))
+            wrong, other = labels[rows] != batch.labels, gathered(sentence)[rows]
+            terms["mismatch"] = c.mismatch_weight * fake_where(discriminator.match(features, other), wrong)
         fake_weight = 1 - c.mismatch_weight if c.cls else 1.0
         terms["fake"] = fake_weight * real_fake(discriminator(generated.detach(), sentence), False)
         yield "discriminator", terms
@@ -211,7 +213,7 @@ class GanIntCls(AdversarialGenerator):
         with frozen(discriminator):
             sentence = own if discriminator.read is None else discriminator.read(batch.text)
             terms = {"fake": real_fake(discriminator(generated, sentence), True)}
-            half = len(image) // 2
+            half = split(whole(len(image)) // 2, "model.interpolate")
             if c.interpolate and half:
                 between = self.generator(between_pairs(own, c.beta), self.noise(image[:half]))
                 share = c.interpolation_weight * half / len(image)

@@ -54,7 +54,11 @@ from tgim.nn.layers import (
     to_image,
 )
 from tgim.nn.losses import colour_consistency, fake_where, gaussian_kl, real_fake
+<<<<<<< HEAD
 from tgim.nn.resize import resize
+=======
+from tgim.nn.parallel import gathered, own_share
+>>>>>>> main
 from tgim.text.vocabulary import Tokens
 
 
@@ -222,8 +226,9 @@ class StackGANv2(SentenceGenerator):
 
     def _discriminator_terms(self, batch: Batch, generated: list[Tensor], mean: Tensor) -> Terms:
         c, terms = self.config, Terms()
-        rows = mismatching_rows(batch.labels)
-        wrong = batch.labels[rows] != batch.labels
+        labels = gathered(batch.labels)
+        rows = own_share(mismatching_rows(labels))
+        wrong = labels[rows] != batch.labels
         weight = 1.0 if c.unconditional_weight else 0.5  # the release's
         for side, discriminator, fake in zip(c.image_sizes, self.discriminator, generated, strict=True):
             real, features = (
@@ -233,13 +238,13 @@ class StackGANv2(SentenceGenerator):
             found = Terms()
             if c.conditional:
                 found["real"] = real_fake(discriminator.match(real, mean), True)
-                found["mismatch"] = weight * fake_where(discriminator.match(real[rows], mean), wrong)
+                found["mismatch"] = weight * fake_where(discriminator.match(gathered(real)[rows], mean), wrong)
                 found["fake"] = weight * real_fake(discriminator.match(features, mean), False)
             if c.unconditional_weight:
                 logits = discriminator.alone(real)
                 found["real_alone"] = c.unconditional_weight * real_fake(logits, True)
                 if c.conditional:  # a photograph of another class is a photograph still
-                    found["real_alone"] += c.unconditional_weight * fake_where(-logits[rows], wrong)
+                    found["real_alone"] += c.unconditional_weight * fake_where(-gathered(logits)[rows], wrong)
                 found["fake_alone"] = c.unconditional_weight * real_fake(discriminator.alone(features), False)
             terms |= at_side(side, found)
         return terms

@@ -29,6 +29,7 @@ from tgim.models.matching.backbone import PictureCode, PictureConfig, load_weigh
 from tgim.models.matching.two_tower import TwoTower
 from tgim.nn.encoders import BiLstm, WordTable
 from tgim.nn.losses import cosines, damsm_sentence, damsm_words, word_scores
+from tgim.nn.parallel import gathered, gathered_all
 from tgim.text.vocabulary import TextCode, Tokens
 
 
@@ -104,9 +105,10 @@ class DAMSM(TwoTower):
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the losses of words and of sentences, from picture to caption and back."""
-        c, picture, caption = self.config, self.encode_image(batch.image), self.encode_text(batch.text)
+        c, labels = self.config, gathered(batch.labels)
+        picture, caption = gathered_all(self.encode_image(batch.image)), gathered_all(self.encode_text(batch.text))
         gammas = {"gamma1": c.gamma1, "gamma2": c.gamma2, "gamma3": c.gamma3}
-        words = damsm_words(picture.regions, caption.words, caption.mask, batch.labels, **gammas)
-        sentence = damsm_sentence(picture.embedding, caption.sentence, batch.labels, gamma3=c.gamma3)
+        words = damsm_words(picture.regions, caption.words, caption.mask, labels, **gammas)
+        sentence = damsm_sentence(picture.embedding, caption.sentence, labels, gamma3=c.gamma3)
         names = ("image_to_words", "words_to_image", "image_to_sentence", "sentence_to_image")
         yield "encoders", dict(zip(names, (*words, *sentence), strict=True))

@@ -28,6 +28,7 @@ from tgim.models.matching.trunk import residual_trunk, trunk_to_quarter
 from tgim.models.matching.two_tower import TwoTower
 from tgim.nn.encoders import run_in_fp32
 from tgim.nn.losses import contrastive
+from tgim.nn.parallel import gathered, rand
 from tgim.text.vocabulary import UNKNOWN, TextCode, Tokens
 
 
@@ -88,10 +89,11 @@ class TextEncoder(nn.Module):
             self.mix = nn.ModuleList(nn.Conv1d(inputs, outputs, 3, padding=1) for inputs, outputs in sizes)
         self.project = nn.Linear(2 * config.word_size, config.embedding_size)
 
-    def forward(self, tokens: Tokens) -> TextCode:
+    def forward(self, tokens: Tokens, *, each: int = 1) -> TextCode:
+        """Code of captions, `each` of them in a row of one picture."""
         ids, mask = tokens
         if self.training and self.word_dropout:
-            dropped = torch.rand(ids.shape, device=ids.device) < self.word_dropout
+            dropped = rand(*ids.shape, device=ids.device, each=each) < self.word_dropout
             ids = ids.masked_fill(dropped & mask, UNKNOWN)
         words = self._in_context(self.embed(ids), mask).float()  # B, T, 2E
         weight = mask[..., None].float()
@@ -143,8 +145,8 @@ class DualEncoder(TwoTower):
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the symmetric cross-entropy; same-class pairs are left out of the negatives."""
-        images = self.encode_image(batch.image).embedding
-        captions = self.encode_text(batch.text).sentence
+        images = gathered(self.encode_image(batch.image).embedding)
+        captions = gathered(self.encode_text(batch.text).sentence)
         scale = self.encoders.log_scale.exp().clamp(max=100)
-        image_to_text, text_to_image = contrastive(scale * images @ captions.T, batch.labels)
+        image_to_text, text_to_image = contrastive(scale * images @ captions.T, gathered(batch.labels))
         yield "encoders", {"image_to_text": 0.5 * image_to_text, "text_to_image": 0.5 * text_to_image}

@@ -23,6 +23,7 @@ from tgim.errors import CheckpointError
 from tgim.models.base import Codes, Config, Matching, Terms
 from tgim.models.matching.dual_encoder import DualEncoderConfig, TextEncoder
 from tgim.nn.losses import contrastive
+from tgim.nn.parallel import gathered, gathered_all, own_rows, ratio
 from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
 
 
@@ -193,7 +194,7 @@ class Interacting(Matching):
         terms = self._contrast(photos, batch.text, batch.labels, batch.altered)
         if batch.synthetic is not None and synthetic:
             pairs = batch.synthetic
-            labels = torch.arange(2 * len(pairs.image), device=pairs.image.device)
+            labels = own_rows(2 * len(pairs.image), pairs.image.device)
             found = self._contrast(synthetic, joined(pairs.text, pairs.target_text), labels)
             terms |= {f"synthetic_{name}": self.config.synthetic_weight * term for name, term in found.items()}
         yield "members", terms
@@ -208,12 +209,13 @@ class Interacting(Matching):
     def _contrast(
         self, seen: Sequence[ImageFeatures], text: Tokens, labels: Tensor, altered: Tokens | None = None
     ) -> Terms:
+        labels = gathered(labels)
         joint: list[Tensor] = []
         alone: list[Tensor] = []
         true: list[Tensor] = []
         for member, pictures in zip(self._members(), seen, strict=True):
             captions = member.encode_text(text)
-            whole, words = member.scores(pictures, captions)
+            whole, words = member.scores(gathered_all(pictures), gathered_all(captions))
             a, b = member.scales()
             joint += contrastive(a * whole + b * words, labels)
             alone += contrastive(a * whole, labels)
@@ -221,7 +223,7 @@ class Interacting(Matching):
                 false = (altered.ids != text.ids).any(1).float()
                 fits = member.pair_logits(pictures, captions)
                 margin = fits - member.pair_logits(pictures, member.encode_text(altered))
-                true.append((F.softplus(-margin) * false).sum() / false.sum().clamp(min=1))
+                true.append(ratio((F.softplus(-margin) * false).sum(), false.sum()))
         terms = {
             "words_and_sentence": 0.5 * torch.stack(joint).sum(),
             "sentence": 0.5 * self.config.sentence_weight * torch.stack(alone).sum(),

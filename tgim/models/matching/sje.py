@@ -29,6 +29,7 @@ from tgim.models.matching.backbone import PictureCode, PictureConfig, load_weigh
 from tgim.models.matching.two_tower import TwoTower
 from tgim.nn.encoders import CharCnnRnn
 from tgim.nn.losses import structured_hinge
+from tgim.nn.parallel import gathered
 from tgim.text.vocabulary import Alphabet, TextCode, Tokens, Vocabulary
 
 
@@ -95,8 +96,8 @@ class SJE(TwoTower):
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the two hinge losses."""
-        images, captions = self.embed_images(batch.image), self.embed_captions(batch.text)
+        images, captions = gathered(self.embed_images(batch.image)), gathered(self.embed_captions(batch.text))
         with torch.autocast(images.device.type, enabled=False):  # 16 bits would blur the margin
             scores = images @ captions.T
-        pictures, texts = structured_hinge(scores, batch.labels, margin=self.config.margin)
+        pictures, texts = structured_hinge(scores, gathered(batch.labels), margin=self.config.margin)
         yield "encoders", {"image_to_class": 0.5 * pictures, "caption_to_class": 0.5 * texts}

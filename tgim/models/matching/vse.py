@@ -30,6 +30,7 @@ from tgim.models.matching.backbone import PictureCode, PictureConfig, load_weigh
 from tgim.models.matching.two_tower import TwoTower
 from tgim.nn.encoders import Gru, WordTable
 from tgim.nn.losses import cosines, ranking
+from tgim.nn.parallel import gathered
 from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
 from tgim.text.word_vectors import read_word_vectors
 
@@ -91,7 +92,7 @@ class VSE(TwoTower):
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the ranking loss."""
         c = self.config
-        scores = cosines(self.embed_images(batch.image), self.embed_captions(batch.text))
-        labels = None if c.same_class_negatives else batch.labels
+        scores = cosines(gathered(self.embed_images(batch.image)), gathered(self.embed_captions(batch.text)))
+        labels = None if c.same_class_negatives else gathered(batch.labels)
         loss = ranking(scores, margin=c.margin, labels=labels, hardest=c.negatives == "hardest")
         yield "encoders", {"ranking": loss}

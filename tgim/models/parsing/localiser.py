@@ -25,6 +25,7 @@ from tgim.models.base import Config, Localising, Terms
 from tgim.models.efficientnet import EfficientNetLite, Variant, load_pretrained, widths
 from tgim.models.parsing.batches import ViewBatches, part_names
 from tgim.models.parsing.decoder import Decoder
+from tgim.nn.parallel import ratio, summed
 from tgim.text.lexicon.parts import BIRD_PARTS
 from tgim.text.vocabulary import Vocabulary
 
@@ -186,9 +187,9 @@ def cell_terms(logits: Tensor, cells: Tensor, *, guess_weight: float = 1.0, bala
     nll = -logs.gather(1, label[:, None])[:, 0]
     covered = -torch.log1p(-logs[:, 0].exp().clamp(max=1 - 1e-3))
     on_part = named & (cells > 0)
-    known = torch.bincount(label[on_part], minlength=count).clamp(min=1).to(nll) ** -balance
+    known = summed(torch.bincount(label[on_part], minlength=count)).clamp(min=1).to(nll) ** -balance
     return {
-        "parts": (nll * known[label] * on_part).sum() / (known[label] * on_part).sum().clamp(min=1e-9),
+        "parts": ratio((nll * known[label] * on_part).sum(), (known[label] * on_part).sum(), least=1e-9),
         "background": _mean(nll, cells == 0),
         "subject": _mean(covered, cells == SUBJECT),
         "guess": guess_weight * _mean(nll, guessed),
@@ -197,4 +198,4 @@ def cell_terms(logits: Tensor, cells: Tensor, *, guess_weight: float = 1.0, bala
 
 def _mean(values: Tensor, where: Tensor) -> Tensor:
     """Mean of `values` `where` it is true; 0 where it never is."""
-    return (values * where).sum() / where.sum().clamp(min=1)
+    return ratio((values * where).sum(), where.sum())

@@ -36,6 +36,7 @@ from tgim.errors import CheckpointError, RecipeError, nearest
 from tgim.models.base import Composing, Config, Matching, Terms
 from tgim.models.retrieval.memory import Memory
 from tgim.nn.losses import target_softmax
+from tgim.nn.parallel import gathered
 from tgim.text.vocabulary import Alphabet, Tokens, Vocabulary, tokenize
 
 WORDING = f"{differences.WORDING} {triples.WORDING}"
@@ -195,7 +196,10 @@ class Composer(Composing):
         """The softmax over targets, of triples."""
         pictures, wanted = self.embed_images(source), self.embed_images(target)
         meant = self.compose_embeddings(pictures, self.embed_captions(text))
-        own = (pictures, (source != target).flatten(1).any(1)) if self.config.own_negatives else None
+        own = None
+        if self.config.own_negatives:
+            own = gathered(pictures), gathered((source != target).flatten(1).any(1))
+        meant, wanted, labels = gathered(meant), gathered(wanted), None if labels is None else gathered(labels)
         return target_softmax(meant, wanted, scale=self._scale, labels=labels, own=own)
 
     @property

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -18,8 +20,10 @@ from tgim.data.readable import only_readable
 from tgim.data.synthetic.pool import synthetic_count
 from tgim.evaluation import Line, counting, evaluate
 from tgim.evaluation.task import choose_task, in_order
+from tgim.nn.parallel import Ranks
 from tgim.reporting import gallery_of, page, summary_tables
 from tgim.system.files import replacing, write_file
+from tgim.training import parallel
 from tgim.training import run as training
 from tgim.training.loop import MODEL, STATE, Interrupted, TrainingError
 from tgim.training.recipe import Recipe
@@ -64,29 +68,25 @@ def fit(
         UserError: data or models that the recipe names cannot be used; the report's pictures are checked first.
     """
     out = Path(os.path.expanduser(out))
-    with training.folder_of_run(out):
-        return _fit(stages, out, resume=resume, progress=progress, say=tell or (lambda line: None))
+    ranks = parallel.join(next(iter(stages.trainings.values())).train.device)
+    with training.folder_of_run(out) if ranks.rank == 0 else contextlib.nullcontext():
+        say = tell if tell is not None and ranks.rank == 0 else (lambda line: None)
+        return _fit(stages, out, resume=resume, progress=progress and ranks.rank == 0, say=say, ranks=ranks)
 
 
-def _fit(stages: Stages, out: Path, *, resume: bool, progress: bool, say: Tell) -> Outcome:
-    _check_folder(out, resume)
+def _fit(stages: Stages, out: Path, *, resume: bool, progress: bool, say: Tell, ranks: Ranks) -> Outcome:
     with checkpoint.naming(stages.files(out)):
-        done = _finished(stages, out)
-        report_pictures(stages, progress=progress)
-        out.mkdir(parents=True, exist_ok=True)
-        if not (out / RECIPE).exists():
-            text = yaml.safe_dump(dict(stages.values), sort_keys=False, default_flow_style=None, width=110)
-            write_file(out / RECIPE, text)
+        done = parallel.agreed(ranks, lambda: _begin(stages, out, resume=resume, progress=progress))
         for number, (name, recipe) in enumerate(stages.trainings.items(), 1):
             folder = out / name
             passed = ", done before" if name in done else ""
             say(f"stage {number} of {stages.count}: {name}, {_length(recipe)}{passed}")
             if name not in done:
-                begun = folder.is_dir() and any(folder.iterdir())
+                begun = parallel.agreed(ranks, partial(_filled, folder))
                 training.fit(recipe, out=folder, resume=begun, progress=progress)
-            if name == stages.editor:
+            if name == stages.editor and ranks.rank == 0:
                 _copy(folder / MODEL, out / MODEL)
-        if stages.report is None:
+        if stages.report is None or ranks.rank:
             return Outcome(out / MODEL)
         say(f"stage {stages.count} of {stages.count}: {REPORT}")
         try:
@@ -95,13 +95,29 @@ def _fit(stages: Stages, out: Path, *, resume: bool, progress: bool, say: Tell) 
             raise Interrupted("stopped in the report; go on with the same command and --resume") from None
 
 
+def _begin(stages: Stages, out: Path, *, resume: bool, progress: bool) -> set[str]:
+    """Check the folder and the report's pictures, and write the recipe; returns the stages that are done."""
+    _check_folder(out, resume)
+    done = _finished(stages, out)
+    report_pictures(stages, progress=progress)
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / RECIPE).exists():
+        text = yaml.safe_dump(dict(stages.values), sort_keys=False, default_flow_style=None, width=110)
+        write_file(out / RECIPE, text)
+    return done
+
+
 def _length(recipe: Recipe) -> str:
     train = recipe.train
     return f"{train.steps:,} steps" if train.steps is not None else f"{train.epochs:g} epochs"
 
 
+def _filled(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
 def _check_folder(out: Path, resume: bool) -> None:
-    filled = out.exists() and any(out.iterdir())
+    filled = _filled(out)
     if filled and not resume:
         raise TrainingError(f"{out} is not empty; go on with its run by --resume, or name another folder")
     if filled and not (out / RECIPE).exists():

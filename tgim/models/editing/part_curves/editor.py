@@ -56,6 +56,7 @@ from tgim.models.matching.interaction import Interacting, Interaction
 from tgim.models.parsing.localiser import PartLocaliser, PartLocaliserConfig
 from tgim.models.parsing.part_maps import PartMaps, find_parts, framed
 from tgim.models.parts import Part
+from tgim.nn.parallel import rolled, split
 from tgim.text.lexicon.parts import FLOWER_PARTS, NO_PLUMAGE, SEVERAL
 from tgim.text.vocabulary import TextCode, Tokens, Vocabulary, tokenize
 
@@ -293,7 +294,8 @@ class PartCurves(PartEditing):
     def _lesson_terms(self, entered: Tensor, parts: DescribedPictures, lessons: PartLessons) -> Terms:
         """Cross-entropy of the gates, and distance of the tones, of texts whose meaning is known."""
         rows = lessons.rows.repeat_interleave(lessons.ids.shape[1])
-        code = self.head.text(Tokens(lessons.ids.flatten(0, 1), lessons.mask.flatten(0, 1)))
+        texts = Tokens(lessons.ids.flatten(0, 1), lessons.mask.flatten(0, 1))
+        code = self.head.text(texts, each=lessons.ids.shape[1])
         gate, curves = self.head(entered[rows], parts.hidden[rows], code)
         seen = in_view(parts.hidden)[rows]
         wanted = lessons.gates.flatten(0, 1)
@@ -310,12 +312,12 @@ class PartCurves(PartEditing):
         """Losses of photographs edited by captions of others, or by their own with one attribute altered."""
         c, photos = self.config, batch.first(int(parts.real.sum()))
         targets = sample_targets(photos, c.local_share)
-        count = min(c.edited, len(photos.image))
+        count = min(split(c.edited, "model.edited"), len(photos.image))
         image, seen = photos.image[:count], parts.first(count)
         gate, curves = self._answer(entered[:count], seen, Tokens(*(each[:count] for each in targets.captions)))
         opened = torch.sigmoid(gate) * ~seen.hidden
         edited = recolour(image, seen, opened, tables(seen.tones, curves))
-        others = parts.named[: len(photos.image)].roll(1, 0)[:count]
+        others = rolled(parts.named[: len(photos.image)])[:count]
         named = torch.where(targets.local[:count, None], seen.named, others)
         return {
             "match": c.match_weight * self._match(edited, targets, photos),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tgim.models.matching.dual_encoder import TextEncoder
+from tgim.nn.parallel import ratio
 from tgim.text.vocabulary import UNKNOWN, Tokens
 
 
@@ -33,4 +34,4 @@ def in_view(hidden: Tensor) -> Tensor:
 
 def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
     """Mean of `x` by weights of its shape; 0 where all are 0."""
-    return (x * weight).sum() / weight.sum().clamp(min=1e-6)
+    return ratio((x * weight).sum(), weight.sum(), least=1e-6)
