@@ -53,11 +53,8 @@ from tgim.models.matching.late_interaction import LateInteraction, LateInteracti
 from tgim.models.parts import Part
 from tgim.nn.bilateral import apply_affine, look_up, roughness, slice_grid
 from tgim.nn.losses import known_cross_entropy
-<<<<<<< HEAD
-from tgim.nn.resize import resize
-=======
 from tgim.nn.parallel import gathered_all, rand, whole
->>>>>>> main
+from tgim.nn.resize import resize
 from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
 
 MATCHING = Part("matching", "encoder", LateInteraction)

@@ -41,11 +41,8 @@ from tgim.models.matching.damsm import DAMSM, DAMSMConfig
 from tgim.models.parts import Part
 from tgim.nn.layers import JointDiscriminators
 from tgim.nn.losses import damsm_sentence, damsm_words, gaussian_kl
-<<<<<<< HEAD
-from tgim.nn.resize import resize
-=======
 from tgim.nn.parallel import gathered, gathered_all
->>>>>>> main
+from tgim.nn.resize import resize
 from tgim.text.vocabulary import TextCode, Tokens, Vocabulary
 
 log = logging.getLogger(__name__)

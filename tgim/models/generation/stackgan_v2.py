@@ -54,11 +54,8 @@ from tgim.nn.layers import (
     to_image,
 )
 from tgim.nn.losses import colour_consistency, fake_where, gaussian_kl, real_fake
-<<<<<<< HEAD
-from tgim.nn.resize import resize
-=======
 from tgim.nn.parallel import gathered, own_share
->>>>>>> main
+from tgim.nn.resize import resize
 from tgim.text.vocabulary import Tokens
 
 
