@@ -10,7 +10,8 @@ import pytest
 
 from support.commands import environment, tgim
 from tgim.checkpoints import checkpoint
-from tgim.checkpoints.graphs import Graph, completed, graph_of, read_arrays, read_graph, write_graph
+from tgim.checkpoints.graphs import Graph, completed, graph_of, read_graph, write_graph
+from tgim.checkpoints.tensorfile import read_arrays
 from tgim.data.synthetic.pairs import sample_picture
 from tgim.errors import CheckpointError, UserError
 from tgim.images.photo import open_image

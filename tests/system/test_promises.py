@@ -59,7 +59,13 @@ COMMANDS = {  # verb -> its words, and the names of what it may write
         "made.jsonl",
     ),
 }
-SERVERS = {"serve": "--port 0 --model birds"}  # verb -> its words
+SERVERS = {  # verb -> its words, and how what it may write begins: a file takes its name when it is whole
+    "serve": ("--port 0 --model birds", ""),
+    "label": (
+        "folder --port 0 --no-browser --parts head,tail",
+        "folder/.tgim-",
+    ),  # a file takes its name when it is whole
+}
 LISTENING = "socket.bind socket.getaddrinfo"  # of a server's address
 PROGRAMS = {"git", "uname", "ldconfig"}  # asked for a commit, the kind of machine, and where libraries are
 WATCH = '''
@@ -175,12 +181,13 @@ def test_a_server_listens_and_does_nothing_else(trapped, tmp_path, verb, drawn_b
     folder, hooks = trapped
     here = Path(shutil.copytree(folder, tmp_path / "here"))
     environment = watched(hooks, tmp_path) | {"ALLOWED": LISTENING}
-    command = [sys.executable, str(hooks / "bin" / "tgim"), verb, *SERVERS[verb].split()]
+    words, outputs = SERVERS[verb]
+    command = [sys.executable, str(hooks / "bin" / "tgim"), verb, *words.split()]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=here, env=environment, **pipes) as server:
-        url = server.stdout.readline().split()[0]
+        url = next(word for word in server.stdout.readline().split() if word.startswith("http"))
         assert httpx.get(url).status_code == 200
-        for data in ({"text": "red head"}, {"text": "red head", "box": "10,10,90,70"}):
+        for data in () if verb == "label" else ({"text": "red head"}, {"text": "red head", "box": "10,10,90,70"}):
             answer = httpx.post(url + "edit", files={"image": drawn_bird}, data=data, timeout=60)
             assert answer.status_code == 200, answer.text
         server.terminate()
@@ -188,11 +195,12 @@ def test_a_server_listens_and_does_nothing_else(trapped, tmp_path, verb, drawn_b
     assert server.returncode == 0, said
     assert "Traceback" not in said
     assert not (here / "ran").exists(), (here / "ran").read_text()
-    allowed = (str(tmp_path / "cache"), str(tmp_path / "temporary"), os.devnull)
+    allowed = [str(tmp_path / "cache"), str(tmp_path / "temporary"), os.devnull]
+    allowed += [str(here / name) for name in outputs.split()]
     for line in (tmp_path / "watched").read_text().splitlines():
         event, _, told = line.partition(" ")
         known = PROGRAMS if event == "subprocess.Popen" else ()
-        assert told.strip("'") in known or told.strip("'").startswith(allowed), line
+        assert told.strip("'") in known or told.strip("'").startswith(tuple(allowed)), line
     assert [path for path in (tmp_path / "temporary").rglob("*") if path.is_file()] == []
 
 

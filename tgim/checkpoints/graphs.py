@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 
 from tgim.checkpoints.checkpoint import list_embedded, resolve
@@ -51,17 +50,6 @@ def read_graph(path: Path) -> Graph:
 def write_graph(graph: Graph) -> bytes:
     """The bytes of a graph's file."""
     return json.dumps(graph.facts).encode() + b"\n" + graph.model
-
-
-def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Read all tensors of a checkpoint as arrays of 32 bits, without torch; CheckpointError when it is broken."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        return {name: value.astype(np.float32) for name, value in load_file(path).items()}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from None
 
 
 def completed(graph: Graph, tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:

@@ -15,6 +15,7 @@ from tgim.errors import CheckpointError
 from tgim.system.files import replacing
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 SUFFIX = ".safetensors"
@@ -56,6 +57,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
     try:
         return load_file(path) if _is_text(path) else load(path.read_bytes())
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from None
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read all tensors of a safetensors file as arrays of 32 bits, without torch; CheckpointError when it is broken."""
+    import numpy as np
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return {name: value.astype(np.float32) for name, value in load(path.read_bytes()).items()}
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
 

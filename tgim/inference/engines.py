@@ -27,7 +27,7 @@ class Asked:
 
 
 class Engine(Protocol):
-    """What an `Editor` asks for edits. Photographs are arrays (3, H, W) of float32 in [-1, 1]."""
+    """Interface of an engine. Photographs are arrays (3, H, W) of float32 in [-1, 1]."""
 
     device: str
     source: str  # name or file of the checkpoint; empty where it is none

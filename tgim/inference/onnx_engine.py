@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from tgim.checkpoints.checkpoint import read_header, resolve
-from tgim.checkpoints.graphs import completed, graph_of, read_arrays, read_graph
+from tgim.checkpoints.graphs import completed, graph_of, read_graph
+from tgim.checkpoints.tensorfile import read_arrays
 from tgim.errors import UserError
 from tgim.images.resample import Floats
 from tgim.inference.engines import PaintingEngine
@@ -63,6 +64,7 @@ def session(model: bytes) -> Any:
         import onnxruntime
     except ImportError:
         raise UserError("onnxruntime is not installed; run pip install onnxruntime, or take --engine torch") from None
+    onnxruntime.disable_telemetry_events()  # of Windows; elsewhere `tgim.system.runtime` has
     options = onnxruntime.SessionOptions()
     own = os.environ.get(THREADS, "")
     options.intra_op_num_threads = min(usable_cores(), int(own)) if own.isdigit() and int(own) else usable_cores()

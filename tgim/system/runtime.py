@@ -1,4 +1,4 @@
-"""Settings of the process that must be made before torch is loaded: import path, OpenMP's waiting and threads, forks.
+"""Settings of the process that must be made before torch and onnxruntime are loaded: import path, threads, telemetry.
 
 This module is the first that `import tgim` runs. It needs nothing but what every interpreter has loaded already, so
 that no file of the current folder can take the place of a module of the standard library.
@@ -8,6 +8,7 @@ import os
 import sys
 
 WAIT_POLICY = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}  # GNU's OpenMP; Intel's and LLVM's, milliseconds
+TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}  # of onnxruntime from 1.29, and before 1.30
 THREADS = "OMP_NUM_THREADS"
 CGROUPS = "/sys/fs/cgroup"
 
@@ -15,11 +16,15 @@ CGROUPS = "/sys/fs/cgroup"
 def prepare() -> None:
     """Set up this process for torch; nothing that the user has set is changed, and nothing once torch is loaded.
 
+    From release 1.29 on onnxruntime tells its makers of each process that loads it, unless it is told not to: it is.
+
     OpenMP's threads wait for work by sleeping, not by spinning: a thread that spins takes its core from whoever else
     needs it, and beside one busy process an edit takes many times as long. Where a container has fewer cores than the
     machine (`usable_cores`), OpenMP gets as many threads as that.
     """
     leave_current_folder()
+    for name, value in TELEMETRY.items():
+        os.environ.setdefault(name, value)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=compute_on_one_thread)
     if "torch" in sys.modules:
