@@ -24,6 +24,7 @@ PACKAGES = (
     "accelerate",
     "scikit-image",
 )
+GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")  # of NVIDIA, Windows' Linux, AMD
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
 ISA_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # environment variables that take instructions from oneDNN
@@ -34,17 +35,30 @@ FEATURES = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", 
 def pick_device(name: str) -> str:
     """Choose the device that `name` (one of `DEVICES`) stands for: "auto" is "cuda" where torch sees a GPU, else "cpu".
 
+    Torch is not loaded where there can be no GPU, or where it is not installed.
+
     Raises:
         UserError: unknown, or "cuda" where torch sees no GPU.
     """
-    import torch
-
     if name not in DEVICES:
         raise UserError(f"device is {name!r}, expected one of {', '.join(DEVICES)}")
+    if name == "cpu" or (name == "auto" and not _may_have_gpu()):
+        return "cpu"
+    try:
+        import torch
+    except ModuleNotFoundError:
+        if name == "auto":
+            return "cpu"
+        raise
     found = torch.cuda.is_available()
     if name == "cuda" and not found:
         raise UserError("device is cuda, but torch sees no GPU; use --device cpu, or install torch with CUDA")
     return "cuda" if found and name != "cpu" else "cpu"
+
+
+def _may_have_gpu() -> bool:
+    """Tell whether this machine may have a GPU that torch can use; on Linux its driver's device files say so."""
+    return platform.system() != "Linux" or any(map(os.path.exists, GPU_FILES))
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,28 @@ def test_it_listens_on_the_loopback_alone(process):
         urllib.request.urlopen(request)
 
 
+@pytest.mark.slow
+def test_it_serves_without_torch(drawn_bird):
+    code = (
+        "import sys\n"
+        "class Refusing:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name.split('.')[0] in ('torch', 'torchvision', 'skimage', 'scipy'):\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Refusing())\n"
+        "from tgim.cli.main import main\n"
+        "main(['serve', '--port', '0'])\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment(), text=True
+    ) as started:
+        url = started.stdout.readline().split()[0]
+        assert post(url + "edit", drawn_bird, "red head")[0] == 200
+        status, content = post(url + "match", drawn_bird, "red head")
+        assert (status, b"lacks torch" in content) == (422, True)
+        started.terminate()
+
+
 def test_what_cannot_be_served_is_one_line(tmp_path):
     taken = local.listen("127.0.0.1", 0)
     for arguments, said in (

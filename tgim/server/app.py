@@ -8,6 +8,7 @@ are those that the server was started with.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from functools import partial
 from importlib.resources import files
 from typing import Any, Literal
 
-import torch
 from fastapi import FastAPI, Query, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, Response
@@ -141,7 +141,7 @@ def create_app(catalog: Catalog, limits: Limits = Limits()) -> FastAPI:
     jobs = Jobs(
         workers=limits.workers,
         waiting=limits.waiting,
-        start=lambda: torch.set_num_threads(limits.threads),
+        start=partial(_use_threads, limits.threads),
         done=meters.worked,
     )
     meters.watch(jobs)
@@ -285,6 +285,12 @@ def create_app(catalog: Catalog, limits: Limits = Limits()) -> FastAPI:
     return app
 
 
+def _use_threads(count: int) -> None:
+    """Let torch, where it is loaded, compute on so many threads in this thread."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
+
+
 def _some(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: ERRORS[status] for status in statuses}
 
@@ -329,6 +335,10 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(Gone)
     async def gone(_: Request, error: Gone) -> Response:
         return Response(status_code=499)  # nobody reads it; as nginx counts it
+
+    @app.exception_handler(ModuleNotFoundError)
+    async def not_installed(_: Request, error: ModuleNotFoundError) -> Response:
+        return said(f"the server lacks {error.name}, which this model needs; ask for another model", 422)
 
     @app.exception_handler(MemoryError)
     async def out_of_memory(_: Request, error: MemoryError) -> Response:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tgim.checkpoints import checkpoint
 from tgim.errors import UserError, nearest
-from tgim.inference import ranking
 from tgim.inference.editor import EDITING, Editor, open_editor
-from tgim.inference.generator import Generator
-from tgim.models.base import Localising
+from tgim.models.parsing.part_maps import PartFinder
+
+if TYPE_CHECKING:
+    from tgim.inference.generator import Generator
 
 T = TypeVar("T")
 
@@ -44,23 +45,26 @@ class Catalog:
 
     def generator(self, name: str = "") -> tuple[str, Generator]:
         """A generator and its name, the default one unless given; raises UserError."""
+        from tgim.inference.generator import Generator
+
         chosen = self._chosen(name, ("generator",), "generates")
         load = Generator.from_pretrained
         return chosen, self._load(chosen, "generator", lambda source: load(source, device=self.device))
 
     def matching(self, name: str = "") -> tuple[str, checkpoint.Checkpoint]:
         """A matching model and its name, the default one unless given; raises UserError."""
+        from tgim.inference.ranking import open_matching as load
+
         chosen = self._chosen(name, ("matching",), "matches")
-        load = ranking.open_matching
         return chosen, self._load(chosen, "matching", lambda source: load(source, device=self.device))
 
-    def localiser(self, name: str = "") -> tuple[str, Localising]:
-        """The part localiser of an editor, and the editor's name; raises UserError."""
+    def finder(self, name: str = "") -> tuple[str, PartFinder]:
+        """The part finder of an editor, and the editor's name; raises UserError."""
         chosen, editor = self.editor(name)
-        localiser = editor.model.part_localiser
-        if localiser is None:
+        finder = editor.engine.finder
+        if finder is None:
             raise UserError(f"{chosen} knows no parts; ask for a model that does, such as birds")
-        return chosen, localiser
+        return chosen, finder
 
     def describe(self) -> list[dict[str, Any]]:
         """Name, role, title, licence and what it can do, of each model."""

@@ -21,7 +21,7 @@ from PIL import Image
 from tgim.errors import SubjectError
 from tgim.images.boxes import parse_box
 from tgim.images.photo import Photo, open_image, output_format, resize, to_bytes
-from tgim.inference import part_overlay, ranking
+from tgim.inference import part_overlay
 from tgim.inference.batch_edit import make
 from tgim.server.catalog import Catalog
 from tgim.system.notices import hearing
@@ -126,7 +126,7 @@ def parts(catalog: Catalog, asked: PartsAsked, *, max_pixels: int) -> Picture | 
     Raises:
         UserError: the picture, model, part or box cannot be used, or there is no subject.
     """
-    name, localiser = catalog.localiser(asked.model)
+    name, finder = catalog.finder(asked.model)
     photo = open_image(asked.image, max_pixels=max_pixels, name="the picture")
     box = parse_box(asked.box, height=photo.height, width=photo.width) if asked.box else None
     small, scale = _reduced(photo)
@@ -134,14 +134,14 @@ def parts(catalog: Catalog, asked: PartsAsked, *, max_pixels: int) -> Picture | 
         left, top, width, height = (round(value * scale) for value in box)
         left, top = min(left, small.width - 1), min(top, small.height - 1)
         box = (left, top, max(1, min(width, small.width - left)), max(1, min(height, small.height - top)))
-    located = part_overlay.locate(small, localiser, box=box)
+    located = part_overlay.locate(small, finder, box=box)
     if located is None:
         raise SubjectError(f"no subject that {name} knows is found in the picture; if there is one, say where by a box")
     found, maps = located
     if asked.show == "overlay":
         return Picture(part_overlay.picture_bytes(part_overlay.overlay(small, found, maps)), "image/png")
     if asked.show == "mask":
-        part = part_overlay.part_named(asked.part or part_overlay.SUBJECT, localiser.parts)
+        part = part_overlay.part_named(asked.part or part_overlay.SUBJECT, finder.parts)
         mask = Image.fromarray(part_overlay.mask_of(found, maps, part)).resize((photo.width, photo.height))
         return Picture(part_overlay.picture_bytes(mask), "image/png")
     figures = part_overlay.figures(found, maps)
@@ -192,6 +192,8 @@ def _scores(
     catalog: Catalog, model: str, texts: tuple[str, ...], pictures: Sequence[tuple[int, Image.Image]]
 ) -> dict[int, dict[str, Any]]:
     """Answers by request."""
+    from tgim.inference import ranking
+
     name, source = catalog.matching(model)
     with hearing() as heard:
         ranked = ranking.rank([picture for _, picture in pictures], texts, model=source, device=catalog.device)
