@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from tgim.images.boxes import Box
 from tgim.images.matting import follow, guided_fit
-from tgim.images.resample import Floats, interpolated, resize
+from tgim.images.resample import Floats, interpolated, part_of, resize
 from tgim.images.resample import sampled as read_maps
 from tgim.models.editing.painting.masks import CUT, outline_mask
 from tgim.models.editing.painting.outline import refined
@@ -108,13 +109,30 @@ def enlarged(masks: Floats, small: Floats, region: Floats) -> Floats:
     """Enlarge masks (N, h, w) of a small copy (3, h, w) to the region (3, H, W), aligned with its edges."""
     if small.shape == region.shape or min(small.shape[-2:]) < WINDOW:
         return interpolated(masks, region.shape[-2:])
-    large = np.empty((len(masks), *region.shape[-2:]), np.float32)
+    height, width = region.shape[-2:]
+    large = np.zeros((len(masks), height, width), np.float32)
     for mask, target in zip(masks, large, strict=True):
         slopes = guided_fit(small, mask, window=WINDOW, eps=SMOOTHNESS)
-        target[...] = follow(region, interpolated(slopes, region.shape[-2:]))
+        here = _about(mask > 0, height, width)  # elsewhere the fit is of zeros
+        target[here] = follow(region[(slice(None), *here)], part_of(slopes, (height, width), here))
     large[large < CUT] = 0
     large /= large.sum(0).clip(min=1)
     return large
+
+
+def _about(cells: npt.NDArray[np.bool_], height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of a picture of `height` x `width` pixels around cells of a small copy, with a margin.
+
+    A cell's fit reaches as far as two windows of the filter, and a pixel reads the cells beside it.
+    """
+    slices = []
+    for axis, length in ((1, height), (0, width)):
+        found, count = np.flatnonzero(cells.any(axis)), cells.shape[1 - axis]
+        if not len(found):
+            return slice(0, 0), slice(0, 0)
+        first, last = max(0, int(found[0]) - WINDOW), min(count, int(found[-1]) + 1 + WINDOW)
+        slices.append(slice(first * length // count, -(-last * length // count)))
+    return slices[0], slices[1]
 
 
 def scaled_box(box: Box, across: float, down: float, size: int) -> Box:

@@ -116,22 +116,26 @@ def paint_parts(region: Floats, masks: Floats, ramps: Sequence[Ramp], *, strengt
         (3, H, W) in [-1, 1].
     """
     union = masks.sum(0)
-    there = union > 0
-    result = region.copy()
-    if not there.any():
+    there = np.flatnonzero(union)  # places are looked up by their numbers, which is faster than by a mask
+    result = np.ascontiguousarray(region)
+    result = result.copy() if result is region else result
+    if not len(there):
         return result
-    pixels, weights = region[:, there], masks[:, there]
+    flat = result.reshape(3, -1)
+    pixels, weights = flat.take(there, 1), masks.reshape(len(masks), -1).take(there, 1)
     lab = to_lab(pixels)
     light = np.zeros_like(union)
-    light[there] = lab[0]
-    detail = fine_detail(light, union, max(1, round(DETAIL * longer)))[there]
+    light.ravel()[there] = lab[0]
+    detail = fine_detail(light, union, max(1, round(DETAIL * longer))).ravel().take(there)
     change = np.zeros_like(pixels)
     for wanted, weight in zip(ramps, weights, strict=True):
-        own = weight > 0
-        if own.any():
-            new = painted(lab[:, own], weight[own], detail[own], wanted)
-            change[:, own] += weight[own] * (to_rgb(new).clip(-1, 1) - pixels[:, own])
-    result[:, there] = pixels + np.float32(strength) * change
+        own = np.flatnonzero(weight)
+        if len(own):
+            new = painted(lab.take(own, 1), weight[own], detail[own], wanted)
+            change[:, own] += weight[own] * (to_rgb(new).clip(-1, 1) - pixels.take(own, 1))
+    pixels += np.float32(strength) * change
+    for channel, values in zip(flat, pixels, strict=True):
+        channel[there] = values
     return result
 
 
