@@ -223,7 +223,7 @@ def test_links_out_of_the_folder_are_left_out(tmp_path):
 
 
 def test_a_folder_without_pictures_is_one_line(tmp_path):
-    with pytest.raises(DataError, match="no folder images"):
+    with pytest.raises(DataError, match="holds no picture"):
         Labels(tmp_path)
     (tmp_path / "images").mkdir()
     with pytest.raises(DataError, match="holds no picture"):
@@ -250,3 +250,20 @@ def test_a_line_stays_in_its_own_encoding(tmp_path):
     Labels(root).write(0, {"k\u00f6pfe": [[0.5, 0.5]]}, version="")
     (item,) = folder.load(root, split="all").items
     assert (item.captions, item.points) == (("ros\u00e9 petals",), {"k\u00f6pfe": [[0.5, 0.5]]})
+
+
+def test_pictures_may_lie_in_the_folder_itself(tmp_path):
+
+    from tgim.data import folder, report
+
+    for name in ("a.png", "b.png", "c.png"):
+        Image.new("RGB", (40, 30), "red").save(tmp_path / name)
+    found = Labels(tmp_path)
+    assert found.names == ["a.png", "b.png", "c.png"]
+    found.write(1, HEAD, version="")
+    lines = [json.loads(line) for line in (tmp_path / "metadata.jsonl").read_text().splitlines()]
+    assert [line["file_name"] for line in lines] == ["b.png"]
+    assert report.detect(tmp_path) == "folder"
+    items = folder.load(tmp_path, split="all", captions=False).items
+    assert [item.path.name for item in items] == ["b.png"]
+    assert items[0].points is not None

@@ -197,7 +197,7 @@ def test_ten_thousand_pictures_start_fast_and_none_is_opened(mine, monkeypatch):
 
 def test_the_command_says_what_it_lacks(tmp_path, monkeypatch):
     assert "not there" in is_refused(tgim("label", tmp_path / "none"))
-    assert "no folder images" in is_refused(tgim("label", tmp_path))
+    assert "holds no picture" in is_refused(tgim("label", tmp_path))
     (tmp_path / "images").mkdir()
     quarters().save(tmp_path / "images" / "a.png")
     assert "no part is named" in is_refused(tgim("label", tmp_path, "--parts", " , "))

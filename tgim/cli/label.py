@@ -18,7 +18,7 @@ from tgim.system.say import say
 @click.option("--allow-host", "names", multiple=True, help="Another name that this machine is called by; repeatable.")
 @click.option("--no-browser", is_flag=True, help="Do not open the browser.")
 def label(folder: Path, parts: str | None, host: str, port: int, names: tuple[str, ...], no_browser: bool) -> None:
-    """Click the parts of one's own pictures in a browser; FOLDER holds images/ and gets metadata.jsonl.
+    """Click the parts of one's own pictures in a browser; FOLDER holds them, or has images/, and gets metadata.jsonl.
 
     \b
     tgim label my_pictures --parts roof,wall,door

@@ -1,10 +1,11 @@
-"""Any folder of captioned pictures: `images/` and a `metadata.jsonl` beside it, one JSON object a line.
+"""Any folder of captioned pictures: `images/`, or pictures in the folder itself, and a `metadata.jsonl` beside them.
 
     {"file_name": "finch.jpg", "captions": ["a small yellow bird", "this bird has black wings"], "class": "goldfinch"}
 
-`file_name` is relative to `images/`; `captions` is a list or one string; `class` may be left out, and so may `points`,
-the places of parts that a part localiser learns from (`tgim.data.points`). With classes the split is by class, so that
-"test" shows kinds never trained on; without, or with fewer than five, by picture. Either way it is 4 : 1 and seeded.
+One JSON object a line; `file_name` is relative to `images/`, or to the folder where there is none. `captions` is a list
+or one string; `class` may be left out, and so may `points`, the places of parts that a part localiser learns from
+(`tgim.data.points`). With classes the split is by class, so that "test" shows kinds never trained on; without, or with
+fewer than five, by picture. Either way it is 4 : 1 and seeded.
 Links are followed; hidden files, such as macOS and Windows leave behind, do not count.
 """
 
@@ -30,7 +31,6 @@ from tgim.data.base import (
     is_file,
     relative,
     split_names,
-    subfolder,
 )
 from tgim.data.names import FilesByName, leads_out
 from tgim.data.points import faults_of
@@ -48,7 +48,7 @@ def load(root: str | Path, *, split: Split = "train", seed: int = 0, captions: b
     """Read `metadata.jsonl` of one split; no picture is opened.
 
     Args:
-        root: the folder that holds `images/` and `metadata.jsonl`.
+        root: the folder that holds `metadata.jsonl`, and pictures or `images/`.
         split: "train", "val" and "test" hold about 72, 8 and 20 % of the classes (of the pictures without classes).
         seed: of the split.
         captions: leave out pictures without captions; otherwise those with points are kept.
@@ -57,7 +57,7 @@ def load(root: str | Path, *, split: Split = "train", seed: int = 0, captions: b
         DataError: `root` or one of the two is not there, or no usable picture is left.
     """
     root = existing(root)
-    reader = _Reader(root, subfolder(root, "images"), needed=captions)
+    reader = _Reader(root, pictures_folder(root), needed=captions)
     file = root / METADATA
     if file.exists() and not file.is_file():
         raise DataError(f"{file} is not a file; expected one JSON object a line")
@@ -80,6 +80,11 @@ def load(root: str | Path, *, split: Split = "train", seed: int = 0, captions: b
     wanted = split_names(known - test, test, split=split, seed=seed)
     data = CaptionedImages("folder", root, tuple(reader.items.values()), tuple(reader.problems), notes=note)
     return finish(data, split=split, by=by, wanted=wanted)
+
+
+def pictures_folder(root: Path) -> Path:
+    """The folder of the pictures of a data set at `root`: `images/`, or without that `root` itself."""
+    return root / "images" if (root / "images").is_dir() else root
 
 
 def _divided(items: Mapping[Path, Item], root: Path) -> tuple[dict[Path, str], tuple[str, ...]]:
@@ -191,7 +196,7 @@ def fault_of(record: Any) -> str:
     if not isinstance(name, str) or not name:
         return "file_name is not a string" if "file_name" in record else "file_name is missing"
     if leads_out(name):
-        return f"file_name {name[:100]!r} leads out of images/"
+        return f"file_name {name[:100]!r} leads out of the folder of pictures"
     if not isinstance(captions, str) and not (isinstance(captions, list) and all(isinstance(c, str) for c in captions)):
         return "captions is neither a string nor a list of strings"
     if not isinstance(record.get("class"), (str, int, type(None))):

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tgim.data.base import existing, relative, subfolder
-from tgim.data.folder import METADATA, fault_of, named_in
+from tgim.data.base import existing, relative
+from tgim.data.folder import METADATA, fault_of, named_in, pictures_folder
 from tgim.data.names import FilesByName, leads_out
 from tgim.data.points import BACKGROUND, faults_of
 from tgim.errors import DataError
@@ -62,10 +62,10 @@ class Labels:
     """The pictures of a folder and the points on them; several threads may use one.
 
     Args:
-        root: the folder that holds `images/`; no picture is opened.
+        root: the folder that holds the pictures, in `images/` where there is one; no picture is opened.
 
     Attributes:
-        names: of the pictures, relative to `images/`, in alphabetical order; their places are their numbers.
+        names: of the pictures, relative to that folder, in alphabetical order; their places are their numbers.
         left_out: links to files outside of the folder.
 
     Raises:
@@ -74,7 +74,7 @@ class Labels:
 
     def __init__(self, root: str | Path) -> None:
         self.root = existing(root)
-        self.images = subfolder(self.root, "images")
+        self.images = pictures_folder(self.root)
         self.file = self.root / METADATA
         if self.file.exists() and not self.file.is_file():
             raise DataError(f"{self.file} is not a file; expected one JSON object a line")

@@ -169,6 +169,8 @@ def detect(root: Path) -> Kind:
     Raises:
         DataError: none of the known ones.
     """
+    if (root / "metadata.jsonl").is_file() and not (root / "images").exists():
+        return "folder"  # with the pictures beside it
     for kind, needed in LAYOUTS.items():
         if all((root / name).exists() for name in needed):
             return kind
