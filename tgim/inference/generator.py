@@ -30,11 +30,11 @@ BATCH = 8  # pictures that are generated together
 class Generator:
     """Generator of pictures from captions.
 
-    ```python
-    generate = Generator.from_pretrained("attngan.safetensors")
-    first, *others = generate("a small red bird with black wings", n=4)  # PIL images
-    pictures = generate.generate(["a red bird", "a blue bird"], n=8, vary="caption")  # (2, 8, 3, S, S)
-    ```
+    ::
+
+        generate = Generator.from_pretrained("attngan.safetensors")
+        first, *others = generate("a small red bird with black wings", n=4)  # PIL images
+        pictures = generate.generate(["a red bird", "a blue bird"], n=8, vary="caption")  # (2, 8, 3, S, S)
     """
 
     def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu") -> None:

@@ -4,9 +4,9 @@ Three ways from a photograph x to the noise w of a generator G:
 
 - by a style encoder S (Reed et al., "Generative adversarial text to image synthesis", ICML 2016): w = S(x);
 - by optimisation (Abdal, Qin and Wonka, "Image2StyleGAN", ICCV 2019), from the mean, until it no longer falls:
-      w* = arg min_w  L_features(G(w), x) + lambda / 2 |G(w) - x|^2
+  ``w* = arg min_w  L_features(G(w), x) + lambda / 2 |G(w) - x|^2``;
 - by both (Zhu et al., "In-domain GAN inversion for real image editing", ECCV 2020, eq. 4): from S(x), kept near what S
-  encodes of the generated picture, |w - S(G(w))|^2. Their own encoder is `tgim.models.editing.in_domain`.
+  encodes of the generated picture, ``|w - S(G(w))|^2``. Their own encoder is `tgim.models.editing.in_domain`.
 
 The edit is what G generates from that noise and the wanted caption. The search needs a caption, too: the photograph's
 own one where it is known, else the wanted one; it then finds, of the pictures that G generates from the wanted caption,
@@ -16,6 +16,7 @@ The published L2 table of editors (Nam, Kim and Kim, NeurIPS 2018) has a row "At
 baseline was never released; this is a reconstruction, and what it measures is not that row.
 
 Differs from the papers:
+
 - features are those of the frozen network that an in-domain encoder was trained with, else those of any matching
   model, by default of the one that the generator carries, relative to the photograph's: 0 for equal and about 1 for
   unrelated pictures; without either, pixels alone count;

@@ -2,14 +2,14 @@
 
 `units` and `boundaries` look into the layers: which unit fits which part, and which layer an attribute is made in.
 
-```python
-from tgim import Generator, steer
+::
 
-generator = Generator.from_pretrained("attngan-birds")
-zoom = steer.operation(generator, "zoom")  # or steer.towards(generator, "a red bird")
-zoom.save("zoom.safetensors")
-steer.sheet(generator, zoom).save("zoom.png")  # rows of noises, columns of alphas
-```
+    from tgim import Generator, steer
+
+    generator = Generator.from_pretrained("attngan-birds")
+    zoom = steer.operation(generator, "zoom")  # or steer.towards(generator, "a red bird")
+    zoom.save("zoom.safetensors")
+    steer.sheet(generator, zoom).save("zoom.png")  # rows of noises, columns of alphas
 """
 
 from tgim.inference.steer.assessor import Assessor, open_assessor, towards

@@ -1,0 +1,38 @@
+"""Settings of the documentation: python -m sphinx -W docs build/docs."""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from tgim import __version__
+
+project, author, copyright = "tgim", "the tgim authors", "the tgim authors, Apache License 2.0"
+version = release = __version__
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_click",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["slurm", "examples"]
+html_theme, html_title = "furo", f"tgim {__version__}"
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+autodoc_member_order, autodoc_typehints = "bysource", "signature"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_google_docstring, napoleon_numpy_docstring = True, False
+suppress_warnings = ["myst.xref_missing", "myst.header"]  # of included files: their links are those of the repository
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": "/plot_",
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "show_memory": False,
+    "min_reported_time": 0,
+}

@@ -1,0 +1,59 @@
+"""The documentation: builds without a warning, knows every page, and its examples are there."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+
+from support import ROOT
+from support.commands import environment
+
+DOCS = ROOT / "docs"
+EXAMPLES = sorted((DOCS / "examples").glob("plot_*.py"))
+
+
+def test_every_page_is_in_the_contents():
+    listed = set(re.findall(r"^([a-z_/]+)$", (DOCS / "index.md").read_text("utf-8"), re.MULTILINE))
+    pages = {file.stem for file in DOCS.glob("*.md")} - {"index"}
+    assert pages <= listed
+    assert listed - pages == {"gallery/index"}
+
+
+def test_examples_use_no_data_set_and_say_what_they_show():
+    assert len(EXAMPLES) >= 8
+    for file in EXAMPLES:
+        text = file.read_text("utf-8")
+        title, line, _, *told = ast.get_docstring(ast.parse(text)).splitlines()
+        assert set(line) == {"="}, file
+        assert told, file
+        assert not re.search(r"cub|oxford102|TGIM_DATA", title + text, re.IGNORECASE), file
+
+
+def test_what_pages_include_is_there():
+    for file in DOCS.glob("*.md"):
+        text = file.read_text("utf-8")
+        for name, options in re.findall(r"```\{include\} (\S+)\n((?::.*\n)*)```", text):
+            content = (DOCS / name).read_text("utf-8")
+            for mark in re.findall(r':(?:start-after|end-before): "(.*)"', options):
+                assert content.count(mark) >= 1, (file, mark)
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path):
+    pytest.importorskip("sphinx", reason="sphinx is missing (extra docs)")
+    pytest.importorskip("furo", reason="furo is missing (extra docs)")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", str(tmp_path / "trees"), "."]
+    done = subprocess.run(
+        [*command, str(tmp_path / "site")], cwd=DOCS, env=environment(), capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    gallery = (tmp_path / "site" / "gallery" / "index.html").read_text("utf-8")
+    for file in EXAMPLES:
+        assert file.stem in gallery
+    pages = "".join(file.read_text("utf-8") for file in (tmp_path / "site").glob("*.html"))
+    for name in ("Editor.edit_photo", "tgim.rank", "tgim edit", "tgim serve", "TAGAN"):
+        assert name.split(".")[-1] in pages
