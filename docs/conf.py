@@ -20,6 +20,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["slurm", "examples"]
+html_math_renderer = "mathml"  # every browser shows it, and nothing is loaded for it
 html_theme, html_title = "furo", f"tgim {__version__}"
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
@@ -34,5 +35,22 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,
-    "min_reported_time": 0,
+    "write_computation_times": False,
 }
+
+
+def setup(app):
+    """Write formulas as MathML."""
+    from docutils import nodes
+    from latex2mathml.converter import convert
+
+    def inline(translator, node):
+        translator.body.append(convert(node.astext()))
+        raise nodes.SkipNode
+
+    def block(translator, node):
+        translator.body.append(convert(node.astext(), display="block"))
+        raise nodes.SkipNode
+
+    app.add_html_math_renderer("mathml", inline_renderers=(inline, None), block_renderers=(block, None))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -55,5 +55,7 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     for file in EXAMPLES:
         assert file.stem in gallery
     pages = "".join(file.read_text("utf-8") for file in (tmp_path / "site").glob("*.html"))
+    assert "<math" in pages
+    assert not re.search(r'(src|href)="https?://[^"]*\.(js|css|woff2?)"', pages)  # nothing is loaded from elsewhere
     for name in ("Editor.edit_photo", "tgim.rank", "tgim edit", "tgim serve", "TAGAN"):
         assert name.split(".")[-1] in pages
