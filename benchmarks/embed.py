@@ -21,7 +21,7 @@ from tgim.checkpoints import checkpoint
 from tgim.errors import UserError
 from tgim.evaluation.contenders import shown_name
 from tgim.evaluation.records import Line
-from tgim.inference.doctor import write_record
+from tgim.inference.recorded import write_record
 from tgim.models.base import Generating
 from tgim.models.editing.repainting import Repainting
 from tgim.reporting import read_results

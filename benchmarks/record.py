@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import click
 
-from tgim.inference.doctor import write_record
+from tgim.inference.recorded import write_record
 
 
 @click.command()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from support.commands import environment, tgim
-from tgim.inference import doctor
+from tgim.inference import doctor, recorded
 from tgim.inference.doctor import Finding
 from tgim.system import packages, runtime
 from tgim.system.packages import LIGHT
@@ -44,9 +44,9 @@ def failing(findings) -> list[Finding]:
 @pytest.fixture
 def edits(monkeypatch):
     """Edits are what is recorded at hand, so that none has to be made."""
-    made = doctor.edit(doctor.sample().image, "onnx")
+    made = recorded.edit(recorded.sample().image, "onnx")
     changes = {}
-    monkeypatch.setattr(doctor, "edit", lambda image, engine: changes.get(engine, lambda one: one)(made.copy()))
+    monkeypatch.setattr(recorded, "edit", lambda image, engine: changes.get(engine, lambda one: one)(made.copy()))
     return changes
 
 
@@ -110,15 +110,15 @@ def test_without_torch_the_small_installation_is_looked_at(monkeypatch):
 @pytest.fixture
 def weights(tmp_path, monkeypatch):
     """A folder of embedded files with three of the real ones, and a record of these."""
-    real = doctor._home() / "weights"
-    record = doctor.read_record()
+    real = recorded.WEIGHTS
+    record = recorded.read_record()
     names = ("birds.graph", "flowers.safetensors", "tagan-birds.safetensors")
     (tmp_path / "weights").mkdir()
     for name in names:
         (tmp_path / "weights" / name).write_bytes((real / name).read_bytes())
     record["files"] = {name: record["files"][name] for name in names}
-    (tmp_path / "weights" / doctor.RECORD).write_text(json.dumps(record))
-    monkeypatch.setattr(doctor, "_home", lambda: tmp_path)
+    (tmp_path / "weights" / recorded.RECORD).write_text(json.dumps(record))
+    monkeypatch.setattr(recorded, "WEIGHTS", tmp_path / "weights")
     return tmp_path / "weights"
 
 
@@ -133,7 +133,7 @@ def test_embedded_files_that_are_not_whole(weights):
     assert (found.state, found.told) == (
         "fails", "flowers.safetensors has other content than when it was recorded",
     )  # fmt: skip
-    assert found.remedy == doctor.AGAIN
+    assert found.remedy == recorded.AGAIN
     content[20] = 0  # of the header
     flowers.write_bytes(content)
     graph.write_bytes(graph.read_bytes()[:1000])
@@ -142,24 +142,26 @@ def test_embedded_files_that_are_not_whole(weights):
     assert told[0] == "birds.graph has 1000 bytes, expected 180454"
     assert told[1].startswith("flowers.safetensors cannot be read: ")
     assert told[2] == "tagan-birds.safetensors is missing"
-    (weights / doctor.RECORD).write_text("{}")
+    (weights / recorded.RECORD).write_text("{}")
     assert "models" in [each.name for each in failing(doctor.examine())]
 
 
 def test_the_record_is_that_of_the_files():
-    folder = doctor._home() / "weights"
-    found = {path.name for path in folder.iterdir()} - {doctor.RECORD}
-    told = doctor.read_record()["files"]
+    folder = recorded.WEIGHTS
+    found = {path.name for path in folder.iterdir()} - {recorded.RECORD}
+    told = recorded.read_record()["files"]
     assert found == told.keys(), "run benchmarks/record.py"
     for name, each in told.items():
         path = folder / name
-        assert (path.stat().st_size, doctor.sha256(path)) == (each["bytes"], each["sha256"]), "run benchmarks/record.py"
+        assert (path.stat().st_size, recorded.sha256(path)) == (each["bytes"], each["sha256"]), (
+            "run benchmarks/record.py"
+        )
 
 
 def test_a_right_edit_is_right_and_an_unchanged_picture_is_not():
-    rendering = doctor.sample()
-    assert doctor.judge(rendering, doctor.edit(rendering.image, "onnx")) == ""
-    assert "not red" in doctor.judge(rendering, rendering.image)
+    rendering = recorded.sample()
+    assert recorded.judge(rendering, recorded.edit(rendering.image, "onnx")) == ""
+    assert "not red" in recorded.judge(rendering, rendering.image)
 
 
 @pytest.mark.parametrize(
@@ -229,13 +231,20 @@ def test_without_any_engine_nothing_can_be_edited(monkeypatch):
 
 def test_extras_that_are_missing(monkeypatch):
     monkeypatch.setattr(doctor, "is_there", lambda each: each.name not in ("fastapi", "onnx"))
-    monkeypatch.setattr(doctor, "is_old", lambda each: each.name == "ray")
+    monkeypatch.setattr(doctor, "is_old", lambda each: each.module == "ray")
     notes = {each.name: each for each in doctor.look_at_extras() if each.state == "note"}
     assert {name: (each.told, each.remedy) for name, each in notes.items()} == {
         "extra serve": ("missing: fastapi", 'pip install "tgim[serve]"'),
         "extra export": ("missing: onnx", 'pip install "tgim[export]"'),
-        "extra ray": ("too old: ray", 'pip install "tgim[ray]"'),
+        "extra ray": ("too old: ray[data]", 'pip install "tgim[ray]"'),
     }
+
+
+def test_without_torch_extras_come_without_it(monkeypatch):
+    monkeypatch.setattr(doctor, "is_there", lambda each: False)
+    found = {each.name: each.remedy for each in doctor.look_at_extras()}
+    assert found["extra phone"] == 'pip install "pillow-heif>=0.18"'
+    assert found["extra ray"] == 'pip install "ray[data]>=2.51"'
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
 import shutil
@@ -11,10 +9,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tgim._version import __version__
 from tgim.errors import UserError
+from tgim.inference import recorded
 from tgim.system.memory import available_memory
 from tgim.system.packages import EXTRAS, FULL, LIGHT, TORCH, Package, is_old, is_there
 from tgim.system.runtime import THREADS, WAIT_POLICY, cpu_quota, machine_cores, usable_cores
@@ -23,21 +22,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tgim.data.synthetic.pairs import Rendering
 
 State = Literal["ok", "note", "fails"]
-RECORD = "record.json"  # beside the weights: sizes and hashes of files, and the edit below; benchmarks/record.py
-TEXT, SIZE, CELL = (
-    "red head",
-    (216, 288),
-    24,
-)  # an edit that is tried, of a picture (H, W); pixels of the record's cells
-HEAD, REDNESS = ("crown", "face"), 60  # parts that become red, and by how many of 255 levels red is above the others
-EDGE = 8  # pixels around the bird's box that do not count as background: its outline is found on a small copy
-NEAR, APART = 2.0, 1  # levels of 255: from the record at the most, by cells; between engines, by pixels
+APART = 1  # of 255 levels, at the most, between the edits of both engines
+PIP = {"onnx": "onnxruntime", "torch": "torch torchvision"}
+USE = {  # of an engine that is missing
+    "onnx": "; edits take torch instead, and start more slowly",
+    "torch": "; birds and flowers edit without it, all other models and training need it",
+}
 NEEDED = {"onnx": 1.5, "torch": 2.0}  # GiB for 12 megapixels; measured 1.3 and 1.7 (4000 x 3000, JPEG, whole bird)
 SPARE_DISK = 1.0  # GiB, less is told
-AGAIN = "install tgim again: pip install --force-reinstall --no-deps tgim"
 REPORT = "install tgim again; if that does not help, report it with what tgim doctor --json and tgim env print"
 FORMATS = {"jpg": "JPEG", "zlib": "PNG", "webp": "WebP", "libtiff": "compressed TIFF"}  # Pillow's names of features
 NEEDED_FORMATS = ("jpg", "zlib")
@@ -93,6 +87,11 @@ def _pip(*packages: Package) -> str:
     return "pip install " + " ".join(f'"{each.wanted}"' if each.least else each.name for each in packages)
 
 
+def _pip_extra(extra: str) -> str:
+    """Say the command that installs an extra; without torch, one that leaves it out."""
+    return f'pip install "tgim[{extra}]"' if is_there(TORCH) else _pip(*EXTRAS[extra])
+
+
 def look_at_packages() -> Iterator[Finding]:
     """Find required packages that are missing or too old; without torch, those of the small installation.
 
@@ -114,17 +113,16 @@ def look_at_models(*, full: bool = False) -> Iterator[Finding]:
     from tgim.checkpoints.checkpoint import read_header
     from tgim.checkpoints.graphs import SUFFIX, read_graph
 
-    folder = _home() / "weights"
     total, wrong = 0, 0
-    files = read_record()["files"]
+    files = recorded.read_record()["files"]
     for name, told in files.items():
-        path, what = folder / name, ""
+        path, what = recorded.WEIGHTS / name, ""
         try:
             size = path.stat().st_size
             total += size
             if size != told["bytes"]:
                 what = f"has {size} bytes, expected {told['bytes']}"
-            elif full and sha256(path) != told["sha256"]:
+            elif full and recorded.sha256(path) != told["sha256"]:
                 what = "has other content than when it was recorded"
             elif path.suffix == SUFFIX:
                 read_graph(path)
@@ -136,46 +134,10 @@ def look_at_models(*, full: bool = False) -> Iterator[Finding]:
             what = f"cannot be read: {error}"
         if what:
             wrong += 1
-            yield Finding("models", "fails", f"{name} {what}", AGAIN)
+            yield Finding("models", "fails", f"{name} {what}", recorded.AGAIN)
     if not wrong:
         looked = "hashes" if full else "sizes and headers; --full compares hashes"
         yield Finding("models", "ok", f"{len(files)} embedded files are whole, {total / 1e6:.0f} MB ({looked})")
-
-
-def read_record() -> dict[str, Any]:
-    """Read the record of the embedded files: "files" (name -> "bytes", "sha256") and "edit" (see `cells`).
-
-    Raises:
-        UserError: it is missing or broken.
-    """
-    path = _home() / "weights" / RECORD
-    try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
-        return {"files": dict(record["files"]), "edit": record["edit"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{path} cannot be read; {AGAIN}") from None
-
-
-def write_record() -> Path:
-    """Write the record anew, of the files as they lie there and an edit as it is made now; returns its path."""
-    from tgim.system.files import write_file
-
-    folder = _home() / "weights"
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".graph", ".safetensors"))
-    told = {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files}
-    lines = [f"  {json.dumps(name)}: {json.dumps(each)}" for name, each in told.items()]
-    rows = [f"  {json.dumps(row)}" for row in cells(edit(sample().image, "onnx")).tolist()]
-    write_file(folder / RECORD, '{"files": {\n' + ",\n".join(lines) + '\n},\n"edit": [\n' + ",\n".join(rows) + "\n]}\n")
-    return folder / RECORD
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def look_at_edits(engines: dict[str, NDArray[np.uint8]]) -> Iterator[Finding]:
@@ -184,16 +146,14 @@ def look_at_edits(engines: dict[str, NDArray[np.uint8]]) -> Iterator[Finding]:
     Args:
         engines: gets the edit (H, W, 3) of each engine that works.
     """
-    rendering = sample()
+    rendering = recorded.sample()
     for engine, module in (("onnx", "onnxruntime"), ("torch", "torch")):
-        package = TORCH if engine == "torch" else next(each for each in LIGHT if each.module == module)
         try:
             import_module(module)
         except ModuleNotFoundError as error:
             if error.name == module:
-                yield Finding(
-                    f"engine {engine}", "note", f"{module} is not installed{_use_of(engine)}", _pip_for(package)
-                )
+                told = f"{module} is not installed{USE[engine]}"
+                yield Finding(f"engine {engine}", "note", told, f"pip install {PIP[engine]}")
                 continue
             yield _broken(engine, module, error)
             continue
@@ -201,12 +161,12 @@ def look_at_edits(engines: dict[str, NDArray[np.uint8]]) -> Iterator[Finding]:
             yield _broken(engine, module, error)
             continue
         try:
-            edited = edit(rendering.image, engine)
+            edited = recorded.edit(rendering.image, engine)
         except Exception as error:
             yield Finding(f"engine {engine}", "fails", f"an edit ends in {type(error).__name__}: {error}", REPORT)
             continue
         engines[engine] = edited
-        wrong = judge(rendering, edited)
+        wrong = recorded.judge(rendering, edited)
         if wrong:
             yield Finding(f"engine {engine}", "fails", f"an edit of a rendered bird is wrong: {wrong}", REPORT)
         else:
@@ -222,73 +182,20 @@ def look_at_edits(engines: dict[str, NDArray[np.uint8]]) -> Iterator[Finding]:
         yield Finding("engines", state, told, "" if state == "ok" else f"{REPORT}; --engine chooses one")
 
 
-def _use_of(engine: str) -> str:
-    if engine == "onnx":
-        return "; edits take torch instead, and start more slowly"
-    return "; birds and flowers edit without it, all other models and training need it"
-
-
-def _pip_for(package: Package) -> str:
-    return "pip install torch torchvision" if package is TORCH else _pip(package)
-
-
 def _broken(engine: str, module: str, error: Exception) -> Finding:
-    remedy = f"pip install --force-reinstall {'torch torchvision' if engine == 'torch' else module}"
+    remedy = f"pip install --force-reinstall {PIP[engine]}"
     return Finding(f"engine {engine}", "fails", f"{module} is there, but cannot be loaded: {error}", remedy)
-
-
-def sample() -> Rendering:
-    """The bird that is edited, and where its parts are."""
-    from tgim.data.synthetic.pairs import sample_rendering
-
-    return sample_rendering("birds", seed=0, size=SIZE)
-
-
-def edit(image: NDArray[np.uint8], engine: str) -> NDArray[np.uint8]:
-    """Edit a picture (H, W, 3) by `TEXT` on the processor, with the engine "onnx" or "torch"."""
-    from tgim.images.photo import open_image
-    from tgim.inference.editor import open_editor
-
-    editor = open_editor("birds", engine="torch" if engine == "torch" else "onnx")
-    edited: NDArray[np.uint8] = editor.edit_photo(open_image(image), TEXT).levels(8)[0]
-    return edited
-
-
-def judge(rendering: Rendering, edited: NDArray[np.uint8]) -> str:
-    """Say what is wrong with an edit by `TEXT`; empty where it is right."""
-    import numpy as np
-
-    head = sum(rendering.parts[part] for part in HEAD) > 0.9
-    red, green, blue = edited[head].astype(float).mean(0)
-    if red - max(green, blue) < REDNESS:
-        return f"the head's mean colour is {red:.0f}, {green:.0f}, {blue:.0f}, not red"
-    changed = (edited != rendering.image).any(-1)
-    rows, columns = (np.flatnonzero((rendering.subject > 0).any(axis)) for axis in (1, 0))
-    changed[max(0, rows[0] - EDGE) : rows[-1] + EDGE, max(0, columns[0] - EDGE) : columns[-1] + EDGE] = False
-    if changed.any():
-        return f"{int(changed.sum())} pixels of the background changed"
-    far = float(np.abs(cells(edited) - np.asarray(read_record()["edit"])).max())
-    return f"it is {far:.1f} of 255 levels from the recorded one, at most {NEAR:g} are expected" if far > NEAR else ""
-
-
-def cells(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Mean levels (H / c, W / c, 3) of a picture's squares of c = `CELL` pixels, to one decimal."""
-    height, width, _ = picture.shape
-    squares = picture.reshape(height // CELL, CELL, width // CELL, CELL, 3).astype(float)
-    means: NDArray[np.float64] = squares.mean((1, 3)).round(1)
-    return means
 
 
 def look_at_extras() -> Iterator[Finding]:
     """Say which extras are there, and how to get the others."""
     for extra, packages in EXTRAS.items():
-        missing = [each.name for each in packages if not is_there(each)]
-        old = [each.name for each in packages if each.name not in missing and is_old(each)]
+        missing = [each for each in packages if not is_there(each)]
+        old = [each for each in packages if each not in missing and is_old(each)]
         if missing or old:
-            told = "; ".join(
-                f"{what}: {', '.join(names)}" for what, names in (("missing", missing), ("too old", old)) if names
-            )
-            yield Finding(f"extra {extra}", "note", told, f'pip install "tgim[{extra}]"')
+            found = (("missing", missing), ("too old", old))
+            told = "; ".join(f"{what}: {', '.join(each.name for each in some)}" for what, some in found if some)
+            yield Finding(f"extra {extra}", "note", told, _pip_extra(extra))
         else:
             yield Finding(f"extra {extra}", "ok", "is there")
 
@@ -385,9 +292,7 @@ def look_at_formats() -> Iterator[Finding]:
     shown = {"AVIF": "AVIF", "HEIF": "HEIC"}
     for kind, opened in phones.items():
         if not opened:
-            yield Finding(
-                "formats", "note", f"{shown[kind]} pictures, of phones, are not opened", 'pip install "tgim[phone]"'
-            )
+            yield Finding("formats", "note", f"{shown[kind]} pictures, of phones, are not opened", _pip_extra("phone"))
     names = [FORMATS[name].split()[-1] for name in FORMATS if name not in absent]
     names += [shown[kind] for kind, opened in phones.items() if opened]
     yield Finding("formats", "ok", f"opened: {', '.join([*names, 'BMP', 'GIF'])}")

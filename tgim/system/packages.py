@@ -61,7 +61,7 @@ EXTRAS = {
     ),
     "phone": (Package("pillow_heif", "pillow-heif", "0.18"),),
     "export": (Package("onnx", "onnx", "1.16"),),
-    "ray": (Package("ray", "ray", "2.51"),),
+    "ray": (Package("ray", "ray[data]", "2.51"),),
     "dev": (
         Package("httpx", "httpx", "0.27"),
         Package("schemathesis", "schemathesis", "4"),
@@ -91,7 +91,7 @@ def is_there(package: Package) -> bool:
 def release(package: Package) -> str | None:
     """The release that is installed; None where it cannot be told."""
     try:
-        return metadata.version(package.name)
+        return metadata.version(package.name.partition("[")[0])
     except metadata.PackageNotFoundError:
         return None
 
