@@ -15,13 +15,13 @@ from tgim.system.say import one_line, say, say_json
 @click.option("--full", is_flag=True, help="Compare all embedded files by their hashes, too.")
 @json_option
 def doctor(full: bool, as_json: bool) -> None:
-    """Say whether everything works here, and what to do about what does not.
+    """Say whether everything works here.
 
-    A few seconds: packages, embedded models, an edit of a rendered bird by each engine, extras, threads, memory,
-    cache, formats. Nothing is written.
+    Looked at, in a few seconds, are packages, embedded models, an edit of a rendered bird by each engine, extras,
+    threads, memory, cache and formats. Nothing is written.
 
-    Each line begins with ok, note (something is missing that may be wanted) or fails. Exits with 1 when something
-    fails. --json prints one line.
+    Each line begins with ok, note (something that may be wanted is not there) or fails; what to do about it follows an
+    arrow. Exits with 1 when something fails. --json prints one line.
     """
     from tgim.inference.doctor import examine
 

@@ -77,7 +77,9 @@ def list_command(as_json: bool) -> None:
 
 @main.command()
 @click.argument("out", type=PICTURE)
-@click.option("--kind", "subject", type=click.Choice(["birds", "flowers"]), default="birds", show_default=True)
+@click.option(
+    "--kind", "subject", type=click.Choice(["birds", "flowers"]), default="birds", show_default=True, help="Of subject."
+)
 @seed_option("Which picture.", bits=31)
 @click.option("--force", is_flag=True, help="Replace another picture of that name.")
 @format_option

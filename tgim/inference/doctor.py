@@ -131,7 +131,7 @@ def look_at_models(*, full: bool = False) -> Iterator[Finding]:
         except FileNotFoundError:
             what = "is missing"
         except (OSError, UserError) as error:
-            what = f"cannot be read: {error}"
+            what = "cannot be read: " + str(error).partition(";")[0]
         if what:
             wrong += 1
             yield Finding("models", "fails", f"{name} {what}", recorded.AGAIN)
