@@ -21,6 +21,7 @@ from tgim.checkpoints import checkpoint
 from tgim.errors import UserError
 from tgim.evaluation.contenders import shown_name
 from tgim.evaluation.records import Line
+from tgim.inference.recorded import write_record
 from tgim.models.base import Generating
 from tgim.models.editing.repainting import Repainting
 from tgim.reporting import read_results
@@ -102,6 +103,7 @@ def main(source: Path, name: str, results: tuple[Path, ...], title: str | None, 
         half=True,
     )
     click.echo(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
+    click.echo(write_record())
 
 
 def figures_of(found: checkpoint.Checkpoint, names: set[str], path: Path) -> list[str]:

@@ -69,7 +69,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     present = (path.relative_to(ROOT) for path in (ROOT / "tgim").rglob("*") if path.is_file())
     assert found == {path.as_posix() for path in present if "__pycache__" not in path.parts}
     assert {name.rpartition(".")[2] for name in found} == {
-        "py", "typed", "safetensors", "json", "html", "css", "js",
+        "py", "typed", "safetensors", "graph", "json", "html", "css", "js",
     }  # fmt: skip
 
 
@@ -86,3 +86,4 @@ def test_a_picture_is_edited_from_an_installed_wheel(installed: Path, tmp_path: 
     assert np.abs(after - before).mean() > 1
     listed = json.loads(call(installed / "tgim", "list", "--json", folder=tmp_path))
     assert {"birds", "flowers", "judge-birds"} <= set(listed["models"])
+    assert json.loads(call(installed / "tgim", "doctor", "--full", "--json", folder=tmp_path))["works"]

@@ -129,7 +129,7 @@ def describe() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},
         "cpu": cpu_name(),
-        "cpu_features": _cpu_features(),
+        "cpu_features": cpu_features(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cores": machine_cores(),
         "usable_cores": usable_cores(),
@@ -165,7 +165,8 @@ def cpu_name() -> str:
     return _cpu_info().get("model name") or platform.processor() or platform.machine()
 
 
-def _cpu_features() -> list[str]:
+def cpu_features() -> list[str]:
+    """Instructions of the processor, of those in `FEATURES`; empty where the system does not tell."""
     info = _cpu_info()
     flags = set((info.get("flags") or info.get("Features") or "").split())
     return [feature for feature in FEATURES if feature in flags]

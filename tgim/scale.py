@@ -246,7 +246,7 @@ def _ray() -> Any:
     try:
         import ray.data
     except ImportError:
-        raise UserError('tgim.scale needs ray with its data library; pip install "tgim[ray]"') from None
+        raise UserError('tgim.scale needs ray with its data library; run pip install "tgim[ray]"') from None
     return ray
 
 

@@ -127,7 +127,7 @@ def test_unknown_words_are_warned_about_once(here, drawer):
 
 def test_what_cannot_be_generated_is_refused(here, drawer, tagrid_file):
     ok = ("generate", "--model", drawer, "--text", RED)
-    assert "does not exist" in is_refused(tgim(*ok, "--out", "no/grid.png"))
+    assert "is not there" in is_refused(tgim(*ok, "--out", "no/grid.png"))
     assert "suffix" in is_refused(tgim(*ok, "--out", "grid.xyz"))
     assert "a.png is a file" in is_refused(tgim(*ok, "--out", "a.png/birds/"))
     assert "none of the words" in is_refused(tgim(*ok, "--text", "xyzzy", "--out", "new/"))

@@ -42,11 +42,11 @@ def png(width: int, height: int, data: bytes = b"") -> bytes:
 
 def test_missing_folder_empty_and_odd_paths(tmp_path) -> None:
     (tmp_path / "empty.png").touch()
-    assert "does not exist" in refusal(tmp_path / "missing.png")
+    assert "is not there" in refusal(tmp_path / "missing.png")
     assert "missing.png" in refusal(tmp_path / "missing.png")
     assert "below a file.png" in refusal(tmp_path / "empty.png" / "below a file.png")
     assert "is a folder" in refusal(tmp_path)
-    assert "does not exist" in refusal("")
+    assert "is not there" in refusal("")
     assert "empty" in refusal(tmp_path / "empty.png")
     assert "empty" in refusal(b"")
     assert "cannot be read" in refusal("x" * 5000)

@@ -44,6 +44,7 @@ COMMANDS = {  # verb -> its words, and the names of what it may write
     "info": ("birds", ""),
     "list": ("", ""),
     "env": ("", ""),
+    "doctor": ("--full", ""),
     "generate": ("--text red --n 1 --out made.png --attention words.png", "made.png words.png"),
     "interpolate": ("--image bird.jpg --text red --text blue --model birds-1 --steps 2 --out made.png", "made.png"),
     "steer": (

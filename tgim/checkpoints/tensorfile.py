@@ -58,7 +58,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path) if _is_text(path) else load(path.read_bytes())
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from None
+        raise CheckpointError(f"{path} cannot be read ({error}); get the file again") from None
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -70,7 +70,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         return {name: value.astype(np.float32) for name, value in load(path.read_bytes()).items()}
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from None
+        raise CheckpointError(f"{path} cannot be read ({error}); get the file again") from None
 
 
 def _is_text(path: Path) -> bool:
@@ -107,7 +107,7 @@ def read_metadata(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]
     except FileNotFoundError:
         raise CheckpointError(f"{path} is not there; give the path of a checkpoint or an embedded name") from None
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}); make it readable") from None
     try:
         header = json.loads(text)
         metadata = {str(key): str(value) for key, value in header.pop("__metadata__", {}).items()}

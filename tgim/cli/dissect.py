@@ -38,7 +38,7 @@ def dissect_options(verb: Verb) -> Verb:
         click.option(
             "--localiser",
             metavar="MODEL",
-            help="With --dissect: part localiser, or an editor with one. [default: birds]",
+            help="With --dissect: part localiser, or an editor with one.  [default: birds]",
         ),
     )
     for option in reversed(options):

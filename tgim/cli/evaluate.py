@@ -114,7 +114,7 @@ def described(*roles: str) -> str:
     return "\n".join(f"  {entry.name:<18}{entry.help}" for entry in CATALOGUE.values() if entry.role in roles)
 
 
-HELP = f"""Measure how well models edit, generate, match or find pictures.
+HELP = f"""Measure how well models edit, generate, match or search.
 
 Pictures of classes that were never trained on are edited by captions of other pictures, and judged by a matching model
 that no editor learned from. Trivial baselines and references stand in every table. Text-to-image models are measured
@@ -156,7 +156,11 @@ is not measured again: after ctrl-C or a crash, the same command goes on.
 @click.option("--data", required=True, metavar="PATH|NAME", help="What is measured on; see above.")
 @layout_option("Layout of PATH.  [default: recognised]")
 @click.option(
-    "--split", type=click.Choice(["train", "val", "trainval", "test", "all"]), default="test", show_default=True
+    "--split",
+    type=click.Choice(["train", "val", "trainval", "test", "all"]),
+    default="test",
+    show_default=True,
+    help="Of the data set; test is classes that were never trained on.",
 )
 @click.option("--protocol", default="all", show_default=True, metavar="NAME[,NAME]", help="Or all that the data allow.")
 @click.option("--out", type=FILE, help="File of JSON lines that the figures are added to.")

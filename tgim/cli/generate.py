@@ -214,7 +214,7 @@ def interpolate(
     side: int | None,
     invert_steps: int | None,
 ) -> None:
-    """Interpolate between two captions, two photographs or two noises.
+    """Interpolate between captions, photographs or noises.
 
     \b
     tgim interpolate --image bird.jpg --text "a red bird" --text "a blue bird" --out strip.png

@@ -13,12 +13,14 @@ from tgim.system.say import say
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--parts", metavar="A,B,...", help="Names of the parts; kept for the next start.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is every one.")
 @click.option("--port", type=click.IntRange(0, 65535), default=7861, show_default=True, help="0 takes a free one.")
-@click.option("--allow-host", "names", multiple=True, help="Another name that this machine is called by; repeatable.")
+@click.option("--allow-host", "names", multiple=True, metavar="NAME", help="Answer as this host, too; may be repeated.")
 @click.option("--no-browser", is_flag=True, help="Do not open the browser.")
 def label(folder: Path, parts: str | None, host: str, port: int, names: tuple[str, ...], no_browser: bool) -> None:
-    """Click the parts of one's own pictures in a browser; FOLDER holds them, or has images/, and gets metadata.jsonl.
+    """Click the parts of one's own pictures in a browser.
+
+    FOLDER holds the pictures, or has images/, and gets metadata.jsonl.
 
     \b
     tgim label my_pictures --parts roof,wall,door

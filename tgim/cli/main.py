@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from tgim.cli import doctor as cli_doctor
 from tgim.cli import edit as cli_edit
 from tgim.cli import evaluate as cli_eval
 from tgim.cli import export as cli_export
@@ -25,6 +26,7 @@ from tgim.cli.pipes import PICTURE, check_output, format_option, is_pipe, write_
 from tgim.system.say import say, say_json
 
 __all__ = [
+    "cli_doctor",
     "cli_edit",
     "cli_eval",
     "cli_export",
@@ -75,7 +77,9 @@ def list_command(as_json: bool) -> None:
 
 @main.command()
 @click.argument("out", type=PICTURE)
-@click.option("--kind", "subject", type=click.Choice(["birds", "flowers"]), default="birds", show_default=True)
+@click.option(
+    "--kind", "subject", type=click.Choice(["birds", "flowers"]), default="birds", show_default=True, help="Of subject."
+)
 @seed_option("Which picture.", bits=31)
 @click.option("--force", is_flag=True, help="Replace another picture of that name.")
 @format_option

@@ -12,7 +12,13 @@ Verb = TypeVar("Verb", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto is a GPU where torch sees one.",
+)
 engine_option = click.option(
     "--engine",
     type=click.Choice(["auto", "onnx", "torch"]),

@@ -42,7 +42,9 @@ def parts(
     engine: Engines,
     as_json: bool,
 ) -> None:
-    """Show where the parts of a picture's subject are; IMAGE is a file, or - for the standard input.
+    """Show where the parts of a picture's subject are.
+
+    IMAGE is a file, or - for the standard input.
 
     \b
     tgim parts bird.jpg --model runs/parts/model.safetensors --out parts.png

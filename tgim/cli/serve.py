@@ -46,7 +46,7 @@ def serve(
     show: bool,
     device: str,
 ) -> None:
-    """Serve edits over HTTP, and a page to make them on, until ctrl-C.
+    """Serve edits over HTTP, and a page to make them on.
 
     \b
     tgim serve
@@ -56,6 +56,7 @@ def serve(
     The page is at /, the interface at /docs: /edit, /parts, /match, /generate, /sample, /models, /health and /metrics.
     Only this machine is served unless --host says otherwise; there is no log-in. Nothing is fetched from an
     address that a request names, and no upload is written to disk. The first --model of a kind is its default.
+    Ctrl-C ends it.
     """
     from tgim.server import local
 

@@ -28,7 +28,7 @@ from tgim.system.say import on_terminal, say, say_json
 def train(
     context: click.Context, recipe: Path, overrides: tuple[str, ...], out: Path | None, resume: bool, dry_run: bool
 ) -> None:
-    """Train the model of a recipe, or all models of a recipe of stages.
+    """Train the model of a recipe, or the models of all its stages.
 
     RECIPE is a YAML file; KEY=VALUE replaces some of its values.
 
@@ -42,6 +42,7 @@ def train(
 
     Ctrl-C saves and stops; the same command with --resume goes on. Several processes train as one:
 
+    \b
     torchrun --nproc-per-node 2 -m tgim train recipes/tagan_birds.yaml --out runs/try
     """
     with _of_several() as tell:
@@ -160,6 +161,7 @@ def check(path: Path, kind: Any, as_json: bool) -> None:
     "--system",
     type=click.Choice(["tagan", "sisgan", "stackgan1", "stackgan2", "stackgan_v2", "attngan"]),
     required=True,
+    help="Of the release.",
 )
 @click.argument("source", metavar="FILE.pth", type=FILE)
 @click.argument("out", metavar="OUT.safetensors", type=FILE)

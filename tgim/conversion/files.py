@@ -64,7 +64,7 @@ def read_state(path: str | Path, part: str = "generator") -> State:
     if not isinstance(found, Mapping):
         raise CheckpointError(
             f"{path} holds a {type(found).__name__}, expected a state dict of named tensors; "
-            "averaged weights (avg_param_G) are a list without names, save the network that they were loaded into"
+            "averaged weights (avg_param_G) are a list without names; save the network that they were loaded into"
         )
     return {str(key).removeprefix("module."): value for key, value in found.items() if isinstance(value, Tensor)}
 

@@ -94,7 +94,7 @@ def _small(picture: Pixels) -> Pixels:
     try:
         import cv2
     except ImportError:
-        raise DataError("guesses need OpenCV; pip install 'tgim[train]', or set data.views.guess=none") from None
+        raise DataError('guesses need OpenCV; run pip install "tgim[train]", or set data.views.guess=none') from None
 
     height, width = picture.shape[:2]
     shrink = WORKING / max(height, width)

@@ -32,7 +32,7 @@ def guess_subject(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     try:
         import cv2
     except ImportError:
-        raise DataError("data.subject needs OpenCV; pip install 'tgim[train]', or set data.subject=false") from None
+        raise DataError('data.subject needs OpenCV; run pip install "tgim[train]", or set data.subject=false') from None
 
     height, width = picture.shape[:2]
     y, x = np.mgrid[:height, :width]

@@ -126,7 +126,7 @@ def _fid_network(state: dict[str, Tensor], device: str) -> Callable[[Tensor], Te
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError:
-        raise UserError('these weights of Inception-v3 need torch-fidelity; pip install "tgim[eval]"') from None
+        raise UserError('these weights of Inception-v3 need torch-fidelity; run pip install "tgim[eval]"') from None
     file = io.BytesIO()  # torch-fidelity would unpickle the file itself without restraint; this holds tensors alone
     torch.save(state, file)
     file.seek(0)

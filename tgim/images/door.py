@@ -40,7 +40,7 @@ def ordinary_file(path: str) -> Iterator[BinaryIO]:
     except ImageError:
         raise
     except FileNotFoundError as error:
-        raise ImageError(f"{name} does not exist; expected the path of {KINDS}") from error
+        raise ImageError(f"{name} is not there; expected the path of {KINDS}") from error
     except PermissionError as error:
         raise ImageError(
             f"{name} may not be read (permission denied); make it readable, e.g. with chmod u+r"

@@ -350,7 +350,7 @@ def check_target(path: str | os.PathLike[str], *, format: str = "", own: str = "
         if target.is_dir():
             raise ImageError(f"{name or '.'} is a folder, expected the path of a file; add a name such as edited.png")
         if not target.parent.is_dir():
-            raise ImageError(f"{name} cannot be written: the folder {target.parent} does not exist; create it first")
+            raise ImageError(f"{name} cannot be written: the folder {target.parent} is not there; make it first")
         if target.exists() and not (target.is_file() and os.access(target, os.W_OK)):
             raise ImageError(
                 f"{name} cannot be written: it is write-protected or no ordinary file; choose another name"

@@ -76,7 +76,7 @@ def lpips_network(path: str | Path | None = None, *, backbone: Backbone = "alex"
     try:
         import lpips as package
     except ImportError:
-        raise UserError('LPIPS needs the package lpips; pip install "tgim[eval]"') from None
+        raise UserError("LPIPS needs the package lpips; run pip install lpips") from None
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")  # torchvision's about the way in which lpips calls it
         network: nn.Module = package.LPIPS(net=backbone, pnet_rand=True, verbose=False)

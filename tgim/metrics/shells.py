@@ -20,7 +20,7 @@ from tgim.metrics.retrieval import median_rank, mrr, ranks, recall_at
 try:
     from torchmetrics import Metric
 except ImportError:
-    raise UserError('the metrics with update and compute need torchmetrics; pip install "tgim[eval]"') from None
+    raise UserError('the metrics with update and compute need torchmetrics; run pip install "tgim[eval]"') from None
 
 
 class PictureMean(Metric):

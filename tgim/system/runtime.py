@@ -11,6 +11,7 @@ WAIT_POLICY = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}  # GNU's Open
 TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}  # of onnxruntime from 1.29, and before 1.30
 THREADS = "OMP_NUM_THREADS"
 CGROUPS = "/sys/fs/cgroup"
+MEMBERSHIP = "/proc/self/cgroup"
 
 
 def prepare() -> None:
@@ -76,28 +77,36 @@ def usable_cores() -> int:
     return cores if quota is None else max(1, min(cores, int(quota)))
 
 
-def cpu_quota(root: str = CGROUPS, membership: str = "/proc/self/cgroup") -> float | None:
+def cpu_quota(root: str = CGROUPS, membership: str = MEMBERSHIP) -> float | None:
     """Cores that the control groups of this process may use on average, as a container's limit sets it; None for all.
 
-    The smallest limit counts, of the group and of those around it: `cpu.max` of version 2, `cpu.cfs_quota_us` over
-    `cpu.cfs_period_us` of version 1. Within a container the own group may be mounted as the root; both are looked at.
+    The smallest limit counts: `cpu.max` of version 2, `cpu.cfs_quota_us` over `cpu.cfs_period_us` of version 1.
     """
     found = []
-    for line in _read(membership).splitlines():
+    for folder, first in control_groups("cpu", root, membership):
+        if first:
+            limit = _ratio([read_small(f"{folder}/cpu.cfs_{name}_us").strip() for name in ("quota", "period")])
+        else:
+            limit = _ratio(read_small(f"{folder}/cpu.max").split())
+        found += [limit] if limit else []
+    return min(found, default=None)
+
+
+def control_groups(controller: str, root: str = CGROUPS, membership: str = MEMBERSHIP) -> list[tuple[str, bool]]:
+    """Folders of the control groups that this process is in, and of those around them; True for those of version 1.
+
+    Within a container the own group may be mounted as the root; both are looked at.
+    """
+    found = []
+    for line in read_small(membership).splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        mount = os.path.join(root, "cpu") if controllers else root
+        mount = os.path.join(root, controller) if controllers else root
         parts = [part for part in path.split("/") if part and part != ".."]
-        for depth in range(len(parts) + 1):
-            folder = os.path.join(mount, *parts[:depth])
-            if controllers:
-                limit = _ratio([_read(f"{folder}/cpu.cfs_{name}_us").strip() for name in ("quota", "period")])
-            else:
-                limit = _ratio(_read(f"{folder}/cpu.max").split())
-            found += [limit] if limit else []
-    return min(found, default=None)
+        found += [(os.path.join(mount, *parts[:depth]), bool(controllers)) for depth in range(len(parts) + 1)]
+    return found
 
 
 def _ratio(values: list[str]) -> float | None:
@@ -107,7 +116,7 @@ def _ratio(values: list[str]) -> float | None:
     return int(values[0]) / int(values[1])
 
 
-def _read(path: str) -> str:
+def read_small(path: str) -> str:
     """The text of a small file; empty where it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:

@@ -115,7 +115,7 @@ def _yaml(text: str, source: str, *, or_text: bool = False) -> Any:
     except (ValueError, OverflowError) as error:  # a date or a number that is none
         raise RecipeError(f"{source} has a value that is none: {str(error)[:200]}") from None
     except RecursionError:
-        raise RecipeError(f"{source} is nested too deep for a recipe") from None
+        raise RecipeError(f"{source} is nested too deeply for a recipe; flatten it") from None
     if fault := _fault(value):
         raise RecipeError(f"{source} has {fault}")
     return value

@@ -46,6 +46,7 @@ __all__ = [
     "render_pair",
     "render_pairs",
     "sample_picture",
+    "sample_rendering",
     "shade",
     "swap_scene",
     "visible_parts",
@@ -159,12 +160,17 @@ def sample_picture(
     Raises:
         DataError: another kind than "birds" or "flowers".
     """
+    return sample_rendering(kind, seed=seed, size=size).image
+
+
+def sample_rendering(kind: str, *, seed: int, size: int | tuple[int, int]) -> Rendering:
+    """Render a sample picture and the masks of its parts; arguments and errors as `sample_picture`."""
     if kind not in KINDS:
         raise DataError(f"kind {kind!r} cannot be rendered; take 'birds' or 'flowers'{nearest(kind, KINDS)}")
     scene = random_scene(KINDS[kind], np.random.default_rng([seed + _FIRST, 7]))
     if kind == "birds":
         scene = apply_caption(scene, _SAMPLES[seed % len(_SAMPLES)])
-    return render(scene, size).image
+    return render(scene, size)
 
 
 def albedos(scene: Scene) -> dict[str, Rgb]:

@@ -1,0 +1,30 @@
+"""Memory that this process may still take, by the system and by the limits of its control groups."""
+
+from __future__ import annotations
+
+from tgim.system.runtime import CGROUPS, MEMBERSHIP, control_groups, read_small
+
+MEMINFO = "/proc/meminfo"
+UNLIMITED = 2**60  # bytes; version 1 writes a number beyond it where there is no limit
+OF_VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+OF_VERSION_2 = ("memory.max", "memory.current", "inactive_file")
+
+
+def available_memory(root: str = CGROUPS, membership: str = MEMBERSHIP, meminfo: str = MEMINFO) -> int | None:
+    """Bytes that are free or can be freed at once, within the limit of every control group; None where nobody tells.
+
+    Pages of files that a group has not used for a while count as free: the system takes them back.
+    """
+    found = []
+    for line in read_small(meminfo).splitlines():
+        words = line.split()
+        if words[:1] == ["MemAvailable:"] and len(words) > 1 and words[1].isdigit():
+            found.append(int(words[1]) * 1024)
+    for folder, first in control_groups("memory", root, membership):
+        most, used, spare = OF_VERSION_1 if first else OF_VERSION_2
+        limit, taken = (read_small(f"{folder}/{name}").strip() for name in (most, used))
+        if limit.isdigit() and taken.isdigit() and int(limit) < UNLIMITED:
+            pairs = (line.split() for line in read_small(f"{folder}/memory.stat").splitlines())
+            kept = next((int(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] == spare), 0)
+            found.append(max(0, int(limit) - int(taken) + kept))
+    return min(found, default=None)
