@@ -17,8 +17,8 @@ def fid(real: Numbers, fake: Numbers) -> float:
     """Frechet distance of two sets of features, each taken for a Gaussian; 0 to infinity, lower is better.
 
     ``|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))``, Heusel et al., "GANs trained by a two time-scale update rule",
-    NeurIPS 2017, where the features are the 2048 of Inception-v3. The trace of the root is the sum of the singular values of
-    A B^T, with S1 = A^T A and S2 = B^T B, so that fewer rows than features (singular covariances) do no harm.
+    NeurIPS 2017, where the features are the 2048 of Inception-v3. The trace of the root is the sum of the singular
+    values of A B^T, with S1 = A^T A and S2 = B^T B, so that fewer rows than features (singular covariances) do no harm.
 
     Small sets are biased upwards: two halves of one set of a thousand pictures are far from 0. Compare only figures of
     equal n, and print that of two disjoint real halves beside them.
