@@ -234,3 +234,14 @@ def test_an_alphabet_refuses_what_it_cannot_read(text, message):
 def test_an_alphabet_reads_any_word():
     assert Alphabet().check(" a bleu bird bird\n") == "a bleu bird bird"
     assert Alphabet().unknown("a bl\u00eau bird") == {"\u00ea": ()}
+
+
+@pytest.mark.parametrize("text", ["this flower has purple petals", "purple", "a bird"])
+def test_an_alphabet_knows_words_of_its_letters(text):
+    assert Alphabet().knows(text)
+
+
+def test_what_nothing_is_known_of():
+    assert not Alphabet().knows("\u9ce5 \u82b1")
+    assert not Vocabulary(["bird"]).knows("purple petals")
+    assert Vocabulary(["bird"]).knows("a purple bird")

@@ -22,7 +22,7 @@ from tgim.inference.masking import blend, chosen_weight, extent
 from tgim.inference.subject import find_subject
 from tgim.system.notices import notify
 from tgim.text.understand import UnknownWordWarning, used_caption
-from tgim.text.vocabulary import Vocabulary, complete, tokenize
+from tgim.text.vocabulary import Vocabulary, complete
 
 if TYPE_CHECKING:
     import torch
@@ -343,8 +343,8 @@ class Editor:
         return edited
 
     def knows(self, text: str) -> bool:
-        """Test whether the vocabulary has at least one word of `text`."""
-        return any(word in self.vocabulary for word in tokenize(text))
+        """Test whether the model reads anything of `text`: a word, or a character."""
+        return self.vocabulary.knows(text)
 
     def find_subject(self, photo: Photo) -> Box | None:
         """Find the subject, with some room around it: ``(x, y, width, height)`` in pixels.

@@ -67,7 +67,7 @@ def understand(text: str, vocabulary: Vocabulary, template: str = "{}") -> Under
                 f"text {said!r} names nothing that is to be seen (models know no negation and take nothing away); "
                 "describe the wanted picture, e.g. 'a red bird with black wings'"
             )
-    if not isinstance(vocabulary, Alphabet) and not any(word in vocabulary for word in tokenize(caption)):
+    if not vocabulary.knows(caption):
         vocabulary.check(said)  # names what was said, where it has no known word either
     return Understood(vocabulary.check(caption), tuple(dict.fromkeys(notes)), unknown)
 

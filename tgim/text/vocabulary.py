@@ -121,6 +121,10 @@ class Vocabulary:
         """Token ids of one caption; unknown words become id 1."""
         return [self._ids.get(word, UNKNOWN) for word in tokenize(caption)]
 
+    def knows(self, text: str) -> bool:
+        """Tell whether at least one word of `text` is known."""
+        return any(word in self for word in tokenize(text))
+
     def unknown(self, caption: str) -> dict[str, tuple[str, ...]]:
         """Unknown words of a caption, each with up to three known words of similar spelling."""
         missing = [word for word in dict.fromkeys(tokenize(caption)) if word not in self]
@@ -176,6 +180,10 @@ class Alphabet(Vocabulary):
     def unknown(self, caption: str) -> dict[str, tuple[str, ...]]:
         """Unknown characters of a caption, each without similar ones."""
         return {each: () for each in dict.fromkeys(characters(caption)) if each not in self}
+
+    def knows(self, text: str) -> bool:
+        """Tell whether a character of `text` is known."""
+        return any(character in self for word in tokenize(text) for character in word)
 
     def check(self, caption: str) -> str:
         """Return `caption` stripped if it can be used.
