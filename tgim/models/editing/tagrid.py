@@ -168,13 +168,13 @@ class TAGrid(Editing):
 
     def condition(self, text: Tokens) -> Codes:
         """Encode captions: the fields of a `TextCode`."""
-        return tuple(self._first.text(text))
+        return tuple(self.reader.text(text))
 
     def plan_from(self, image: Tensor, condition: Codes, *, strength: float = 1.0) -> Plan:
         """Predict the edit as `plan` does, from what `condition` gave."""
-        features, code = self._encode(image)
+        features, code = self.encoded(image)
         text = TextCode(*condition)
-        need = self.generator.references.need(self._first, code, self._first.encode_words(text))
+        need = self.generator.references.need(self.reader, code, self.reader.encode_words(text))
         grid, _ = self.generator.head(features, text, need)
         logits = self.generator.subject(features)
         if strength < 1:
@@ -195,12 +195,13 @@ class TAGrid(Editing):
 
     def features(self, image: Tensor) -> FeaturePyramid:
         """Features of small pictures (B, 3, S, S) in [-1, 1] for the head; no caption is involved."""
-        return self._encode(image)[0]
+        return self.encoded(image)[0]
 
-    def _encode(self, image: Tensor) -> tuple[FeaturePyramid, ImageFeatures]:
+    def encoded(self, image: Tensor) -> tuple[FeaturePyramid, ImageFeatures]:
+        """`features` of small pictures, and what the matching model's reader compares with captions."""
         with torch.no_grad():
-            fine, coarse = self._first.maps(image)
-            code = self._first.encode_maps(coarse)
+            fine, coarse = self.reader.maps(image)
+            code = self.reader.encode_maps(coarse)
         return self.generator.eyes(image, fine, coarse, code.whole), code
 
     @torch.no_grad()
@@ -235,9 +236,9 @@ class TAGrid(Editing):
         own_count = max(1, round(c.own_share * whole(len(image))) // whole(1))
         targets = sample_targets(batch, c.local_share)
         with torch.no_grad():
-            target = self._first.text(targets.captions)
-            own = self._first.text(batch.text[:own_count])
-        features, code = self._encode(image)
+            target = self.reader.text(targets.captions)
+            own = self.reader.text(batch.text[:own_count])
+        features, code = self.encoded(image)
         self.generator.references.remember(gathered_all(code))
         mask_logits = self.generator.subject(features)
         strength = self._strengths(image)
@@ -288,7 +289,7 @@ class TAGrid(Editing):
     def _synthetic_terms(self, pairs: SyntheticPairs) -> Terms:
         c, half = self.config, slice(0, max(1, len(pairs.image) // 2))
         with torch.no_grad():
-            text, own = self._first.text(pairs.target_text), self._first.text(pairs.text[half])
+            text, own = self.reader.text(pairs.target_text), self.reader.text(pairs.text[half])
         features = self.features(pairs.image)
         logits = self.generator.subject(features)
         strength = self._strengths(pairs.image)
@@ -315,7 +316,8 @@ class TAGrid(Editing):
         return [member for member in self.matching.members if isinstance(member, Member)]
 
     @property
-    def _first(self) -> Member:
+    def reader(self) -> Member:
+        """The member of the matching model that reads captions for the head."""
         return self._members[0]
 
 

@@ -1,0 +1,137 @@
+"""Networks of models as they are exported: one picture or one caption at a time, of fixed shapes, tensors in and out.
+
+Captions are ids (1, T), padded with 0 to a length T that no caption exceeds. Operators that other runtimes lack are
+written otherwise here: packed recurrent networks, and grids of three dimensions, whose slicing is no part of a graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tgim.models.base import Localising, Model
+from tgim.models.editing.tagrid import TAGrid
+from tgim.models.editing.tagrid_head import FITS, FeaturePyramid
+from tgim.models.matching.dual_encoder import TextEncoder
+from tgim.models.matching.interaction import ImageFeatures
+from tgim.models.matching.late_interaction import Member
+from tgim.nn.encoders import reverse_order, take_words
+from tgim.text.vocabulary import PADDING, TextCode, Tokens
+
+PART_LOOK = {"maps": "probability of each part, their sum 1", "present": "probability that a subject shows"}
+GRID_LOOK = {"subject": "probability that a pixel is of the subject"} | {
+    name: "for the other network" for name in ("half", "quarter", "whole", "regions")
+}
+GRID_PLAN = {"grid": "what is added to a colour: coefficients by row of the 3x4 matrix, brightness, place down, across"}
+
+
+class Traced(NamedTuple):
+    """A network to be exported."""
+
+    network: nn.Module
+    inputs: dict[str, Tensor]  # by name: examples of the shapes that it takes
+    outputs: dict[str, str]  # by name: meaning and shape
+
+
+def traced(model: Model, *, length: int) -> tuple[dict[str, Any], dict[str, Traced]] | None:
+    """The networks of a model; None where it cannot be exported.
+
+    Args:
+        model: of any kind.
+        length: T, tokens of a caption.
+
+    Returns:
+        What a runtime has to know beside them (JSON values), and the networks by what they are for.
+    """
+    picture = {"pictures": torch.zeros(1, 3, model.image_size, model.image_size)}
+    facts: dict[str, Any] = {"kind": model.name, "image_size": model.image_size}
+    if isinstance(model, TAGrid):
+        look = Traced(GridLook(model), picture, GRID_LOOK)
+        seen = dict(zip(GRID_LOOK, look.network(picture["pictures"]), strict=True))
+        asked = {**seen, "ids": torch.ones(1, length, dtype=torch.long), "strength": torch.ones(1)}
+        del asked["subject"]
+        return facts | {"length": length}, {"look": look, "plan": Traced(GridPlan(model), asked, GRID_PLAN)}
+    if isinstance(model, Localising):
+        facts |= {"parts": list(model.parts), "together": model.together}
+        return facts, {"look": Traced(PartLook(model), picture, PART_LOOK)}
+    return None
+
+
+class PartLook(nn.Module):
+    """A localiser's `look`."""
+
+    def __init__(self, model: Localising) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """`look` at pictures."""
+        return self.model.look(pictures)
+
+
+class GridLook(nn.Module):
+    """What `TAGrid` sees in a picture, whatever the caption: the subject, and features for `GridPlan`."""
+
+    def __init__(self, model: TAGrid) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        """Probability (1, S, S) of the subject; features of half and a quarter of the size, the whole, and regions."""
+        features, code = self.model.encoded(pictures)
+        subject = torch.sigmoid(self.model.generator.subject(features))[:, 0]
+        return subject, features.half, features.quarter, features.whole, code.regions
+
+
+class GridPlan(nn.Module):
+    """The grid of `TAGrid` for a caption."""
+
+    def __init__(self, model: TAGrid) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, half: Tensor, quarter: Tensor, whole: Tensor, regions: Tensor, ids: Tensor, strength: Tensor
+    ) -> Tensor:
+        """Grid (12, bins, G, G), the head asked for `strength` (1,) times what the picture needs."""
+        member, generator = self.model.reader, self.model.generator
+        text = read_caption(member.text, ids)
+        own, references = ImageFeatures(whole, regions), generator.references
+        others = fits(member, ImageFeatures(references.whole, references.regions), text)
+        need = ((others > fits(member, own, text)).float().mean(0, keepdim=True) / FITS).clamp(max=1)
+        need = need if bool(references.whole.any()) else torch.ones_like(need)
+        grid, _ = generator.head(FeaturePyramid(half, half, quarter, whole), text, strength * need)
+        return grid[0]
+
+
+def fits(member: Member, images: ImageFeatures, code: TextCode) -> Tensor:
+    """`Interaction.logits` (B,) of pictures with one caption."""
+    text = member.encode_words(code)
+    best = (text.words @ images.regions).max(-1).values  # B, T
+    a, b = member.scales()
+    logits: Tensor = a * (images.whole @ text.sentence[0]) + b * (best @ text.weights[0])
+    return logits
+
+
+def read_caption(encoder: TextEncoder, ids: Tensor) -> TextCode:
+    """What a text encoder with recurrent networks gives of one padded caption (1, T)."""
+    mask = ids != PADDING
+    if not isinstance(encoder.mix, nn.GRU):
+        code: TextCode = encoder(Tokens(ids, mask))
+        return code
+    vectors, mirror = encoder.embed(ids), reverse_order(mask)
+    onward = _states(encoder.mix, vectors, "")
+    inward = take_words(_states(encoder.mix, take_words(vectors, mirror), "_reverse"), mirror)
+    return encoder.summed(torch.cat([onward, inward], -1), mask)
+
+
+def _states(rnn: nn.GRU, vectors: Tensor, direction: str) -> Tensor:
+    """States (1, T, E) of one direction of a recurrent network."""
+    known: Mapping[str, Tensor] = dict(rnn.named_parameters())
+    weights = [known[f"{name}_l0{direction}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    begin = vectors.new_zeros(1, 1, rnn.hidden_size)
+    states, _ = torch.gru(vectors, begin, weights, True, 1, 0.0, False, False, True)
+    return states
