@@ -25,7 +25,7 @@ from tgim.inference.part_overlay import open_finder
 from tgim.inference.traced import read_caption
 from tgim.models.editing.tagrid import TAGrid
 
-GRAPHS = ("birds", "flowers", "birds-1", "flowers-1")
+GRAPHS = ("birds", "flowers", "birds-1", "flowers-1", "birds-2")
 NAMED = sorted(path.stem for path in checkpoint.resolve("birds").parent.glob(f"*{SUFFIX}"))
 ASKED = {
     "birds": ("red head and breast", "this bird is yellow with black wings", "blue tail"),
@@ -177,14 +177,19 @@ def test_people_edit_without_torch(tmp_path):
             "--out",
             "f.png",
         ),
+        ("edit", "--image", "bird.jpg", "--text", "red head", "--model", "birds-2", "--out", "curves.png"),
+        ("edit", "--image", "bird.jpg", "--text", "red", "--part", "head", "--model", "birds-2", "--out", "head.png"),
         ("info", "birds"),
         ("--help",),
     ):
         done = run(*words)
         assert done.returncode == 0, (words, done.stderr)
-    expected = tgim("edit", "--image", tmp_path / "bird.jpg", "--text", "red head", "--out", tmp_path / "own.jpg")
-    assert expected.exit_code == 0
-    assert (tmp_path / "own.jpg").read_bytes() == (tmp_path / "red.jpg").read_bytes()
+    for name, made in (("birds", "red.jpg"), ("birds-1", "grid.png"), ("birds-2", "curves.png")):
+        own = tmp_path / f"own-{made}"
+        assert not tgim(
+            "edit", "--image", tmp_path / "bird.jpg", "--text", "red head", "--model", name, "--out", own
+        ).exit_code
+        assert own.read_bytes() == (tmp_path / made).read_bytes()
     for words in (
         ("match", "bird.jpg", "--text", "red"),
         ("edit", "--image", "bird.jpg", "--text", "red", "--model", "sisgan-birds"),

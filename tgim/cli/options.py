@@ -18,7 +18,7 @@ engine_option = click.option(
     type=click.Choice(["auto", "onnx", "torch"]),
     default="auto",
     show_default=True,
-    help="onnx runs birds, flowers and their earlier rounds without torch, torch all; auto takes the first where it can.",
+    help="onnx runs most embedded models without torch, torch all; auto takes the first where it can.",
 )
 quality_option = click.option(
     "--quality",

@@ -97,19 +97,23 @@ class PaintingEngine:
 
     def edit_photo(self, photo: Floats, asked: Asked) -> Floats:
         """Paint a photograph; SubjectError where there is nothing to paint."""
-        return self._painted(photo, asked, None)
+        return self._at_size(photo, asked, None)
 
     def edit_box(self, photo: Floats, asked: Asked, box: Box) -> Floats:
         """Paint the subject in a box."""
-        return self._painted(photo, asked, box)
+        return self._at_size(photo, asked, box)
 
-    def _painted(self, photo: Floats, asked: Asked, box: Box | None) -> Floats:
+    def _at_size(self, photo: Floats, asked: Asked, box: Box | None) -> Floats:
         from tgim.models.editing.painting.region import scaled_box
-        from tgim.models.editing.painting.rules import paint_photo
 
         if asked.raw:
             side = self.image_size
             if box is not None:
                 box = scaled_box(box, side / photo.shape[-1], side / photo.shape[-2], side)
             photo = resize(photo, (side, side))
+        return self._painted(photo, asked, box)
+
+    def _painted(self, photo: Floats, asked: Asked, box: Box | None) -> Floats:
+        from tgim.models.editing.painting.rules import paint_photo
+
         return paint_photo(self._finder, photo, asked.caption, strength=asked.strength, box=box)

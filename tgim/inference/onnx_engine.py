@@ -14,16 +14,21 @@ import numpy.typing as npt
 from tgim.checkpoints.checkpoint import read_header, resolve
 from tgim.checkpoints.graphs import Graphs, completed, graphs_of, read_facts, read_graphs
 from tgim.checkpoints.tensorfile import read_arrays
-from tgim.errors import TextError, UserError
+from tgim.errors import SubjectError, TextError, UserError
 from tgim.images.boxes import Box
 from tgim.images.matting import FEATHER, soft_box
 from tgim.images.resample import Floats, resize
 from tgim.inference.engines import Asked, Engine, PaintingEngine
+from tgim.models.editing.painting.rules import subject_of
+from tgim.models.editing.part_curves.described import describe_found
+from tgim.models.editing.part_curves.painted import NOT_FOUND, paint_curves, remarks_on
 from tgim.models.editing.slicing import GuideWeights, recoloured, weakened
+from tgim.models.parsing.part_maps import find_parts
 from tgim.system.runtime import THREADS, usable_cores
 from tgim.text.vocabulary import PADDING, Vocabulary
 
-EDITING = ("part_localiser", "tagrid")  # kinds of models that edit
+EDITING = ("part_localiser", "tagrid", "part_curves")  # kinds of models that edit
+MAPS = ("stride4", "stride8", "stride16", "stride32")  # outputs: the backbone's maps
 Arrays = npt.NDArray[Any]
 
 
@@ -56,6 +61,8 @@ def engine_of(graphs: Graphs, tensors: Mapping[str, Arrays], header: Mapping[str
     """The engine of a model by its graphs, its tensors and the header of its checkpoint."""
     if graphs.facts["kind"] == "tagrid":
         return GridEngine(graphs, tensors, header, source=source)
+    if graphs.facts["kind"] == "part_curves":
+        return CurveEngine(graphs, tensors, header, source=source)
     return PaintingEngine(OnnxFinder(graphs, tensors), card=header["card"], source=source)
 
 
@@ -96,6 +103,10 @@ class OnnxFinder:
         """Probabilities (B, P, s, s) of parts in pictures (B, 3, S, S) in [-1, 1], and (B,) that a subject shows."""
         found = [self._look({"pictures": each[None]}, ("maps", "present")) for each in pictures]
         return np.concatenate([maps for maps, _ in found]), np.concatenate([present for _, present in found])
+
+    def see(self, picture: Floats) -> list[Floats]:
+        """The backbone's maps (C, h, w) of a picture (3, S, S), where the graph gives them."""
+        return [each[0] for each in self._look({"pictures": picture[None]}, MAPS)]
 
 
 class GridEngine:
@@ -157,6 +168,43 @@ class GridEngine:
         result = photo.copy()
         result[:, y : y + h, x : x + w] = np.where(edge > 0, region + edge * (edited - region), region)
         return result
+
+
+class CurveEngine(PaintingEngine):
+    """`part_curves`: a network answers for each part of a photograph, and the painter's brush applies the answers.
+
+    Args:
+        graphs: "look" and "answer" (`tgim.inference.traced`).
+        tensors: of the checkpoint.
+        header: of the checkpoint.
+        source: its name.
+    """
+
+    name = "part_curves"
+
+    def __init__(
+        self, graphs: Graphs, tensors: Mapping[str, Arrays], header: Mapping[str, Any], *, source: str = ""
+    ) -> None:
+        self._finder: OnnxFinder = OnnxFinder(graphs, tensors)
+        self.card, self.template, self.source, self.device = header["card"], str(header["template"]), source, "cpu"
+        self.vocabulary, self._length = Vocabulary(header["vocabulary"]), int(graphs.facts["length"])
+        self._answer = Network(completed(graphs.graphs["answer"], tensors))
+
+    def remarks(self, caption: str) -> tuple[str, ...]:
+        """List what of a caption is not painted; TextError where it names no colour of a part."""
+        return remarks_on(caption, self._finder.parts)
+
+    def _painted(self, photo: Floats, asked: Asked, box: Box | None) -> Floats:
+        if asked.strength == 0:
+            return photo.copy()
+        finder = self._finder
+        found = find_parts(finder, photo, box=box)
+        if found is None:
+            raise SubjectError(NOT_FOUND.format(subject_of(finder)))
+        parts = describe_found(photo, found, size=finder.image_size, see=finder.see)
+        ids = padded(self.vocabulary, asked.caption, self._length)
+        gate, curves = self._answer({"features": parts.features[None], "hidden": parts.hidden[None], "ids": ids})
+        return paint_curves(finder, photo, found, gate, curves, strength=asked.strength, box=box)
 
 
 def padded(vocabulary: Vocabulary, caption: str, length: int) -> Arrays:

@@ -12,20 +12,27 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from tgim.inference.onnx_engine import MAPS
 from tgim.models.base import Localising, Model
+from tgim.models.editing.part_curves.editor import PartCurves
+from tgim.models.editing.part_curves.head import feature_count
 from tgim.models.editing.tagrid import TAGrid
 from tgim.models.editing.tagrid_head import FITS, FeaturePyramid
 from tgim.models.matching.dual_encoder import TextEncoder
 from tgim.models.matching.interaction import ImageFeatures
 from tgim.models.matching.late_interaction import Member
+from tgim.models.parsing.localiser import PartLocaliser
 from tgim.nn.encoders import reverse_order, take_words
 from tgim.text.vocabulary import PADDING, TextCode, Tokens
 
 PART_LOOK = {"maps": "probability of each part, their sum 1", "present": "probability that a subject shows"}
-GRID_LOOK = {"subject": "probability that a pixel is of the subject"} | {
-    name: "for the other network" for name in ("half", "quarter", "whole", "regions")
+BETWEEN = "for the other network"
+GRID_LOOK = {
+    "subject": "probability that a pixel is of the subject",
+    **dict.fromkeys(("half", "quarter", "whole", "regions"), BETWEEN),
 }
 GRID_PLAN = {"grid": "what is added to a colour: coefficients by row of the 3x4 matrix, brightness, place down, across"}
+CURVES = {"gate": "logits that parts change", "curves": "tones of each part: nine numbers in Lab units"}
 
 
 class Traced(NamedTuple):
@@ -54,26 +61,58 @@ def traced(model: Model, *, length: int) -> tuple[dict[str, Any], dict[str, Trac
         asked = {**seen, "ids": torch.ones(1, length, dtype=torch.long), "strength": torch.ones(1)}
         del asked["subject"]
         return facts | {"length": length}, {"look": look, "plan": Traced(GridPlan(model), asked, GRID_PLAN)}
+    if isinstance(model, PartCurves):
+        sight, texts = model.localiser, torch.ones(1, length, dtype=torch.long)
+        facts |= {"parts": list(sight.parts), "together": sight.together, "length": length}
+        features = torch.zeros(1, len(sight.parts), feature_count(sight.config.backbone))
+        told = {"features": features, "hidden": torch.zeros(1, len(sight.parts), dtype=torch.bool), "ids": texts}
+        return facts, {
+            "look": Traced(PartLook(model, sight, maps=True), picture, PART_LOOK | dict.fromkeys(MAPS, BETWEEN)),
+            "answer": Traced(CurveAnswer(model), told, CURVES),
+        }
     if isinstance(model, Localising):
         facts |= {"parts": list(model.parts), "together": model.together}
-        return facts, {"look": Traced(PartLook(model), picture, PART_LOOK)}
+        return facts, {"look": Traced(PartLook(model, model), picture, PART_LOOK)}
     return None
 
 
 class PartLook(nn.Module):
-    """A localiser's `look`."""
+    """A localiser's `look`.
 
-    def __init__(self, model: Localising) -> None:
+    Args:
+        model: whose weights are named.
+        localiser: the model itself, or one inside it.
+        maps: give the backbone's maps of strides 4 to 32, too, of a `PartLocaliser`.
+    """
+
+    def __init__(self, model: Model, localiser: Localising, *, maps: bool = False) -> None:
+        super().__init__()
+        self.model, self.localiser, self.maps = model, localiser, maps
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        """`look` at pictures."""
+        if self.maps and isinstance(self.localiser, PartLocaliser):
+            seen = self.localiser.backbone(pictures)
+            return *self.localiser.look_by(seen), *seen
+        return self.localiser.look(pictures)
+
+
+class CurveAnswer(nn.Module):
+    """Head of `PartCurves`: described parts and a caption in, gates and curves out."""
+
+    def __init__(self, model: PartCurves) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """`look` at pictures."""
-        return self.model.look(pictures)
+    def forward(self, features: Tensor, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Gates (P,) and curves (P, 9) for features (1, P, F), (1, P) parts not in view, and a caption."""
+        head = self.model.head
+        gate, curves = head(head.enter_parts(features), hidden, read_caption(head.text, ids))
+        return gate[0], curves[0]
 
 
 class GridLook(nn.Module):
-    """What `TAGrid` sees in a picture, whatever the caption: the subject, and features for `GridPlan`."""
+    """Networks of `TAGrid` that look at a picture, caption aside: the subject, and features for `GridPlan`."""
 
     def __init__(self, model: TAGrid) -> None:
         super().__init__()
@@ -117,7 +156,7 @@ def fits(member: Member, images: ImageFeatures, code: TextCode) -> Tensor:
 
 
 def read_caption(encoder: TextEncoder, ids: Tensor) -> TextCode:
-    """What a text encoder with recurrent networks gives of one padded caption (1, T)."""
+    """Code of one padded caption (1, T), as a text encoder gives it of packed ones."""
     mask = ids != PADDING
     if not isinstance(encoder.mix, nn.GRU):
         code: TextCode = encoder(Tokens(ids, mask))

@@ -16,7 +16,6 @@ from support.small import VOCABULARY, batch_of, model_of, train
 from tgim.checkpoints import checkpoint
 from tgim.errors import UserError
 from tgim.images.matting import subject_mask
-from tgim.models.editing import slicing
 from tgim.models.editing.tagrid import (
     Plan,
     TAGrid,
@@ -87,25 +86,6 @@ def test_slicing_is_trilinear(height, width):
     for i in range(2):
         expected = naive_slice(grid[i].double().numpy(), guide[i, 0].double().numpy())
         assert_close(found[i].double(), torch.from_numpy(expected), atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize(("height", "width"), [(5, 9), (8, 3), (1, 6)])
-def test_arrays_are_sliced_as_training_slices(height, width):
-    torch.manual_seed(1)
-    grid, image, guide = torch.randn(1, 12, 4, 3, 3), torch.rand(1, 3, height, width), torch.rand(1, 1, height, width)
-    guide[0, 0, 0, :2] = torch.tensor([0.0, 1.0])
-    rows, columns = np.nonzero(np.arange(height * width).reshape(height, width) % 3 != 1)
-    expected = apply_affine(image, slice_grid(grid, guide))[0].numpy()[:, rows, columns]
-    pixels, own = image[0].numpy()[:, rows, columns], guide[0, 0].numpy()[rows, columns]
-    found = slicing.sliced(grid[0].numpy(), pixels, rows, columns, own, size=(height, width))
-    assert np.allclose(found, expected, atol=2e-6)
-
-
-@torch.no_grad()
-def test_the_guide_is_the_networks(model):
-    pixels = torch.rand(1, 3, 6, 7) * 2 - 1
-    found = slicing.guide_of(pixels[0].flatten(1).numpy(), model._guide())
-    assert np.allclose(found, model.generator.guide(pixels).flatten().numpy(), atol=1e-6)
 
 
 def test_an_affine_transform_by_hand():
@@ -194,15 +174,6 @@ def test_pixels_outside_the_mask_stay_bit_identical(model, height, width):
 def test_without_a_mask_nothing_changes(model):
     photo, plan = photo_of(70, 50), plan_of()
     assert torch.equal(model.recolour(photo, plan._replace(subject=torch.zeros_like(plan.subject))), photo)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("strip", [1, 7, 64])
-def test_strips_do_not_show(model, strip, monkeypatch):
-    photo, plan = photo_of(90, 60), plan_of()
-    whole = model.recolour(photo, plan)
-    monkeypatch.setattr(slicing, "STRIP", strip * 60)
-    assert_close(model.recolour(photo, plan), whole, atol=1e-6, rtol=0)
 
 
 @torch.no_grad()

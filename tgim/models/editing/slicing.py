@@ -1,7 +1,7 @@
 """Slicing of a bilateral grid at the pixels of photographs, in arrays: what `tagrid` does with a grid, without torch.
 
-Gharbi et al., "Deep Bilateral Learning", SIGGRAPH 2017, sections 3.3 and 3.4. Training, which needs slopes, has the same
-in `tgim.nn.bilateral`.
+Gharbi et al., "Deep Bilateral Learning", SIGGRAPH 2017, sections 3.3 and 3.4. Training, which needs slopes, has its
+own in `tgim.nn.bilateral`.
 
 Shapes: G cells each way, S side of the small picture, N pixels.
 """
