@@ -21,8 +21,10 @@ from tgim.images.photo import open_image
 from tgim.inference.editor import open_editor
 from tgim.inference.onnx_engine import EDITING as KINDS
 from tgim.inference.onnx_engine import has_graph, padded
+from tgim.inference.onnx_matching import MATCHING
 from tgim.inference.part_overlay import open_finder
-from tgim.inference.traced import read_caption
+from tgim.inference.ranking import open_matcher, rank
+from tgim.inference.traced import pooled, read_caption
 from tgim.models.editing.tagrid import TAGrid
 
 GRAPHS = ("birds", "flowers", "birds-1", "flowers-1", "birds-2")
@@ -87,7 +89,18 @@ def test_graphs_are_those_of_their_weights(name):
 
 def test_all_models_that_can_be_exported_have_graphs():
     told = {name: checkpoint.read_header(name)["name"] for name in checkpoint.list_embedded()}
-    assert set(NAMED) == {name for name, kind in told.items() if kind in KINDS}
+    assert set(NAMED) == {name for name, kind in told.items() if kind in (*KINDS, *MATCHING)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in NAMED if name.startswith("judge")])
+def test_both_engines_give_the_same_scores(name):
+    kind = "flowers" if "flowers" in name else "birds"
+    pictures = [sample_picture(kind, seed=seed, size=(160 + 30 * seed, 200)) for seed in range(3)]
+    texts = [*ASKED[kind], "red"]
+    one, two = (rank(pictures, texts, model=name, engine=engine).scores for engine in ("onnx", "torch"))
+    assert np.abs(one - two).max() < 1e-5
+    assert two.std() > 0.02
 
 
 @pytest.mark.parametrize("name", ["birds-1", "judge-birds"])
@@ -115,8 +128,22 @@ def test_the_engine_is_chosen_where_it_can_run():
         open_editor("sisgan-birds", engine="onnx")
     with pytest.raises(UserError, match=r"birds-1 \(tagrid\) knows no parts; give --model a part localiser"):
         open_finder("birds-1")
-    with pytest.raises(UserError, match="engine is 'jax', expected one of auto, onnx, torch"):
-        open_editor("birds", engine="jax")
+    for opening in (lambda: open_editor("birds", engine="jax"), lambda: rank(["x.png"], ["red"], engine="jax")):
+        with pytest.raises(UserError, match="engine is 'jax', expected one of auto, onnx, torch"):
+            opening()
+    with pytest.raises(UserError, match="birds has no graph for onnxruntime; take --engine torch"):
+        open_matcher("birds", engine="onnx")
+    with pytest.raises(UserError, match="judge-birds has no graph for onnxruntime; take --engine torch"):
+        open_editor("judge-birds", engine="onnx")
+    assert type(open_matcher("judge-birds")).__name__ == "OnnxMatcher"
+    assert type(open_matcher("judge-birds", engine="torch")).__name__ == "TorchMatcher"
+
+
+@pytest.mark.parametrize(("side", "places"), [(28, 12), (14, 12), (12, 4), (5, 5)])
+def test_maps_are_averaged_as_torch_does(side, places):
+    maps = torch.rand(1, 2, side, side)
+    expected = torch.nn.functional.adaptive_avg_pool2d(maps, places)
+    assert torch.allclose(pooled(maps, places), expected, atol=1e-6)
 
 
 def test_the_model_itself_is_loaded_when_it_is_asked_for():
@@ -179,6 +206,8 @@ def test_people_edit_without_torch(tmp_path):
         ),
         ("edit", "--image", "bird.jpg", "--text", "red head", "--model", "birds-2", "--out", "curves.png"),
         ("edit", "--image", "bird.jpg", "--text", "red", "--part", "head", "--model", "birds-2", "--out", "head.png"),
+        ("match", "bird.jpg", "curves.png", "--text", "a red head", "--json"),
+        ("match", "bird.jpg", "--text", "a red head", "--text", "a blue bird", "--model", "judge-birds-2"),
         ("info", "birds"),
         ("--help",),
     ):
@@ -191,7 +220,7 @@ def test_people_edit_without_torch(tmp_path):
         ).exit_code
         assert own.read_bytes() == (tmp_path / made).read_bytes()
     for words in (
-        ("match", "bird.jpg", "--text", "red"),
+        ("search", ".", "--image", "bird.jpg", "--text", "red"),
         ("edit", "--image", "bird.jpg", "--text", "red", "--model", "sisgan-birds"),
     ):
         done = run(*words)

@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
+from tgim.errors import UserError
 from tgim.images.boxes import Box
 from tgim.images.resample import Floats, resize
 from tgim.models.parsing.part_maps import PartFinder
 from tgim.text.vocabulary import Vocabulary
+
+Engines = Literal["auto", "onnx", "torch"]
+ENGINES = get_args(Engines)
+
+
+def check_engine(name: str) -> None:
+    """Check the name of an engine; UserError where there is none of that name."""
+    if name not in ENGINES:
+        raise UserError(f"engine is {name!r}, expected one of {', '.join(ENGINES)}")
 
 
 @dataclass(frozen=True)

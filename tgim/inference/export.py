@@ -10,7 +10,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, cast
@@ -23,15 +23,18 @@ from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.checkpoints.graphs import Graph, Graphs, completed, graphs_of
 from tgim.data.synthetic.pairs import sample_picture
-from tgim.errors import UserError
+from tgim.errors import SubjectError, UserError
 from tgim.images.photo import as_array, from_uint8, to_uint8
+from tgim.images.resample import Floats, resize
 from tgim.inference.engines import Asked, Engine
 from tgim.inference.onnx_engine import engine_of
-from tgim.inference.torch_engine import TorchEngine
+from tgim.inference.onnx_matching import MATCHING, OnnxMatcher
+from tgim.inference.ranking import Matcher
+from tgim.inference.torch_engine import TorchEngine, TorchMatcher
 from tgim.inference.traced import Traced, traced
 from tgim.models.editing.slicing import GuideWeights
 from tgim.system.files import write_file
-from tgim.text.vocabulary import MAX_WORDS, tokenize
+from tgim.text.vocabulary import MAX_WORDS, Vocabulary, tokenize
 
 OPSET, IR = 17, 8
 SAYS = {"birds": "this bird is red with a blue head", "flowers": "this flower has purple petals"}  # what is compared
@@ -75,7 +78,7 @@ def _graph(network: Traced, known: set[str]) -> Graph:
         torch.onnx.export(
             network.network.eval(), tuple(network.inputs.values()), cast(Any, written),
             input_names=list(network.inputs), output_names=list(network.outputs), opset_version=OPSET, dynamo=False,
-            do_constant_folding=False,
+            do_constant_folding=False, training=torch.onnx.TrainingMode.PRESERVE,  # else it would join weights
         )  # fmt: skip
     made = onnx.load_model_from_string(written.getvalue())
     weights = {each.name: each.name.removeprefix("model.") for each in made.graph.initializer}
@@ -101,7 +104,7 @@ def export(name_or_path: str | Path, folder: Path) -> dict[str, Any]:
 
     Returns:
         What is written to the JSON file: networks with their inputs and outputs, what else the model's kind needs, and
-        how far its edits lie from torch's.
+        how far its edits, or scores, lie from torch's.
 
     Raises:
         UserError: a model that cannot be exported, or onnx is not installed.
@@ -126,7 +129,11 @@ def export(name_or_path: str | Path, folder: Path) -> dict[str, Any]:
     if facts["kind"] == "tagrid":
         guide = GuideWeights.of(tensors, prefix="generator.guide.")
         facts["guide"] = {name: value.tolist() for name, value in guide._asdict().items()}
-    facts["difference"] = difference(engine_of(graphs, tensors, header), TorchEngine(found))
+    if facts["kind"] in MATCHING:
+        facts["log_scales"] = [tensors[f"members.{i}.log_scales"].tolist() for i in range(facts["members"])]
+        facts["difference"] = difference_of_scores(OnnxMatcher(graphs, tensors, header), TorchMatcher(found))
+    else:
+        facts["difference"] = difference(engine_of(graphs, tensors, header), TorchEngine(found))
     write_file(folder / f"{stem}.json", json.dumps(facts, indent=1) + "\n")
     return facts
 
@@ -142,17 +149,38 @@ def _told(network: Traced) -> dict[str, Any]:
     return {"inputs": given, "outputs": dict(network.outputs)}
 
 
-def difference(one: Engine, other: Engine, *, seeds: Sequence[int] = range(4)) -> Mapping[str, float]:
-    """Compare edits of synthetic pictures by two engines of one model.
+def difference(one: Engine, other: Engine, *, seeds: Sequence[int] = range(4)) -> dict[str, Any]:
+    """Compare edits of synthetic pictures, those without a subject for the first aside, by two engines of one model.
 
     Returns:
-        "largest", in levels of 255, "mean", and "pictures", their number.
+        "largest", in levels of 255, "mean", "pictures", their number, and "of", what is compared.
     """
-    kind, far = "flowers" if "petals" in one.vocabulary else "birds", []
-    for seed in seeds:
-        photo = from_uint8(sample_picture(kind, seed=seed, size=(300, 400)).transpose(2, 0, 1))
-        edits = [engine.edit_photo(photo, Asked(SAYS[kind])) for engine in (one, other)]
-        first, second = (to_uint8(each).astype(int) for each in edits)
+    kind, far = _kind(one.vocabulary), []
+    for photo in _samples(kind, seeds):
+        try:
+            edited = one.edit_photo(photo, Asked(SAYS[kind]))
+        except SubjectError:
+            continue
+        first, second = (to_uint8(each).astype(int) for each in (edited, other.edit_photo(photo, Asked(SAYS[kind]))))
         far.append(np.abs(first - second))
-    worst, mean = max(int(each.max()) for each in far), float(np.mean([each.mean() for each in far]))
-    return {"largest": worst, "mean": mean, "pictures": len(far)}
+    worst, mean = max((int(each.max()) for each in far), default=0), sum(float(each.mean()) for each in far)
+    return {"of": "levels of 255", "largest": worst, "mean": mean / max(1, len(far)), "pictures": len(far)}
+
+
+def difference_of_scores(one: Matcher, other: Matcher, *, seeds: Sequence[int] = range(4)) -> dict[str, Any]:
+    """Compare scores of synthetic pictures with two captions by two engines of one model, as `difference` does."""
+    side, says = one.image_size, list(SAYS.values())
+    pictures = np.stack([resize(photo, (side, side)) for photo in _samples(_kind(one.vocabulary), seeds)])
+    first, second = (each.scores(pictures, each.read_captions(says)) for each in (one, other))
+    far = np.abs(first - second)
+    return {"of": "scores", "largest": float(far.max()), "mean": float(far.mean()), "pictures": len(pictures)}
+
+
+def _kind(vocabulary: Vocabulary) -> str:
+    return "flowers" if "petals" in vocabulary else "birds"
+
+
+def _samples(kind: str, seeds: Sequence[int]) -> list[Floats]:
+    """Synthetic photographs (3, 300, 400)."""
+    drawn = [sample_picture(kind, seed=seed, size=(300, 400)) for seed in seeds]
+    return [from_uint8(each.transpose(2, 0, 1)) for each in drawn]

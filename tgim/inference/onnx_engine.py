@@ -32,10 +32,12 @@ MAPS = ("stride4", "stride8", "stride16", "stride32")  # outputs: the backbone's
 Arrays = npt.NDArray[Any]
 
 
-def has_graph(name: str | Path, kinds: Sequence[str] = EDITING) -> bool:
-    """Tell whether a model of one of these kinds can be run here without torch."""
+def has_graph(name: str | Path, kinds: Sequence[str] | None = None) -> bool:
+    """Tell whether a model, one of these kinds where some are given, can be run here without torch."""
     path = graphs_of(name)
-    return path is not None and find_spec("onnxruntime") is not None and read_facts(path)["kind"] in kinds
+    if path is None or find_spec("onnxruntime") is None:
+        return False
+    return kinds is None or read_facts(path)["kind"] in kinds
 
 
 def open_engine(name: str | Path) -> Engine:

@@ -54,9 +54,9 @@ def open_finder(name_or_path: str | Path, *, device: str = "cpu", engine: str = 
         CheckpointError: there is no such checkpoint.
         UserError: it finds no parts, or the engine cannot run it.
     """
-    from tgim.inference.onnx_engine import has_graph, open_engine
+    from tgim.inference.onnx_engine import EDITING, has_graph, open_engine
 
-    if engine == "onnx" or (engine == "auto" and device == "cpu" and has_graph(name_or_path)):
+    if engine == "onnx" or (engine == "auto" and device == "cpu" and has_graph(name_or_path, EDITING)):
         own = open_engine(name_or_path)
         if own.finder is None:
             raise UserError(NO_PARTS.format(name_or_path, own.name))

@@ -6,9 +6,11 @@ written otherwise here: packed recurrent networks, and grids of three dimensions
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +21,8 @@ from tgim.models.editing.part_curves.head import feature_count
 from tgim.models.editing.tagrid import TAGrid
 from tgim.models.editing.tagrid_head import FITS, FeaturePyramid
 from tgim.models.matching.dual_encoder import TextEncoder
-from tgim.models.matching.interaction import ImageFeatures
+from tgim.models.matching.frozen_interaction import FrozenInteraction
+from tgim.models.matching.interaction import ImageFeatures, Interacting, Interaction
 from tgim.models.matching.late_interaction import Member
 from tgim.models.parsing.localiser import PartLocaliser
 from tgim.nn.encoders import reverse_order, take_words
@@ -33,6 +36,13 @@ GRID_LOOK = {
 }
 GRID_PLAN = {"grid": "what is added to a colour: coefficients by row of the 3x4 matrix, brightness, place down, across"}
 CURVES = {"gate": "logits that parts change", "curves": "tones of each part: nine numbers in Lab units"}
+
+SEEN = {"whole": "embedding of each member, unit length", "regions": "of each member, width and place"}
+READ = {
+    "sentence": "embedding of each member, unit length",
+    "words": "of each member, word and width",
+    "weights": "of each member and word, their sum 1",
+}
 
 
 class Traced(NamedTuple):
@@ -69,6 +79,13 @@ def traced(model: Model, *, length: int) -> tuple[dict[str, Any], dict[str, Trac
         return facts, {
             "look": Traced(PartLook(model, sight, maps=True), picture, PART_LOOK | dict.fromkeys(MAPS, BETWEEN)),
             "answer": Traced(CurveAnswer(model), told, CURVES),
+        }
+    if isinstance(model, Interacting):
+        facts |= {"members": len(model.members), "length": length}
+        ids = {"ids": torch.ones(1, length, dtype=torch.long)}
+        return facts, {
+            "picture": Traced(SeenPicture(model), picture, SEEN),
+            "caption": Traced(ReadCaption(model), ids, READ),
         }
     if isinstance(model, Localising):
         facts |= {"parts": list(model.parts), "together": model.together}
@@ -144,6 +161,47 @@ class GridPlan(nn.Module):
         need = need if bool(references.whole.any()) else torch.ones_like(need)
         grid, _ = generator.head(FeaturePyramid(half, half, quarter, whole), text, strength * need)
         return grid[0]
+
+
+class SeenPicture(nn.Module):
+    """Features of a picture by the members of a matching model, one below the other."""
+
+    def __init__(self, model: Interacting) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (M, D) and regions (M, K, R)."""
+        if isinstance(self.model, FrozenInteraction):
+            seen = self.model.encoded(self.model.backbone.see(pictures, pool=pooled))
+        else:
+            seen = self.model.features(pictures)
+        return torch.cat([each.whole for each in seen]), torch.cat([each.regions for each in seen])
+
+
+class ReadCaption(nn.Module):
+    """Features of a caption by the members of a matching model, one below the other."""
+
+    def __init__(self, model: Interacting) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor) -> tuple[Tensor, ...]:
+        """Sentences (M, D), words (M, T, K) and their weights (M, T)."""
+        members = [each for each in self.model.members if isinstance(each, Interaction)]
+        read = [each.encode_words(read_caption(each.text, ids)) for each in members]
+        return tuple(torch.cat(parts) for parts in zip(*read, strict=True))
+
+
+def pooled(x: Tensor, places: int) -> Tensor:
+    """`F.adaptive_avg_pool2d` of maps (B, C, n, n), whatever n, by two products with constants."""
+    count = int(x.shape[-1])
+    share = np.zeros((places, count), np.float32)  # in arrays, so that the graph has numbers instead of how they came
+    for place in range(places):
+        first, end = place * count // places, math.ceil((place + 1) * count / places)
+        share[place, first:end] = 1 / (end - first)
+    down, across = torch.from_numpy(share), torch.from_numpy(share.T.copy())
+    return down @ x @ across
 
 
 def fits(member: Member, images: ImageFeatures, code: TextCode) -> Tensor:
