@@ -166,7 +166,7 @@ class GridEngine:
         edited = self.edit_photo(region, asked)
         if asked.raw:
             return edited
-        edge = soft_box(*photo.shape[1:], box, feather=FEATHER * min(h, w))[y : y + h, x : x + w]
+        edge = soft_box(photo.shape[-2], photo.shape[-1], box, feather=FEATHER * min(h, w))[y : y + h, x : x + w]
         result = photo.copy()
         result[:, y : y + h, x : x + w] = np.where(edge > 0, region + edge * (edited - region), region)
         return result

@@ -65,7 +65,8 @@ class OnnxMatcher:
 
     def scores(self, pictures: Floats, captions: ReadCaptions) -> Floats:
         """Scores (B, N) of pictures (B, 3, S, S) in [-1, 1] with captions: the members' mean, -1 to 1."""
-        return np.stack([self._row(*self._picture({"pictures": each[None]}), captions) for each in pictures])
+        seen = [self._picture({"pictures": each[None]}) for each in pictures]
+        return np.stack([self._row(whole, regions, captions) for whole, regions in seen])
 
     def _row(self, whole: Floats, regions: Floats, captions: ReadCaptions) -> Floats:
         """Scores (N,) of a picture: its embeddings (M, D) and regions (M, K, R)."""

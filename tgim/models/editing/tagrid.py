@@ -184,7 +184,8 @@ class TAGrid(Editing):
 
     def _weakened(self, image: Tensor, full: Tensor, weak: Tensor, subject: Tensor, strength: float) -> Tensor:
         guide, rows = self._guide(), zip(*map(as_array, (image, full, weak, subject[:, 0])), strict=True)
-        return full.new_tensor(np.stack([weakened(*row, guide, strength) for row in rows]))
+        weaker = [weakened(each, own, less, mask, guide, strength) for each, own, less, mask in rows]
+        return full.new_tensor(np.stack(weaker))
 
     def _guide(self) -> GuideWeights:
         return GuideWeights.of({name: as_array(value) for name, value in self.generator.guide.state_dict().items()})
@@ -212,7 +213,7 @@ class TAGrid(Editing):
         (`tgim.images.matting`), which training does without.
         """
         guide, rows = self._guide(), zip(*map(as_array, (image, plan.grid, plan.subject[:, 0])), strict=True)
-        return image.new_tensor(np.stack([recoloured(*row, guide) for row in rows]))
+        return image.new_tensor(np.stack([recoloured(photo, grid, subject, guide) for photo, grid, subject in rows]))
 
     def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
         """Edit pictures (B, 3, S, S) in [-1, 1] at the model's resolution; `seed` changes nothing."""
