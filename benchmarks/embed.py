@@ -4,6 +4,8 @@
     tgim eval --model birds --data cub --out benchmarks/results/birds.jsonl
     python benchmarks/embed.py tgim/weights/judge-birds.safetensors judge-birds --results benchmarks/results/birds.jsonl
 
+Models that run without torch get their graphs (`tgim.checkpoints.graphs`) with them; `--graphs` makes those alone anew.
+
 The weights are stored in 16 bits, so a model goes into the package first, is measured as it lies there, and is written
 once more with its figures, which change nothing of what it computes. The figures of an editor are its lines of results
 on its own data set, those of a matching model what it finds for real photographs as a judge.
@@ -18,6 +20,7 @@ import click
 
 import tgim
 from tgim.checkpoints import checkpoint
+from tgim.checkpoints.graphs import SUFFIX, written
 from tgim.errors import UserError
 from tgim.evaluation.contenders import shown_name
 from tgim.evaluation.records import Line
@@ -25,7 +28,9 @@ from tgim.inference.recorded import write_record
 from tgim.models.base import Generating
 from tgim.models.editing.repainting import Repainting
 from tgim.reporting import read_results
-from tgim.reporting.results import interval, metric_label, written
+from tgim.reporting.results import interval, metric_label
+from tgim.reporting.results import written as figure
+from tgim.system.files import write_file
 
 LIMITS = [
     "changes colours of the subject and its parts; no shapes, no stripes or spots, no background",
@@ -72,11 +77,18 @@ OF_JUDGES = ("recall@1", "recall@5", "recall@10", "mrr")
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
 @click.argument("name")
+@click.option("--graphs", "graphs_alone", is_flag=True, help="Write NAME.graph alone, of weights as they lie there.")
 @click.option("--results", multiple=True, type=click.Path(path_type=Path, exists=True), help="For the card's figures.")
 @click.option("--title", help="Instead of the title that the recipe gave it.")
 @click.option("--licence", help="Instead of the licence that the recipe gave it.")
-def main(source: Path, name: str, results: tuple[Path, ...], title: str | None, licence: str | None) -> None:
-    """Write tgim/weights/NAME.safetensors from the checkpoint SOURCE."""
+def main(
+    source: Path, name: str, graphs_alone: bool, results: tuple[Path, ...], title: str | None, licence: str | None
+) -> None:
+    """Write tgim/weights/NAME.safetensors, and NAME.graph where there can be one, from the checkpoint SOURCE."""
+    path = Path(tgim.__file__).parent / "weights" / f"{name}.safetensors"
+    if graphs_alone:
+        write_graphs(path)
+        return
     found = checkpoint.load(source)
     names = {name, shown_name(source)}
     figures = [figure for path in results for figure in figures_of(found, names, path)]
@@ -91,7 +103,6 @@ def main(source: Path, name: str, results: tuple[Path, ...], title: str | None, 
     if isinstance(found.model, Repainting):
         limits = LIMITS_OF_REPAINTERS
     card["limits"] = [line.format(side=found.model.image_size) for line in limits]
-    path = Path(tgim.__file__).parent / "weights" / f"{name}.safetensors"
     checkpoint.save(
         path,
         found.model,
@@ -103,7 +114,21 @@ def main(source: Path, name: str, results: tuple[Path, ...], title: str | None, 
         half=True,
     )
     click.echo(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
+    write_graphs(path)
     click.echo(write_record())
+
+
+def write_graphs(path: Path) -> None:
+    """Write the graphs of embedded weights beside them; none of a model that cannot be exported."""
+    from tgim.inference.export import make_graphs
+
+    graphs, place = make_graphs(path), path.with_suffix(SUFFIX)
+    if graphs is None:
+        place.unlink(missing_ok=True)
+        return
+    content = written(graphs)
+    write_file(place, content)
+    click.echo(f"{place}: {len(content) / 2**20:.2f} MiB")
 
 
 def figures_of(found: checkpoint.Checkpoint, names: set[str], path: Path) -> list[str]:
@@ -144,7 +169,7 @@ def describe_line(line: Line) -> str:
     spread = f" ({interval(line)})" if line.low < line.high else ""
     size = f"{line.size} px" if line.size else "own size"
     text = f"{line.protocol}, {line.data} {line.split}, n {line.n}, {size}: {who}: "
-    text += f"{metric_label(line.metric)} {written(line.metric, line.value)}{spread}"
+    text += f"{metric_label(line.metric)} {figure(line.metric, line.value)}{spread}"
     return text + (f", judge {line.judge.rsplit(':', 1)[0]}" if line.judge else "")
 
 

@@ -10,7 +10,7 @@ from tgim.checkpoints import registry
 from tgim.data.batch import Batch, DescribedPictures, LabelledViews, PartLessons, SyntheticPairs
 from tgim.environment import pick_precision
 from tgim.models.base import Model
-from tgim.models.editing.part_curves.described import feature_count
+from tgim.models.editing.part_curves.head import feature_count
 from tgim.text.vocabulary import Tokens, Vocabulary
 
 CAPTIONS = [

@@ -1,7 +1,8 @@
 """Graphs of embedded models, in ONNX, without their weights: what runs a checkpoint without torch.
 
-A file `<name>.graph` lies beside `<name>.safetensors`. Its first line is JSON, the rest an ONNX model whose weights are
-missing: they are those of the checkpoint, by name. A graph belongs to one checkpoint, whose fingerprint it has.
+A file `<name>.graph` lies beside `<name>.safetensors`. Its first line is JSON; ONNX models follow, one after the other,
+whose weights are missing: they are those of the checkpoint, by name. The file belongs to one checkpoint, whose
+fingerprint it has.
 """
 
 from __future__ import annotations
@@ -21,35 +22,61 @@ FLOAT = 1  # of ONNX's types
 
 
 class Graph(NamedTuple):
-    """A graph and what is to be known of it."""
+    """A network of a checkpoint."""
 
-    facts: dict[str, Any]  # "weights": name in the graph -> name in the checkpoint; what the graph's kind needs
-    model: bytes  # an ONNX model without these weights
+    model: bytes  # ONNX, without the weights below
+    weights: dict[str, str]  # name in the graph -> name in the checkpoint
 
 
-def graph_of(name: str | Path) -> Path | None:
-    """The graph of an embedded checkpoint; None of one without a graph, and of files."""
+class Graphs(NamedTuple):
+    """The graphs of one checkpoint, and what is to be known of it."""
+
+    facts: dict[str, Any]  # "kind", name of the system; "fingerprint"; and what a model of this kind needs
+    graphs: dict[str, Graph]  # by what they are for, as `tgim.inference.traced` names them
+
+
+def graphs_of(name: str | Path) -> Path | None:
+    """The file of an embedded checkpoint's graphs; None of one without graphs, and of other files."""
     if not isinstance(name, str) or name not in list_embedded():
         return None
     path = resolve(name).with_suffix(SUFFIX)
     return path if path.is_file() else None
 
 
-def read_graph(path: Path) -> Graph:
-    """Read a graph; CheckpointError when it is broken."""
+def read_facts(path: Path) -> dict[str, Any]:
+    """Read the first line of a file of graphs; CheckpointError when it is broken."""
     try:
-        line, _, model = path.read_bytes().partition(b"\n")
-        facts = json.loads(line)
-        if not model or not isinstance(facts["weights"], dict):
+        with path.open("rb") as file:
+            facts = json.loads(file.readline())
+        if not isinstance(facts["kind"], str) or not isinstance(facts["graphs"], dict):
             raise ValueError
     except (OSError, ValueError, KeyError, TypeError):
         raise CheckpointError(f"{path} cannot be read; install tgim again") from None
-    return Graph(facts, model)
+    return dict(facts)
 
 
-def write_graph(graph: Graph) -> bytes:
-    """The bytes of a graph's file."""
-    return json.dumps(graph.facts).encode() + b"\n" + graph.model
+def read_graphs(path: Path) -> Graphs:
+    """Read a file of graphs; CheckpointError when it is broken."""
+    facts = read_facts(path)
+    content = path.read_bytes().partition(b"\n")[2]
+    graphs = {}
+    try:
+        for name, told in facts.pop("graphs").items():
+            graphs[name] = Graph(content[: told["bytes"]], dict(told["weights"]))
+            content = content[told["bytes"] :]
+        if content or not graphs:
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        raise CheckpointError(f"{path} cannot be read; install tgim again") from None
+    return Graphs(facts, graphs)
+
+
+def written(graphs: Graphs) -> bytes:
+    """The bytes of a file of graphs."""
+    told = {name: {"bytes": len(each.model), "weights": each.weights} for name, each in graphs.graphs.items()}
+    return b"\n".join([json.dumps({**graphs.facts, "graphs": told}).encode(), b""]) + b"".join(
+        each.model for each in graphs.graphs.values()
+    )
 
 
 def completed(graph: Graph, tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
@@ -62,7 +89,7 @@ def completed(graph: Graph, tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
         CheckpointError: the checkpoint lacks one of them.
     """
     parts = []
-    for name, own in graph.facts["weights"].items():
+    for name, own in graph.weights.items():
         if own not in tensors:
             raise CheckpointError(f"the graph takes weights {own!r}, which the checkpoint lacks; install tgim again")
         parts.append(_field(5, _tensor(name, tensors[own])))  # GraphProto.initializer

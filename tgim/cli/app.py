@@ -22,7 +22,8 @@ from tgim.errors import UserError, unexpanded
 from tgim.system.say import OutputError, bar, on_terminal, one_line, prepare_streams, say
 
 if TYPE_CHECKING:
-    from tgim.inference.editor import Editor, Engines
+    from tgim.inference.editor import Editor
+    from tgim.inference.engines import Engines
 
 CLOSED_PIPE = 141  # exit code of a program whose reader has gone: 128 and the number of SIGPIPE
 

@@ -27,7 +27,8 @@ from tgim.system.say import say, say_json
 
 if TYPE_CHECKING:
     from tgim.inference.batch_edit import Job
-    from tgim.inference.editor import Engines, Size
+    from tgim.inference.editor import Size
+    from tgim.inference.engines import Engines
 
 
 @main.command()

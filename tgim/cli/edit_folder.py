@@ -20,7 +20,7 @@ from tgim.system.say import bar, say, say_json
 
 if TYPE_CHECKING:
     from tgim.inference.batch_edit import Result
-    from tgim.inference.editor import Engines
+    from tgim.inference.engines import Engines
     from tgim.inference.folder_edit import Folder
     from tgim.inference.workers import Ready
 

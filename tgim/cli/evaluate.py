@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgim.cli.app import end_with, fail, main, naming_unknown_words, note, progress_bar
-from tgim.cli.options import FILE, device_option, json_option, layout_option, model_option, seed_option, texts_option
+from tgim.cli.app import device_for, end_with, fail, main, naming_unknown_words, note, progress_bar
+from tgim.cli.options import (
+    FILE,
+    device_option,
+    engine_option,
+    json_option,
+    layout_option,
+    model_option,
+    seed_option,
+    texts_option,
+)
 from tgim.errors import DataError, TextError, UserError, nearest, unexpanded
 from tgim.evaluation.catalogue import CATALOGUE, COMPOSE, GENERATION, PARTS, Entry, entries
 from tgim.system.lines import ForeignText, read_rows
@@ -19,6 +28,7 @@ from tgim.system.say import say, say_json
 if TYPE_CHECKING:
     from tgim.data.config import DataConfig
     from tgim.evaluation import Line
+    from tgim.inference.engines import Engines
 
 TOP = 10  # entries of a list that are printed without --json
 NAMED: dict[str, dict[str, Any]] = {  # what --data may name instead of a folder
@@ -37,6 +47,7 @@ JUDGES = {"cub": "judge-birds", "oxford102": "judge-flowers"}
 @model_option("judge-birds", of="a matching model")
 @click.option("--top", type=click.IntRange(1), help=f"Print this many of each list.  [default: {TOP}; all with --json]")
 @device_option
+@engine_option
 @json_option
 def match(
     images: tuple[Path, ...],
@@ -45,6 +56,7 @@ def match(
     model: str,
     top: int | None,
     device: str,
+    engine: Engines,
     as_json: bool,
 ) -> None:
     """Rank pictures for a caption, or captions for a picture.
@@ -62,7 +74,6 @@ def match(
     --json prints a line for each pair: text, image, score, the picture's rank for the text (picture_rank) and the
     text's for the picture (text_rank). Pictures that cannot be read are named at the end; the exit code is 1 then.
     """
-    from tgim.environment import pick_device
     from tgim.inference.ranking import rank
 
     captions = list(dict.fromkeys([*texts, *(read_texts(file) if file else ())]))
@@ -70,7 +81,8 @@ def match(
         raise click.UsageError("give --text CAPTION, or --texts FILE with one a line")
     pictures = find_pictures(images)
     with naming_unknown_words(), progress_bar("picture", total=len(pictures)) as progress:
-        found = rank(pictures, captions, model=model, device=pick_device(device), progress=progress)
+        chosen = device_for(model, device, engine)
+        found = rank(pictures, captions, model=model, device=chosen, engine=engine, progress=progress)
     if as_json:
         for pair in found.pairs(top=top):
             say_json(pair | {"model": model})

@@ -17,10 +17,11 @@ from tgim.system.say import say, say_json
 @click.option("--out", "folder", type=FILE, required=True, help="Folder to write to.")
 @json_option
 def export(model: str, kind: str, folder: Path, as_json: bool) -> None:
-    """Write a part localiser in ONNX, for programs without torch.
+    """Write a model in ONNX, for programs without torch.
 
-    MODEL is a name (see tgim list) or a file. Its <name>.onnx takes one picture of the model's size and gives the
-    probability of each part; <name>.json says names, shapes and ranges, and how far edits with it lie from torch's.
+    MODEL is a name (see tgim list) or a file: a part localiser, an editor of another round (tagrid, part_curves), or
+    a matching model of words and regions. Each of its networks takes one picture of the model's size, or one caption,
+    and is a file; <name>.json says names, shapes and ranges, and how far edits or scores lie from torch's.
     """
     from tgim.inference.export import export as write
 
@@ -29,8 +30,10 @@ def export(model: str, kind: str, folder: Path, as_json: bool) -> None:
         say_json(facts)
         return
     far = facts["difference"]
-    say(folder / f"{Path(model).stem}.onnx")
+    for told in facts["networks"].values():
+        say(folder / told["file"])
+    largest = far["largest"] if isinstance(far["largest"], int) else f"{far['largest']:.1e}"
     say(
-        f"{len(facts['parts'])} parts, {facts['image_size']} px, opset {facts['opset']}; edits of {far['pictures']} "
-        f"pictures differ from torch's by {far['largest']} of 255 levels at most, {far['mean']:.1e} on average"
+        f"{facts['kind']}, {facts['image_size']} px, opset {facts['opset']}; {far['pictures']} pictures differ from "
+        f"torch's by {largest} {far['of']} at most, {far['mean']:.1e} on average"
     )

@@ -24,7 +24,7 @@ engine_option = click.option(
     type=click.Choice(["auto", "onnx", "torch"]),
     default="auto",
     show_default=True,
-    help="onnx runs embedded part localisers without torch, torch all; auto takes the first where it can.",
+    help="onnx runs most embedded models without torch, torch all; auto takes the first where it can.",
 )
 quality_option = click.option(
     "--quality",

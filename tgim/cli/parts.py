@@ -14,7 +14,7 @@ from tgim.errors import UserError
 from tgim.system.say import say, say_bytes, say_json
 
 if TYPE_CHECKING:
-    from tgim.inference.editor import Engines
+    from tgim.inference.engines import Engines
 
 
 @main.command()

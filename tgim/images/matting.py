@@ -4,18 +4,21 @@ A model of 64 px knows roughly where a bird is; the photograph knows where the b
 the colours of this very photograph (colours that are common inside the guess and rare outside it belong to the subject:
 the colour term of GrabCut, with histograms for its mixtures), then aligned with its edges by the guided filter (He, Sun
 and Tang, TPAMI 2013; He and Sun, "Fast Guided Filter", 2015). The filter is written out here for one mask and three
-colours: a library's solves the equations of each pixel one by one, and filters more than is needed.
+colours: a library's solves the equations of each pixel one by one, and filters more than is needed. Soft boxes are
+masks that people name.
 
 Pictures are arrays of float32, channels first, in [-1, 1].
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from tgim.errors import ImageError
+from tgim.images.boxes import parse_box
 from tgim.images.resample import Floats, interpolated, resize, sampled
 
 WORKING_SIZE = 256  # pixels, longer side, at which colours are weighed
@@ -23,6 +26,7 @@ LEVELS = 16  # of each colour channel of a histogram
 TRUST = 0.6  # power of the colour evidence; 1 would take each pixel's colour for independent evidence
 CERTAIN_OUT, CERTAIN_IN = 0.10, 0.40  # probabilities that become 0 and 1; the guess tends to miss parts
 ROUNDS = 2  # of weighing colours by the mask, and the mask by colours
+FEATHER = 0.15  # of the shorter side of a box: how far its edit fades in
 BELL = np.array([6.0, 4.0, 1.0, 0.0], np.float32) / 16  # weights of levels of a histogram by their distance
 
 
@@ -209,3 +213,35 @@ def every(length: int, step: int) -> npt.NDArray[np.int64]:
 def cut(mask: Floats) -> Floats:
     """The mask with all below 1/50 set to 0, so that what is next to nothing leaves pixels bit-identical."""
     return np.where(mask < 0.02, np.float32(0), mask)
+
+
+def soft_box(h: int, w: int, box: str | Sequence[int], *, feather: float) -> Floats:
+    """Weight (h, w) in [0, 1] of a box: exactly 0 outside, 1 inside, raised cosine over `feather` pixels between.
+
+    The ramp lies inside the box and is at most half as wide as the box. Sides that lie on the picture's border have no
+    ramp: there is nothing to blend with.
+
+    Raises:
+        ImageError: the box is malformed or leaves the picture (see `parse_box`).
+
+    >>> soft_box(1, 6, (1, 0, 4, 1), feather=0)
+    array([[0., 1., 1., 1., 1., 0.]], dtype=float32)
+    """
+    x, y, box_w, box_h = parse_box(box, height=h, width=w)
+    if not feather >= 0:
+        raise ImageError(f"feather is {feather}, expected a width in pixels of 0 or more")
+    return _ramp(h, y, box_h, feather)[:, None] * _ramp(w, x, box_w, feather)
+
+
+def _ramp(size: int, start: int, length: int, feather: float) -> Floats:
+    """Weights (size,) of `soft_box` along one axis."""
+    weight, inside = np.zeros(size, np.float32), np.ones(length, np.float32)
+    width = min(feather, length / 2)
+    if width > 0:
+        rise = 0.5 - 0.5 * np.cos(np.pi * ((np.arange(length) + 0.5) / width).clip(max=1))  # pixel centres
+        if start > 0:
+            inside *= rise
+        if start + length < size:
+            inside *= rise[::-1]
+    weight[start : start + length] = inside.clip(0, 1)
+    return weight

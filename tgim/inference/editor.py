@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -17,7 +17,7 @@ from tgim.errors import SubjectError, UserError
 from tgim.images.boxes import Box, parse_box
 from tgim.images.photo import Photo, Source, open_to_edit
 from tgim.images.resample import Floats, add_enlarged, resize
-from tgim.inference.engines import Asked, Engine
+from tgim.inference.engines import Asked, Engine, Engines, check_engine
 from tgim.inference.masking import blend, chosen_weight, extent
 from tgim.inference.subject import find_subject
 from tgim.system.notices import notify
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 EDITING = ("editor", "generator", "parsing")  # roles of models that an Editor can be made of
 Size = Literal["photo", "model"]
-Engines = Literal["auto", "onnx", "torch"]
-ENGINES = get_args(Engines)
 LARGE, WORKING = 25_000_000, 12_000_000  # pixels: larger photographs are edited on a copy of so many
 
 
@@ -69,12 +67,12 @@ def open_editor(
     Raises:
         UserError: it does not edit, `invert_steps` are given and it does not search, or the engine cannot run it.
     """
-    if engine not in ENGINES:
-        raise UserError(f"engine is {engine!r}, expected one of {', '.join(ENGINES)}")
+    check_engine(engine)
     if engine != "torch" and invert_steps is None:
+        from tgim.inference.onnx_engine import EDITING as KINDS
         from tgim.inference.onnx_engine import has_graph, open_engine
 
-        if engine == "onnx" or (str(device) == "cpu" and has_graph(name_or_path)):
+        if engine == "onnx" or (str(device) == "cpu" and has_graph(name_or_path, KINDS)):
             return Editor(open_engine(name_or_path))
     from dataclasses import replace
 

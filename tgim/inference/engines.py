@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
+from tgim.errors import UserError
 from tgim.images.boxes import Box
 from tgim.images.resample import Floats, resize
 from tgim.models.parsing.part_maps import PartFinder
 from tgim.text.vocabulary import Vocabulary
+
+Engines = Literal["auto", "onnx", "torch"]
+ENGINES = get_args(Engines)
+
+
+def check_engine(name: str) -> None:
+    """Check the name of an engine; UserError where there is none of that name."""
+    if name not in ENGINES:
+        raise UserError(f"engine is {name!r}, expected one of {', '.join(ENGINES)}")
 
 
 @dataclass(frozen=True)
@@ -97,19 +107,23 @@ class PaintingEngine:
 
     def edit_photo(self, photo: Floats, asked: Asked) -> Floats:
         """Paint a photograph; SubjectError where there is nothing to paint."""
-        return self._painted(photo, asked, None)
+        return self._at_size(photo, asked, None)
 
     def edit_box(self, photo: Floats, asked: Asked, box: Box) -> Floats:
         """Paint the subject in a box."""
-        return self._painted(photo, asked, box)
+        return self._at_size(photo, asked, box)
 
-    def _painted(self, photo: Floats, asked: Asked, box: Box | None) -> Floats:
+    def _at_size(self, photo: Floats, asked: Asked, box: Box | None) -> Floats:
         from tgim.models.editing.painting.region import scaled_box
-        from tgim.models.editing.painting.rules import paint_photo
 
         if asked.raw:
             side = self.image_size
             if box is not None:
                 box = scaled_box(box, side / photo.shape[-1], side / photo.shape[-2], side)
             photo = resize(photo, (side, side))
+        return self._painted(photo, asked, box)
+
+    def _painted(self, photo: Floats, asked: Asked, box: Box | None) -> Floats:
+        from tgim.models.editing.painting.rules import paint_photo
+
         return paint_photo(self._finder, photo, asked.caption, strength=asked.strength, box=box)

@@ -23,6 +23,7 @@ from tgim.text.lexicon.parts import ALIASES
 if TYPE_CHECKING:
     from tgim.models.base import Localising
 
+NO_PARTS = "{} ({}) knows no parts; give --model a part localiser"
 SUBJECT = "subject"  # all parts together
 SYNONYMS = {**ALIASES, **dict.fromkeys(("bird", "flower", "body"), SUBJECT)}  # other words for parts
 COLOURS = (
@@ -42,7 +43,7 @@ def open_localiser(name_or_path: str | Path, *, device: str = "cpu") -> Localisi
     model = checkpoint.load(name_or_path, device=device).model
     finder: Localising | None = model.part_localiser
     if finder is None:
-        raise UserError(f"{name_or_path} ({model.name}) knows no parts; give --model a part localiser")
+        raise UserError(NO_PARTS.format(name_or_path, model.name))
     return finder
 
 
@@ -53,10 +54,13 @@ def open_finder(name_or_path: str | Path, *, device: str = "cpu", engine: str = 
         CheckpointError: there is no such checkpoint.
         UserError: it finds no parts, or the engine cannot run it.
     """
-    from tgim.inference.onnx_engine import has_graph, open_engine
+    from tgim.inference.onnx_engine import EDITING, has_graph, open_engine
 
-    if engine == "onnx" or (engine == "auto" and device == "cpu" and has_graph(name_or_path)):
-        return open_engine(name_or_path).finder
+    if engine == "onnx" or (engine == "auto" and device == "cpu" and has_graph(name_or_path, EDITING)):
+        own = open_engine(name_or_path)
+        if own.finder is None:
+            raise UserError(NO_PARTS.format(name_or_path, own.name))
+        return own.finder
     return open_localiser(name_or_path, device=device)
 
 

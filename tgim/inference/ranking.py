@@ -6,23 +6,48 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data.cache import Progress
 from tgim.errors import CheckpointError, ImageError, TextError, UserError
 from tgim.images.photo import Source
+from tgim.images.resample import Floats
 from tgim.inference import scoring
-from tgim.models.base import Matching
+from tgim.inference.engines import Engines, check_engine
 from tgim.system.notices import notify
 from tgim.text.understand import UnknownWordWarning
-from tgim.text.vocabulary import complete
+from tgim.text.vocabulary import Vocabulary, complete
+
+
+class Reading(Protocol):
+    """Something that reads captions: a checkpoint, or a matcher."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Words that it knows."""
+
+    @property
+    def template(self) -> str:
+        """Sentence that completes a phrase."""
+
+
+class Matcher(Reading, Protocol):
+    """A matching model, whatever computes it."""
+
+    @property
+    def image_size(self) -> int:
+        """S, side of the pictures that it sees, in pixels."""
+
+    def read_captions(self, captions: Sequence[str]) -> Any:
+        """Read captions for `scores`."""
+
+    def scores(self, pictures: Floats, captions: Any) -> Floats:
+        """Scores (B, N) of pictures (B, 3, S, S) in [-1, 1] with N captions that were read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +118,7 @@ def rank(
     *,
     model: str | Path | Checkpoint = "judge-birds",
     device: str = "cpu",
+    engine: Engines = "auto",
     progress: Progress | None = None,
 ) -> Ranking:
     """Score every picture against every caption.
@@ -104,10 +130,13 @@ def rank(
         texts: captions; a bare phrase is completed by the checkpoint's template.
         model: name or file of a matching model's checkpoint, or what `open_matching` returned.
         device: "cpu" or "cuda".
+        engine: "onnx" runs embedded models that have a graph, on the CPU and without torch; "torch" runs all; "auto"
+            takes the first where it can. Scores differ by rounding.
         progress: called with (done, total) while pictures are read.
 
     Raises:
         CheckpointError: no such model, or one that does not match.
+        UserError: the engine cannot run it.
         TextError: no caption, or one that cannot be used.
         ImageError: no picture, or not one that can be read.
     """
@@ -115,21 +144,34 @@ def rank(
         raise UserError("rank takes lists: rank(['bird.jpg'], ['a red bird'])")
     if not images:
         raise ImageError("there is no picture to rank; give one or more")
-    source = model if isinstance(model, Checkpoint) else open_matching(model, device=device)
-    matching = _matching(source, "the checkpoint").to(torch.device(device)).eval()
-    sentences = check_captions(source, texts)
-    with torch.inference_mode():
-        encoded = [
-            matching.read_captions(source.vocabulary.encode(sentences[first : first + scoring.CHUNK]).to(device))
-            for first in range(0, len(sentences), scoring.CHUNK)
-        ]
+    matcher = open_matcher(model, device=device, engine=engine)
+    sentences = check_captions(matcher, texts)
+    read = [
+        matcher.read_captions(sentences[first : first + scoring.CHUNK])
+        for first in range(0, len(sentences), scoring.CHUNK)
+    ]
 
-    def score(pixels: Tensor) -> Tensor:
-        codes = matching.read_images(pixels)
-        return torch.cat([matching.scores(codes, captions).float() for captions in encoded], 1)
+    def score(pixels: Floats) -> Floats:
+        return np.concatenate([matcher.scores(pixels, captions) for captions in read], 1)
 
-    found = scoring.score_pictures(images, score, size=matching.image_size, device=device, progress=progress)
+    found = scoring.score_pictures(images, score, size=matcher.image_size, progress=progress)
     return Ranking(found.names, tuple(texts), found.scores, found.failed)
+
+
+def open_matcher(model: str | Path | Checkpoint, *, device: str = "cpu", engine: Engines = "auto") -> Matcher:
+    """Open a matching model to score with; arguments and errors as of `rank`."""
+    check_engine(engine)
+    if not isinstance(model, Checkpoint) and engine != "torch":
+        from tgim.inference import onnx_matching
+        from tgim.inference.onnx_engine import has_graph
+
+        if engine == "onnx" or (str(device) == "cpu" and has_graph(model, onnx_matching.MATCHING)):
+            return onnx_matching.open_matcher(model)
+    from tgim.inference.torch_engine import TorchMatcher
+
+    source = model if isinstance(model, Checkpoint) else open_matching(model, device=device)
+    _matching(source, "the checkpoint")
+    return TorchMatcher(source, device=device)
 
 
 def open_matching(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoint:
@@ -146,7 +188,7 @@ def open_matching(name_or_path: str | Path, *, device: str = "cpu") -> Checkpoin
     return source
 
 
-def check_captions(source: Checkpoint, texts: Sequence[str]) -> list[str]:
+def check_captions(source: Reading, texts: Sequence[str]) -> list[str]:
     """The captions that are really used for `texts`: checked, and phrases completed by the checkpoint's template.
 
     Warns with `UnknownWordWarning`, once for each unknown word.
@@ -170,10 +212,11 @@ def check_captions(source: Checkpoint, texts: Sequence[str]) -> list[str]:
     return result
 
 
-def _matching(source: Checkpoint, name: str) -> Matching:
+def _matching(source: Checkpoint, name: str) -> None:
+    from tgim.models.base import Matching
+
     if not isinstance(source.model, Matching):
         _refuse(name, source.model.name)
-    return source.model
 
 
 def _refuse(name: str, system: str) -> NoReturn:

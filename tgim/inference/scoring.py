@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from tgim.data.cache import Progress, decode
 from tgim.errors import ImageError, UserError
 from tgim.images.photo import Source, from_uint8, open_image
+from tgim.images.resample import Floats
 from tgim.system.runtime import usable_cores
 
 CHUNK = 64  # pictures, and captions, that are looked at together
@@ -36,38 +35,35 @@ class Scored(NamedTuple):
 
 def score_pictures(
     images: Sequence[Source],
-    score: Callable[[Tensor], Tensor],
+    score: Callable[[Floats], Floats],
     *,
     size: int,
-    device: str = "cpu",
     progress: Progress | None = None,
 ) -> Scored:
-    """Read pictures and score them, `CHUNK` at a time; no gradient is kept.
+    """Read pictures and score them, `CHUNK` at a time.
 
     Args:
         images: paths, bytes, PIL images or arrays.
-        score: from pictures (B, 3, S, S) in [-1, 1] on `device` to their scores (B, ...).
+        score: from pictures (B, 3, S, S) in [-1, 1] to their scores (B, ...).
         size: S, pixels.
-        device: where pictures are scored.
         progress: called with (done, total).
 
     Raises:
         ImageError: not one picture can be read.
     """
-    names, failed, parts = list[str](), list[str](), list[Tensor]()
-    with torch.inference_mode():
-        for read in _read_chunks(images, size=size):
-            good = [(name, pixels) for name, pixels in read if not isinstance(pixels, str)]
-            failed += [pixels for _, pixels in read if isinstance(pixels, str)]
-            if good:
-                parts.append(score(as_batch([pixels for _, pixels in good]).to(device)).cpu())
-                names += [name for name, _ in good]
-            if progress is not None:
-                progress(len(names) + len(failed), len(images))
+    names, failed, parts = list[str](), list[str](), list[Floats]()
+    for read in _read_chunks(images, size=size):
+        good = [(name, pixels) for name, pixels in read if not isinstance(pixels, str)]
+        failed += [pixels for _, pixels in read if isinstance(pixels, str)]
+        if good:
+            parts.append(score(as_batch([pixels for _, pixels in good])))
+            names += [name for name, _ in good]
+        if progress is not None:
+            progress(len(names) + len(failed), len(images))
     if not parts:
         several = f"none of the {len(failed)} pictures can be read; the first: " if len(failed) > 1 else ""
         raise ImageError(f"{several}{failed[0]}")
-    return Scored(tuple(names), torch.cat(parts).numpy(), tuple(failed))
+    return Scored(tuple(names), np.concatenate(parts), tuple(failed))
 
 
 def read_square(source: Source, *, size: int) -> NDArray[np.uint8]:
@@ -84,9 +80,10 @@ def read_square(source: Source, *, size: int) -> NDArray[np.uint8]:
     return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0))
 
 
-def as_batch(squares: Sequence[NDArray[np.uint8]]) -> Tensor:
-    """Pictures (S, S, 3) uint8 as one tensor (B, 3, S, S) in [-1, 1]."""
-    return from_uint8(torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2))
+def as_batch(squares: Sequence[NDArray[np.uint8]]) -> Floats:
+    """Pictures (S, S, 3) uint8 as one array (B, 3, S, S) in [-1, 1]."""
+    batch: Floats = from_uint8(np.ascontiguousarray(np.stack(squares).transpose(0, 3, 1, 2)))
+    return batch
 
 
 def _read_chunks(images: Sequence[Source], *, size: int) -> Iterator[list[tuple[str, Any]]]:

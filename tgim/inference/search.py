@@ -23,7 +23,8 @@ from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.data.cache import Progress
 from tgim.errors import CheckpointError, ImageError, UserError
-from tgim.images.photo import Source
+from tgim.images.photo import Source, as_array
+from tgim.images.resample import Floats
 from tgim.inference.ranking import check_captions
 from tgim.inference.scoring import as_batch, read_square, score_pictures
 from tgim.models.base import Composing, Matching
@@ -103,13 +104,15 @@ def search(
     if not images:
         raise ImageError("there is no picture to search among, the one that is given aside; name a folder with others")
     with torch.inference_mode():
-        start = as_batch([read_square(image, size=system.image_size)]).to(device)
+        start = torch.from_numpy(as_batch([read_square(image, size=system.image_size)])).to(device)
         meant = query(system, start, source.vocabulary.encode([sentence]).to(device))[0]
 
-    def score(pixels: Tensor) -> Tensor:
-        return F.normalize(system.embed_images(pixels).float(), dim=1) @ meant
+    @torch.inference_mode()
+    def score(pixels: Floats) -> Floats:
+        shown = torch.from_numpy(pixels).to(device)
+        return as_array(F.normalize(system.embed_images(shown).float(), dim=1) @ meant)
 
-    found = score_pictures(images, score, size=system.image_size, device=device, progress=progress)
+    found = score_pictures(images, score, size=system.image_size, progress=progress)
     asked = os.fsdecode(image) if isinstance(image, str | os.PathLike) else "the picture"
     how = source.model.name if isinstance(system, Composing) else SUM
     return Found(found.names, found.scores, asked, text, how, found.failed)

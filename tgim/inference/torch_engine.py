@@ -1,4 +1,4 @@
-"""The engine of any model that edits, in torch."""
+"""Engines in torch: of any model that edits, and of any that matches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tgim.images.photo import as_array
 from tgim.images.resample import Floats
 from tgim.inference.engines import Asked
 from tgim.inference.inversion import Inverter
-from tgim.models.base import Editing, Generating, Localising, Request
+from tgim.models.base import Codes, Editing, Generating, Localising, Matching, Request
 from tgim.models.editing.painting.painter import Painter
 
 EDITING = ("editor", "generator", "parsing")  # roles of models that an Editor can be made of
@@ -90,3 +90,32 @@ class TorchEngine:
 
     def _tensor(self, pixels: Floats) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
+
+
+class TorchMatcher:
+    """A matching model; see `tgim.inference.ranking.Matcher`.
+
+    Raises:
+        CheckpointError: it does not match.
+    """
+
+    def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu") -> None:
+        if not isinstance(source.model, Matching):
+            raise CheckpointError(f"{source.model.name} does not match pictures with captions")
+        self.device, self.model = torch.device(device), source.model.to(torch.device(device)).eval()
+        self.vocabulary, self.template = source.vocabulary, source.template
+
+    @property
+    def image_size(self) -> int:
+        return self.model.image_size
+
+    @torch.inference_mode()
+    def read_captions(self, captions: Sequence[str]) -> Codes:
+        """Read captions, as the vocabulary takes them."""
+        return self.model.read_captions(self.vocabulary.encode(captions).to(self.device))
+
+    @torch.inference_mode()
+    def scores(self, pictures: Floats, captions: Codes) -> Floats:
+        """Scores (B, N) of pictures (B, 3, S, S) in [-1, 1]."""
+        shown = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)
+        return as_array(self.model.scores(self.model.read_images(shown), captions).float())

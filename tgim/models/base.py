@@ -22,15 +22,15 @@ from tgim.data.batch import Batch, BatchOptions, BatchSource
 from tgim.data.config import DataConfig
 from tgim.data.loader import Batches
 from tgim.images.boxes import Box
+from tgim.images.matting import FEATHER, soft_box
 from tgim.images.photo import as_array
 from tgim.images.resample import Floats
-from tgim.nn.carry import carry_change, soft_box
+from tgim.nn.carry import carry_change
 from tgim.nn.resize import resize
 from tgim.text.vocabulary import Tokens, Vocabulary
 
 Terms = dict[str, Tensor]  # loss name -> weighted scalar; their sum is what one network minimises
 Codes = tuple[Tensor, ...]  # what a model keeps of B pictures or captions; each tensor starts with B
-FEATHER = 0.15  # of the shorter side of a box: how far its edit fades in
 
 
 @dataclass(frozen=True)
@@ -221,8 +221,8 @@ class Editing(Model):
         edited = self.edit_photo(region, request)
         if request.raw:
             return edited
-        edge = soft_box(photo.shape[-2], photo.shape[-1], box, feather=FEATHER * min(h, w)).to(photo.device)
-        edge = edge[..., y : y + h, x : x + w]
+        edge = photo.new_tensor(soft_box(photo.shape[-2], photo.shape[-1], box, feather=FEATHER * min(h, w)))
+        edge = edge[y : y + h, x : x + w]
         result = photo.clone()
         result[..., y : y + h, x : x + w] = torch.where(edge > 0, region + edge * (edited - region), region)
         return result

@@ -1,4 +1,4 @@
-"""Transfer of an edit from the model's resolution to the photograph's, and soft boxes.
+"""Transfer of an edit from the model's resolution to the photograph's.
 
 The change that a repainting model made is carried by the fast guided filter (He, Sun and Tang, "Guided Image
 Filtering", TPAMI 2013; He and Sun, "Fast Guided Filter", 2015): around each model pixel the change is fitted as an
@@ -9,54 +9,18 @@ model left alone stay bit-identical, and the carried change never leaves the ran
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tgim.errors import ImageError
-from tgim.images.boxes import parse_box
 from tgim.nn.resize import resize
 
 NO_CHANGE = 1 / 255  # in [-1, 1]: half an 8-bit level; a smaller change of the model's output is rounding, not an edit
 WINDOW = 5  # model pixels, side of the guided filter's window
 SMOOTHNESS = 0.02  # squared [-1, 1] units: texture weaker than about 18 of 255 levels does not shape the change
 STRIP = 2**20  # photograph pixels that are worked on at a time, about 100 MB
-
-
-def soft_box(h: int, w: int, box: str | Sequence[int], *, feather: float) -> Tensor:
-    """Weight (1, 1, h, w) in [0, 1] of a box: exactly 0 outside, 1 inside, raised cosine over `feather` pixels between.
-
-    The ramp lies inside the box and is at most half as wide as the box. Sides that lie on the picture's border have no
-    ramp: there is nothing to blend with.
-
-    Raises:
-        ImageError: the box is malformed or leaves the picture (see `parse_box`).
-
-    >>> soft_box(1, 6, (1, 0, 4, 1), feather=0)
-    tensor([[[[0., 1., 1., 1., 1., 0.]]]])
-    """
-    x, y, box_w, box_h = parse_box(box, height=h, width=w)
-    if not feather >= 0:
-        raise ImageError(f"feather is {feather}, expected a width in pixels of 0 or more")
-    return (_ramp(h, y, box_h, feather)[:, None] * _ramp(w, x, box_w, feather)[None, :])[None, None]
-
-
-def _ramp(size: int, start: int, length: int, feather: float) -> Tensor:
-    """Weights (size,) of `soft_box` along one axis."""
-    weight = torch.zeros(size)
-    inside = torch.ones(length)
-    width = min(feather, length / 2)
-    if width > 0:
-        rise = ((torch.arange(length) + 0.5) / width).clamp(max=1)  # pixel centres
-        rise = 0.5 - 0.5 * (torch.pi * rise).cos()
-        if start > 0:
-            inside = inside * rise
-        if start + length < size:
-            inside = inside * rise.flip(0)
-    weight[start : start + length] = inside.clamp(0, 1)
-    return weight
 
 
 @torch.no_grad()

@@ -16,10 +16,12 @@ from tgim.models.editing.painting.brush import Tones, look_up, tone_curve
 from tgim.models.editing.painting.lab import to_lab
 from tgim.models.editing.painting.palette import chroma_of, nearest, ramp
 from tgim.models.editing.painting.words import Colour
-from tgim.models.editing.part_curves.curves import KNOTS, as_curve, as_ramp, recolour, tables
+from tgim.models.editing.part_curves.curves import KNOTS, as_curve, recolour, tables
 from tgim.models.editing.part_curves.described import SHARPNESS, describe, part_shares
 from tgim.models.editing.part_curves.head import to_curve
 from tgim.models.editing.part_curves.lessons import Phrases, colours_of, curve_of
+from tgim.models.editing.part_curves.painted import as_ramp
+from tgim.models.editing.part_curves.pieces import seen
 from tgim.text.lexicon.colours import PLAIN as NAMED
 from tgim.text.lexicon.parts import BIRD_PARTS
 
@@ -106,18 +108,19 @@ def test_phrases_are_read_as_they_were_meant():
 
 
 def test_shares_of_pixels_add_up_and_the_likelier_part_wins():
-    maps = torch.tensor([0.1, 0.6, 0.3]).view(3, 1, 1).expand(3, 16, 16)
-    shares = part_shares(maps, torch.zeros(1, 3, 64, 64))
-    assert torch.allclose(shares[0], shares[1:].sum(0))
-    assert float((shares[1] / shares[0].clamp(min=1e-6)).median()) == pytest.approx(8 / 9, abs=0.01)
+    maps = np.broadcast_to(np.array([0.1, 0.6, 0.3], np.float32)[:, None, None], (3, 16, 16))
+    shares = part_shares(maps, np.zeros((3, 64, 64), np.float32))
+    assert np.allclose(shares[0], shares[1:].sum(0))
+    assert float(np.median(shares[1] / shares[0].clip(min=1e-6))) == pytest.approx(8 / 9, abs=0.01)
     assert SHARPNESS == 3
 
 
 def test_a_description_is_of_the_picture_alone():
     model = model_of("part_curves").eval()
-    photo = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    first, second = describe(model.localiser, photo), describe(model.localiser, photo)
-    assert torch.equal(first.features, second.features)
+    photo = np.random.default_rng(0).uniform(-1, 1, (3, 64, 64)).astype(np.float32)
+    maps, own = seen(model.localiser, photo)
+    first, second = describe(photo, own, maps), describe(photo, own, maps)
+    assert np.array_equal(first.features, second.features)
     assert first.features.shape == (10, model.head.level.num_features)
     assert first.shares.shape == (10, 64, 64)
 

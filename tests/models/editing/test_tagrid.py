@@ -177,13 +177,6 @@ def test_without_a_mask_nothing_changes(model):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("strip", [1, 7, 64])
-def test_strips_do_not_show(model, strip):
-    photo, plan = photo_of(90, 60), plan_of()
-    assert_close(model.recolour(photo, plan, strip=strip), model.recolour(photo, plan, strip=10**6), atol=1e-6, rtol=0)
-
-
-@torch.no_grad()
 def test_photographs_of_a_batch_do_not_mix(model):
     photo, plan = photo_of(40, 48, count=2), plan_of(count=2)
     both = model.recolour(photo, plan)

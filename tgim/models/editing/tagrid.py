@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from pydantic import AliasChoices, Field
 from torch import Tensor, nn
@@ -35,9 +36,9 @@ from torch.nn import functional as F
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.registry import register
 from tgim.data.batch import Batch, SyntheticPairs
-from tgim.images.matting import subject_mask
 from tgim.images.photo import as_array
 from tgim.models.base import Codes, Config, Editing, Request, Terms
+from tgim.models.editing.slicing import GuideWeights, recoloured, weakened
 from tgim.models.editing.tagrid_head import (
     FeatureEncoder,
     FeaturePyramid,
@@ -51,7 +52,7 @@ from tgim.models.editing.tagrid_targets import Targets, caption_loss, noised_vie
 from tgim.models.matching.interaction import ImageFeatures
 from tgim.models.matching.late_interaction import LateInteraction, LateInteractionConfig, Member
 from tgim.models.parts import Part
-from tgim.nn.bilateral import apply_affine, look_up, roughness, slice_grid
+from tgim.nn.bilateral import apply_affine, roughness, slice_grid
 from tgim.nn.losses import known_cross_entropy
 from tgim.nn.parallel import gathered_all, rand, whole
 from tgim.nn.resize import resize
@@ -167,20 +168,27 @@ class TAGrid(Editing):
 
     def condition(self, text: Tokens) -> Codes:
         """Encode captions: the fields of a `TextCode`."""
-        return tuple(self._first.text(text))
+        return tuple(self.reader.text(text))
 
     def plan_from(self, image: Tensor, condition: Codes, *, strength: float = 1.0) -> Plan:
         """Predict the edit as `plan` does, from what `condition` gave."""
-        features, code = self._encode(image)
+        features, code = self.encoded(image)
         text = TextCode(*condition)
-        need = self.generator.references.need(self._first, code, self._first.encode_words(text))
+        need = self.generator.references.need(self.reader, code, self.reader.encode_words(text))
         grid, _ = self.generator.head(features, text, need)
         logits = self.generator.subject(features)
         if strength < 1:
             weak, _ = self.generator.head(features, text, strength * need)
-            cost, full = (rmse(self._render(image, each, logits), image) for each in (weak, grid))
-            grid = (strength * full / cost).clamp(max=1).view(-1, 1, 1, 1, 1) * weak
+            grid = self._weakened(image, grid, weak, torch.sigmoid(logits), strength)
         return Plan(grid, torch.sigmoid(logits))
+
+    def _weakened(self, image: Tensor, full: Tensor, weak: Tensor, subject: Tensor, strength: float) -> Tensor:
+        guide, rows = self._guide(), zip(*map(as_array, (image, full, weak, subject[:, 0])), strict=True)
+        weaker = [weakened(each, own, less, mask, guide, strength) for each, own, less, mask in rows]
+        return full.new_tensor(np.stack(weaker))
+
+    def _guide(self) -> GuideWeights:
+        return GuideWeights.of({name: as_array(value) for name, value in self.generator.guide.state_dict().items()})
 
     def subject(self, image: Tensor) -> Tensor:
         """Probability (B, 1, S, S) that the subject is there, in small pictures (B, 3, S, S) in [-1, 1]."""
@@ -188,36 +196,24 @@ class TAGrid(Editing):
 
     def features(self, image: Tensor) -> FeaturePyramid:
         """Features of small pictures (B, 3, S, S) in [-1, 1] for the head; no caption is involved."""
-        return self._encode(image)[0]
+        return self.encoded(image)[0]
 
-    def _encode(self, image: Tensor) -> tuple[FeaturePyramid, ImageFeatures]:
+    def encoded(self, image: Tensor) -> tuple[FeaturePyramid, ImageFeatures]:
+        """`features` of small pictures, and what the matching model's reader compares with captions."""
         with torch.no_grad():
-            fine, coarse = self._first.maps(image)
-            code = self._first.encode_maps(coarse)
+            fine, coarse = self.reader.maps(image)
+            code = self.reader.encode_maps(coarse)
         return self.generator.eyes(image, fine, coarse, code.whole), code
 
-    def recolour(self, image: Tensor, plan: Plan, *, strip: int = 256) -> Tensor:
+    @torch.no_grad()
+    def recolour(self, image: Tensor, plan: Plan) -> Tensor:
         """Apply a plan to photographs (B, 3, H, W) in [-1, 1] of any size; the same shape comes back, in [-1, 1].
 
         Pixels outside the mask stay bit-identical. The mask is refined by the photograph's own colours and edges
-        (`tgim.images.matting`), which training does without. `strip` rows are worked on at a time.
+        (`tgim.images.matting`), which training does without.
         """
-        result = image.clone()
-        height, width = image.shape[-2:]
-        for i, photo in enumerate(image):
-            mask = photo.new_tensor(subject_mask(as_array(photo), as_array(plan.subject[i, 0])))
-            for first in range(0, height, strip):
-                rows, columns = (mask[first : first + strip] > 0).nonzero(as_tuple=True)
-                if not len(rows):
-                    continue
-                rows = rows + first
-                pixels = photo[:, rows, columns]  # 3, N
-                x, y = (columns + 0.5) / width, (rows + 0.5) / height
-                guide = self.generator.guide(pixels[None, :, None])[:, 0, 0]
-                transform = look_up(plan.grid[i : i + 1], x[None], y[None], guide)
-                change = (pixels + apply_affine(pixels[None], transform)[0]).clamp(-1, 1) - pixels
-                result[i, :, rows, columns] = pixels + mask[rows, columns] * change
-        return result
+        guide, rows = self._guide(), zip(*map(as_array, (image, plan.grid, plan.subject[:, 0])), strict=True)
+        return image.new_tensor(np.stack([recoloured(photo, grid, subject, guide) for photo, grid, subject in rows]))
 
     def edit(self, image: Tensor, text: Tokens, *, seed: int | None = None) -> Tensor:
         """Edit pictures (B, 3, S, S) in [-1, 1] at the model's resolution; `seed` changes nothing."""
@@ -241,9 +237,9 @@ class TAGrid(Editing):
         own_count = max(1, round(c.own_share * whole(len(image))) // whole(1))
         targets = sample_targets(batch, c.local_share)
         with torch.no_grad():
-            target = self._first.text(targets.captions)
-            own = self._first.text(batch.text[:own_count])
-        features, code = self._encode(image)
+            target = self.reader.text(targets.captions)
+            own = self.reader.text(batch.text[:own_count])
+        features, code = self.encoded(image)
         self.generator.references.remember(gathered_all(code))
         mask_logits = self.generator.subject(features)
         strength = self._strengths(image)
@@ -294,7 +290,7 @@ class TAGrid(Editing):
     def _synthetic_terms(self, pairs: SyntheticPairs) -> Terms:
         c, half = self.config, slice(0, max(1, len(pairs.image) // 2))
         with torch.no_grad():
-            text, own = self._first.text(pairs.target_text), self._first.text(pairs.text[half])
+            text, own = self.reader.text(pairs.target_text), self.reader.text(pairs.text[half])
         features = self.features(pairs.image)
         logits = self.generator.subject(features)
         strength = self._strengths(pairs.image)
@@ -321,7 +317,8 @@ class TAGrid(Editing):
         return [member for member in self.matching.members if isinstance(member, Member)]
 
     @property
-    def _first(self) -> Member:
+    def reader(self) -> Member:
+        """The member of the matching model that reads captions for the head."""
         return self._members[0]
 
 

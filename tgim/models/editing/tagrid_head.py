@@ -69,11 +69,11 @@ class CrossAttention(nn.Module):
         self.value = nn.Linear(word_size, channels)
 
     def forward(self, x: Tensor, text: TextCode) -> Tensor:
-        query = self.query(x).flatten(2).mT  # B, HW, C
-        scores = query @ self.key(text.words).mT / x.shape[1] ** 0.5  # B, HW, T
+        query = self.query(x).flatten(2).transpose(1, 2)  # B, HW, C
+        scores = query @ self.key(text.words).transpose(1, 2) / x.shape[1] ** 0.5  # B, HW, T
         weights = scores.float().masked_fill(~text.mask[:, None], -1e4).softmax(-1)
         context: Tensor = weights.to(query.dtype) @ self.value(text.words)
-        return context.mT.reshape(x.shape)
+        return context.transpose(1, 2).reshape(x.shape)
 
 
 class HeadBlock(nn.Module):

@@ -95,7 +95,10 @@ class TextEncoder(nn.Module):
         if self.training and self.word_dropout:
             dropped = rand(*ids.shape, device=ids.device, each=each) < self.word_dropout
             ids = ids.masked_fill(dropped & mask, UNKNOWN)
-        words = self._in_context(self.embed(ids), mask).float()  # B, T, 2E
+        return self.summed(self._in_context(self.embed(ids), mask).float(), mask)
+
+    def summed(self, words: Tensor, mask: Tensor) -> TextCode:
+        """Code of captions from words (B, T, 2 E) in context; padding becomes 0."""
         weight = mask[..., None].float()
         sentence = self.project((words * weight).sum(1) / weight.sum(1).clamp(min=1))
         return TextCode(words * weight, F.normalize(sentence.float(), dim=1), mask)

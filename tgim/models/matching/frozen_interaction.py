@@ -16,6 +16,7 @@ another backbone, other taps and another seed, can judge.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -70,11 +71,14 @@ class Eyes(EfficientNetLite):
         self.taps = config.taps
         self.requires_grad_(False)
 
-    def see(self, image: Tensor) -> Maps:
-        """Maps of pictures (B, 3, S, S) in [-1, 1], S a multiple of 32: S / 16 places a side, at most 12; S / 32."""
+    def see(self, image: Tensor, *, pool: Callable[[Tensor, int], Tensor] = F.adaptive_avg_pool2d) -> Maps:
+        """Maps of pictures (B, 3, S, S) in [-1, 1], S a multiple of 32: S / 16 places a side, at most 12; S / 32.
+
+        `pool` averages maps to so many places a side.
+        """
         maps, places = self.maps(image, self.taps), min(MOST, math.ceil(image.shape[-1] / CELL))
         levels = [(tap, each) for tap, each in zip(self.taps, maps, strict=True)]
-        fine = [F.adaptive_avg_pool2d(each, places) for tap, each in levels if STAGE_STRIDES[tap] <= CELL]
+        fine = [pool(each, places) for tap, each in levels if STAGE_STRIDES[tap] <= CELL]
         coarse = [each for tap, each in levels if STAGE_STRIDES[tap] > CELL]
         return Maps(torch.cat(fine, 1).float(), torch.cat(coarse, 1).float())
 
@@ -165,9 +169,10 @@ class FrozenInteraction(Interacting):
 
     def features(self, image: Tensor) -> list[ImageFeatures]:
         """Features of pictures (B, 3, S, S) in [-1, 1] by each member; the backbone looks at them once."""
-        return self._encoded(self.see(image))
+        return self.encoded(self.see(image))
 
-    def _encoded(self, maps: Maps) -> list[ImageFeatures]:
+    def encoded(self, maps: Maps) -> list[ImageFeatures]:
+        """Features by each member of pictures that `see` has seen."""
         return [member.encode_seen(maps) for member in self.members if isinstance(member, FrozenMember)]
 
     def _seen(self, batch: Batch) -> tuple[list[ImageFeatures], list[ImageFeatures]]:
@@ -177,7 +182,7 @@ class FrozenInteraction(Interacting):
             pairs = batch.synthetic
             given += [pairs.maps or self.see(pairs.image), pairs.target_maps or self.see(pairs.target)]
         maps = Maps(torch.cat([each.fine for each in given]), torch.cat([each.coarse for each in given]))
-        count, found = len(batch.labels), self._encoded(maps)
+        count, found = len(batch.labels), self.encoded(maps)
         photos = [ImageFeatures(each.whole[:count], each.regions[:count]) for each in found]
         others = [ImageFeatures(each.whole[count:], each.regions[count:]) for each in found]
         return photos, others if len(given) > 1 else []

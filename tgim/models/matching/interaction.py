@@ -86,7 +86,7 @@ class Interaction(nn.Module):
     def encode_maps(self, features: Tensor) -> ImageFeatures:
         """Features of pictures from what the trunk gives of them (B, C, h, w)."""
         places = self.glance(features).float().flatten(2).softmax(-1)  # B, G, R
-        pooled = places @ features.float().flatten(2).mT  # B, G, C
+        pooled = places @ features.float().flatten(2).transpose(1, 2)  # B, G, C
         pooled = torch.cat([pooled.flatten(1), features.float().mean((2, 3))], 1)
         regions = self.region(features).float().flatten(2)
         return ImageFeatures(F.normalize(self.project(pooled).float(), dim=1), F.normalize(regions, dim=1))

@@ -119,7 +119,11 @@ class PartLocaliser(Localising):
         """
         with torch.no_grad():
             maps = self.backbone(image)
-        present = image.new_ones(len(image))
+        return self.look_by(maps)
+
+    def look_by(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """`look` by the backbone's maps, finest first."""
+        present = maps[0].new_ones(len(maps[0]))
         if self.config.subject_classes:
             classes = self.backbone.classify(maps[-1]).softmax(1)
             present = sum((classes[:, a : b + 1].sum(1) for a, b in self.config.subject_classes), 0 * present)

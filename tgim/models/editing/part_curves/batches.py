@@ -21,12 +21,14 @@ from tgim.data.config import DataConfig
 from tgim.data.loader import CaptionTable, PhraseTable, as_tokens, open_pool
 from tgim.data.views import read_picture
 from tgim.errors import DataError
-from tgim.images.photo import from_uint8, to_uint8
+from tgim.images.photo import as_array, from_uint8, to_uint8
 from tgim.images.resample import Floats
 from tgim.models.editing.painting.rules import subject_of
 from tgim.models.editing.painting.words import Colour
-from tgim.models.editing.part_curves.described import STATISTICS, TONES, VIEW, describe, feature_count
+from tgim.models.editing.part_curves.described import STATISTICS, TONES, VIEW, describe
+from tgim.models.editing.part_curves.head import feature_count
 from tgim.models.editing.part_curves.lessons import Phrases, colours_of, curve_of, curves_of, names_of
+from tgim.models.editing.part_curves.pieces import seen
 from tgim.models.parsing.localiser import PartLocaliser
 from tgim.models.parsing.part_maps import framed
 from tgim.nn.resize import resize
@@ -302,14 +304,15 @@ class _Maker:
         rows = new_array(path, dtype=kind, shape=(len(self),))
         for row in range(len(self)):
             picture = self.picture(row)
-            seen = describe(self.localiser, picture)
-            small = resize(seen.shares[None, 1:], (size, size))[0].clamp(0, 1)
+            maps, own = seen(self.localiser, as_array(picture[0]))
+            parts_seen = describe(as_array(picture[0]), own, maps)
+            small = resize(torch.from_numpy(parts_seen.shares)[None, 1:], (size, size))[0].clamp(0, 1)
             share, index = small.topk(2, 0) if len(small) > 1 else (small.repeat(2, 1, 1), torch.zeros(2, size, size))
             if len(small) == 1:
                 share = share * torch.tensor([1.0, 0.0])[:, None, None]
             rows[row]["picture"] = to_uint8(resize(picture, (size, size)))[0].permute(1, 2, 0).numpy()
             rows[row]["index"], rows[row]["share"] = index.numpy() + 1, (share * 255).round().numpy()
-            rows[row]["features"], rows[row]["tones"] = seen.features.numpy(), seen.tones.numpy()
+            rows[row]["features"], rows[row]["tones"] = parts_seen.features, parts_seen.tones
             if progress is not None:
                 progress(row + 1, len(self))
         rows.flush()

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from tgim.data.batch import DescribedPictures
-from tgim.images.resample import Floats
 from tgim.models.editing.painting.brush import FLATTEST, LIVELIEST, LIVELY, OWN, OWN_MOST, STEEPEST, bent
 from tgim.models.editing.painting.lab import limited, to_lab, to_rgb
 from tgim.models.editing.painting.palette import STEPS, Ramp
@@ -96,17 +95,6 @@ def _change(image: Tensor, parts: DescribedPictures, gates: Tensor, table: Tenso
         weight = gates.flatten()[part] * parts.share[:, rank][there]
         total = total + weight * (torch.cat([colour[:1], colour[1:] + own]) - lab)
     return to_rgb(lab + total) - before
-
-
-def as_ramp(curve: Floats) -> Ramp:
-    """The tones of a curve (9,) for the painter's brush."""
-    low, usual, high = curve[:3].tolist()
-    light = np.arange(STEPS, dtype=np.float32)
-    first = ((light - low) / max(1.0, usual - low)).clip(0, 1)
-    second = ((light - usual) / max(1.0, high - usual)).clip(0, 1)
-    dark, middle, bright = curve[3:].reshape(3, 2, 1)
-    ab = dark + first * (middle - dark)
-    return Ramp((ab + second * (bright - ab)).astype(np.float32), low, usual, high)
 
 
 def as_curve(ramp: Ramp) -> Tensor:

@@ -17,11 +17,10 @@ Training needs no pairs:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -35,36 +34,29 @@ from tgim.data.batch import Batch, BatchOptions, DescribedPictures, PartLessons
 from tgim.data.config import DataConfig
 from tgim.errors import SubjectError
 from tgim.images.boxes import Box
-from tgim.images.matting import sigmoid
 from tgim.images.photo import as_array
 from tgim.images.resample import Floats
 from tgim.models.base import Codes, Config, Request, Terms
-from tgim.models.editing.painting.captions import ONE_COLOUR
-from tgim.models.editing.painting.masks import BLOSSOM, CUT, NAMED, WHOLE, main_pieces, part_mask, with_centres
 from tgim.models.editing.painting.painter import PartEditing
-from tgim.models.editing.painting.region import Region
-from tgim.models.editing.painting.rules import FEWEST, SMALLEST, paint_parts, remarks_on
 from tgim.models.editing.painting.words import vocabulary_words
 from tgim.models.editing.part_curves.batches import EditBatches
-from tgim.models.editing.part_curves.curves import as_ramp, recolour, tables
-from tgim.models.editing.part_curves.described import LEAST, SHARPNESS, describe, feature_count
-from tgim.models.editing.part_curves.head import PartHead
-from tgim.models.editing.part_curves.pieces import begin_with, in_view, known, weighted_mean
+from tgim.models.editing.part_curves.curves import recolour, tables
+from tgim.models.editing.part_curves.described import describe_found
+from tgim.models.editing.part_curves.head import PartHead, feature_count
+from tgim.models.editing.part_curves.painted import NOT_FOUND, paint_curves, remarks_on
+from tgim.models.editing.part_curves.pieces import begin_with, in_view, known, seen, weighted_mean
 from tgim.models.editing.tagrid_targets import Targets, caption_loss, noised_view, rmse, sample_targets
 from tgim.models.matching.dual_encoder import DualEncoderConfig
 from tgim.models.matching.interaction import Interacting, Interaction
 from tgim.models.parsing.localiser import PartLocaliser, PartLocaliserConfig
-from tgim.models.parsing.part_maps import PartMaps, find_parts, framed
+from tgim.models.parsing.part_maps import PartMaps, find_parts
 from tgim.models.parts import Part
 from tgim.nn.parallel import rolled, split
-from tgim.text.lexicon.parts import FLOWER_PARTS, NO_PLUMAGE, SEVERAL
 from tgim.text.vocabulary import TextCode, Tokens, Vocabulary, tokenize
 
 LOCALISER = Part("localiser", "sight", PartLocaliser)
 MATCHING = Part("matching", "matching", Interacting)
-OPENS = (0.45, 0.6)  # probabilities of a change that become none and all of it
 ZOOM = (1.0, 1.35)  # of what the matching model sees: it learned from pictures cut closer than a localiser's
-ALIKE = 10.0  # Lab units between the curves of parts that are painted as one
 CHANGES = 30.0  # Lab units that weigh 1 in the loss of curves
 
 
@@ -172,8 +164,7 @@ class PartCurves(PartEditing):
 
     def remarks(self, caption: str) -> tuple[str, ...]:
         """List what of a caption is not painted; TextError when it names no colour of any part."""
-        notes = remarks_on(caption, self.localiser.parts)
-        return tuple(note for note in notes if not note.endswith(ONE_COLOUR))  # dark tones take one, light ones another
+        return remarks_on(caption, self.localiser.parts)
 
     def train(self, mode: bool = True) -> PartCurves:
         """Switch to training mode, the frozen localiser excepted."""
@@ -208,7 +199,7 @@ class PartCurves(PartEditing):
             if before is None or not torch.equal(before, picture):  # often several captions for one photograph
                 found, before = find_parts(self.localiser, picture, box=box), picture
             if found is None and not request.skip:
-                raise SubjectError(f"no {self.what} is found in the picture; say where it is by --box x,y,width,height")
+                raise SubjectError(NOT_FOUND.format(self.what))
             code = self.head.text(Tokens(request.tokens.ids[i : i + 1], request.tokens.mask[i : i + 1]))
             if found is not None:
                 picture = self._change(picture, code, found, strength=request.strength, skip=request.skip, box=box)
@@ -227,58 +218,17 @@ class PartCurves(PartEditing):
     ) -> Tensor:
         """Change the parts of a photograph (1, 3, H, W) as a caption says."""
         pixels = as_array(photo[0])
-        x, y, w, h = (round(v) for v in found.frame)
-        picture = torch.from_numpy(framed(pixels, (x, y, w, h), self.localiser.image_size))[None].to(photo.device)
-        parts = describe(self.localiser, picture, maps=picture.new_tensor(found.maps))
-        hidden = parts.shares.mean((1, 2)) < LEAST
-        hidden[0] = False
-        gate, curves = self.head(self.head.enter_parts(parts.features[None]), hidden[None], code)
+        parts = describe_found(pixels, found, size=self.localiser.image_size, see=self._see)
+        features, hidden = (torch.from_numpy(each)[None].to(photo.device) for each in (parts.features, parts.hidden))
+        gate, curves = self.head(self.head.enter_parts(features), hidden, code)
         answer = as_array(gate[0]), as_array(curves[0].float())
-        changed = self._painted(pixels, *answer, found, strength=strength, skip=skip, box=box)
+        changed = paint_curves(self.localiser, pixels, found, *answer, strength=strength, skip=skip, box=box)
         return photo.new_tensor(changed)[None]
 
-    def _painted(
-        self, photo: Floats, gate: Floats, curves: Floats, found: PartMaps, *, strength: float, skip: bool,
-        box: Box | None,
-    ) -> Floats:  # fmt: skip
-        """Apply gates' logits (P,) and curves (P, 9) to a photograph (3, H, W)."""
-        low, high = OPENS
-        amount = ((sigmoid(gate) - low) / (high - low)).clip(0, 1)
-        amount[0] = 0
-        wanted = amount.nonzero()[0].tolist()
-        if not wanted:
-            return photo.copy()
-        region, groups = Region.about(found, photo), alike(curves, wanted)
-        masks = region.enlarged(self._masks(region, groups), box=box)
-        least = max(FEWEST, SMALLEST * float(region.subject.sum()) / region.scale**2)
-        visible = masks.reshape(len(masks), -1).sum(1) >= least
-        if not visible.any() and not skip:
-            names = " and ".join(self.localiser.parts[i] for i in wanted)
-            raise SubjectError(f"{names} of the {self.what} cannot be seen in the picture; nothing is changed")
-        opened = np.stack([amount[group].max() for group in groups])
-        result = photo.copy()
-        result[:, region.rows, region.columns] = paint_parts(
-            region.pixels,
-            masks * (visible * opened)[:, None, None],
-            [as_ramp(curves[group].mean(0)) for group in groups],
-            strength=strength,
-            longer=max(found.subject[2:]),
-        )
-        return result
-
-    def _masks(self, region: Region, groups: Sequence[Sequence[int]]) -> Floats:
-        """Masks (N, h, w) in [0, 1] of groups of parts, their sum at most 1."""
-        names, wanted = self.localiser.parts, [i for group in groups for i in group]
-        plumage = [i for i, name in enumerate(names) if i and name not in NO_PLUMAGE]
-        whole = len(set(plumage) & set(wanted)) > len(plumage) / 2
-        boost = BLOSSOM if set(names) & set(FLOWER_PARTS) else WHOLE if whole else NAMED
-        maps = with_centres(region.maps, names)
-        union = part_mask(maps, region.subject, wanted, boost=boost)
-        shares = np.stack([maps[group].sum(0) ** SHARPNESS for group in groups])
-        masks = union * shares / shares.sum(0).clip(min=1e-6)
-        masks[masks < CUT] = 0
-        single = [len(group) == 1 and names[group[0]] not in SEVERAL for group in groups]
-        return np.stack([main_pieces(mask) if one else mask for mask, one in zip(masks, single, strict=True)])
+    def _see(self, picture: Floats) -> list[Floats]:
+        """The backbone's maps (C, h, w) of a picture (3, S, S)."""
+        maps, _ = seen(self.localiser, picture)
+        return maps
 
     def steps(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield the losses that are listed at the top of this file."""
@@ -350,12 +300,3 @@ class PartCurves(PartEditing):
 
 
 START = Part("start", "sight", PartCurves)
-
-
-def alike(curves: Floats, wanted: Sequence[int]) -> list[list[int]]:
-    """Group the parts `wanted` of curves (P, 9) that take nearly the same tones, so that no seam shows between them."""
-    groups: list[list[int]] = []
-    for part in wanted:
-        near = [group for group in groups if np.abs(curves[group].mean(0) - curves[part]).max() < ALIKE]
-        near[0].append(part) if near else groups.append([part])
-    return groups

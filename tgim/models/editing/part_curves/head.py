@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from tgim.models.editing.part_curves.curves import NUMBERS
+from tgim.models.editing.part_curves.described import STATISTICS
+from tgim.models.efficientnet import Variant, widths
 from tgim.models.matching.dual_encoder import DualEncoderConfig, TextEncoder
 from tgim.text.vocabulary import TextCode
 
@@ -77,6 +79,11 @@ class PartHead(nn.Module):
             memory_key_padding_mask=~code.mask & ~none,
         )
         return self.gate(found).squeeze(-1).float(), to_curve(self.curve(found).float())
+
+
+def feature_count(backbone: Variant) -> int:
+    """F, features of a part: the backbone's maps, averaged over it, and statistics of its colours."""
+    return sum(widths(backbone)) + STATISTICS
 
 
 def to_curve(x: Tensor) -> Tensor:

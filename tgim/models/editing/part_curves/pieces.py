@@ -1,13 +1,25 @@
-"""Pieces of the training of `part_curves`: word vectors to begin with, words that both models know, weighted means."""
+"""Pieces of `part_curves` in torch: the backbone's maps, word vectors to begin with, known words, weighted means."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from tgim.images.photo import as_array
+from tgim.images.resample import Floats
 from tgim.models.matching.dual_encoder import TextEncoder
+from tgim.models.parsing.localiser import PartLocaliser
 from tgim.nn.parallel import ratio
 from tgim.text.vocabulary import UNKNOWN, Tokens
+
+
+@torch.no_grad()
+def seen(localiser: PartLocaliser, picture: Floats) -> tuple[list[Floats], Floats]:
+    """Look at a picture (3, S, S): the backbone's maps (C, h, w), and the probabilities (P, s, s) of parts."""
+    device = next(localiser.parameters()).device
+    maps = localiser.backbone(torch.from_numpy(np.ascontiguousarray(picture))[None].to(device))
+    return [as_array(each[0]) for each in maps], as_array(localiser.probabilities(maps)[0])
 
 
 def begin_with(own: TextEncoder, other: TextEncoder) -> None:
