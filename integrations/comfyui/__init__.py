@@ -228,9 +228,9 @@ class TgimParts:
 
         from tgim.inference.masking import part_weight
 
-        localiser = _opened("parts", model, model_file)
-        with torch.no_grad():
-            return (torch.stack([part_weight(photo, localiser, part.strip()) for photo in _photos(image)]),)
+        finder = _opened("parts", model, model_file)
+        masks = [torch.from_numpy(part_weight(photo, finder, part.strip())) for photo in _photos(image)]
+        return (torch.stack(masks),)
 
 
 def _known_file(model_file):

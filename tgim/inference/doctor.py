@@ -111,7 +111,7 @@ def look_at_packages() -> Iterator[Finding]:
 def look_at_models(*, full: bool = False) -> Iterator[Finding]:
     """Compare the embedded files with their record: names, sizes, headers, with `full` hashes."""
     from tgim.checkpoints.checkpoint import read_header
-    from tgim.checkpoints.graphs import SUFFIX, read_graph
+    from tgim.checkpoints.graphs import SUFFIX, read_graphs
 
     total, wrong = 0, 0
     files = recorded.read_record()["files"]
@@ -125,7 +125,7 @@ def look_at_models(*, full: bool = False) -> Iterator[Finding]:
             elif full and recorded.sha256(path) != told["sha256"]:
                 what = "has other content than when it was recorded"
             elif path.suffix == SUFFIX:
-                read_graph(path)
+                read_graphs(path)
             else:
                 read_header(path)
         except FileNotFoundError:
