@@ -18,6 +18,7 @@ from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.errors import CheckpointError, UserError
 from tgim.images.photo import Photo
+from tgim.inference.fast import Fast
 from tgim.models.base import Codes, Editing, Generating, sample_noise
 from tgim.text.understand import used_caption
 from tgim.text.vocabulary import Tokens, tokenize
@@ -37,7 +38,10 @@ class Generator:
     ```
     """
 
-    def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, source: Checkpoint, *, device: str | torch.device = "cpu", precision: str = "fp32"
+    ) -> None:
+        """`precision` as of `tgim.inference.fast.Fast`, by which pictures are made; `model` stays as it is."""
         if not isinstance(source.model, Generating):
             what = (
                 "edits pictures, take it for tgim edit"
@@ -50,6 +54,7 @@ class Generator:
             )
         self.device = torch.device(device)
         self.model: Generating = source.model.to(self.device).eval()
+        self.fast = Fast(self.model, precision=precision)
         self.vocabulary, self.template, self.card = source.vocabulary, source.template, source.card
 
     @classmethod
@@ -101,9 +106,10 @@ class Generator:
         self.check(n=n, seed=seed, vary=vary)
         captions = [self.caption(text) for text in texts]
         done: list[Tensor] = []
+        model = self.fast()
         for caption in captions:
             for tokens, noise, variation in self._inputs(caption, n=n, seed=seed, vary=vary):
-                done.append(self.model.generate(tokens, noise, variation=variation).float().clamp(-1, 1).cpu())
+                done.append(model.generate(tokens, noise, variation=variation).float().clamp(-1, 1).cpu())
                 if progress is not None:
                     progress(sum(map(len, done)), len(captions) * n)
         pictures = torch.cat(done)
