@@ -119,7 +119,7 @@ def pair(
     torch.manual_seed(SEED)
     made = find_model(name)
     model = made(made.Config(**sizes), vocabulary_size=100)
-    theirs, ours, their = sides(name, model, max(batch, 2))  # one picture has no statistics
+    theirs, ours, their = sides(name, model, max(batch, 16))  # of few pictures statistics are of no use
     settled(model, lambda: ours(model))
     settled(theirs, lambda: their(theirs))
     counted = [getattr(model, each) for each in ("generator", "first") if each in model._modules]

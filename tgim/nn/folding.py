@@ -7,10 +7,11 @@
 - A 3x3 convolution computes four rows of its result from six sums of rows of its input, F(4, 3) (Winograd 1980; Lavin
   and Gray, CVPR 2016), half of the products: along rows alone, where the sums cost less than they save.
 - A vector beside every place of a map adds to a convolution what it adds to a map of 3x3 places: nine vectors.
+- A ReLU after a convolution is a part of it, and filters are arranged for oneDNN once.
 - Captions that were read lately are not read again.
 - Maps have their channels last in memory, and may be of bf16.
 
-Equal up to rounding. A network is folded at its first call, part by part: what is not called is not folded.
+Equal up to rounding, and without gradients. A network is folded at its first call, part by part: what is not called is not folded.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import torch
@@ -81,6 +83,7 @@ class Folding(nn.Module):
         self.made: list[nn.Module] = []  # no submodules: the weights of `layers` are the network's
         self.eval()
 
+    @torch.no_grad()
     def forward(self, x: Tensor, vector: Tensor | None = None) -> Tensor:
         with self.lock:
             if not self.made:
@@ -101,53 +104,129 @@ def folded_layers(layers: nn.Module, dtype: torch.dtype, *, beside: int = 0) -> 
         dtype: as of `fold`.
         beside: E of the vector of a `Joint`.
     """
-    found = list(_flat(layers))
+    found = [_bare(layer) for layer in _flat(layers)]
     if isinstance(layers, Joint):
         if not _plain(found[0], 3):
             raise ValueError(f"a Joint begins with a 3x3 convolution of stride 1, this one with {found[0]}")
-        weights, used = _with_norm(_bare(found[0]), found[1:])
-        yield JointConv(weights, beside, before=layers.before, dtype=dtype)
-        found = found[1 + used :]
+        weights, relu, found = _taken(found)
+        yield JointConv(weights, beside, before=layers.before, relu=relu, dtype=dtype)
     while found:
-        layer, *others = (_bare(found[0]), *found[1:])
-        kind = type(layer)
-        if kind is nn.Upsample and _doubling(layer) and others and _plain(_bare(others[0]), 3):
-            weights, used = _with_norm(_bare(others[0]), others[1:])
-            yield Transposed(phases(weights[0]), weights[1], stride=(2, 2), padding=(1, 1), dtype=dtype)
-            found = others[1 + used :]
-            continue
-        made, used = layer, 0
-        if kind in (nn.Conv2d, nn.ConvTranspose2d, nn.Linear) and _simple(layer):
-            weights, used = _with_norm(layer, others)
-            made = _LAYERS[kind](layer, weights, dtype)
-        elif kind not in (nn.Conv2d, nn.ConvTranspose2d, nn.Linear):
-            made = _fold(layer, dtype)
-        if kind is not nn.Identity:
-            yield made
-        found = others[used:]
+        layer = found[0]
+        if _doubling(layer) and len(found) > 1 and _plain(found[1], 3):
+            weights, relu, found = _taken(found[1:])
+            yield Transposed(_phases_of(weights), stride=(2, 2), padding=(1, 1), relu=relu, dtype=dtype)
+        elif type(layer) in (nn.Conv2d, nn.ConvTranspose2d, nn.Linear) and _simple(layer):
+            weights, relu, found = _taken(found)
+            if isinstance(layer, nn.Linear):
+                yield Dense(*weights(), dtype=dtype)
+                if relu:
+                    yield nn.ReLU(inplace=True)
+            else:
+                kind: Any = Transposed if isinstance(layer, nn.ConvTranspose2d) else Conv
+                yield kind(weights, stride=layer.stride, padding=layer.padding, relu=relu, dtype=dtype)  # type: ignore[union-attr]
+        else:
+            found = found[1:]
+            if type(layer) is not nn.Identity:
+                yield _fold(layer, dtype)
+
+
+class Kernel:
+    """One convolution, or transposed convolution, whose filters oneDNN arranges at the first call and not at each."""
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        stride: Sequence[int] = (1, 1),
+        padding: Sequence[int] = (1, 1),
+        transposed: bool = False,
+        relu: bool = False,
+        dtype: torch.dtype,
+    ) -> None:
+        self.weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
+        self.bias = None if bias is None else bias.to(dtype)
+        self.stride, self.padding, self.transposed, self.relu = stride, padding, transposed, relu
+        self.arranged = not arranges()  # where it cannot be, torch's own functions take the filters as they are
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Convolve (B, C, H, W), channels last; with `relu` what is negative becomes 0."""
+        if arranges():
+            return self._arranged(x)
+        run = F.conv_transpose2d if self.transposed else F.conv2d
+        y: Tensor = run(x, self.weight, self.bias, self.stride, self.padding)  # type: ignore[operator]
+        return y.relu_() if self.relu else y
+
+    def _arranged(self, x: Tensor) -> Tensor:
+        ops, ones, none = torch.ops.mkldnn, (1, 1), (0, 0)
+        if not self.arranged:
+            where, size = (self.padding, self.stride, ones, 1), list(x.shape)
+            if self.transposed:
+                self.weight = ops._reorder_convolution_transpose_weight(
+                    self.weight, self.padding, none, *where[1:], size
+                )
+            else:
+                self.weight = ops._reorder_convolution_weight(self.weight, *where, size)
+            self.arranged = True
+        after = ("relu" if self.relu else "none", [], "")
+        if self.transposed:
+            found = ops._convolution_transpose_pointwise(
+                x, self.weight, self.bias, self.padding, none, self.stride, ones, 1, *after
+            )
+        else:
+            found = ops._convolution_pointwise(x, self.weight, self.bias, self.padding, self.stride, ones, 1, *after)
+        made: Tensor = found
+        return made
+
+
+@cache
+def arranges() -> bool:
+    """Test for oneDNN and for the operators of torch that arrange filters for it."""
+    names = ("_convolution_pointwise", "_convolution_transpose_pointwise")
+    names += ("_reorder_convolution_weight", "_reorder_convolution_transpose_weight")
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and all(hasattr(torch.ops.mkldnn, name) for name in names)
 
 
 class Conv(nn.Module):
     """Convolution with a bias; one of 3x3 and stride 1 is computed by rows where that is faster, see the module."""
 
     def __init__(
-        self, weight: Tensor, bias: Tensor, *, stride: Any = (1, 1), padding: Any = (1, 1), dtype: torch.dtype
+        self,
+        weights: Callable[[], Weights],
+        *,
+        stride: Sequence[int] = (1, 1),
+        padding: Sequence[int] = (1, 1),
+        relu: bool = False,
+        dtype: torch.dtype,
     ) -> None:
-        """`weight` (K, C, h, w) and `bias` (K,) of 64 bits."""
+        """`weights` gives (K, C, h, w) and (K,) when the first picture shows in which way they are needed."""
         super().__init__()
-        self.stride, self.padding = stride, padding
-        self.weight, self.bias = _last(weight, dtype), bias.to(dtype)
-        self.rows: list[Tensor] = []  # six filters of 1x3
-        usual = weight.shape[2:] == (3, 3) and (stride, padding) == ((1, 1), (1, 1))
-        if usual and dtype == torch.float32 and sum(weight.shape[:2]) >= 2 * NARROW:
-            made = torch.einsum("nr,kcrs->nkcs", FILTERS.to(weight.device), weight)
-            self.rows = [_last(each[:, :, None], dtype) for each in made]
+        self.weights, self.dtype, self.relu = weights, dtype, relu
+        self.stride, self.padding = tuple(stride), tuple(padding)
+        shape = weights()[0].shape
+        usual = shape[2:] == (3, 3) and (self.stride, self.padding) == ((1, 1), (1, 1))
+        self.can = usual and dtype == torch.float32 and sum(shape[:2]) >= 2 * NARROW
+        self.whole: Kernel | None = None
+        self.rows: list[Kernel] = []  # six of 1x3
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.to(self.weight.dtype, memory_format=torch.channels_last)
-        if self.rows and x.shape[2] % 4 == 0 and x.shape[2] >= 8 and not torch.is_grad_enabled():
+        x = x.to(self.dtype, memory_format=torch.channels_last)
+        if self.can and x.shape[2] % 4 == 0 and x.shape[2] >= 8:
             return self.by_rows(x)
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        if self.whole is None:
+            more = {"stride": self.stride, "padding": self.padding}
+            self.whole = Kernel(*self.weights(), **more, relu=self.relu, dtype=self.dtype)  # type: ignore[arg-type]
+        return self.whole(x)
+
+    def _by_rows(self) -> list[Kernel]:
+        if not self.rows:
+            weight, bias = self.weights()
+            made = torch.einsum("nr,kcrs->nkcs", FILTERS.to(weight.device), weight)[:, :, :, None]
+            self.rows = [  # the bias of the second comes to every row, once
+                Kernel(each, bias if i == 1 else None, padding=(0, 1), dtype=self.dtype) for i, each in enumerate(made)
+            ]
+        return self.rows
 
     def by_rows(self, x: Tensor) -> Tensor:
         """Convolve (B, C, H, W) with H a multiple of 4: sums of input rows, six convolutions along rows, sums."""
@@ -164,12 +243,8 @@ class Conv(nn.Module):
         torch.sub(a, b, alpha=2, out=v[4])
         torch.add(a, torch.sub(r0, r2, out=v[0]), alpha=4, out=v[0])
         torch.sub(torch.sub(r5, r3, out=v[5]), b, alpha=4, out=v[5])
-        m0, m1, m2, m3, m4, m5 = (
-            F.conv2d(v[i].permute(0, 3, 1, 2), self.rows[i], self.bias if i == 1 else None, padding=(0, 1)).permute(
-                0, 2, 3, 1
-            )
-            for i in range(6)  # the bias of the second comes to every row, once
-        )
+        kernels = self._by_rows()
+        m0, m1, m2, m3, m4, m5 = (kernels[i](v[i].permute(0, 3, 1, 2)).permute(0, 2, 3, 1) for i in range(6))
         out = x.new_empty(count, height // 4, 4, width, m0.shape[3])
         p, q = m1 + m2, m1.sub_(m2)
         s, t = torch.add(m3, m4, out=m2), m3.sub_(m4)
@@ -177,20 +252,27 @@ class Conv(nn.Module):
         torch.add(q, t, alpha=2, out=out[:, :, 1])
         torch.add(p, s, alpha=4, out=out[:, :, 2])
         torch.add(m5.add_(q), t, alpha=8, out=out[:, :, 3])
-        return out.view(count, height, width, -1).permute(0, 3, 1, 2)
+        made = out.view(count, height, width, -1).permute(0, 3, 1, 2)
+        return made.relu_() if self.relu else made
 
 
 class JointConv(nn.Module):
     """3x3 convolution of a map (B, C, H, W) and a vector (B, E) that stands beside every place of it."""
 
-    def __init__(self, weights: Weights, size: int, *, before: bool, dtype: torch.dtype) -> None:
+    def __init__(
+        self, weights: Callable[[], Weights], size: int, *, before: bool, relu: bool, dtype: torch.dtype
+    ) -> None:
         """`size` is E; with `before` the vector's channels come before the map's."""
         super().__init__()
-        weight, bias = weights
-        rest = weight.shape[1] - size
-        parts = weight.split((size, rest) if before else (rest, size), 1)
-        own, beside = parts[::-1] if before else parts
-        self.own, self.beside = Conv(own, bias, dtype=dtype), beside.float()
+
+        def parts() -> tuple[Tensor, Tensor, Tensor]:
+            weight, bias = weights()
+            rest = weight.shape[1] - size
+            first, last = weight.split((size, rest) if before else (rest, size), 1)
+            return (last, first, bias) if before else (first, last, bias)
+
+        self.own, self.beside = Conv(lambda: parts()[::2], dtype=dtype), parts()[1].float()
+        self.relu = relu
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         height, width = x.shape[2:]
@@ -198,33 +280,32 @@ class JointConv(nn.Module):
         made: Tensor = self.own(x)
         nine = F.conv2d(small, self.beside, padding=1).to(made.dtype)  # B, K, 3, 3
         rows = _spread(nine, 3, width)
-        if torch.is_grad_enabled() or height < 3:
-            return made + _spread(rows, 2, height)
-        made[:, :, :1] += rows[:, :, :1]
-        made[:, :, 1:-1] += rows[:, :, 1:2]
-        made[:, :, -1:] += rows[:, :, 2:]
-        return made
+        if height < 3:
+            made = made + rows
+        else:
+            made[:, :, :1] += rows[:, :, :1]
+            made[:, :, 1:-1] += rows[:, :, 1:2]
+            made[:, :, -1:] += rows[:, :, 2:]
+        return made.relu_() if self.relu else made
 
 
 class Transposed(nn.Module):
     """Transposed convolution with a bias."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, *, stride: Any, padding: Any, dtype: torch.dtype) -> None:
-        """`weight` (C, K, h, w) and `bias` (K,) of 64 bits."""
+    def __init__(self, weights: Callable[[], Weights], **options: Any) -> None:
+        """`weights` gives (C, K, h, w) and (K,); options as of `Kernel`."""
         super().__init__()
-        self.stride, self.padding = stride, padding
-        self.weight, self.bias = _last(weight, dtype), bias.to(dtype)
+        self.kernel, self.dtype = Kernel(*weights(), transposed=True, **options), options["dtype"]
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.to(self.weight.dtype, memory_format=torch.channels_last)
-        return F.conv_transpose2d(x, self.weight, self.bias, self.stride, self.padding)
+        return self.kernel(x.to(self.dtype, memory_format=torch.channels_last))
 
 
 class Dense(nn.Module):
     """Linear layer with a bias."""
 
     def __init__(self, weight: Tensor, bias: Tensor, *, dtype: torch.dtype) -> None:
-        """`weight` (K, C) and `bias` (K,) of 64 bits."""
+        """`weight` (K, C) and `bias` (K,)."""
         super().__init__()
         self.weight, self.bias = weight.to(dtype), bias.to(dtype)
 
@@ -233,10 +314,7 @@ class Dense(nn.Module):
 
 
 class Remembering(nn.Module):
-    """Text encoder that keeps the codes of the last captions; several threads may use it.
-
-    While gradients are computed it keeps nothing.
-    """
+    """Text encoder that keeps the codes of the last captions; several threads may use it."""
 
     def __init__(self, encoder: nn.Module, size: int = REMEMBERED) -> None:
         super().__init__()
@@ -244,10 +322,8 @@ class Remembering(nn.Module):
         self.codes: OrderedDict[bytes, tuple[Tensor, ...]] = OrderedDict()
         self.eval()
 
+    @torch.no_grad()
     def forward(self, *inputs: Any) -> TextCode:
-        if torch.is_grad_enabled():
-            code: TextCode = self.encoder(*inputs)
-            return code
         given = [each for one in inputs for each in ([one] if isinstance(one, Tensor) else one)]
         keys = [b"".join(each[i].cpu().numpy().tobytes() for each in given) for i in range(len(given[0]))]
         keys = [str([tuple(each.shape[1:]) for each in given]).encode() + key for key in keys]
@@ -324,8 +400,7 @@ def _simple(layer: nn.Module) -> bool:
 
 def _plain(layer: nn.Module, side: int) -> bool:
     """Test for a convolution of stride 1 that keeps the size of a map."""
-    layer = _bare(layer)
-    if type(layer) is not nn.Conv2d or not _simple(layer):
+    if not isinstance(layer, nn.Conv2d) or type(layer) is not nn.Conv2d or not _simple(layer):
         return False
     return (layer.kernel_size, layer.stride, layer.padding) == ((side, side), (1, 1), (side // 2, side // 2))
 
@@ -334,41 +409,38 @@ def _doubling(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Upsample) and layer.mode == "nearest" and layer.scale_factor in (2, (2, 2))
 
 
-def _with_norm(layer: Any, others: Sequence[nn.Module]) -> tuple[Weights, int]:
-    """Weight and bias of a layer and of the normalisation after it; and 1 if there is one, 0 if not."""
+def _taken(found: list[nn.Module]) -> tuple[Callable[[], Weights], bool, list[nn.Module]]:
+    """Take a layer, with the normalisation and the ReLU after it: its weights, if there is a ReLU, and what remains."""
+    layer, *others = found
+    norm = others[0] if others and _settled(others[0]) else None
+    others = others[1:] if norm is not None else others
+    relu = bool(others) and type(others[0]) is nn.ReLU
+    return partial(_weights, layer, norm), relu, others[1:] if relu else others
+
+
+def _settled(norm: nn.Module) -> bool:
+    """Test for a batch normalisation by running statistics."""
+    return isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and norm.running_mean is not None and not norm.training
+
+
+def _weights(layer: Any, norm: Any) -> Weights:
+    """Weight and bias of a layer and of the normalisation after it."""
     weight = layer.weight.detach().double()
     out = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
     bias = weight.new_zeros(weight.shape[out]) if layer.bias is None else layer.bias.detach().double()
-    norm = others[0] if others else None
-    if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) or norm.running_mean is None or norm.training:
-        return (weight, bias), 0
-    mean, variance = norm.running_mean.double(), norm.running_var.double()  # type: ignore[union-attr]
-    scale = (variance + norm.eps).rsqrt()
+    if norm is None:
+        return weight, bias
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    shift = torch.zeros_like(scale)
     if norm.affine:
-        scale = scale * norm.weight.detach().double()
-    shift = norm.bias.detach().double() if norm.affine else torch.zeros_like(mean)
+        scale, shift = scale * norm.weight.detach().double(), norm.bias.detach().double()
     shape = [-1 if i == out else 1 for i in range(weight.ndim)]
-    return (weight * scale.view(shape), shift + scale * (bias - mean)), 1
+    return weight * scale.view(shape), shift + scale * (bias - norm.running_mean.double())
 
 
-def _last(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    return weight.to(dtype).contiguous(memory_format=torch.channels_last)
+def _phases_of(weights: Callable[[], Weights]) -> Callable[[], Weights]:
+    def found() -> Weights:
+        weight, bias = weights()
+        return phases(weight), bias
 
-
-def _conv(layer: Any, weights: Weights, dtype: torch.dtype) -> nn.Module:
-    return Conv(*weights, stride=layer.stride, padding=layer.padding, dtype=dtype)
-
-
-def _transposed(layer: Any, weights: Weights, dtype: torch.dtype) -> nn.Module:
-    return Transposed(*weights, stride=layer.stride, padding=layer.padding, dtype=dtype)
-
-
-def _dense(layer: Any, weights: Weights, dtype: torch.dtype) -> nn.Module:
-    return Dense(*weights, dtype=dtype)
-
-
-_LAYERS: dict[type[nn.Module], Callable[[Any, Weights, torch.dtype], nn.Module]] = {
-    nn.Conv2d: _conv,
-    nn.ConvTranspose2d: _transposed,
-    nn.Linear: _dense,
-}
+    return found
