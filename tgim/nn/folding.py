@@ -33,7 +33,7 @@ from tgim.text.vocabulary import TextCode
 
 ENCODERS = (BiGru, BiLstm, CharCnnRnn, Gru, MeanOfWords)
 REMEMBERED = 32  # captions
-NARROW = 48  # channels, of input and output together halved: convolutions of fewer are computed as they are
+WIDE = 64 * 128  # channels of input times output, from which on 3x3 convolutions are computed by rows
 M = TypeVar("M", bound=nn.Module)
 Weights = tuple[Tensor, Tensor]  # of a layer, in 64 bits: weight and bias
 # What a 3x3 filter becomes for `Conv.by_rows`, (6, 3); F(4, 3) at the points 0, 1, -1, 2, -2 and infinity
@@ -118,7 +118,7 @@ def folded_layers(layers: nn.Module, dtype: torch.dtype, *, beside: int = 0) -> 
         elif type(layer) in (nn.Conv2d, nn.ConvTranspose2d, nn.Linear) and _simple(layer):
             weights, relu, found = _taken(found)
             if isinstance(layer, nn.Linear):
-                yield Dense(*weights(), dtype=dtype)
+                yield Dense(*weights())
                 if relu:
                     yield nn.ReLU(inplace=True)
             else:
@@ -206,7 +206,7 @@ class Conv(nn.Module):
         self.stride, self.padding = tuple(stride), tuple(padding)
         shape = weights()[0].shape
         usual = shape[2:] == (3, 3) and (self.stride, self.padding) == ((1, 1), (1, 1))
-        self.can = usual and dtype == torch.float32 and sum(shape[:2]) >= 2 * NARROW
+        self.can = usual and dtype == torch.float32 and shape[0] * shape[1] >= WIDE
         self.whole: Kernel | None = None
         self.rows: list[Kernel] = []  # six of 1x3
 
@@ -271,14 +271,19 @@ class JointConv(nn.Module):
             first, last = weight.split((size, rest) if before else (rest, size), 1)
             return (last, first, bias) if before else (first, last, bias)
 
-        self.own, self.beside = Conv(lambda: parts()[::2], dtype=dtype), parts()[1].float()
-        self.relu = relu
+        self.own, self.relu = Conv(lambda: parts()[::2], dtype=dtype), relu
+        self.vector = lambda: parts()[1]
+        self.nine: dict[tuple[int, int], Tensor] = {}  # by rows and columns, 3 or fewer: (E, rows * columns * K)
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        small = vector.to(self.beside.dtype)[..., None, None].expand(-1, -1, min(height, 3), min(width, 3))
+        size = min(height, 3), min(width, 3)
+        if size not in self.nine:  # each place is seen by the taps that lie on the map
+            taps = [1.0 * ((torch.arange(n)[:, None] + torch.arange(3)).clamp(0, n + 1) % (n + 1) > 0) for n in size]
+            seen = torch.einsum("ir,js,kers->eijk", taps[0].double(), taps[1].double(), self.vector())
+            self.nine[size] = seen.flatten(1).float()
         made: Tensor = self.own(x)
-        nine = F.conv2d(small, self.beside, padding=1).to(made.dtype)  # B, K, 3, 3
+        nine = (vector.float() @ self.nine[size]).to(made.dtype).view(len(vector), *size, -1).permute(0, 3, 1, 2)
         rows = _spread(nine, 3, width)
         if height < 3:
             made = made + rows
@@ -302,15 +307,15 @@ class Transposed(nn.Module):
 
 
 class Dense(nn.Module):
-    """Linear layer with a bias."""
+    """Linear layer with a bias, in 32 bits: for a few rows its time is that of reading the weights."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, *, dtype: torch.dtype) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
         """`weight` (K, C) and `bias` (K,)."""
         super().__init__()
-        self.weight, self.bias = weight.to(dtype), bias.to(dtype)
+        self.weight, self.bias = weight.float(), bias.float()
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+        return F.linear(x.float(), self.weight, self.bias)
 
 
 class Remembering(nn.Module):
