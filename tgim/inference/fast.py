@@ -21,8 +21,8 @@ M = TypeVar("M", bound=Model)
 class Fast(Generic[M]):
     """A model, and the network that pictures are made by.
 
-    That is the model itself on a GPU, in training, where something looks at its modules (hooks), and for editors that do
-    not repaint; else its folded equal, made at first use, and anew after its weights have changed.
+    That is the model itself on a GPU, in training, where something looks at its modules (hooks), and for editors that
+    do not repaint; else its folded equal, made at first use, and anew after its weights have changed.
 
     Args:
         model: what is folded.

@@ -38,9 +38,7 @@ class Generator:
     ```
     """
 
-    def __init__(
-        self, source: Checkpoint, *, device: str | torch.device = "cpu", precision: str = "fp32"
-    ) -> None:
+    def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu", precision: str = "fp32") -> None:
         """`precision` as of `tgim.inference.fast.Fast`, by which pictures are made; `model` stays as it is."""
         if not isinstance(source.model, Generating):
             what = (

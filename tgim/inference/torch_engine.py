@@ -34,9 +34,7 @@ class TorchEngine:
         UserError: as `tgim.inference.fast.Fast`.
     """
 
-    def __init__(
-        self, source: Checkpoint, *, device: str | torch.device = "cpu", precision: str = "fp32"
-    ) -> None:
+    def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu", precision: str = "fp32") -> None:
         model = source.model
         if isinstance(model, Generating):
             model = Inverter(model)

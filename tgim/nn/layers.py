@@ -237,7 +237,7 @@ class Joint(nn.Sequential):
         self.before = before
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:  # type: ignore[override]
-        joined: Tensor = super().forward(tile(x, vector, before=self.before))
+        joined: Tensor = super().forward(tile(x, vector, before=self.before))  # type: ignore[no-untyped-call]
         return joined
 
 
