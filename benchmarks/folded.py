@@ -8,9 +8,9 @@ Ours is the generator of the defaults, the papers' sizes, as an editor or `Gener
 (`tgim.nn.folding`). The other side is the release's own network in plain torch (`releases/`), with as many parameters,
 in evaluation mode, without gradients. Weights are random, running statistics those of 16 pictures. Sentences and words
 are given to both, so that no text is read. Both run in turns, on one thread, in CPU seconds of this process, since
-other programs may run on the machine, with the memory allocator's settings of `tgim train`. The ratio is the median over the
-turns of release / ours; the interval holds that median with 95 % (order statistics). The difference is the largest
-between a picture by the folded network and one by the network itself, in [-1, 1], where a level of 255 is 0.0078.
+other programs may run on the machine, with the memory allocator's settings of `tgim train`. The ratio is the median
+over the turns of release / ours; the interval holds that median with 95 % (order statistics). Differences are those of a
+picture by the folded network from one by the network itself, in [-1, 1], where a level of 255 is 0.0078.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def order_statistic(n: int) -> int:
 def table(lines: Iterable[dict[str, Any]]) -> str:
     """Markdown of the results."""
     rows = [
-        "| system | side | batch | precision | ours, s | release, s | ratio | interval | n | largest, mean difference |",
+        "| system | side | batch | precision | ours, s | release, s | ratio | interval | n | difference |",
         "|---|--:|--:|---|--:|--:|--:|---|--:|---|",
     ]
     for x in lines:

@@ -162,7 +162,7 @@ class JointConv(nn.Module):
         def parts() -> tuple[Tensor, Tensor, Tensor]:
             weight, bias = weights()
             rest = weight.shape[1] - size
-            first, last = torch.split(weight, (size, rest) if before else (rest, size), 1)
+            first, last = torch.split(weight, [size, rest] if before else [rest, size], 1)
             return (last, first, bias) if before else (first, last, bias)
 
         self.own, self.relu = Conv(lambda: parts()[::2], dtype=dtype), relu
