@@ -18,7 +18,7 @@ from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.errors import CheckpointError, UserError
 from tgim.images.photo import Photo
-from tgim.inference.fast import Fast
+from tgim.inference.fast import Fast, Precision
 from tgim.models.base import Codes, Editing, Generating, sample_noise
 from tgim.text.understand import used_caption
 from tgim.text.vocabulary import Tokens, tokenize
@@ -38,7 +38,9 @@ class Generator:
     ```
     """
 
-    def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu", precision: str = "fp32") -> None:
+    def __init__(
+        self, source: Checkpoint, *, device: str | torch.device = "cpu", precision: Precision = "fp32"
+    ) -> None:
         """`precision` as of `tgim.inference.fast.Fast`, by which pictures are made; `model` stays as it is."""
         if not isinstance(source.model, Generating):
             what = (
@@ -56,9 +58,11 @@ class Generator:
         self.vocabulary, self.template, self.card = source.vocabulary, source.template, source.card
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path, *, device: str = "cpu") -> Generator:
-        """A generator from a checkpoint file; raises CheckpointError."""
-        return cls(checkpoint.load(name_or_path, device=device), device=device)
+    def from_pretrained(
+        cls, name_or_path: str | Path, *, device: str = "cpu", precision: Precision = "fp32"
+    ) -> Generator:
+        """A generator from a checkpoint file; raises CheckpointError, or UserError as `tgim.inference.fast.Fast`."""
+        return cls(checkpoint.load(name_or_path, device=device), device=device, precision=precision)
 
     def __call__(self, text: str, *, n: int = 1, seed: int = 0, vary: Vary = "noise") -> list[Image.Image]:
         """Generate `n` pictures of one caption or phrase, as PIL images; options as in `generate`."""

@@ -16,7 +16,7 @@ from tgim.images.boxes import Box
 from tgim.images.photo import as_array
 from tgim.images.resample import Floats
 from tgim.inference.engines import Asked
-from tgim.inference.fast import Fast
+from tgim.inference.fast import Fast, Precision
 from tgim.inference.inversion import Inverter
 from tgim.models.base import Editing, Generating, Localising, Request
 from tgim.models.editing.painting.painter import Painter
@@ -34,7 +34,9 @@ class TorchEngine:
         UserError: as `tgim.inference.fast.Fast`.
     """
 
-    def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu", precision: str = "fp32") -> None:
+    def __init__(
+        self, source: Checkpoint, *, device: str | torch.device = "cpu", precision: Precision = "fp32"
+    ) -> None:
         model = source.model
         if isinstance(model, Generating):
             model = Inverter(model)
