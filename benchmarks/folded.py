@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from math import comb
 from pathlib import Path
 from statistics import median
@@ -38,6 +39,7 @@ from tgim.training.process import keep_memory
 
 RESULTS = Path(__file__).resolve().parent / "results" / "folded.jsonl"
 SEED, BATCHES, WORDS = 0, (1, 16), 15
+SETTLING = 16  # pictures that running statistics are of; few are of no use
 SYSTEMS = ("tagan", "sisgan", "attngan", "stackgan1", "stackgan2", "stackgan_v2", "gan_int_cls")
 Draw = Callable[[Any], Tensor]  # a generator, ours or a release's -> pictures (B, 3, S, S)
 
@@ -113,26 +115,32 @@ def settled(network: nn.Module, draw: Callable[[], Tensor]) -> None:
     network.eval()
 
 
+@lru_cache(maxsize=1)
+def networks(name: str, sizes: str) -> tuple[Any, Any]:
+    """Our model, with the config `sizes` (JSON) or the defaults, and the release's network, ready to make pictures."""
+    torch.manual_seed(SEED)
+    made = find_model(name)
+    model = made(made.Config(**json.loads(sizes)), vocabulary_size=100)
+    theirs, ours, their = sides(name, model, SETTLING)
+    settled(model, lambda: ours(model))
+    settled(theirs, lambda: their(theirs))
+    own = weights(model.generator, without=("read.",))
+    if name == "stackgan2":
+        own += sum(p.numel() for each, p in model.first.named_parameters() if not each.startswith("read."))
+    other = sum(p.numel() for p in theirs.parameters())
+    if own != other:
+        raise ValueError(f"{name}: our generator has {own:,} weights, the release's {other:,}")
+    return model, theirs
+
+
 def pair(
     name: str, *, batch: int, precision: str, sizes: dict[str, Any]
 ) -> tuple[Callable[[], Tensor], Callable[[], Tensor], Callable[[], Tensor], Model]:
     """Pictures by our folded network, by the release's, and by our network as it is."""
-    torch.manual_seed(SEED)
-    made = find_model(name)
-    model = made(made.Config(**sizes), vocabulary_size=100)
-    theirs, ours, their = sides(name, model, max(batch, 16))  # of few pictures statistics are of no use
-    settled(model, lambda: ours(model))
-    settled(theirs, lambda: their(theirs))
-    counted = [getattr(model, each) for each in ("generator", "first") if each in model._modules]
-    own = sum(weights(each, without=("read.",)) for each in counted)
-    if name == "stackgan2":
-        own += sum(p.numel() for p in model.first.parameters()) - sum(p.numel() for p in model.first.read.parameters())
-    other = sum(p.numel() for p in theirs.parameters())
-    if own != other:
-        raise ValueError(f"{name}: our generator has {own:,} weights, the release's {other:,}")
-    fresh, ours, their = sides(name, model, batch)
+    model, theirs = networks(name, json.dumps(sizes))
+    other, ours, their = sides(name, model, batch)
     if name == "tagan":
-        theirs.read = fresh.read
+        theirs.read = other.read
     folded = fold(model, dtype=PRECISIONS[precision])
     return (
         torch.inference_mode()(lambda: ours(folded)),
@@ -219,8 +227,8 @@ def main(
     """Print the table of pictures, ours beside the releases', of all SYSTEMS or some."""
     names, lines = systems or SYSTEMS, read(RESULTS)
     for name in names if run else ():
-        for precision in precisions:
-            for batch in batches:
+        for batch in batches:
+            for precision in precisions:
                 lines = kept(lines, measured(name, batch=batch, precision=precision, pairs=pairs))
     click.echo(table(x for x in lines if x["system"] in names))
 
