@@ -9,8 +9,9 @@ Ours is the generator of the defaults, the papers' sizes, as an editor or `Gener
 in evaluation mode, without gradients. Weights are random, running statistics those of 16 pictures. Sentences and words
 are given to both, so that no text is read. Both run in turns, on one thread, in CPU seconds of this process, since
 other programs may run on the machine, with the memory allocator's settings of `tgim train`. The ratio is the median
-over the turns of release / ours; the interval holds that median with 95 % (order statistics). Differences are of a
-picture by the folded network from one by the network itself, in [-1, 1], where a level of 255 is 0.0078.
+over the turns of release / ours; the interval holds that median with 95 % (order statistics; of fewer than 6 turns it
+is the lowest and highest). Differences are of a picture by the folded network from one by the network itself, in
+[-1, 1], where a level of 255 is 0.0078.
 """
 
 from __future__ import annotations
