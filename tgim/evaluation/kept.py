@@ -20,8 +20,8 @@ CODE = (  # packages and modules that can change an edit or a score: a change of
     "system", "models", "nn", "text", "images",
     "checkpoints/checkpoint.py", "checkpoints/registry.py", "checkpoints/state_dict.py", "checkpoints/tensorfile.py",
     "data/base.py", "data/batch.py", "data/points.py", "data/views.py", "data/synthetic",
-    "inference/editor.py", "inference/engines.py", "inference/inversion.py", "inference/subject.py",
-    "inference/torch_engine.py", "inference/masking.py", "inference/part_overlay.py",
+    "inference/editor.py", "inference/engines.py", "inference/fast.py", "inference/inversion.py",
+    "inference/subject.py", "inference/torch_engine.py", "inference/masking.py", "inference/part_overlay.py",
     "evaluation/contenders.py", "evaluation/features.py", "evaluation/matcher.py", "evaluation/ways.py",
 )  # fmt: skip
 READ = (".py", ".json")  # suffixes of the files that count as code

@@ -18,6 +18,7 @@ from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.errors import CheckpointError, UserError
 from tgim.images.photo import Photo
+from tgim.inference.fast import Fast, Precision
 from tgim.models.base import Codes, Editing, Generating, sample_noise
 from tgim.text.understand import used_caption
 from tgim.text.vocabulary import Tokens, tokenize
@@ -37,7 +38,10 @@ class Generator:
         pictures = generate.generate(["a red bird", "a blue bird"], n=8, vary="caption")  # (2, 8, 3, S, S)
     """
 
-    def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, source: Checkpoint, *, device: str | torch.device = "cpu", precision: Precision = "fp32"
+    ) -> None:
+        """`precision` as of `tgim.inference.fast.Fast`, by which pictures are made; `model` stays as it is."""
         if not isinstance(source.model, Generating):
             what = (
                 "edits pictures, take it for tgim edit"
@@ -50,12 +54,15 @@ class Generator:
             )
         self.device = torch.device(device)
         self.model: Generating = source.model.to(self.device).eval()
+        self.fast = Fast(self.model, precision=precision)
         self.vocabulary, self.template, self.card = source.vocabulary, source.template, source.card
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path, *, device: str = "cpu") -> Generator:
-        """A generator from a checkpoint file; raises CheckpointError."""
-        return cls(checkpoint.load(name_or_path, device=device), device=device)
+    def from_pretrained(
+        cls, name_or_path: str | Path, *, device: str = "cpu", precision: Precision = "fp32"
+    ) -> Generator:
+        """A generator from a checkpoint file; raises CheckpointError, or UserError as `tgim.inference.fast.Fast`."""
+        return cls(checkpoint.load(name_or_path, device=device), device=device, precision=precision)
 
     def __call__(self, text: str, *, n: int = 1, seed: int = 0, vary: Vary = "noise") -> list[Image.Image]:
         """Generate `n` pictures of one caption or phrase, as PIL images; options as in `generate`."""
@@ -101,9 +108,10 @@ class Generator:
         self.check(n=n, seed=seed, vary=vary)
         captions = [self.caption(text) for text in texts]
         done: list[Tensor] = []
+        model = self.fast()
         for caption in captions:
             for tokens, noise, variation in self._inputs(caption, n=n, seed=seed, vary=vary):
-                done.append(self.model.generate(tokens, noise, variation=variation).float().clamp(-1, 1).cpu())
+                done.append(model.generate(tokens, noise, variation=variation).float().clamp(-1, 1).cpu())
                 if progress is not None:
                     progress(sum(map(len, done)), len(captions) * n)
         pictures = torch.cat(done)

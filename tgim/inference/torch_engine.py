@@ -16,6 +16,7 @@ from tgim.images.boxes import Box
 from tgim.images.photo import as_array
 from tgim.images.resample import Floats
 from tgim.inference.engines import Asked
+from tgim.inference.fast import Fast, Precision
 from tgim.inference.inversion import Inverter
 from tgim.models.base import Codes, Editing, Generating, Localising, Matching, Request
 from tgim.models.editing.painting.painter import Painter
@@ -26,11 +27,16 @@ EDITING = ("editor", "generator", "parsing")  # roles of models that an Editor c
 class TorchEngine:
     """A model that edits, a generator by a search for noise, or a part localiser by the painter's rules.
 
+    Repainting editors make pictures by their folded equal, see `tgim.inference.fast`; `model` stays as it is.
+
     Raises:
         CheckpointError: it is none of these.
+        UserError: as `tgim.inference.fast.Fast`.
     """
 
-    def __init__(self, source: Checkpoint, *, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, source: Checkpoint, *, device: str | torch.device = "cpu", precision: Precision = "fp32"
+    ) -> None:
         model = source.model
         if isinstance(model, Generating):
             model = Inverter(model)
@@ -42,6 +48,7 @@ class TorchEngine:
             raise CheckpointError(f"{source.model.name} does not edit pictures; choose one of: {', '.join(known)}")
         self.device, self.source = str(torch.device(device)), ""
         self.model: Editing = model.to(self.device).eval()
+        self.fast = Fast(self.model, precision=precision)
         self.vocabulary, self.template, self.card = source.vocabulary, source.template, source.card
         self.takes_turns = model.text_to_image is not None
 
@@ -70,18 +77,18 @@ class TorchEngine:
     @torch.no_grad()
     def edit_photo(self, photo: Floats, asked: Asked) -> Floats:
         """Edit a photograph (3, H, W)."""
-        return as_array(self.model.edit_photo(self._tensor(photo[None]), self._request([asked]))[0])
+        return as_array(self.fast().edit_photo(self._tensor(photo[None]), self._request([asked]))[0])
 
     @torch.no_grad()
     def edit_box(self, photo: Floats, asked: Asked, box: Box) -> Floats:
         """Edit a region of a photograph (3, H, W)."""
-        return as_array(self.model.edit_box(self._tensor(photo[None]), self._request([asked]), box)[0])
+        return as_array(self.fast().edit_box(self._tensor(photo[None]), self._request([asked]), box)[0])
 
     @torch.no_grad()
     def edit_batch(self, pictures: Tensor, asked: Sequence[Asked]) -> Tensor:
         """Edit pictures (B, 3, H, W), each as asked; options are those of the first. Those without a subject stay."""
         request = replace(self._request(asked), skip=True)
-        return self.model.edit_photo(pictures.to(self.device), request)
+        return self.fast().edit_photo(pictures.to(self.device), request)
 
     def _request(self, asked: Sequence[Asked]) -> Request:
         captions, first = tuple(each.caption for each in asked), asked[0]

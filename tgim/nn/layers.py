@@ -228,6 +228,19 @@ def tile(x: Tensor, vector: Tensor, *, before: bool = False) -> Tensor:
     return torch.cat([spread, x] if before else [x, spread], 1)
 
 
+class Joint(nn.Sequential):
+    """Layers over a map (B, C, H, W) and a vector (B, E) that is put beside every place of it, see `tile`."""
+
+    def __init__(self, *layers: nn.Module, before: bool = False) -> None:
+        """`before` puts the vector's channels before the map's."""
+        super().__init__(*layers)
+        self.before = before
+
+    def forward(self, x: Tensor, vector: Tensor) -> Tensor:  # type: ignore[override]
+        joined: Tensor = super().forward(tile(x, vector, before=self.before))  # type: ignore[no-untyped-call]
+        return joined
+
+
 class JointDiscriminator(nn.Module):
     """Discriminator of pictures alone and with a condition, from one map: that of StackGAN and its successors.
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tgim.models.base import Codes, Editing
 from tgim.nn.encoders import WordTable
-from tgim.nn.layers import Condition, ConditioningAugmentation, tile
+from tgim.nn.layers import Condition, ConditioningAugmentation, Joint
 from tgim.text.vocabulary import Tokens, Vocabulary
 from tgim.text.word_vectors import read_word_vectors
 
@@ -27,7 +27,7 @@ class Repainter(nn.Module):
     skip: ClassVar[bool] = False
     augment: ConditioningAugmentation
     encoder: nn.Sequential
-    residual: nn.Sequential
+    residual: Joint
     decoder: nn.Sequential
 
     def forward(self, image: Tensor, sentence: Tensor, eps: Tensor | None = None) -> tuple[Tensor, Condition]:
@@ -41,7 +41,7 @@ class Repainter(nn.Module):
 
     def decode(self, features: Tensor, condition: Tensor) -> Tensor:
         """Decode features (B, C, h, w) of photographs with conditions (B, C) to edited pictures."""
-        painted = self.residual(tile(features, condition))
+        painted = self.residual(features, condition)
         edited: Tensor = self.decoder(features + painted if self.skip else painted)
         return edited
 

@@ -41,6 +41,7 @@ from tgim.nn.encoders import Gru, MeanOfWords, WordTable
 from tgim.nn.layers import (
     SLOPE,
     ConditioningAugmentation,
+    Joint,
     Residual,
     bottleneck,
     conv_block,
@@ -110,7 +111,7 @@ class Generator(Repainter):
         deep = widths[-1]
         self.augment = ConditioningAugmentation(config.text_size, config.condition_size, bias=False)
         self.encoder = nn.Sequential(from_image(widths[0]), *(down(a, b) for a, b in pairwise(widths)))
-        self.residual = nn.Sequential(
+        self.residual = Joint(
             conv_block(deep + config.condition_size, deep, activation=nn.Identity()),
             *(Residual(deep, rectified=True) for _ in range(config.residual_blocks)),
         )

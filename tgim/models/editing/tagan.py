@@ -41,6 +41,7 @@ from tgim.nn.encoders import BiGru, WordTable
 from tgim.nn.layers import (
     SLOPE,
     ConditioningAugmentation,
+    Joint,
     Residual,
     conv_block,
     down,
@@ -99,7 +100,7 @@ class Generator(Repainter):
         self.read = CaptionEncoder(config, vocabulary_size)
         self.augment = ConditioningAugmentation(config.text_size, config.condition_size)
         self.encoder = nn.Sequential(from_image(widths[0]), *(down(a, b) for a, b in pairwise(widths)))
-        self.residual = nn.Sequential(
+        self.residual = Joint(
             conv_block(deep + config.condition_size, deep), *(Residual(deep) for _ in range(config.residual_blocks))
         )
         self.decoder = nn.Sequential(*(up(a, b) for a, b in pairwise(widths[::-1])), to_image(widths[0]))

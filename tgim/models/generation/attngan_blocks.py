@@ -35,12 +35,15 @@ class WordAttention(nn.Module):
                 what lies between (captions that are interpolated) counts in proportion.
         """
         with torch.autocast(x.device.type, enabled=False):
-            places = x.float().flatten(2).mT  # B, HW, C
             keys = self.project(words.float().mT[..., None])[..., 0]  # B, C, T
             presence = torch.where(presence.any(1, keepdim=True), presence.float(), 1.0)  # no word: a mean of zeros
-            weights = (places @ keys + presence.log()[:, None]).softmax(2)  # B, HW, T
-            context = keys @ weights.mT  # B, C, HW
-        return context.unflatten(2, x.shape[2:]), weights.mT.unflatten(2, x.shape[2:])
+            scores = keys.mT @ x.float().flatten(2) + presence.log()[..., None]  # B, T, HW
+            weights = scores.softmax(1)
+            if x.is_contiguous(memory_format=torch.channels_last):  # then so is the context
+                context = (weights.mT @ keys.mT).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+            else:
+                context = (keys @ weights).unflatten(2, x.shape[2:])  # B, C, H, W
+        return context, weights.unflatten(2, x.shape[2:])
 
 
 class RefiningStage(nn.Module):

@@ -41,6 +41,7 @@ from tgim.models.parts import Part
 from tgim.nn.layers import (
     Condition,
     ConditioningAugmentation,
+    Joint,
     JointDiscriminator,
     Residual,
     conv_block,
@@ -48,7 +49,6 @@ from tgim.nn.layers import (
     from_image,
     init_adversarial,
     start_map,
-    tile,
     to_image,
     up,
 )
@@ -133,7 +133,7 @@ class Generator2(nn.Module):
         halved = [config.width, 2 * config.width, deep]
         self.augment = augmentation(text_size, config.condition_size)
         self.encoder = nn.Sequential(from_image(config.width, bias=False), *(down(a, b) for a, b in pairwise(halved)))
-        self.residual = nn.Sequential(
+        self.residual = Joint(
             conv_block(deep + config.condition_size, deep),
             *(Residual(deep, rectified=True) for _ in range(config.residual_blocks)),
         )
@@ -147,7 +147,7 @@ class Generator2(nn.Module):
 
     def decode(self, condition: Tensor, image: Tensor) -> Tensor:
         """Generate large pictures from conditions (B, C) and stage I's pictures."""
-        large: Tensor = self.decoder(self.residual(tile(self.encoder(image), condition)))
+        large: Tensor = self.decoder(self.residual(self.encoder(image), condition))
         return large.float()
 
 

@@ -45,12 +45,12 @@ from tgim.nn.layers import (
     Condition,
     ConditioningAugmentation,
     GatedResidual,
+    Joint,
     JointDiscriminators,
     gated,
     gated_up,
     init_adversarial,
     start_map,
-    tile,
     to_image,
 )
 from tgim.nn.losses import colour_consistency, fake_where, gaussian_kl, real_fake
@@ -106,14 +106,15 @@ class Branch(nn.Module):
 
     def __init__(self, channels: int, condition_size: int, residual_blocks: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
+        self.body = Joint(
             gated(channels + condition_size, channels),
             *(GatedResidual(channels) for _ in range(residual_blocks)),
             gated_up(channels, channels // 2),
+            before=True,
         )
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        finer: Tensor = self.body(tile(x, condition, before=True))
+        finer: Tensor = self.body(x, condition)
         return finer
 
 
