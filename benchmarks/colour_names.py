@@ -63,7 +63,7 @@ def birds(root: Path) -> Iterator[Seen]:
             column, row = int((x - left) * photo.width / w), int((y - top) * photo.height / h)
             if 0 <= column < photo.width and 0 <= row < photo.height:
                 rows, columns = (slice(max(0, at - reach), at + reach + 1) for at in (row, column))
-                found[POINTS[part]].append(photo.pixels[:, rows, columns].flatten(1).median(1).values)
+                found[POINTS[part]].append(photo.tensor[:, rows, columns].flatten(1).median(1).values)
         yield {part: to_lab(torch.stack(values, 1)) for part, values in found.items()}, item.captions
 
 
@@ -72,11 +72,11 @@ def flowers(root: Path, localiser: str, *, most: int = 900, seed: int = 0) -> It
     model, source = load(localiser).model, np.random.default_rng(seed)
     items = oxford102.load(root, split="train").items
     for i in source.permutation(len(items))[:most]:
-        photo = open_image(items[i].path).pixels[None]
+        photo = open_image(items[i].path).pixels
         found = find_parts(model, photo)
         if found is None:
             continue
-        chosen, lab = lift(found, photo).argmax(0), to_lab(photo[0])
+        chosen, lab = torch.from_numpy(lift(found, photo).argmax(0)), torch.from_numpy(to_lab(photo))
         seen = {}
         for number, part in enumerate(found.names):
             pixels = lab[:, chosen == number]
@@ -99,10 +99,11 @@ def learn(pictures: Iterator[Seen], parts: Sequence[str], kind: str) -> dict[str
         for place, lab in (({EVERYWHERE: usual} if kind == "bird" else {}) | known).items():
             named = [target for target in targets if (target.whole if place == EVERYWHERE else place in target.parts)]
             told = [target for target in named if len(target.colours) == 1 and target.whole == (place == EVERYWHERE)]
-            x, even = features(lab, around, place, kind), torch.full((lab.shape[1],), 1 / lab.shape[1])
+            x = torch.from_numpy(features(lab.numpy(), around, place, kind))
+            even = torch.full((lab.shape[1],), 1 / lab.shape[1])
             for target in told:
                 examples[target.colours[0].name, True].append((x, even))
-            now = NAMED[int(nearest(lab.median(1).values[:, None])[0])]
+            now = NAMED[int(nearest(lab.median(1).values[:, None].numpy())[0])]
             for name in set(NAMED) - {now}:
                 weight = (SAID if says(named, name) else 1.0) * (WHOLE if place == EVERYWHERE else 1.0)
                 examples[name, False].append((x, weight * even))

@@ -24,7 +24,7 @@ from tgim.checkpoints.graphs import SUFFIX, written
 from tgim.errors import UserError
 from tgim.evaluation.contenders import shown_name
 from tgim.evaluation.records import Line
-from tgim.inference.recorded import write_record
+from tgim.inference.recorded import WEIGHTS, write_record
 from tgim.models.base import Generating
 from tgim.models.editing.repainting import Repainting
 from tgim.reporting import read_results
@@ -115,7 +115,8 @@ def main(
     )
     click.echo(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
     write_graphs(path)
-    click.echo(write_record())
+    if path.parent == WEIGHTS:
+        click.echo(write_record())
 
 
 def write_graphs(path: Path) -> None:

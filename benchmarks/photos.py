@@ -50,12 +50,12 @@ def main(
         photo = open_image(path)
         box = edit.find_subject(photo)
         boxes += box is not None
-        column = [photo.pixels]
+        column = [photo.tensor]
         for text in texts:
-            edited = edit.edit_photo(photo, text).pixels
-            border, _ = changes(photo.pixels, edited, None)
-            wide = edit.edit_photo(photo, text, focus=False).pixels if box else edited
-            figures.append((border, changes(photo.pixels, wide, box)[1]))
+            edited = edit.edit_photo(photo, text).tensor
+            border, _ = changes(photo.tensor, edited, None)
+            wide = edit.edit_photo(photo, text, focus=False).tensor if box else edited
+            figures.append((border, changes(photo.tensor, wide, box)[1]))
             column.append(edited)
         columns.append([shrunk(picture, 2 * cell) for picture in column])
     contact_sheet(list(zip(*columns, strict=True)), row_labels=["photograph", *texts], cell=cell).save(out)

@@ -78,11 +78,12 @@ class Network:
     def __init__(self, model: bytes) -> None:
         self._session = session(model)
         self._outputs = [each.name for each in self._session.get_outputs()]
+        self._inputs = {each.name for each in self._session.get_inputs()}  # those that are used at all
         self._options = run_options()
 
     def __call__(self, inputs: Mapping[str, Arrays], outputs: Sequence[str] = ()) -> list[Arrays]:
         """Outputs for inputs; without their names all. What those that are not asked for need is not computed."""
-        given = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+        given = {name: np.ascontiguousarray(value) for name, value in inputs.items() if name in self._inputs}
         found: list[Arrays] = self._session.run(list(outputs) or self._outputs, given, self._options)
         return found
 
