@@ -161,7 +161,7 @@ def test_the_condition_reaches_the_picture_beside_a_skip():
     loud = model.generator(batch.image, sentence + 5)[0]
     assert not torch.equal(loud, model.generator(batch.image, sentence)[0])
     model.generator.residual = torch.nn.Module()
-    model.generator.residual.forward = lambda x: torch.zeros_like(x[:, :32])
+    model.generator.residual.forward = lambda x, _: torch.zeros_like(x[:, :32])
     features = model.generator.encoder(batch.image)
     assert_close(model.generator(batch.image, sentence)[0], model.generator.decoder(features))
 
