@@ -33,6 +33,15 @@ def test_examples_use_no_data_set_and_say_what_they_show():
         assert not re.search(r"cub|oxford102|TGIM_DATA", title + text, re.IGNORECASE), file
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("row", "column"), [(0, 1), (1, 0), (2, 1)])
+def test_the_strip_of_the_readme_is_what_its_script_draws(row, column, monkeypatch):
+    monkeypatch.syspath_prepend(DOCS)
+    import strip
+
+    assert strip.differences(row, column) < 3  # of 255: JPEG's
+
+
 def test_what_pages_include_is_there():
     for file in DOCS.glob("*.md"):
         text = file.read_text("utf-8")

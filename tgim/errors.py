@@ -23,6 +23,10 @@ class MissingPartWarning(UserWarning):
     """A part that a caption names cannot be seen in the picture; the rest is edited."""
 
 
+class FittingAlreadyWarning(UserWarning):
+    """A picture that is taken to show already what a caption asks for; nothing is changed."""
+
+
 class TextError(UserError):
     """A caption that cannot be used: empty, too long, or without one known word."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tgim.errors import MissingPartWarning, UserError
+from tgim.errors import FittingAlreadyWarning, MissingPartWarning, UserError
 from tgim.system.files import replacing
 from tgim.system.notices import hearing
 
@@ -201,7 +201,7 @@ def make(
             photo, text, box=box if masked else region, focus=focus and masked, size=size, strength=strength,
             seed=seed, mask=mask, part=part, spare=spare,
         )  # fmt: skip
-    return edited, tuple(str(each) for each in heard if isinstance(each, MissingPartWarning))
+    return edited, tuple(str(each) for each in heard if isinstance(each, MissingPartWarning | FittingAlreadyWarning))
 
 
 def check_texts(reader: Editor | Generator | Assessor, texts: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tgim.checkpoints.checkpoint import Checkpoint
-from tgim.errors import MissingPartWarning, SubjectError, TextError
+from tgim.errors import FittingAlreadyWarning, MissingPartWarning, SubjectError, TextError
 from tgim.images.photo import from_uint8, open_image
 from tgim.inference.editor import Editor
 from tgim.models.base import Config, Localising, Request
@@ -204,3 +204,12 @@ def test_pairs_change_what_the_altered_caption_says(painter):
         assert pair.change.any()
     again = list(painted_pairs(painter, [(WHOLE[0], caption)] * 6, vocabulary, seed=1))
     assert [pair.target_caption for pair in again] == [pair.target_caption for pair in pairs]
+
+
+def test_a_picture_that_fits_already_is_told_of(painter):
+    red = painter.edit_photo(WHOLE, ask(painter, "red head"))
+    with pytest.warns(FittingAlreadyWarning, match="taken to show that already, so nothing is changed"):
+        assert torch.equal(painter.edit_photo(red, ask(painter, "red head")), red)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        painter.edit_photo(red, ask(painter, "red head", skip=True))

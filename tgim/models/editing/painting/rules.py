@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tgim.errors import MissingPartWarning, SubjectError, TextError
+from tgim.errors import FittingAlreadyWarning, MissingPartWarning, SubjectError, TextError
 from tgim.images.boxes import Box
 from tgim.images.resample import Floats
 from tgim.models.editing.painting.already import to_change, true_already
@@ -79,6 +79,10 @@ def _paint(
     done = true_already(lab, coarse, region.maps, targets, finder.parts)
     wanted = [i for i, each in enumerate(done) if not each]
     if not wanted:
+        if not skip:
+            hint = "; name one part alone to have it painted" if len(targets) > 1 else ""
+            message = f"the picture is taken to show that already, so nothing is changed{hint}"
+            notify(message, FittingAlreadyWarning, stacklevel=2)
         return photo.copy()
     targets = [targets[i] for i in wanted]
     coarse = coarse[wanted] * np.stack([to_change(lab, target) for target in targets])
