@@ -72,13 +72,9 @@ def open_editor(
         UserError: it does not edit, `invert_steps` are given and it does not search, or the engine cannot run it, or
             not in that precision.
     """
-    check_engine(engine)
-    if engine != "torch" and invert_steps is None and precision == "fp32":
-        from tgim.inference.onnx_engine import EDITING as KINDS
-        from tgim.inference.onnx_engine import has_graph, open_engine
-
-        if engine == "onnx" or (str(device) == "cpu" and has_graph(name_or_path, KINDS)):
-            return Editor(open_engine(name_or_path))
+    light = _without_torch(name_or_path, device, engine, precision) if invert_steps is None else None
+    if light is not None:
+        return Editor(light)
     from dataclasses import replace
 
     from tgim.inference.inversion import Inverter
@@ -87,10 +83,7 @@ def open_editor(
     inverter = Inverter.of(source.model, steps=invert_steps, progress=progress)
     if inverter is None and invert_steps is not None:
         raise UserError(f"{name_or_path} ({source.name}) edits photographs without a search; leave out --invert-steps")
-    from tgim.inference.torch_engine import TorchEngine
-
-    source = source if inverter is None else replace(source, model=inverter)
-    return Editor(TorchEngine(source, device=device, precision=precision))
+    return Editor(in_torch(source if inverter is None else replace(source, model=inverter), device, precision))
 
 
 class Editor:
@@ -103,7 +96,7 @@ class Editor:
     """
 
     def __init__(self, source: Checkpoint | Engine, *, device: str | torch.device = "cpu") -> None:
-        self.engine = _torch_engine(source, device) if isinstance(source, Checkpoint) else source
+        self.engine = in_torch(source, device) if isinstance(source, Checkpoint) else source
         self._turn = threading.Lock() if self.engine.takes_turns else nullcontext()
         self._loading = threading.Lock()
         self._torch: TorchEngine | None = None
@@ -152,7 +145,8 @@ class Editor:
         precision: Precision = "fp32",
     ) -> Editor:
         """An editor from an embedded checkpoint's name or a checkpoint file; arguments and errors as `open_editor`."""
-        return open_editor(name_or_path, device=device, engine=engine, precision=precision)
+        light = _without_torch(name_or_path, device, engine, precision)
+        return cls(light or in_torch(checkpoint.load(name_or_path, device=device), device, precision))
 
     def __call__(
         self,
@@ -374,10 +368,23 @@ class Editor:
         return caption
 
 
-def _torch_engine(source: Checkpoint, device: str | torch.device) -> Engine:
+def _without_torch(name_or_path: str | Path, device: str, engine: Engines, precision: str) -> Engine | None:
+    """Open an embedded model by onnxruntime, where that is asked for or can be done; None otherwise."""
+    check_engine(engine)
+    if engine == "torch" or precision != "fp32":
+        return None
+    from tgim.inference.onnx_engine import EDITING as KINDS
+    from tgim.inference.onnx_engine import has_graph, open_engine
+
+    found = engine == "onnx" or (str(device) == "cpu" and has_graph(name_or_path, KINDS))
+    return open_engine(name_or_path) if found else None
+
+
+def in_torch(source: Checkpoint, device: str | torch.device, precision: Precision = "fp32") -> Engine:
+    """The engine of any checkpoint that edits; errors as `tgim.inference.torch_engine.TorchEngine`."""
     from tgim.inference.torch_engine import TorchEngine
 
-    return TorchEngine(source, device=device)
+    return TorchEngine(source, device=device, precision=precision)
 
 
 def check_asked(*, strength: float, size: str, masked: bool) -> None:

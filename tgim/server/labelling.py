@@ -20,6 +20,7 @@ from tgim.errors import UserError
 from tgim.images.decode import decode_small
 from tgim.server.local import OWN_NAMES, Guard
 from tgim.system import lines
+from tgim.text.lexicon.parts import BIRD_PARTS
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -37,7 +38,7 @@ SHOWN = 1600  # pixels, the longer side of a picture on the page
 QUALITY = 88  # of its JPEG
 MAX_BYTES = 2**20  # of a request: points alone
 AT_ONCE = 2  # pictures that are decoded at the same time
-SUGGESTED = ("head", "breast", "belly", "back", "wings", "tail", "beak", "legs")
+SUGGESTED = tuple(part for part in BIRD_PARTS if part != "throat")  # of parts, where none are known
 
 
 def preview(path: Path, *, side: int = SHOWN) -> bytes:
