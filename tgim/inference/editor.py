@@ -91,7 +91,7 @@ class Editor:
 
     >>> edit = Editor.from_pretrained("birds")
     >>> from tgim.data.synthetic.pairs import sample_picture
-    >>> edit(sample_picture("birds", size=(120, 180)), "a small blue bird with a white belly").size
+    >>> edit(sample_picture("birds", size=(120, 180)), "a small yellow bird with a white belly").size
     (180, 120)
     """
 
