@@ -54,7 +54,7 @@ def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is missing (extra dev)")
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        pytest.skip("no chromium is installed, and CHROMIUM names none")
+        pytest.skip("no chromium is installed, and CHROMIUM names none")  # a package of Debian, not of PyPI
     with playwright.sync_playwright() as driver:
         found = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         yield found
