@@ -2,9 +2,11 @@
 
 The localiser's outline is right to a few cells. Pixels well inside and well outside are taken as known. The band
 between is decided as in matting, by the sum of three scores: the localiser's probability; histograms of colours inside
-and outside over the whole picture (`tgim.images.matting`); and a linear fit of the label on colour in a window of known
-pixels (the local colour lines of Levin, Lischinski and Weiss, "A Closed-Form Solution to Natural Image Matting",
-TPAMI 2008). The guided filter aligns the result with the photograph's edges.
+and outside over the whole picture (`tgim.images.matting`); and how much likelier a pixel's colour is under a normal
+distribution of the known pixels inside, within a window around it, than under one of those outside (Chuang, Curless,
+Salesin and Szeliski, "A Bayesian Approach to Digital Matting", CVPR 2001, with one normal distribution for either
+side). A plain background has a narrow distribution, so that its pixels are known by it. The guided filter aligns the
+result with the photograph's edges.
 """
 
 from __future__ import annotations
@@ -12,21 +14,24 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tgim.images.matting import binned, follow, guided_fit, log_shares, logit, moments, sigmoid, slopes_of
+from tgim.images.matting import binned, follow, guided_fit, log_shares, logit, sigmoid
 from tgim.images.pieces import widest
 from tgim.images.resample import Floats, interpolated, resize
 
 SIZE = 160  # pixels of the longer side at which the outline is decided
 SURE, MAYBE = 0.85, 0.15  # guesses above which a pixel may be inside for sure, and below which it is outside
 BAND = 0.04  # of the longer side: how far inside the guess it takes to be sure
-TRUST_GUESS, TRUST_COLOUR, TRUST_NEARBY = 0.6, 0.5, 4.0  # weights of the three kinds of evidence
+TRUST_GUESS, TRUST_COLOUR = 0.6, 0.5  # weights of the evidence of the guess and of colours anywhere
 SHARPNESS = 2.0  # times their sum
 BIAS = -0.5  # the guess tends to be too wide ...
 COLOURLESS, PLAIN = -2.5, 0.03  # ... more without colours to go by: varying less than the second, in [-1, 1] units
 SURE_GUESS, BONUS = (0.6, 0.85), 2.0  # ... but counts for more where it is as sure as the second
 DEEP, AGAINST = 3, -1.0  # times `BAND`: what lies so deep tells which colours cannot be inside for sure
 ROUNDS = 2  # the second is sure of what the first found
-RIDGE = 1e-2  # of the local fit, in squared [-1, 1] units
+NOISE = 0.03, 0.02  # standard deviation of any colour inside and outside, in [-1, 1] units, besides its own variation
+MOST = 6.0  # logarithm of a ratio of likelihoods, either way
+FEW = 0.02  # share of known pixels of either side in a window, below which their colours say less
+SHARE = 2.0  # weight of the share of known pixels that are inside
 
 
 def refined(photo: Floats, guess: Floats) -> Floats:
@@ -54,9 +59,8 @@ def refined(photo: Floats, guess: Floats) -> Floats:
     inside, mask = inside * (typical > AGAINST), small
     for _ in range(ROUNDS):
         colour = _colour_evidence(image, inside + 0.02 * mask, outside + 1e-4).clip(-4, 4)
-        label = inside / (inside + outside).clip(min=1e-3)
-        nearby = local_fit(image, label, inside + outside + 1e-3, 4 * band + 1)
-        odds = bonus + TRUST_GUESS * prior + TRUST_COLOUR * colour + TRUST_NEARBY * (nearby - 0.5).clip(-1, 1)
+        nearby = nearby_evidence(image, inside, outside, 4 * band + 1)
+        odds = bonus + TRUST_GUESS * prior + TRUST_COLOUR * colour + nearby
         mask = sigmoid(SHARPNESS * odds) * (small > MAYBE / 3)
         inside, outside = inside * (mask > 0.5), np.maximum(outside, _where(mask < 0.1))
     slopes = guided_fit(image, mask, window=5, eps=2e-3)
@@ -88,24 +92,54 @@ def _colour_evidence(image: Floats, inside: Floats, outside: Floats) -> Floats:
     return (shares[0] - shares[1])[colour].reshape(inside.shape)
 
 
-def local_fit(image: Floats, label: Floats, weight: Floats, window: int) -> Floats:
-    """Predict each pixel's label by a weighted linear fit of `label` on colour in the window around it.
+def nearby_evidence(image: Floats, inside: Floats, outside: Floats, window: int) -> Floats:
+    """Evidence for the inside from the colours of known pixels in the window around each pixel, (H, W).
+
+    Logarithm of the ratio of two likelihoods, at most `MOST` either way, plus `SHARE` times the share of known pixels
+    that are inside, less a half.
 
     Args:
         image: (3, H, W) in [-1, 1].
-        label: (H, W).
-        weight: (H, W), positive.
+        inside: (H, W) in [0, 1], weights of pixels known to be inside.
+        outside: the same of pixels outside.
         window: pixels, odd.
+    """
+    within, near = log_likelihood(image, inside + 1e-4 * outside, window, noise=NOISE[0])
+    beyond, far = log_likelihood(image, outside + 1e-4 * inside, window, noise=NOISE[1])
+    told = (np.minimum(near, far) / FEW).clip(0, 1)
+    evidence: Floats = ((within - beyond) * told).clip(-MOST, MOST) + SHARE * (near / (near + far) - 0.5)
+    return evidence
+
+
+def log_likelihood(image: Floats, weight: Floats, window: int, *, noise: float) -> tuple[Floats, Floats]:
+    """Logarithm of each pixel's density under the normal distribution of the colours around it, less a constant.
+
+    Args:
+        image: (3, H, W) in [-1, 1].
+        weight: (H, W), at least 0, of the pixels whose colours count.
+        window: pixels, odd.
+        noise: standard deviation, in [-1, 1] units, that any colour has besides.
 
     Returns:
-        (H, W), about the range of the labels.
+        (H, W), and the mean weight in the window, (H, W).
     """
-    sums = box_mean(np.concatenate([weight[None], weight * moments(image, label)]), window)
-    means = sums[1:] / sums[:1].clip(min=1e-6)
-    red, green, blue = slopes_of(means, eps=RIDGE)
-    r, g, b = image
-    mr, mg, mb, m = means[:4]
-    return m + red * (r - mr) + green * (g - mg) + blue * (b - mb)
+    red, green, blue = image
+    squares = (red * red, red * green, red * blue, green * green, green * blue, blue * blue)
+    sums = box_mean(np.stack([np.ones_like(red), red, green, blue, *squares]) * weight, window)
+    known = sums[0].clip(min=1e-6)
+    mr, mg, mb, rr, rg, rb, gg, gb, bb = sums[1:] / known
+    least = noise * noise
+    rr, gg, bb = ((own - mean * mean).clip(min=0) + least for own, mean in ((rr, mr), (gg, mg), (bb, mb)))
+    rg, rb, gb = rg - mr * mg, rb - mr * mb, gb - mg * mb
+    lg, lb = rg / rr, rb / rr  # covariance = L D L^T
+    dg = (gg - lg * rg).clip(min=least)
+    rest = gb - lg * rb
+    lgb = rest / dg
+    db = (bb - lb * rb - lgb * rest).clip(min=least)
+    x = red - mr
+    y = green - mg - lg * x
+    z = blue - mb - lb * x - lgb * y
+    return -(x * x / rr + y * y / dg + z * z / db + np.log(rr * dg * db)) / 2, known
 
 
 def box_mean(x: Floats, window: int) -> Floats:
