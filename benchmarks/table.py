@@ -1,4 +1,4 @@
-"""Write README's results table from `benchmarks/results/{birds,flowers}.jsonl`: python benchmarks/table.py"""
+"""Write the table of docs/results.md from `benchmarks/results/{birds,flowers}.jsonl`: python benchmarks/table.py"""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def filled(readme: str, rows: str) -> str:
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
+    path = ROOT / "docs" / "results.md"
     path.write_text(filled(path.read_text(encoding="utf-8"), table()), encoding="utf-8")

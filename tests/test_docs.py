@@ -42,6 +42,22 @@ def test_the_strip_of_the_readme_is_what_its_script_draws(row, column, monkeypat
     assert strip.differences(row, column) < 3  # of 255: JPEG's
 
 
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "recipes/README.md", "docs"])
+def test_links_lead_to_files_and_headings(page):
+    for file in sorted((ROOT / page).glob("*.md")) if page == "docs" else [ROOT / page]:
+        for link in re.findall(r"\]\(([^)\s]+)\)", file.read_text("utf-8")):
+            name, _, heading = link.partition("#")
+            if re.match(r"\w+:", link) or name.startswith("gallery/"):
+                continue
+            leads_to = file.parent / name if name else file
+            if file.parent == DOCS and heading and leads_to.name == "recipes.md":  # which includes the file itself
+                leads_to = ROOT / "recipes" / "README.md"
+            assert leads_to.exists(), (file.name, link)
+            if heading:
+                titles = re.findall(r"^#+ (.*)$", leads_to.read_text("utf-8"), re.MULTILINE)
+                assert heading in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, link
+
+
 def test_what_pages_include_is_there():
     for file in DOCS.glob("*.md"):
         text = file.read_text("utf-8")

@@ -41,10 +41,10 @@ def results_file(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_readme_shows_the_committed_results():
+def test_the_results_page_shows_the_committed_results():
     table = script("table")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert table.filled(readme, table.table()) == readme
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert table.filled(page, table.table()) == page
 
 
 def test_the_table_shows_a_row_for_each_contender_of_each_data_set(results_file, monkeypatch):
