@@ -34,9 +34,14 @@ from tgim.data.synthetic.pairs import sample_picture
 from tgim.errors import UserError
 
 PAGE = Path(__file__).parent / "web"
+STYLE = Path(__file__).parents[1] / "tgim" / "server" / "pages" / "page.css"  # of the page of `tgim serve`, too
 OUT = Path(__file__).parents[1] / "build" / "web"
 ENGINE = "onnxruntime-web@1.22.0"  # later ones are larger: 1.30's module is 3.7 MB compressed, this one's 2.9
-ENGINE_FILES = {"ort.wasm.bundle.min.mjs": "ort.mjs", "ort-wasm-simd-threaded.wasm": "engine.bin"}
+ENGINE_FILES = {  # of npm, and of the page
+    "ort.wasm.min.mjs": "ort.mjs",
+    "ort-wasm-simd-threaded.mjs": "ort-module.mjs",
+    "ort-wasm-simd-threaded.wasm": "engine.bin",
+}
 MODELS = ("birds", "flowers")
 COARSE = ("backbone.head.weight", "backbone.classes.weight")  # tell whether a subject shows, and nothing of where
 MODULES = (  # whose constants the page takes
@@ -46,7 +51,7 @@ MODULES = (  # whose constants the page takes
     "tgim.models.editing.painting.palette", "tgim.models.editing.painting.lab", "tgim.models.editing.painting.brush",
     "tgim.models.editing.painting.masks", "tgim.models.editing.painting.outline",
     "tgim.models.editing.painting.region", "tgim.models.editing.painting.already",
-    "tgim.models.editing.painting.rules",
+    "tgim.models.editing.painting.rules", "tgim.inference.editor",
 )  # fmt: skip
 PREFIX = {"tgim.models.editing.painting.rules": "painter"}  # two modules are called "rules"
 
@@ -88,6 +93,7 @@ def build(out: Path, engine: Path | None = None) -> None:
 def write_scripts(out: Path) -> None:
     """Write the page's own files and its tables, which is all that reading a caption takes."""
     shutil.copytree(PAGE, out, dirs_exist_ok=True)
+    shutil.copyfile(STYLE, out / "page.css")
     text = json.dumps(tables(), ensure_ascii=True, separators=(",", ":"))
     (out / "tables.js").write_text(f"export default {text};\n", encoding="utf-8")
 

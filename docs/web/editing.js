@@ -1,0 +1,44 @@
+// The page's side of the worker: questions by number, and their answers.
+
+export class Editing {
+  // `tell` gets a line of what is being done.
+  constructor(tell) {
+    this.tell = tell;
+    this.asked = new Map();
+    // A worker of a blob has the Content-Security-Policy of this page, which one of an address would not.
+    const script = `import ${JSON.stringify(new URL("worker.js", import.meta.url).href)};`;
+    const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+    this.worker = new Worker(address, { type: "module" });
+    this.worker.addEventListener("message", ({ data }) => this.answered(data));
+    this.worker.addEventListener("error", () => {
+      for (const { failed } of this.asked.values()) failed(new Error("the editor cannot be loaded; take a current browser"));
+      this.asked.clear();
+    });
+  }
+
+  answered({ number, told, answer, error }) {
+    if (told) return this.tell(told);
+    const { done, failed } = this.asked.get(number) ?? {};
+    this.asked.delete(number);
+    if (error) failed?.(new Error(error));
+    else done?.(answer);
+  }
+
+  ask(what) {
+    return new Promise((done, failed) => {
+      const number = (this.last = (this.last ?? 0) + 1);
+      this.asked.set(number, { done, failed });
+      this.worker.postMessage({ number, ...what });
+    });
+  }
+
+  // Load engine and model, if they are not there yet.
+  load(model) {
+    return this.ask({ model, base: new URL(".", import.meta.url).href });
+  }
+
+  // Edit {levels, width, height, text, strength}: gives {levels, caption, notes}.
+  edit(model, asked) {
+    return this.ask({ model, base: new URL(".", import.meta.url).href, asked });
+  }
+}
