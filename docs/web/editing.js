@@ -1,12 +1,14 @@
 // The page's side of the worker: questions by number, and their answers.
 
+const base = new URL(".", import.meta.url).href;
+
 export class Editing {
   // `tell` gets a line of what is being done.
   constructor(tell) {
     this.tell = tell;
     this.asked = new Map();
     // A worker of a blob has the Content-Security-Policy of this page, which one of an address would not.
-    const script = `import ${JSON.stringify(new URL("worker.js", import.meta.url).href)};`;
+    const script = `import ${JSON.stringify(`${base}worker.js`)};`;
     const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
     this.worker = new Worker(address, { type: "module" });
     this.worker.addEventListener("message", ({ data }) => this.answered(data));
@@ -32,13 +34,13 @@ export class Editing {
     });
   }
 
-  // Load engine and model, if they are not there yet.
-  load(model) {
-    return this.ask({ model, base: new URL(".", import.meta.url).href });
+  // Load engine and model, and look at a picture {id, levels, width, height} if there is one.
+  prepare(model, picture) {
+    return this.ask({ model, base, picture });
   }
 
-  // Edit {levels, width, height, text, strength}: gives {levels, caption, notes}.
-  edit(model, asked) {
-    return this.ask({ model, base: new URL(".", import.meta.url).href, asked });
+  // Edit a picture: gives {levels, caption, notes}.
+  edit(model, picture, text, strength) {
+    return this.ask({ model, base, picture, text, strength });
   }
 }

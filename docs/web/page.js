@@ -11,7 +11,8 @@ const MOST = 100e6; // pixels
 const JPEG_QUALITY = 0.95;
 const editing = new Editing((said) => ($("doing").textContent = said));
 
-let picture = null; // {name, type, pixels: ImageData}
+let picture = null; // {id, name, type, pixels: ImageData}
+let count = 0; // of pictures
 let result = null; // ImageData
 let turn = 0; // of what is being done: an answer to an older question is not shown
 
@@ -89,13 +90,13 @@ function open(file) {
     try {
       const pixels = await decoded(file);
       if (!current()) return;
-      picture = { name: (file.name || "picture").replace(/\.[^.]*$/, ""), type: file.type === "image/jpeg" ? "image/jpeg" : "image/png", pixels };
+      picture = { id: ++count, name: (file.name || "picture").replace(/\.[^.]*$/, ""), type: file.type === "image/jpeg" ? "image/jpeg" : "image/png", pixels };
       await start(file);
     } catch (error) {
       if (!picture) another();
       throw error;
     }
-    await editing.load($("model").value);
+    await editing.prepare($("model").value, sent());
   });
 }
 
@@ -125,8 +126,7 @@ function edit() {
   const { pixels, name, type } = picture;
   return work("Editing", async (current) => {
     const began = performance.now();
-    const asked = { levels: pixels.data, width: pixels.width, height: pixels.height, text, strength: $("strength").value / 100 };
-    const answer = await editing.edit($("model").value, asked);
+    const answer = await editing.edit($("model").value, sent(), text, $("strength").value / 100);
     if (!current()) return;
     const seconds = (performance.now() - began) / 1000;
     result = new ImageData(answer.levels, pixels.width, pixels.height);
@@ -140,6 +140,12 @@ function edit() {
     const read = answer.caption === text.trim() ? "" : `Read as: ${answer.caption}\n`;
     $("facts").textContent = `${read}${answer.notes.map((note) => `${sentence(note)}\n`).join("")}${pixels.width} x ${pixels.height} pixels in ${seconds.toFixed(1)} s`;
   });
+}
+
+// The picture for the worker, which gets a copy.
+function sent() {
+  const { id, pixels } = picture;
+  return { id, levels: pixels.data, width: pixels.width, height: pixels.height };
 }
 
 function split() {
@@ -180,14 +186,14 @@ $("split").addEventListener("input", split);
 $("strength").addEventListener("input", () => ($("percent").textContent = `${$("strength").value} %`));
 $("model").addEventListener("change", () => {
   ideas();
-  if (picture) work("Loading the editor", () => editing.load($("model").value));
+  if (picture) work("Loading the editor", () => editing.prepare($("model").value, sent()));
 });
 $("form").addEventListener("submit", (event) => {
   event.preventDefault();
   if (picture) edit();
 });
 $("further").addEventListener("click", async () => {
-  picture = { ...picture, pixels: result };
+  picture = { ...picture, id: ++count, pixels: result };
   await start(await encoded(result, picture.type));
   $("text").select();
 });

@@ -16,17 +16,25 @@ const own = tables.painter;
 const { LARGE, WORKING } = tables.editor;
 const ALREADY = "the picture is taken to show that already, so nothing is changed";
 
+// What is seen in a photograph, whatever is asked for: {small, found, region}; `small` is the copy of a large one that
+// is worked on, else null, and the others are null without a subject.
+export async function lookAt(model, photo) {
+  const small = photo.width * photo.height > LARGE ? smaller(photo) : null;
+  const found = await findParts(model, small ?? photo);
+  return { small, found, region: found && regionAbout(found, small ?? photo) };
+}
+
 // Paint the parts of a photograph in place; returns notes. `subject` is its name, for messages.
-export async function paintPhoto(model, photo, targets, strength, subject) {
+export function paintPhoto(model, photo, { small, found, region }, targets, strength, subject) {
   const notes = [];
-  const large = photo.width * photo.height > LARGE;
-  const looked = large ? smaller(photo) : photo;
-  const found = strength > 0 ? await findParts(model, looked) : null;
-  if (strength > 0 && !found) {
+  if (strength === 0) return notes;
+  if (!found) {
     throw new UserError(`no ${subject} is found in the picture; take one in which a ${subject} is large and clear`);
   }
-  const change = found && paint(model, looked, targets, found, strength, subject, notes);
-  if (change) (large ? addEnlarged : replace)(photo, looked, change);
+  const longer = Math.max(found.subject.width, found.subject.height);
+  const change = paint(model, small ?? photo, region, targets, { strength, subject, longer, notes });
+  if (change && small) addEnlarged(photo, small, change);
+  else if (change) replace(photo, change);
   return notes;
 }
 
@@ -38,9 +46,9 @@ function smaller(photo) {
 }
 
 // {rectangle, there, before, after}: painted colours of the pixels `there` of a rectangle; null where nothing changes.
-function paint(model, photo, targets, found, strength, subject, notes) {
-  const region = regionAbout(found, photo);
+function paint(model, photo, region, targets, { strength, subject, longer, notes }) {
   const { small, maps } = region;
+  const pixels = photo.part(region.rectangle);
   let coarse = targetMasks(maps, region.subject, targets, model.parts);
   const lab = new Maps(3, small.height, small.width);
   toLab(small.planes(), lab.planes());
@@ -55,7 +63,7 @@ function paint(model, photo, targets, found, strength, subject, notes) {
     const change = toChange(lab, targets[i]);
     return coarse.plane(i).map((value, at) => value * change[at]);
   }));
-  const masks = shared(enlarged(coarse, region));
+  const masks = shared(enlarged(coarse, small, pixels));
   const all = region.subject.reduce((sum, value) => sum + value, 0);
   const least = Math.max(own.FEWEST, (own.SMALLEST * all) / region.scale ** 2);
   const visible = masks.planes().map((mask) => mask.reduce((sum, value) => sum + value, 0) >= least);
@@ -65,9 +73,8 @@ function paint(model, photo, targets, found, strength, subject, notes) {
   }
   for (const word of missing) notes.push(`${quoted(word)} cannot be seen in the picture and is left out`);
   masks.planes().forEach((mask, i) => visible[i] || mask.fill(0));
-  const longer = Math.max(found.subject.width, found.subject.height);
   const ramps = asked.map((target) => ramp(target.colours[0]));
-  return { rectangle: region.rectangle, ...paintParts(region.pixels, masks, ramps, strength, longer) };
+  return { rectangle: region.rectangle, ...paintParts(pixels, masks, ramps, strength, longer) };
 }
 
 // Colours before and after, (3, N), of the N pixels `there` that masks cover.
@@ -113,7 +120,7 @@ function taken(values, places) {
 const level = (colour) => clip(round(Math.fround(Math.fround(colour + 1) * 127.5)), 0, 255);
 
 // Put painted colours into a photograph; all other pixels stay as they are.
-function replace(photo, _, { rectangle, there, after }) {
+function replace(photo, { rectangle, there, after }) {
   const width = rectangle.right - rectangle.left;
   for (let i = 0; i < there.length; i++) {
     const [y, x] = [rectangle.top + Math.floor(there[i] / width), rectangle.left + (there[i] % width)];

@@ -11,7 +11,7 @@ import { refined } from "./outline.js";
 
 const own = tables.region;
 
-// {rectangle, pixels, small, maps, subject, scale} about what was found in a photograph.
+// {rectangle, small, maps, subject, scale} about what was found in a photograph.
 export function regionAbout(found, photo) {
   const rectangle = around(found, photo);
   const [height, width] = [rectangle.bottom - rectangle.top, rectangle.right - rectangle.left];
@@ -21,7 +21,7 @@ export function regionAbout(found, photo) {
   const frame = { x: (x - rectangle.left) * scale, y: (y - rectangle.top) * scale, side: side * scale };
   const maps = within(found.maps, frame, small);
   const guess = new Maps(1, small.height, small.width, maps.plane(0).map((value) => 1 - value));
-  return { rectangle, pixels: photo.part(rectangle), small, maps, subject: outlineMask(refined(small, guess).data), scale };
+  return { rectangle, small, maps, subject: outlineMask(refined(small, guess).data), scale };
 }
 
 // The rectangle of the subject and some of its surroundings.
@@ -61,7 +61,7 @@ function within(maps, { x, y, side }, { height, width }) {
 }
 
 // Masks of the small copy at the region's own pixels, aligned with its edges.
-export function enlarged(masks, { small, pixels }) {
+export function enlarged(masks, small, pixels) {
   const { height, width } = pixels;
   const same = small.height === height && small.width === width;
   if (same || Math.min(small.height, small.width) < own.WINDOW) return interpolated(masks, height, width);
