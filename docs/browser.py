@@ -171,11 +171,7 @@ def tables() -> dict[str, Any]:
 
 def constants(module: ModuleType) -> dict[str, Any]:
     """What a module defines in capitals and JSON can say; sets are sorted, functions are left out."""
-    return {
-        name: value
-        for name, own in vars(module).items()
-        if name.isupper() and (value := _plain(own)) is not None
-    }
+    return {name: value for name, own in vars(module).items() if name.isupper() and (value := _plain(own)) is not None}
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,8 @@ const editing = new Editing((said) => ($("doing").textContent = said));
 
 let picture = null; // {id, name, type, pixels: ImageData}
 let count = 0; // of pictures
+let opened = 0; // of files
+let opening = Promise.resolve(); // the file that is being read: an edit waits for it
 let result = null; // ImageData
 let turn = 0; // of what is being done: an answer to an older question is not shown
 
@@ -38,7 +40,10 @@ async function work(doing, task) {
   } catch (error) {
     if (own === turn) say(error);
   } finally {
-    if (own === turn) $("working").hidden = true;
+    if (own === turn) {
+      $("working").hidden = true;
+      document.body.dataset.done = own;
+    }
   }
 }
 
@@ -86,26 +91,33 @@ function show(id, blob) {
 function open(file) {
   $("drop").hidden = true;
   $("stage").hidden = false;
-  return work("Reading the picture", async (current) => {
-    try {
-      const pixels = await decoded(file);
-      if (!current()) return;
-      picture = { id: ++count, name: (file.name || "picture").replace(/\.[^.]*$/, ""), type: file.type === "image/jpeg" ? "image/jpeg" : "image/png", pixels };
-      await start(file);
-    } catch (error) {
-      if (!picture) another();
-      throw error;
-    }
+  $("edit").disabled = false;
+  opening = read(file, ++opened);
+  return work("Reading the picture", async () => {
+    await opening;
     await editing.prepare($("model").value, sent());
   });
+}
+
+// Make a file the picture, unless another one was opened meanwhile.
+async function read(file, own) {
+  try {
+    const pixels = await decoded(file);
+    if (own !== opened) return;
+    const name = (file.name || "picture").replace(/\.[^.]*$/, "");
+    picture = { id: ++count, name, type: file.type === "image/jpeg" ? "image/jpeg" : "image/png", pixels };
+    await start(file);
+  } catch (error) {
+    if (!picture) another();
+    throw error;
+  }
 }
 
 // Show the picture that is edited next.
 async function start(blob) {
   result = null;
   for (const id of ["after", "divider", "compare", "download", "further"]) $(id).hidden = true;
-  for (const id of ["another"]) $(id).hidden = false;
-  $("edit").disabled = false;
+  $("another").hidden = false;
   $("facts").textContent = "";
   await show("before", blob);
 }
@@ -123,8 +135,10 @@ function another() {
 
 function edit() {
   const text = $("text").value;
-  const { pixels, name, type } = picture;
+  $("facts").textContent = "";
   return work("Editing", async (current) => {
+    await opening;
+    const { pixels, name, type } = picture;
     const began = performance.now();
     const answer = await editing.edit($("model").value, sent(), text, $("strength").value / 100);
     if (!current()) return;
@@ -160,7 +174,7 @@ function ideas() {
     [button.type, button.textContent] = ["button", text];
     button.addEventListener("click", () => {
       $("text").value = text;
-      if (picture) edit();
+      if (!$("edit").disabled) edit();
     });
     return button;
   }));
@@ -190,7 +204,7 @@ $("model").addEventListener("change", () => {
 });
 $("form").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (picture) edit();
+  if (!$("edit").disabled) edit();
 });
 $("further").addEventListener("click", async () => {
   picture = { ...picture, id: ++count, pixels: result };

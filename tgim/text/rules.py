@@ -1,7 +1,7 @@
 """Rules for what people write around colours and parts: requests, what is to be spared, negation, counts.
 
-`NOTATION` is in the notation of `tgim.text.grammar`; `LISTS` has the words that its names stand for, besides other rules.
-Colours and parts are the lexicon's.
+`NOTATION` is in the notation of `tgim.text.grammar`; `LISTS` has the words that its names stand for, besides other
+rules. Colours and parts are the lexicon's.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ export class Maps {
   }
 }
 
-const LIGHTS = Float32Array.from({ length: 256 }, (_, level) => Math.fround(level / 127.5) - 1);
+// Colours of the levels 0 to 255.
+export const LIGHT_OF_LEVEL = Float32Array.from({ length: 256 }, (_, level) => Math.fround(level / 127.5) - 1);
 
 // A photograph by its levels, red, green, blue and alpha of each pixel; colours are read as floats in [-1, 1].
 export class Photo {
@@ -32,7 +33,7 @@ export class Photo {
   // One row of a channel, from column `left` on.
   row(channel, y, left, into) {
     let at = 4 * (y * this.width + left) + channel;
-    for (let x = 0; x < into.length; x++, at += 4) into[x] = LIGHTS[this.levels[at]];
+    for (let x = 0; x < into.length; x++, at += 4) into[x] = LIGHT_OF_LEVEL[this.levels[at]];
   }
 
   // The colours (3, height, width) of a rectangle.

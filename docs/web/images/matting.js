@@ -46,14 +46,14 @@ export function moments(guide, mask) {
 
 // Slopes over red, green and blue of the least-squares fit of a mask as a function of colour, by L D L^T.
 export function slopesOf(means, eps) {
-  const planes = means.planes();
+  const [MR, MG, MB, M, RR, RG, RB, GG, GB, BB, PR, PG, PB] = means.planes();
   const found = new Maps(3, means.height, means.width);
   const [red, green, blue] = found.planes();
   for (let i = 0; i < means.size; i++) {
-    const [mr, mg, mb, m, rr0, rg0, rb0, gg0, gb0, bb0, pr0, pg0, pb0] = planes.map((plane) => plane[i]);
-    const [rr, rg, rb] = [rr0 - mr * mr + eps, rg0 - mr * mg, rb0 - mr * mb];
-    const [gg, gb, bb] = [gg0 - mg * mg + eps, gb0 - mg * mb, bb0 - mb * mb + eps];
-    const [pr, pg, pb] = [pr0 - m * mr, pg0 - m * mg, pb0 - m * mb];
+    const [mr, mg, mb, m] = [MR[i], MG[i], MB[i], M[i]];
+    const [rr, rg, rb] = [RR[i] - mr * mr + eps, RG[i] - mr * mg, RB[i] - mr * mb];
+    const [gg, gb, bb] = [GG[i] - mg * mg + eps, GB[i] - mg * mb, BB[i] - mb * mb + eps];
+    const [pr, pg, pb] = [PR[i] - m * mr, PG[i] - m * mg, PB[i] - m * mb];
     const [lg, lb] = [rg / rr, rb / rr];
     const dg = gg - lg * rg;
     const rest = gb - lg * rb;

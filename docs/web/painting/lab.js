@@ -1,5 +1,6 @@
 // CIE Lab (D65) of colours, and how much chroma sRGB has: tgim/models/editing/painting/lab.py.
 
+import { LIGHT_OF_LEVEL } from "../images/maps.js";
 import { clip } from "../python.js";
 import tables from "../tables.js";
 
@@ -12,15 +13,12 @@ const linear = (value) => {
 const root = (t) => (t > END ** 3 ? Math.cbrt(t) : t / (3 * END ** 2) + 4 / 29);
 const cube = (f) => (f > END ? f ** 3 : 3 * END ** 2 * (f - 4 / 29));
 const encoded = (light) => 2 * (light > 0.0031308 ? 1.055 * light ** (1 / 2.4) - 0.055 : 12.92 * light) - 1;
-const LINEAR = new Map(); // of the few levels that a photograph has
+const LEVELS = Float64Array.from(LIGHT_OF_LEVEL, linear);
 
+// Linear light of a colour, which nearly always is one of a photograph's levels.
 function known(value) {
-  let found = LINEAR.get(value);
-  if (found === undefined) {
-    found = linear(value);
-    if (LINEAR.size < 4096) LINEAR.set(value, found);
-  }
-  return found;
+  const level = Math.round((value + 1) * 127.5);
+  return LIGHT_OF_LEVEL[level] === value ? LEVELS[level] : linear(value);
 }
 
 // Lab of sRGB in [-1, 1]: planes of three arrays, the second of which are written.
