@@ -1,6 +1,7 @@
 """Settings of the documentation: python -m sphinx -W docs build/docs."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,10 +20,16 @@ extensions = [
     "sphinx_click",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["slurm", "examples"]
+exclude_patterns = ["slurm", "examples", "web"]
 html_math_renderer = "mathml"  # every browser shows it, and nothing is loaded for it
 html_theme, html_title = "furo", f"tgim {__version__}"
-myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_enable_extensions = ["dollarmath", "colon_fence", "substitution"]
+EDITOR = Path(__file__).resolve().parents[1] / "build" / "web"  # of docs/browser.py; hosted where it has been built
+myst_substitutions = {
+    "editor": '<p><a href="web/index.html"><strong>Open the editor</strong></a></p>'
+    if (EDITOR / "index.html").is_file()
+    else "*These pages were built without the editor; the command below builds it.*"
+}
 myst_heading_anchors = 3
 autodoc_member_order, autodoc_typehints = "bysource", "signature"
 autodoc_default_options = {"members": True, "show-inheritance": True}
@@ -39,8 +46,14 @@ sphinx_gallery_conf = {
 }
 
 
+def host_editor(app, failed):
+    """Copy the editor beside the pages."""
+    if not failed and app.builder.format == "html" and (EDITOR / "index.html").is_file():
+        shutil.copytree(EDITOR, Path(app.outdir) / "web", dirs_exist_ok=True)
+
+
 def setup(app):
-    """Write formulas as MathML."""
+    """Write formulas as MathML, and host the editor."""
     from docutils import nodes
     from latex2mathml.converter import convert
 
@@ -52,5 +65,6 @@ def setup(app):
         translator.body.append(convert(node.astext(), display="block"))
         raise nodes.SkipNode
 
+    app.connect("build-finished", host_editor)
     app.add_html_math_renderer("mathml", inline_renderers=(inline, None), block_renderers=(block, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

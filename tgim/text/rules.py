@@ -1,13 +1,14 @@
 """Rules for what people write around colours and parts: requests, what is to be spared, negation, counts.
 
-`RULES` is in the notation of `tgim.text.grammar`; `LISTS` has the words that its names stand for, besides other rules.
-Colours and parts are the lexicon's.
+`NOTATION` is in the notation of `tgim.text.grammar`; `LISTS` has the words that its names stand for, besides other
+rules. Colours and parts are the lexicon's.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
+from functools import partial
 
 from tgim.text.grammar import Grammar
 from tgim.text.lexicon import each_of
@@ -23,17 +24,24 @@ KEEPING = each_of("keep leave preserve retain maintain")
 TAKING = each_of("remove delete erase hide drop lose")
 MARKS = frozenset(",;:.!?")
 NUMBERS = each_of("two three four five six seven eight nine ten eleven twelve dozen")
+BEGINNINGS = {  # of words
+    "DOING": (*VERBS, *KEEPING, *TAKING),  # "adding", "showing"
+    "TOUCH": each_of("touch chang alter edit modif affect recolor recolour repaint"),
+    "LOSE": ("loo", "los"),  # "without looking red", "losing"
+    "MAKING": ("mak", "turn", "paint"),
+}
+
+
+def _begins(starts: tuple[str, ...], word: str) -> bool:
+    return word.startswith(starts)
+
+
 LISTS: dict[str, Collection[str] | Callable[[str], bool]] = {
     "DO": VERBS,
     "KEEP": KEEPING,
     "TAKE": TAKING,
     "FIRST": [word for word in VERBS if word not in ("want", "makes", "shade")],  # of an order
-    "DOING": lambda word: word.startswith((*VERBS, *KEEPING, *TAKING)),  # "adding", "showing"
-    "TOUCH": lambda word: word.startswith(
-        ("touch", "chang", "alter", "edit", "modif", "affect", "recolor", "recolour", "repaint")
-    ),
-    "LOSE": lambda word: word.startswith(("loo", "los")),  # "without looking red", "losing"
-    "MAKING": lambda word: word.startswith(("mak", "turn", "paint")),
+    **{name: partial(_begins, starts) for name, starts in BEGINNINGS.items()},
     "COLOUR": COLOUR_WORDS,
     "SHADE": SHADES,
     "PART": PART_WORDS,
@@ -44,8 +52,7 @@ LISTS: dict[str, Collection[str] | Callable[[str], bool]] = {
     "WORD": lambda word: re.fullmatch(r"\w+", word) is not None,  # no mark and nothing with an apostrophe
     "OWNER": lambda word: word.endswith("'s") and word != "it's",  # "the bird's head"
 }
-RULES = Grammar(
-    """
+NOTATION = """
 # Politeness and requests: "hey, could you please make it red"
 POLITE    = please | pls | plz | kindly | thank you [very much | so much] | thanks [a lot] | thx
             | if you can | if possible | for me
@@ -123,6 +130,5 @@ BETWEEN   = BLANK WORD
 COUNTED   = NUMBER (BLANK NOUN | BETWEEN BLANK NOUN | BETWEEN BETWEEN BLANK NOUN | BETWEEN BETWEEN BETWEEN BLANK NOUN)
 THINGS    = (BLANK (SHADED | COLOUR | and))* BLANK NOUN ~ANY
 SOME-ONLY = NUMBER THINGS
-""",
-    LISTS,
-)
+"""
+RULES = Grammar(NOTATION, LISTS)
