@@ -1,7 +1,7 @@
 // The subject's mask at the photograph's edges, from a coarse guess: tgim/models/editing/painting/outline.py.
 
 import { Maps } from "../images/maps.js";
-import { binned, follow, guidedFit, logShares, logit, moments, sigmoid, slopesOf } from "../images/matting.js";
+import { binned, follow, guidedFit, logShares, logit, sigmoid } from "../images/matting.js";
 import { widest } from "../images/pieces.js";
 import { interpolated } from "../images/resample.js";
 import { clip, round } from "../python.js";
@@ -30,12 +30,10 @@ export function refined(photo, guess) {
   let mask = small;
   for (let turn = 0; turn < own.ROUNDS; turn++) {
     const colour = evidence(colours, inside.map((value, i) => value + 0.02 * mask[i]), outside);
-    const label = inside.map((value, i) => value / Math.max(1e-3, value + outside[i]));
-    const weight = inside.map((value, i) => value + outside[i] + 1e-3);
-    const nearby = localFit(image, label, weight, 4 * band + 1);
+    const nearby = nearbyEvidence(image, inside, outside, 4 * band + 1);
     mask = small.map((value, i) => {
       const odds = bonus[i] + own.TRUST_GUESS * prior[i] + own.TRUST_COLOUR * clip(colour[i], -4, 4) +
-        own.TRUST_NEARBY * clip(nearby[i] - 0.5, -1, 1);
+        nearby[i];
       return value > own.MAYBE / 3 ? sigmoid(own.SHARPNESS * odds) : 0;
     });
     inside = inside.map((value, i) => (mask[i] > 0.5 ? value : 0));
@@ -77,17 +75,46 @@ function evidence(colours, inside, outside) {
   return Float32Array.from(colours, (colour) => within[colour] - without[colour]);
 }
 
-// Each pixel's label by a weighted linear fit of `label` on colour in the window around it.
-function localFit(image, label, weight, window) {
-  const weighed = moments(image, label);
-  for (const plane of weighed.planes()) for (let i = 0; i < plane.length; i++) plane[i] *= weight[i];
-  const sums = boxMean(Maps.of(image.height, image.width, [weight]), window).data;
-  const means = boxMean(weighed, window);
-  for (const plane of means.planes()) for (let i = 0; i < plane.length; i++) plane[i] /= Math.max(1e-6, sums[i]);
-  const [red, green, blue] = slopesOf(means, own.RIDGE).planes();
-  const [r, g, b] = image.planes();
-  const [mr, mg, mb, m] = means.planes();
-  return m.map((value, i) => value + red[i] * (r[i] - mr[i]) + green[i] * (g[i] - mg[i]) + blue[i] * (b[i] - mb[i]));
+// Evidence for the inside from the colours of known pixels in the window around each pixel.
+function nearbyEvidence(image, inside, outside, window) {
+  const within = logLikelihood(image, inside.map((value, i) => value + 1e-4 * outside[i]), window, own.NOISE[0]);
+  const beyond = logLikelihood(image, outside.map((value, i) => value + 1e-4 * inside[i]), window, own.NOISE[1]);
+  const [near, far] = [within.known, beyond.known];
+  return near.map((share, i) => {
+    const told = clip(Math.min(share, far[i]) / own.FEW, 0, 1);
+    const ratio = (within.density[i] - beyond.density[i]) * told;
+    return clip(ratio, -own.MOST, own.MOST) + own.SHARE * (share / (share + far[i]) - 0.5);
+  });
+}
+
+// Logarithm of each pixel's density under the normal distribution of the colours around it, less a constant, and the
+// mean weight in the window.
+function logLikelihood(image, weight, window, noise) {
+  const [red, green, blue] = image.planes();
+  const times = (a, b) => weight.map((value, i) => value * (a[i] * b[i]));
+  const once = (a) => weight.map((value, i) => value * a[i]);
+  const products = [times(red, red), times(red, green), times(red, blue), times(green, green), times(green, blue)];
+  const weighed = [weight, once(red), once(green), once(blue), ...products, times(blue, blue)];
+  const [sums, ...means] = boxMean(Maps.of(image.height, image.width, weighed), window).planes();
+  const known = sums.map((value) => Math.max(1e-6, value));
+  for (const plane of means) for (let i = 0; i < plane.length; i++) plane[i] /= known[i];
+  const [mr, mg, mb, rr, rg, rb, gg, gb, bb] = means;
+  const least = noise * noise;
+  const density = known.map((_, i) => {
+    const spread = (square, mean) => Math.max(0, square[i] - mean[i] * mean[i]) + least;
+    const [vr, vg, vb] = [spread(rr, mr), spread(gg, mg), spread(bb, mb)];
+    const [crg, crb, cgb] = [rg[i] - mr[i] * mg[i], rb[i] - mr[i] * mb[i], gb[i] - mg[i] * mb[i]];
+    const [lg, lb] = [crg / vr, crb / vr]; // covariance = L D L^T
+    const dg = Math.max(least, vg - lg * crg);
+    const rest = cgb - lg * crb;
+    const lgb = rest / dg;
+    const db = Math.max(least, vb - lb * crb - lgb * rest);
+    const x = red[i] - mr[i];
+    const y = green[i] - mg[i] - lg * x;
+    const z = blue[i] - mb[i] - lb * x - lgb * y;
+    return -((x * x) / vr + (y * y) / dg + (z * z) / db + Math.log(vr * dg * db)) / 2;
+  });
+  return { density, known };
 }
 
 // Means over `window` x `window` pixels, borders repeated; as fast for wide windows as for small.
