@@ -4,7 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tgim import __version__
@@ -19,10 +20,11 @@ extensions = [
     "sphinx_click",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["slurm", "examples"]
+source_suffix = {".rst": "restructuredtext", ".md": "markdown", ".ipynb": "markdown"}
+exclude_patterns = ["slurm", "examples", "gallery/*.ipynb", "**/.ipynb_checkpoints"]
 html_math_renderer = "mathml"  # every browser shows it, and nothing is loaded for it
 html_theme, html_title = "furo", f"tgim {__version__}"
-myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_enable_extensions = ["dollarmath", "colon_fence", "fieldlist"]
 myst_heading_anchors = 3
 autodoc_member_order, autodoc_typehints = "bysource", "signature"
 autodoc_default_options = {"members": True, "show-inheritance": True}
@@ -39,8 +41,23 @@ sphinx_gallery_conf = {
 }
 
 
+def read_source(app, docname, source):
+    """Turn notebooks into Markdown, and add the models' cards, which are written now, to the page "Model zoo"."""
+    file = Path(app.env.doc2path(docname))
+    if file.suffix == ".ipynb":
+        import notebook
+
+        source[0] = notebook.as_markdown(source[0], name=file.name)
+    if docname == "zoo":
+        import zoo
+
+        source[0] += zoo.write(file.parent)
+        for weights in zoo.files():
+            app.env.note_dependency(str(weights))
+
+
 def setup(app):
-    """Write formulas as MathML."""
+    """Write formulas as MathML; read notebooks and the models' cards."""
     from docutils import nodes
     from latex2mathml.converter import convert
 
@@ -52,5 +69,6 @@ def setup(app):
         translator.body.append(convert(node.astext(), display="block"))
         raise nodes.SkipNode
 
+    app.connect("source-read", read_source)
     app.add_html_math_renderer("mathml", inline_renderers=(inline, None), block_renderers=(block, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
