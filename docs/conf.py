@@ -4,8 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE)]
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tgim import __version__
@@ -24,7 +24,7 @@ source_suffix = {".rst": "restructuredtext", ".md": "markdown", ".ipynb": "markd
 exclude_patterns = ["slurm", "examples", "gallery/*.ipynb", "**/.ipynb_checkpoints"]
 html_math_renderer = "mathml"  # every browser shows it, and nothing is loaded for it
 html_theme, html_title = "furo", f"tgim {__version__}"
-myst_enable_extensions = ["dollarmath", "colon_fence", "fieldlist"]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 autodoc_member_order, autodoc_typehints = "bysource", "signature"
 autodoc_default_options = {"members": True, "show-inheritance": True}
@@ -45,9 +45,9 @@ def read_source(app, docname, source):
     """Turn notebooks into Markdown, and add the models' cards, which are written now, to the page "Model zoo"."""
     file = Path(app.env.doc2path(docname))
     if file.suffix == ".ipynb":
-        import notebook
+        import cells
 
-        source[0] = notebook.as_markdown(source[0], name=file.name)
+        source[0] = cells.as_markdown(source[0], name=file.name)
     if docname == "zoo":
         import zoo
 

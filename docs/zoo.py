@@ -37,11 +37,13 @@ CAPTIONS = {
         "this flower is red",
     ),
 }
+ROLES = ("parsing", "editor", "generator", "matching")  # in the order of the page
 FIELDS = ("What", "Data", "Licence", "Limits", "Trained", "Size", "Parameters", "Engines", "SHA-256")
+SAMPLE = "tgim sample {one}.jpg --kind {kind}\n"
 COMMANDS = {
-    "editor": 'tgim sample {one}.jpg --kind {kind} && tgim edit --model {name} --image {one}.jpg --text "{text}" --out e.jpg',
+    "editor": SAMPLE + 'tgim edit --model {name} --image {one}.jpg --text "{text}" --out e.jpg',
     "generator": 'tgim generate --model {name} --text "a red bird with black wings" --n 8 --out grid.png',
-    "matching": 'tgim sample {one}.jpg --kind {kind} && tgim match {one}.jpg --model {name} --text "{text}" --text "{other}"',
+    "matching": SAMPLE + 'tgim match {one}.jpg --model {name} --text "{text}" --text "{other}"',
 }
 
 
@@ -76,17 +78,15 @@ def picture_of(name: str, role: str) -> tuple[Image.Image, str]:
         return sheet([first], columns=1), "the rendered picture that is scored"
     edit = Editor.from_pretrained(name)
     if "encoder" in name:
-        again = [(label, edit(drawn, text, size="model")) for label, text in (("again, from its noise", OWN), *_said())]
+        texts = {"again, from its noise": OWN, GENERATED[0]: GENERATED[0], "a yellow bird": "a yellow bird"}
+        again = [(label, edit(drawn, text, size="model")) for label, text in texts.items()]
         return sheet([first, *again]), f'a rendered bird, generated again under "{OWN}", and two edits'
     edits = [(text, edit(drawn, text)) for text in EDITS[kind]]
     if role == "parsing":
         found, maps = locate(open_image(drawn), edit.engine.finder)
         edits[-1] = ("its parts", overlay(open_image(drawn), found, maps))
-    return sheet([first, *edits]), "a rendered picture and " + ", ".join(label for label, _ in edits)
-
-
-def _said() -> list[tuple[str, str]]:
-    return [(text, text) for text in GENERATED[:1] + ("a yellow bird",)]
+    told = [f'"{label}"' if label in EDITS[kind] else label for label, _ in edits]
+    return sheet([first, *edits]), f"a rendered picture, {told[0]}, {told[1]}, and {told[2]}"
 
 
 def fields(name: str, card: dict[str, Any]) -> dict[str, str]:
@@ -110,13 +110,17 @@ def fields(name: str, card: dict[str, Any]) -> dict[str, str]:
 
 
 def figures(card: dict[str, Any]) -> str:
-    """Table of a card's figures, a row for each."""
-    rows = [line.split(": ", 2) for line in card["card"]["figures"]]
-    return "\n".join(["| measured on | of | figure |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)])
+    """Table of a card's figures: a row for each measurement of the same pictures."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for line in card["card"]["figures"]:
+        where, of, figure = line.split(": ", 2)
+        rows.setdefault((where, of), []).append(figure)
+    table = [f"| {where} | {of} | {'; '.join(found)} |" for (where, of), found in rows.items()]
+    return "\n".join(["| measured on | of | figures |", "|---|---|---|", *table])
 
 
 def command(name: str, role: str) -> str:
-    """The command to try a model with."""
+    """The commands to try a model with."""
     kind = kind_of(name)
     text, other = (EDITS[kind][0], "") if role != "matching" else CAPTIONS[kind][:2]
     line = COMMANDS.get(role, COMMANDS["editor"])
@@ -141,14 +145,14 @@ def write(folder: Path) -> str:
     """Write the pictures of all embedded models to `folder`/zoo; return the cards as Markdown that refers to them."""
     (folder / "zoo").mkdir(exist_ok=True)
     cards = []
-    for name in checkpoint.list_embedded():
-        card = model_card(name)
+    found = {name: model_card(name) for name in checkpoint.list_embedded()}
+    for name, card in sorted(found.items(), key=lambda item: ROLES.index(item[1]["role"])):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of words that a model does not know
             picture, shown = picture_of(name, card["role"])
             table = scores(name) if card["role"] == "matching" else ""
         picture.save(folder / "zoo" / f"{name}.jpg", quality=88, optimize=True)
-        facts = "\n".join(f":{key}: {value}" for key, value in fields(name, card).items())
+        facts = [f"| {key} | {value} |" for key, value in fields(name, card).items()]
         parts = (
             f"## {name}",
             f"{card['card']['title']}.",
@@ -156,7 +160,7 @@ def write(folder: Path) -> str:
             f"{shown[0].upper()}{shown[1:]}.",
             table,
             f"```bash\n{command(name, card['role'])}\n```",
-            facts,
+            "\n".join([facts[0], "|---|---|", *facts[1:]]),
             figures(card),
         )
         cards.append("\n\n".join(part for part in parts if part))

@@ -1,7 +1,7 @@
 """Run the cells of a notebook in order, without Jupyter, and write a notebook as Markdown for the site.
 
-python docs/notebook.py docs/notebooks/edit_and_measure.ipynb            # runs it in this folder
-python docs/notebook.py docs/notebooks/edit_and_measure.ipynb --write    # and keeps what its cells printed and showed
+python docs/cells.py docs/notebooks/edit_and_measure.ipynb            # runs it in this folder
+python docs/cells.py docs/notebooks/edit_and_measure.ipynb --write    # and keeps what its cells printed and showed
 """
 
 from __future__ import annotations
