@@ -64,7 +64,7 @@ def test_every_embedded_model_has_a_card_with_every_field(cards, tmp_path):
         assert all(line.split(": ", 2)[2] in card for line in facts["card"]["figures"])
         assert ("onnxruntime" in rows["Engines"]) == (checkpoint.resolve(name).with_suffix(".graph")).exists()
         assert f"](zoo/{name}.jpg)" in card
-        assert f" {name} " in re.search(r"```bash\n(.*)\n```", card)[1]
+        assert f" {name} " in re.search(r"```bash\n(.*?)\n```", card, re.DOTALL)[1]
         assert ("| caption | score |" in card) == (facts["role"] == "matching")
         assert (tmp_path / "zoo" / f"{name}.jpg").exists()
 
