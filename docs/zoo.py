@@ -6,6 +6,7 @@ python docs/zoo.py FOLDER writes them for a look; `docs/conf.py` adds them to th
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -99,7 +100,7 @@ def fields(name: str, card: dict[str, Any]) -> dict[str, str]:
         "What": f"`{card['system']}`, {card['role']}, works at {card['image_size']} px",
         "Data": f"{data['name']}, split {data['split']}, {data['pictures']:,} pictures. {data['licence']}",
         "Licence": own["licence"],
-        "Limits": "; ".join(own["limits"]),
+        "Limits": re.sub(r"(--\w+)", r"`\1`", "; ".join(own["limits"])),
         "Trained": f"{training['steps']:,} steps in {training['seconds'] / 60:.0f} minutes; {machine}, "
         f"torch {training['torch']}",
         "Size": f"{card['megabytes']:.2f} MiB",
@@ -114,9 +115,10 @@ def figures(card: dict[str, Any]) -> str:
     rows: dict[tuple[str, str], list[str]] = {}
     for line in card["card"]["figures"]:
         where, of, figure = line.split(": ", 2)
-        rows.setdefault((where, of), []).append(figure)
+        figure, _, judge = figure.partition(", judge ")
+        rows.setdefault((f"{where}, {judge}" if judge else where, of), []).append(figure)
     table = [f"| {where} | {of} | {'; '.join(found)} |" for (where, of), found in rows.items()]
-    return "\n".join(["| measured on | of | figures |", "|---|---|---|", *table])
+    return "\n".join(["| measured on, and by which judge | of | figures |", "|---|---|---|", *table])
 
 
 def command(name: str, role: str) -> str:
@@ -152,7 +154,9 @@ def write(folder: Path) -> str:
             picture, shown = picture_of(name, card["role"])
             table = scores(name) if card["role"] == "matching" else ""
         picture.save(folder / "zoo" / f"{name}.jpg", quality=88, optimize=True)
-        facts = [f"| {key} | {value} |" for key, value in fields(name, card).items()]
+        facts = fields(name, card)
+        hashed = f"SHA-256: {facts.pop('SHA-256')}"  # no row: a cell does not break it, and the table outgrows phones
+        rows = [f"| {key} | {value} |" for key, value in facts.items()]
         parts = (
             f"## {name}",
             f"{card['card']['title']}.",
@@ -160,7 +164,8 @@ def write(folder: Path) -> str:
             f"{shown[0].upper()}{shown[1:]}.",
             table,
             f"```bash\n{command(name, card['role'])}\n```",
-            "\n".join([facts[0], "|---|---|", *facts[1:]]),
+            "\n".join([rows[0], "|---|---|", *rows[1:]]),
+            hashed,
             figures(card),
         )
         cards.append("\n\n".join(part for part in parts if part))
