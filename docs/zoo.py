@@ -40,7 +40,7 @@ CAPTIONS = {
 }
 ROLES = ("parsing", "editor", "generator", "matching")  # in the order of the page
 FIELDS = ("What", "Data", "Licence", "Limits", "Trained", "Size", "Parameters", "Engines", "SHA-256")
-SAMPLE = "tgim sample {one}.jpg --kind {kind}\n"
+SAMPLE = "tgim sample {one}.jpg --kind {kind} --seed {seed}\n"
 COMMANDS = {
     "editor": SAMPLE + 'tgim edit --model {name} --image {one}.jpg --text "{text}" --out e.jpg',
     "generator": 'tgim generate --model {name} --text "a red bird with black wings" --n 8 --out grid.png',
@@ -126,7 +126,7 @@ def command(name: str, role: str) -> str:
     kind = kind_of(name)
     text, other = (EDITS[kind][0], "") if role != "matching" else CAPTIONS[kind][:2]
     line = COMMANDS.get(role, COMMANDS["editor"])
-    return line.format(name=name, kind=kind, one=kind.removesuffix("s"), text=text, other=other)
+    return line.format(name=name, kind=kind, seed=SEEDS[kind], one=kind.removesuffix("s"), text=text, other=other)
 
 
 def scores(name: str) -> str:
