@@ -52,8 +52,8 @@ def read_source(app, docname, source):
         import zoo
 
         source[0] += zoo.write(file.parent)
-        for weights in zoo.files():
-            app.env.note_dependency(str(weights))
+        for part in zoo.files():
+            app.env.note_dependency(str(part))
 
 
 def setup(app):

@@ -115,8 +115,9 @@ def figures(card: dict[str, Any]) -> str:
     rows: dict[tuple[str, str], list[str]] = {}
     for line in card["card"]["figures"]:
         where, of, figure = line.split(": ", 2)
-        figure, _, judge = figure.partition(", judge ")
-        rows.setdefault((f"{where}, {judge}" if judge else where, of), []).append(figure)
+        judge = re.search(r"(?<=, judge )[\w-]+$", figure)
+        measured = f"{where}, {judge[0]}" if judge else where
+        rows.setdefault((measured, of), []).append(re.sub(r", judge [\w-]+$", "", figure))
     table = [f"| {where} | {of} | {'; '.join(found)} |" for (where, of), found in rows.items()]
     return "\n".join(["| measured on, and by which judge | of | figures |", "|---|---|---|", *table])
 
@@ -139,8 +140,8 @@ def scores(name: str) -> str:
 
 
 def files() -> list[Path]:
-    """What the cards are made of: the embedded checkpoints."""
-    return [checkpoint.resolve(name) for name in checkpoint.list_embedded()]
+    """What the cards are made of: the embedded checkpoints, and this script."""
+    return [Path(__file__), *(checkpoint.resolve(name) for name in checkpoint.list_embedded())]
 
 
 def write(folder: Path) -> str:
