@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -20,7 +21,8 @@ extensions = [
     "sphinx_click",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["slurm", "examples", "web"]
+source_suffix = {".rst": "restructuredtext", ".md": "markdown", ".ipynb": "markdown"}
+exclude_patterns = ["slurm", "examples", "web", "gallery/*.ipynb", "**/.ipynb_checkpoints"]
 html_math_renderer = "mathml"  # every browser shows it, and nothing is loaded for it
 html_theme, html_title = "furo", f"tgim {__version__}"
 myst_enable_extensions = ["dollarmath", "colon_fence", "substitution"]
@@ -52,8 +54,23 @@ def host_editor(app, failed):
         shutil.copytree(EDITOR, Path(app.outdir) / "web", dirs_exist_ok=True)
 
 
+def read_source(app, docname, source):
+    """Turn notebooks into Markdown, and add the models' cards, which are written now, to the page "Model zoo"."""
+    file = Path(app.env.doc2path(docname))
+    if file.suffix == ".ipynb":
+        import cells
+
+        source[0] = cells.as_markdown(source[0], name=file.name)
+    if docname == "zoo":
+        import zoo
+
+        source[0] += zoo.write(file.parent)
+        for part in zoo.files():
+            app.env.note_dependency(str(part))
+
+
 def setup(app):
-    """Write formulas as MathML, and host the editor."""
+    """Write formulas as MathML, read notebooks and the models' cards, host the editor."""
     from docutils import nodes
     from latex2mathml.converter import convert
 
@@ -66,5 +83,6 @@ def setup(app):
         raise nodes.SkipNode
 
     app.connect("build-finished", host_editor)
+    app.connect("source-read", read_source)
     app.add_html_math_renderer("mathml", inline_renderers=(inline, None), block_renderers=(block, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

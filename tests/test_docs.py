@@ -11,16 +11,19 @@ import pytest
 
 from support import ROOT
 from support.commands import environment
+from tgim.checkpoints import checkpoint
 
 DOCS = ROOT / "docs"
 EXAMPLES = sorted((DOCS / "examples").glob("plot_*.py"))
+NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 
 
 def test_every_page_is_in_the_contents():
     listed = set(re.findall(r"^([a-z_/]+)$", (DOCS / "index.md").read_text("utf-8"), re.MULTILINE))
     pages = {file.stem for file in DOCS.glob("*.md")} - {"index"}
-    assert pages <= listed
-    assert listed - pages == {"gallery/index"}
+    notebooks = {f"notebooks/{file.stem}" for file in NOTEBOOKS}
+    assert pages | notebooks <= listed
+    assert listed - pages - notebooks == {"gallery/index"}
 
 
 def test_examples_use_no_data_set_and_say_what_they_show():
@@ -82,5 +85,12 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     pages = "".join(file.read_text("utf-8") for file in (tmp_path / "site").glob("*.html"))
     assert "<math" in pages
     assert not re.search(r'(src|href)="https?://[^"]*\.(js|css|woff2?)"', pages)  # nothing is loaded from elsewhere
+    cards = (tmp_path / "site" / "zoo.html").read_text("utf-8")
+    for name in checkpoint.list_embedded():
+        assert f'src="_images/{name}.jpg"' in cards
+        assert (tmp_path / "site" / "_images" / f"{name}.jpg").stat().st_size > 5_000
+    for file in NOTEBOOKS:
+        assert "data:image/jpeg;base64," in (tmp_path / "site" / "notebooks" / f"{file.stem}.html").read_text("utf-8")
+        assert list((tmp_path / "site" / "_downloads").glob(f"*/{file.name}"))
     for name in ("Editor.edit_photo", "tgim.rank", "tgim edit", "tgim serve", "TAGAN"):
         assert name.split(".")[-1] in pages

@@ -132,9 +132,10 @@ def evaluate(
         bench = Bench(data, size=side, judge=ruler, extractor=extractors[0], photos=photos, **options)
         beside = trivial(bench) if baselines else []
         for protocol in editing:
+            if not (named or (len(bench) >= protocol.fewest and protocol.possible(bench))):
+                continue
             field = [each for model in measured[protocol.name] for each in protocol.contenders(model)]
-            enough = field or (protocol.role == "editor" and not opened)
-            if named or (enough and len(bench) >= protocol.fewest and protocol.possible(bench)):
+            if named or field or (protocol.role == "editor" and not opened):
                 several = extractors if protocol.needs_extractor and not protocol.needs_judge else extractors[:1]
                 for one in several:
                     plan.append((protocol, bench.by(one), [*field, *(beside if protocol.role == "editor" else ())]))
