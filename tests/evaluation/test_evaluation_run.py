@@ -119,6 +119,15 @@ def test_all_protocols_are_those_that_can_be_measured(world, judge):
 
 
 @pytest.mark.slow
+def test_all_protocols_measure_an_editor_that_finds_no_noise(world, judge, tagrid_file, tmp_path):
+    out = str(tmp_path / "results.jsonl")
+    lines = evaluate([str(tagrid_file)], data=world, limit=4, judge=judge, out=out)
+    names = {line.protocol for line in lines if line.kind == "model"}
+    assert names >= {"retrieval@1", "tradeoff@1", "l2-own-caption@1"}
+    assert "inversion@1" not in names
+
+
+@pytest.mark.slow
 def test_what_cannot_be_measured_is_said(world, judge, tagrid_file, tagan_file, tmp_path):
     with pytest.raises(UserError, match=r"no protocol 'retrieval@2'; did you mean 'retrieval@1'"):
         evaluate([], data=world, protocols=["retrieval@2"])

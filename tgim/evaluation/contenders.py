@@ -14,7 +14,7 @@ from torch import Tensor
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
 from tgim.checkpoints.registry import Role
-from tgim.errors import MissingPartWarning, SubjectError, TextError, UserError
+from tgim.errors import FittingAlreadyWarning, MissingPartWarning, SubjectError, TextError, UserError
 from tgim.evaluation.records import Kind
 from tgim.images.photo import Photo, from_uint8, to_uint8
 from tgim.inference.editor import Editor
@@ -129,8 +129,8 @@ class ModelContender:
     def edit_photo(self, photo: Photo, text: str) -> Photo:
         """The full edit; a photograph that the editor cannot edit by the text stays as it is, without warnings."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnknownWordWarning)
-            warnings.simplefilter("ignore", MissingPartWarning)
+            for kind in (UnknownWordWarning, MissingPartWarning, FittingAlreadyWarning):
+                warnings.simplefilter("ignore", kind)
             try:
                 return self.editor.edit_photo(photo, text)
             except (TextError, SubjectError) as error:

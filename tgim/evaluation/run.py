@@ -73,7 +73,7 @@ def evaluate(
     protocols: Sequence[str] | Literal["all"] = "all",
     judge: str | None = None,
     seed: int = 0,
-    out: Path | None = None,
+    out: str | Path | None = None,
     baselines: bool = True,
     limit: int | None = None,
     size: int | None = None,
@@ -144,7 +144,7 @@ def evaluate(
             bench = benches.setdefault(model.side, Bench(data, size=model.side, **options))
             plan.append((protocol, bench, protocol.contenders(model)))
     facts = [protocol.facts(bench) for protocol, bench, _ in plan]  # before the file: bad data leave none
-    results = Results(out)
+    results = Results(None if out is None else Path(out))
     lines: list[Line] = []
     for (protocol, bench, contenders), described in zip(plan, facts, strict=True):
         lines += _measure(bench, protocol, contenders, results, described)

@@ -208,7 +208,7 @@ def _gallery(gallery: Gallery) -> list[str]:
         "They belong to their authors: this page is for your own disk."
     )
     order = (
-        "Sorted by the rank of the target caption among 100 by the judge, then by the change under the "
+        "Sorted by the rank of the target caption by the judge, then by the change under the "
         "picture's own caption (RMSE in [-1, 1]); photograph left, edit right."
     )
     sheet = [

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tgim.evaluation.catalogue import CEILING, CHANCE, FLOOR
 from tgim.evaluation.records import Line
-from tgim.reporting.results import Entrant, entrant, grouped, label, pick, written
+from tgim.reporting.results import Entrant, among, entrant, grouped, label, pick, written
 
 WIDTH, HEIGHT = 560, 400
 LEFT, RIGHT, TOP, BOTTOM = 46, 116, 14, 42  # margins; labels of curves stand in the right one
@@ -50,7 +50,7 @@ def tradeoff_svg(lines: Sequence[Line], *, references: Sequence[Line] = ()) -> s
             round(HEIGHT - BOTTOM - y / top * (HEIGHT - TOP - BOTTOM), 1),
         )
 
-    parts, spots, labels = [_axes(at, right, top)], [], []
+    parts, spots, labels = [_axes(at, right, top, among(lines))], [], []
     for name, line in levels.items():
         if line is not None:
             (x, y), edge = at(0, line.value), WIDTH - RIGHT
@@ -119,7 +119,7 @@ def ticks(end: float) -> list[float]:
     return [round(i * step, 4) for i in range(int(end / step) + 1)]
 
 
-def _axes(at: Callable[[float, float], tuple[float, float]], right: float, top: float) -> str:
+def _axes(at: Callable[[float, float], tuple[float, float]], right: float, top: float, candidates: str) -> str:
     parts = []
     for tick in ticks(top):
         x, y = at(0, tick)
@@ -133,7 +133,7 @@ def _axes(at: Callable[[float, float], tuple[float, float]], right: float, top: 
     parts.append(
         f'<text class="faint mid" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}">RMSE, target caption</text>'
     )
-    parts.append(f'<text class="faint" x="{LEFT + 6}" y="{TOP + 10}">R@1 of 100</text>')
+    parts.append(f'<text class="faint" x="{LEFT + 6}" y="{TOP + 10}">R@1 of {candidates}</text>')
     return "\n".join(parts)
 
 

@@ -188,6 +188,15 @@ def written(metric: str, value: float, *, sign: bool = True) -> str:
     return f"{value:.4f}" if metric in ("kid", "mse", "mse_unit") else f"{value:.3f}"
 
 
+def among(lines: Iterable[Line]) -> str:
+    """Candidates among which a caption is looked for in `lines`: "100", or "8 to 100" where they differ.
+
+    Lines that do not say so are left out; without any the number is the protocol's own, 100.
+    """
+    found = sorted({int(line.options["candidates"]) for line in lines if "candidates" in line.options}) or [100]
+    return f"{found[0]} to {found[-1]}" if len(found) > 1 else str(found[0])
+
+
 def interval(line: Line) -> str:
     """The line's 95 % interval, written like its figure.
 

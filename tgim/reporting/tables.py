@@ -13,6 +13,7 @@ from tgim.reporting.results import (
     NAMES,
     OWN_COUNTS,
     Entrant,
+    among,
     entrant,
     grouped,
     interval,
@@ -119,7 +120,8 @@ def retrieval_tables(lines: Iterable[Line], *, intervals: bool = True) -> list[T
         at = next((i for i, name in enumerate(table.columns) if name == metric_label("recall@1")), None)
         figures = {row.name: row.cells[at].line for row in table.rows} if at is not None else {}
         real = figures.get(NAMES[CEILING])
-        note = "R@k: the target caption is among the first k of 100; 99 of them are of other classes."
+        count = among(line for line in figures.values() if line is not None)
+        note = f"R@k: the target caption is among the first k of {count}; the others are of other classes."
         if real is not None and real.value > 0:
             rows = tuple(replace(row, cells=(*row.cells, Cell(_ratio(figures[row.name], real)))) for row in table.rows)
             table = replace(table, columns=(*table.columns, "R@1 / real"), rows=rows)
@@ -148,7 +150,13 @@ def summary_tables(lines: Iterable[Line]) -> list[Table]:
         sizes = sorted({line.size for line in part})
         by = f"; judge {', '.join(judges)}" if judges else ""
         title = f"{where}; {' and '.join(map(str, sizes))} px{by}"
-        columns = ("R@1 of 100 (of real)", "RMSE, own caption", "RMSE, target caption", "trade-off area", "parts true")
+        columns = (
+            f"R@1 of {among(part)} (of real)",
+            "RMSE, own caption",
+            "RMSE, target caption",
+            "trade-off area",
+            "parts true",
+        )
         tables.append(Table(title, columns, tuple(rows)))
     return tables
 
@@ -183,7 +191,7 @@ def generation_tables(lines: Iterable[Line], *, intervals: bool = False) -> list
             if real is not None and real.value > 0:
                 cells.insert(1, Cell(_ratio(found[0], real)))
             rows.append(Row(label(who, among=everyone), who.kind, tuple(cells)))
-        heads = ["R@1 of 100", *(metric_label(metric) for metric in metrics[1:])]
+        heads = [f"R@1 of {among(part)}", *(metric_label(metric) for metric in metrics[1:])]
         if real is not None and real.value > 0:
             heads.insert(1, "of real")
         count = next((line.n for line in part if line.metric == "recall@1"), None)
