@@ -87,15 +87,22 @@ function nearbyEvidence(image, inside, outside, window) {
   });
 }
 
+// A stack of maps of 64-bit floats.
+function precise(height, width, planes) {
+  const found = new Maps(planes.length, height, width, new Float64Array(planes.length * height * width));
+  planes.forEach((plane, i) => found.data.set(plane, i * found.size));
+  return found;
+}
+
 // Logarithm of each pixel's density under the normal distribution of the colours around it, less a constant, and the
 // mean weight in the window.
 function logLikelihood(image, weight, window, noise) {
   const [red, green, blue] = image.planes();
-  const times = (a, b) => weight.map((value, i) => value * (a[i] * b[i]));
-  const once = (a) => weight.map((value, i) => value * a[i]);
+  const times = (a, b) => Float64Array.from(weight, (value, i) => value * (a[i] * b[i])); // variances are small differences
+  const once = (a) => Float64Array.from(weight, (value, i) => value * a[i]);
   const products = [times(red, red), times(red, green), times(red, blue), times(green, green), times(green, blue)];
   const weighed = [weight, once(red), once(green), once(blue), ...products, times(blue, blue)];
-  const [sums, ...means] = boxMean(Maps.of(image.height, image.width, weighed), window).planes();
+  const [sums, ...means] = boxMean(precise(image.height, image.width, weighed), window).planes();
   const known = sums.map((value) => Math.max(1e-6, value));
   for (const plane of means) for (let i = 0; i < plane.length; i++) plane[i] /= known[i];
   const [mr, mg, mb, rr, rg, rb, gg, gb, bb] = means;
@@ -121,7 +128,7 @@ function logLikelihood(image, weight, window, noise) {
 function boxMean(maps, window) {
   const half = Math.floor(window / 2);
   const { height, width } = maps;
-  const found = new Maps(maps.count, height, width);
+  const found = new Maps(maps.count, height, width, new maps.data.constructor(maps.data.length));
   const down = new Float64Array(maps.size);
   for (let k = 0; k < maps.count; k++) {
     const [plane, out] = [maps.plane(k), found.plane(k)];

@@ -123,7 +123,7 @@ def log_likelihood(image: Floats, weight: Floats, window: int, *, noise: float) 
     Returns:
         (H, W), and the mean weight in the window, (H, W).
     """
-    red, green, blue = image
+    red, green, blue = image.astype(np.float64)  # variances are small differences
     squares = (red * red, red * green, red * blue, green * green, green * blue, blue * blue)
     sums = box_mean(np.stack([np.ones_like(red), red, green, blue, *squares]) * weight, window)
     known = sums[0].clip(min=1e-6)
@@ -139,16 +139,17 @@ def log_likelihood(image: Floats, weight: Floats, window: int, *, noise: float) 
     x = red - mr
     y = green - mg - lg * x
     z = blue - mb - lb * x - lgb * y
-    return -(x * x / rr + y * y / dg + z * z / db + np.log(rr * dg * db)) / 2, known
+    density = -(x * x / rr + y * y / dg + z * z / db + np.log(rr * dg * db)) / 2
+    return density.astype(np.float32), known.astype(np.float32)
 
 
 def box_mean(x: Floats, window: int) -> Floats:
     """Mean of (..., H, W) over `window` x `window` pixels, borders repeated; as fast for wide windows as for small."""
-    half = window // 2
+    half, kind = window // 2, x.dtype
     x = np.pad(x, [(0, 0)] * (x.ndim - 2) + [(half, half)] * 2, mode="edge")
     for axis in (-2, -1):
         first = np.zeros_like(x.take([0], axis), np.float64)
         total = np.concatenate([first, x.cumsum(axis, dtype=np.float64)], axis)
         ends, starts = np.arange(window, total.shape[axis]), np.arange(total.shape[axis] - window)
         x = total.take(ends, axis) - total.take(starts, axis)
-    return (x / window**2).astype(np.float32)
+    return (x / window**2).astype(kind)
