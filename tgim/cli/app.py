@@ -185,6 +185,17 @@ def progress_bar(unit: str, *, total: int | None = None) -> Iterator[Callable[[i
         yield progress
 
 
+def own_cache() -> Path | None:
+    """The folder of the user's cache; None, with a warning, where there is none."""
+    from tgim.data.cache import cache_folder
+
+    try:
+        return cache_folder()
+    except UserError as error:
+        warn(f"{error}, or give --no-cache")
+        return None
+
+
 @contextmanager
 def naming_unknown_words() -> Iterator[None]:
     """Say on stderr, at once, which words of a text the model does not know."""
