@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -46,7 +47,7 @@ def test_a_logarithmic_axis_puts_equal_factors_equally_far_apart_and_leaves_out_
 def test_in_proportion_is_the_diagonal_of_two_logarithmic_axes():
     sizes = [0.1, 1.0, 10.0, 100.0]
     _, (curve,), texts = drawn(Panel("seconds", {"one": [(x, 5 * x) for x in sizes]}, log=True), log=True)
-    steps = [(right[0] - left[0], left[1] - right[1]) for left, right in zip(curve, curve[1:], strict=False)]
+    steps = [(right[0] - left[0], left[1] - right[1]) for left, right in pairwise(curve)]
     assert all(step == pytest.approx(steps[0], abs=0.2) for step in steps)
     assert curve[0][0] == LEFT
     assert {"0.1", "1", "10", "100"} <= set(texts)

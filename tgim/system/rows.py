@@ -48,7 +48,8 @@ class Entry(NamedTuple):
 class Rows:
     """Rows of `width` float32 in a folder, which is made.
 
-    What other processes add after this was made is not found.
+    Keys are hashes: of two with the same first 8 bytes one is found. What other processes add after this was made is
+    not.
 
     Args:
         folder: of the files.
