@@ -178,9 +178,9 @@ class Embeddings:
         if self._full:
             return True
         more = count * self._rows.size
-        if self._others and self._rows.bytes + self._others + more > LIMIT:
+        if self._others and self._rows.held + self._others + more > LIMIT:
             self._others = tidy(self.folder, keep=self._name, most=LIMIT - more)
-        self._full = self._rows.bytes + more > LIMIT or shutil.disk_usage(self.folder).free < SPARE + more
+        self._full = self._rows.held + more > LIMIT or shutil.disk_usage(self.folder).free < SPARE + more
         if self._full:
             log.warning("%s is full: no more pictures are kept; delete it to empty it", self.folder)
         return self._full

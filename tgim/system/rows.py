@@ -80,7 +80,7 @@ class Rows:
         return os.fstat(self._rows.fileno()).st_size // self.size
 
     @property
-    def bytes(self) -> int:
+    def held(self) -> int:
         """Bytes of both files now."""
         return sum(os.fstat(each.fileno()).st_size for each in (self._rows, self._index))
 
@@ -145,7 +145,8 @@ class Rows:
         content = self._index.readall()
         words = np.frombuffer(content[: len(content) // (8 * WORDS) * 8 * WORDS], "<u8").reshape(-1, WORDS)
         good = (words[:, -1] == _marks(words)) & (words[:, 4] >> np.uint64(32) < len(self))
-        return words[good]
+        found: Words = words[good]
+        return found
 
     def _places(self, records: NDArray[np.int64]) -> list[Place | None]:
         told = self._records[:, 4]
@@ -169,13 +170,15 @@ class _Sorted:
         place = np.searchsorted(self.heads, wanted[:, 0], side="right") - 1
         record = self.order[place]
         there = (place >= 0) & (self.keys[record] == wanted).all(1) & wanted.any(1)
-        return np.where(there, record, -1)
+        found: NDArray[np.int64] = np.where(there, record, -1)
+        return found
 
 
 def _marks(words: Words) -> Words:
     """Checksums (N,) of records; of zeros it is not zero."""
     mixed: Words = (words[:, :-1] ^ (words[:, :-1] >> np.uint64(29))) * MIX
-    return mixed.sum(1, dtype=np.uint64) + np.uint64(1)
+    marks: Words = mixed.sum(1, dtype=np.uint64) + np.uint64(1)
+    return marks
 
 
 def _append(file: Any, content: bytes) -> None:
