@@ -100,7 +100,9 @@ def between_captions(
         pictures = _generate(inverter, lerp(codes, at), noise, progress)
         return Frames(pictures, "the codes of the captions, on the photograph's noise")
     if (ends := model.condition(tokens)) is not None:
-        return Frames(model.edit_photo_from(photo, lerp(ends, at)).cpu(), "the codes of the captions")
+        codes = lerp(ends, at)
+        frames = [model.edit_photo_from(photo, _row(codes, i)).cpu() for i in _telling(range(steps), progress)]
+        return Frames(torch.cat(frames), "the codes of the captions")
     edits = model.edit(small.expand(2, -1, -1, -1), tokens).float()
     between = lerp((edits,), at)[0]
     frames = [carry_change(photo, small, edited[None]) for edited in _telling(between, progress)]

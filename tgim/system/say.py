@@ -27,6 +27,7 @@ STDERR = threading.RLock()  # held while the process's error stream is turned aw
 PATIENCE = 5.0  # seconds before the first line of progress where there is no terminal
 PAUSE, LONGEST, SHARE = 10.0, 300.0, 0.05  # seconds between two, at least and at most; share of the time expected
 BARS: weakref.WeakSet[Any] = weakref.WeakSet()  # that may stand on a terminal
+WIDTH = 80  # columns of a terminal that does not tell
 _shown = True  # progress, at all
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # could break a line, or steer a terminal
 
@@ -184,7 +185,12 @@ def bar(*, show: bool | None = None, **options: Any) -> Bar:
         return Lines(muted=not _shown or show is False, **options)
     from tqdm import tqdm
 
-    shown: Any = tqdm(file=_Errors(), dynamic_ncols=True, **options)
+    try:
+        wide = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        wide = 0
+    width = {"dynamic_ncols": True} if wide else {"ncols": WIDTH}  # a terminal may not know how wide it is
+    shown: Any = tqdm(file=_Errors(), **width, **options)
     BARS.add(shown)
     found: Bar = shown
     return found
