@@ -66,7 +66,7 @@ class OnnxMatcher:
 
     @property
     def made_by(self) -> str:
-        """What computes, as far as the bits of a result depend on it."""
+        """The engine that computes, as far as the bits of a result depend on it."""
         import onnxruntime
 
         return made_by("onnxruntime", onnxruntime.__version__, "cpu")

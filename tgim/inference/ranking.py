@@ -48,7 +48,7 @@ class Matcher(Reading, Protocol):
 
     @property
     def made_by(self) -> str:
-        """What computes, as far as the bits of a result depend on it."""
+        """The engine that computes, as far as the bits of a result depend on it."""
 
     def read_captions(self, captions: Sequence[str]) -> Any:
         """Read captions for `scores`."""

@@ -126,7 +126,7 @@ class TorchMatcher:
 
     @property
     def made_by(self) -> str:
-        """What computes, as far as the bits of a result depend on it."""
+        """The engine that computes, as far as the bits of a result depend on it."""
         device = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
         return made_by("torch", torch.__version__, device, threads=torch.get_num_threads())
 

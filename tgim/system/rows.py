@@ -31,7 +31,7 @@ SUFFIXES = (".rows", ".index")
 
 
 class Place(NamedTuple):
-    """Where a row lies, and the CRC-32 of its bytes."""
+    """The place of a row in its file, and the CRC-32 of its bytes."""
 
     row: int
     checksum: int
