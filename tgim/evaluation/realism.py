@@ -188,7 +188,7 @@ def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
     pictures = bench.edits(contender, bench.target)[places]
 
     def make() -> NDArray[np.float32]:
-        return half.extractor.features(pictures, progress=bench.seen(f"{contender.name}: features")).numpy()
+        return half.extractor.features(pictures, progress=bench.seen("features")).numpy()
 
     features = torch.from_numpy(bench.kept(contender, make, "features", half.extractor.label, pictures))
     yield from distances(half, features, seed=bench.seed, strength=1.0)
