@@ -6,8 +6,9 @@
 `tgim match FOLDER --text "a red bird with black wings"` in a process of its own, on one thread: seconds of the clock
 and of the processor with its start, and the most memory that it held. Pictures are rendered birds of 96 x 72 pixels as
 JPEG, 500 of them again and again with a few bytes at their end that differ, so that each is a file and a content of its
-own. Looking up is finding the place of every picture's row: a look at each file and at the index. What is printed must
-be the same each time.
+own; with --contents N those after the first N are hard links to them, and a run in between finds all by content, as
+after they were moved. Looking up is finding the place of every picture's row: a look at each file and at the index.
+What is printed must be the same each time.
 """
 
 from __future__ import annotations
@@ -50,16 +51,16 @@ from tgim.images.folder import list_images
 from tgim.inference.embeddings import FOLDER, known_places, stores
 from tgim.system.rows import Rows
 paths = list_images(sys.argv[1])
-begun = time.perf_counter()
+begun, cpu = time.perf_counter(), time.process_time()
 (name,) = stores(Path(sys.argv[2]) / FOLDER)
 rows = Rows(Path(sys.argv[2]) / FOLDER, name, width=int(sys.argv[3]))
 places = known_places(rows, paths)
-print(sum(place is not None for place in places), time.perf_counter() - begun)
+print(sum(place is not None for place in places), time.perf_counter() - begun, time.process_time() - cpu)
 """
 
 
-def fill(folder: Path, count: int) -> None:
-    """Make the pictures that are not there yet."""
+def fill(folder: Path, count: int, contents: int) -> None:
+    """Make the pictures that are not there yet; those after the first `contents` are links to them."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for seed in range(min(DRAWN, count)):
@@ -68,7 +69,11 @@ def fill(folder: Path, count: int) -> None:
         drawn.append(buffer.getvalue())
     for i in range(count):
         path = folder / f"{i:06d}.jpg"
-        if not path.exists():
+        if path.exists():
+            continue
+        if i >= contents:
+            os.link(folder / f"{i % contents:06d}.jpg", path)
+        else:
             path.write_bytes(drawn[i % len(drawn)] + b"%06d" % i)
 
 
@@ -85,34 +90,42 @@ def run(folder: Path, cache: Path, *more: str) -> tuple[dict[str, float], str]:
     return {"wall": round(time.monotonic() - begun, 2), "cpu": round(seconds, 2), "mib": round(memory / 1024)}, printed
 
 
-def measure(folder: Path, cache: Path, count: int) -> dict[str, Any]:
+def measure(folder: Path, cache: Path, count: int, contents: int) -> dict[str, Any]:
     """A line of results."""
-    fill(folder, count)
+    contents = min(contents, count)
+    fill(folder, contents, contents)
     shutil.rmtree(cache, ignore_errors=True)
     first, printed = run(folder, cache)
+    moved = None
+    if contents < count:
+        fill(folder, count, contents)
+        moved, printed = run(folder, cache)
     second, again = run(folder, cache)
     if printed != again:
         raise click.ClickException("the second run printed something else")
     files = {path.suffix: path.stat().st_size for path in (cache / "embeddings").iterdir()}
-    width = files[".rows"] // count // 4
+    width = files[".rows"] // contents // 4
     command = [sys.executable, "-c", LOOKED_UP, str(folder), str(cache), str(width)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
-    found = {"found": int(told[0]), "look_up": round(float(told[1]), 3), "bytes": sum(files.values())}
-    return {"model": MODEL, "pictures": count, "first": first, "second": second} | found | origin()
+    line = {"model": MODEL, "pictures": count, "contents": contents, "first": first, "moved": moved, "second": second}
+    line |= {"found": int(told[0]), "look_up": round(float(told[1]), 3), "look_up_cpu": round(float(told[2]), 3)}
+    return line | {"bytes": sum(files.values())} | origin()
 
 
 def table(lines: list[dict[str, Any]]) -> str:
     """The lines as a Markdown table."""
     rows = [
-        "| pictures | first run, s (CPU s) | second, s (CPU s) | look-up, s | cache | memory, MiB |",
-        "|--:|--:|--:|--:|--:|--:|",
+        "| pictures | contents | first run, s (CPU s) | second | all moved | look-up | cache | memory, MiB |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for line in lines:
-        runs = (f"{line[each]['wall']:,.1f} ({line[each]['cpu']:,.1f})" for each in ("first", "second"))
-        memory = f"{line['first']['mib']}, {line['second']['mib']}"
-        size = f"{line['bytes'] / 1e6:,.0f} MB"
-        rows.append(f"| {line['pictures']:,} | {' | '.join(runs)} | {line['look_up']:.3f} | {size} | {memory} |")
+        runs = [line[each] for each in ("first", "second", "moved")]
+        told = [f"{each['wall']:,.1f} ({each['cpu']:,.1f})" if each else "–" for each in runs]
+        told.append(f"{line['look_up']:.2f} ({line['look_up_cpu']:.2f})" if line["look_up_cpu"] else "–")
+        told.append(f"{line['bytes'] / 1e6:,.0f} MB")
+        told.append(f"{max(each['mib'] for each in runs if each):,}")
+        rows.append(f"| {line['pictures']:,} | {line['contents']:,} | {' | '.join(told)} |")
     return "\n".join(rows)
 
 
@@ -120,15 +133,16 @@ def table(lines: list[dict[str, Any]]) -> str:
 @click.option("--run", "measuring", is_flag=True, help="Measure, instead of reading the results.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where pictures and cache are made and removed.")
 @click.option("--pictures", default=max(COUNTS), show_default=True, help="Longest folder.")
+@click.option("--contents", default=max(COUNTS), show_default=True, help="Of different content.")
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, show_default=True)
-def main(measuring: bool, folder: Path | None, pictures: int, results: Path) -> None:
+def main(measuring: bool, folder: Path | None, pictures: int, contents: int, results: Path) -> None:
     """Measure the ranking of many pictures, or print what was measured."""
     if measuring:
         if folder is None:
             raise click.UsageError("give --folder, with 10 GB of room")
         lines = []
         for count in (count for count in COUNTS if count <= pictures):
-            lines.append(measure(folder / "pictures", folder / "cache", count))
+            lines.append(measure(folder / "pictures", folder / "cache", count, contents))
             write_file(results, "".join(json.dumps(line) + "\n" for line in lines))
         shutil.rmtree(folder)
     click.echo(table([json.loads(line) for line in results.read_text("utf-8").splitlines()]))
