@@ -48,14 +48,14 @@ LOOKED_UP = """
 import sys, time
 from pathlib import Path
 from tgim.images.folder import list_images
-from tgim.inference.embeddings import FOLDER, known_places, stores
+from tgim.inference.embeddings import FOLDER, known_rows, stores
 from tgim.system.rows import Rows
 paths = list_images(sys.argv[1])
 begun, cpu = time.perf_counter(), time.process_time()
 (name,) = stores(Path(sys.argv[2]) / FOLDER)
 rows = Rows(Path(sys.argv[2]) / FOLDER, name, width=int(sys.argv[3]))
-places = known_places(rows, paths)
-print(sum(place is not None for place in places), time.perf_counter() - begun, time.process_time() - cpu)
+found = known_rows(rows, paths)
+print((found >= 0).sum(), time.perf_counter() - begun, time.process_time() - cpu)
 """
 
 

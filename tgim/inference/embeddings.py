@@ -40,6 +40,7 @@ LIMIT, SPARE = 20 * 2**30, 2 * 2**30  # bytes
 OLD = 90  # days
 FRESH = 2.0  # seconds after a change in which another could leave size and times as they are
 FOLDER = "embeddings"
+AT_ONCE = 512  # pictures that are looked up
 Row = NDArray[np.float32]
 log = logging.getLogger(__name__)
 
@@ -229,10 +230,13 @@ def tidy(folder: Path, *, keep: str, most: int) -> int:
     return sum(size for size, _ in found.values())
 
 
-def known_places(rows: Rows, images: Sequence[Source]) -> list[Place | None]:
-    """The places of pictures that are known by path, size and times; no picture is opened."""
-    missing = Known(NONE, True)
-    return _places(rows, [_known(image) or missing for image in images])
+def known_rows(rows: Rows, images: Sequence[Source]) -> NDArray[np.int64]:
+    """(N,) the numbers of pictures' rows by path, size and times, -1 where there is none; no picture is opened."""
+    missing, found = Known(NONE, True), np.full(len(images), -1)
+    for first in range(0, len(images), AT_ONCE):  # few objects at a time: Python looks through all that are there
+        part = [_known(image) or missing for image in images[first : first + AT_ONCE]]
+        found[first : first + AT_ONCE] = [-1 if place is None else place.row for place in _places(rows, part)]
+    return found
 
 
 def _places(rows: Rows, known: Collection[Known]) -> list[Place | None]:
@@ -249,19 +253,21 @@ def _name(image: Any) -> str:
     return os.path.abspath(os.fsdecode(image))
 
 
-def _known(image: Source) -> Known | None:
+def _known(image: Any) -> Known | None:
     """A picture's file as it is now; None where it is no ordinary file."""
-    if not isinstance(image, str | os.PathLike):
+    if not isinstance(image, str | Path | os.PathLike):  # in this order: the last is slow to tell
         return None
     try:
-        found, now = os.stat(image), time.time()
+        path = os.fsdecode(image)
+        found, now = os.stat(path), time.time()
     except (OSError, ValueError):
         return None
     if not stat.S_ISREG(found.st_mode):
         return None
-    told = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {_name(image)}"
+    changed = found.st_mtime_ns, found.st_ctime_ns
+    told = f"{found.st_size} {changed[0]} {changed[1]} {os.path.abspath(path)}"
     digest = hashlib.blake2b(told.encode("utf-8", "surrogateescape"), digest_size=KEY).digest()
-    return Known(digest, now - max(found.st_mtime, found.st_ctime) < FRESH)
+    return Known(digest, now - max(changed) / 1e9 < FRESH)
 
 
 def _content(image: Any) -> bytes:

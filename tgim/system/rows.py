@@ -27,6 +27,7 @@ NONE = bytes(KEY)  # as a first key: the row is found by the second alone
 MIX = np.array(  # odd numbers
     [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F], np.uint64
 )
+NO_PLACE = np.uint64(2**64 - 1)
 SUFFIXES = (".rows", ".index")
 
 
@@ -149,9 +150,10 @@ class Rows:
         return found
 
     def _places(self, records: NDArray[np.int64]) -> list[Place | None]:
-        told = self._records[:, 4]
-        numbers = [int(told[record]) if record >= 0 else None for record in records.tolist()]
-        return [None if number is None else Place(number >> 32, number & 0xFFFFFFFF) for number in numbers]
+        if not len(self._records):
+            return [None] * len(records)
+        told = np.where(records >= 0, self._records[records, 4], NO_PLACE).tolist()
+        return [None if number == NO_PLACE else Place(number >> 32, number & 0xFFFFFFFF) for number in told]
 
 
 class _Sorted:
