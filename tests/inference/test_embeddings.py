@@ -241,7 +241,7 @@ def test_several_commands_at_once_and_one_that_is_killed(photos, tmp_path, model
     for i in range(150):
         (photos / f"more{i}.png").write_bytes((photos / f"{i % 10}.png").read_bytes() + b"%d" % i)
     monkeypatch.setenv("TGIM_CACHE", str(tmp_path / "cache"))
-    words = ("match", photos, "--text", "red head", "--model", model, "--json")
+    words = ("--quiet", "match", photos, "--text", "red head", "--model", model, "--json")
     alone = process(*words, "--no-cache").stdout
     command = [sys.executable, "-m", "tgim", *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment()}
