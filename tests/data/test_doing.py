@@ -8,6 +8,7 @@ import pytest
 
 from support.commands import tgim
 from tgim.data import doing
+from tgim.system import say
 
 
 def test_one_line_is_said_once_it_takes_long(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,7 +27,7 @@ def test_one_line_is_said_once_it_takes_long(caplog: pytest.LogCaptureFixture, m
 
 @pytest.mark.slow
 def test_the_command_line_shows_it_without_calling_it_a_warning(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doing, "PATIENCE", -1.0)
+    monkeypatch.setattr(say, "PATIENCE", -1.0)
     monkeypatch.setenv("TGIM_CACHE", str(tmp_path / "cache"))
     recipe = tmp_path / "x.yaml"
     recipe.write_text(

@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageCms
 
 import tgim
+from support.commands import tgim as tgim_command
 from support.small import VOCABULARY, model_of
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.checkpoint import Checkpoint
@@ -51,6 +52,14 @@ def test_an_edit_has_the_size_of_the_photograph(editors, kind, height, width):
     assert (edited.mode, edited.size) == ("RGB", (width, height))
     if height * width > 40:
         assert not np.array_equal(np.asarray(edited), source)
+
+
+def test_pillow_saves_what_the_command_writes_when_told_its_quality(edit, tagrid_file, drawn_bird, tmp_path):
+    (tmp_path / "bird.jpg").write_bytes(drawn_bird)
+    edit(tmp_path / "bird.jpg", TEXT).save(tmp_path / "saved.jpg", quality=95, subsampling="4:4:4")
+    words = ("edit", "--image", tmp_path / "bird.jpg", "--text", TEXT, "--model", tagrid_file)
+    assert tgim_command(*words, "--out", tmp_path / "written.jpg").exit_code == 0
+    assert (tmp_path / "saved.jpg").read_bytes() == (tmp_path / "written.jpg").read_bytes()
 
 
 @pytest.mark.slow

@@ -107,8 +107,8 @@ def test_pictures_are_read_a_few_at_a_time(matcher, photos, monkeypatch):
     monkeypatch.setattr(scoring, "CHUNK", 4)
     batches, calls = [], []
     source = ranking.open_matching(matcher)
-    embed = source.model.embed_images
-    monkeypatch.setattr(source.model, "embed_images", lambda x: batches.append(len(x)) or embed(x))
+    score = source.model.scores
+    monkeypatch.setattr(source.model, "scores", lambda x, y: batches.append(len(x[0])) or score(x, y))
     ranking.rank(photos * 2, TEXTS, model=source, progress=lambda *call: calls.append(call))
     assert batches == [4, 4, 2]
     assert calls == [(4, 10), (8, 10), (10, 10)]

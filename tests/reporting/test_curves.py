@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -14,8 +15,8 @@ from tgim.reporting.plot import ticks
 NAME = "{http://www.w3.org/2000/svg}"
 
 
-def drawn(*panels):
-    svg = curves_svg(panels, title="a < b", axis="minutes")
+def drawn(*panels, **options):
+    svg = curves_svg(panels, title="a < b", axis="minutes", **options)
     root = ElementTree.fromstring(svg)
     lines = [each for each in root.iter(f"{NAME}polyline") if "spread" not in each.get("class")]
     places = [[tuple(map(float, point.split(","))) for point in each.get("points").split()] for each in lines]
@@ -41,6 +42,15 @@ def test_a_logarithmic_axis_puts_equal_factors_equally_far_apart_and_leaves_out_
     assert curve[0][1] == TOP + HEIGHT  # 0.01 is the axis's end
     _, (alone,), _ = drawn(Panel("loss", {"one": [(5, 1.0)]}, log=True))
     assert TOP <= alone[0][1] <= TOP + HEIGHT
+
+
+def test_in_proportion_is_the_diagonal_of_two_logarithmic_axes():
+    sizes = [0.1, 1.0, 10.0, 100.0]
+    _, (curve,), texts = drawn(Panel("seconds", {"one": [(x, 5 * x) for x in sizes]}, log=True), log=True)
+    steps = [(right[0] - left[0], left[1] - right[1]) for left, right in pairwise(curve)]
+    assert all(step == pytest.approx(steps[0], abs=0.2) for step in steps)
+    assert curve[0][0] == LEFT
+    assert {"0.1", "1", "10", "100"} <= set(texts)
 
 
 def test_spreads_stand_on_their_points():

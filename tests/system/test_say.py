@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import io
 import json
+import re
 import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tgim.system.say import OutputError, bar, one_line, say, say_json
+from tgim.system import say as say_module
+from tgim.system.say import OutputError, bar, one_line, say, say_json, show_progress
 
 ENCODINGS = ["utf-8", "cp1252", "ascii", "latin-1", "utf-16", "shift_jis"]
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=40)  # lone surrogates, too
@@ -89,9 +91,102 @@ def test_a_stream_that_is_not_there(monkeypatch):
         other.update()
 
 
-def test_a_bar_is_shown_where_it_is_wanted(monkeypatch):
-    stream = io.TextIOWrapper(io.BytesIO(), "ascii", newline="")
-    monkeypatch.setattr(sys, "stderr", stream)
-    with bar(total=2, show=True, desc="caf\u00e9") as shown:
+class Clock:
+    """A clock that goes on when it is told to."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(say_module.time, "monotonic", lambda: self.now)
+
+
+def run(clock: Clock, count: int, *, each: float, **options: object) -> None:
+    with bar(total=count, **options) as shown:
+        for _ in range(count):
+            clock.now += each
+            shown.update()
+
+
+def test_a_pipe_hears_nothing_at_first_then_a_line_now_and_then(monkeypatch, capsys):
+    clock = Clock(monkeypatch)
+    run(clock, 49, each=0.1)
+    assert capsys.readouterr() == ("", "")
+    run(clock, 600, each=0.125, desc="drawing", unit="picture")  # a minute and a quarter
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == ""
+    assert lines[0] == "tgim: drawing: 40 of 600 pictures (7 %), 8 a second, about 1 min to go"
+    assert lines[-1] == "tgim: drawing: 600 pictures in 1 min"
+    assert len(lines) == 8  # after 5, 15, 25, ... seconds, and at the end
+    run(clock, 1000, each=36)  # ten hours
+    assert 100 < len(capsys.readouterr().err.splitlines()) < 130  # each five minutes
+    run(clock, 1000, each=1.2)  # twenty minutes
+    assert 18 < len(capsys.readouterr().err.splitlines()) < 24
+
+
+@pytest.mark.parametrize("show", [None, True, False])
+def test_an_end_that_is_none_has_no_last_line(monkeypatch, capsys, show):
+    clock = Clock(monkeypatch)
+
+    def broken_off() -> None:
+        with bar(total=100, show=show) as shown:
+            clock.now += 6
+            shown.update(20)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken_off()
+    assert capsys.readouterr().err.count("\n") == (show is not False)
+
+
+def test_progress_without_an_end_in_sight_after_a_start_and_of_several_things(monkeypatch, capsys):
+    clock = Clock(monkeypatch)
+    with bar(unit="edit") as shown:
+        clock.now += 8
         shown.update(2)
-    assert b"2/2" in stream.buffer.getvalue()
+    with bar(total=1000, initial=900, unit="step") as shown:
+        clock.now += 10
+        shown.set_postfix({"loss": "0.5"}, refresh=False)
+        shown.update(50)
+    with bar(unit="") as shown:
+        for name in ("one", "two"):
+            shown.set_description_str(name, refresh=False)
+            shown.reset(total=4)
+            for _ in range(4):
+                clock.now += 6
+                shown.update()
+    assert capsys.readouterr().err.splitlines() == [
+        "tgim: 2 edits, 4 s each",
+        "tgim: 2 edits in 8 s",
+        "tgim: 950 of 1,000 steps (95 %), 5 a second, about 10 s to go; loss 0.5",
+        "tgim: one: 1 of 4 (25 %), 6 s each, about 18 s to go",
+        "tgim: one: 3 of 4 (75 %), 6 s each, about 6 s to go",
+        "tgim: one: 4 in 24 s",
+        "tgim: two: 1 of 4 (25 %), 6 s each, about 18 s to go",
+        "tgim: two: 3 of 4 (75 %), 6 s each, about 6 s to go",
+        "tgim: two: 4 in 24 s",
+    ]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_line_beside_a_bar_stands_alone(monkeypatch):
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with bar(total=2, mininterval=0, leave=False) as shown:
+        shown.update()
+        say("told", err=True)
+        shown.update()
+    parts = stream.getvalue().split("told\n")
+    assert len(parts) == 2
+    assert re.search(r"\r +\r$", parts[0])  # the bar is wiped off before
+    assert "1/2" in parts[1].split("\r")[1]  # and comes again
+    show_progress(False)
+    try:
+        with bar(total=2) as shown:
+            shown.update(2)
+    finally:
+        show_progress(True)
+    assert stream.getvalue().count("2/2") == 1

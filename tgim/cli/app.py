@@ -19,7 +19,7 @@ import click
 
 from tgim._version import __version__
 from tgim.errors import UserError, unexpanded
-from tgim.system.say import OutputError, bar, on_terminal, one_line, prepare_streams, say
+from tgim.system.say import OutputError, bar, one_line, prepare_streams, say, show_progress
 
 if TYPE_CHECKING:
     from tgim.inference.editor import Editor
@@ -175,7 +175,7 @@ def end_with(failed: Sequence[str]) -> None:
 
 @contextmanager
 def progress_bar(unit: str, *, total: int | None = None) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal; gives a function to call with (done, total)."""
+    """Show progress; gives a function to call with (done, total)."""
     with bar(total=total, unit=unit, leave=False) as shown:
 
         def progress(done: int, total: int) -> None:
@@ -183,6 +183,17 @@ def progress_bar(unit: str, *, total: int | None = None) -> Iterator[Callable[[i
             shown.update(done - shown.n)
 
         yield progress
+
+
+def own_cache() -> Path | None:
+    """The folder of the user's cache; None, with a warning, where there is none."""
+    from tgim.data.cache import cache_folder
+
+    try:
+        return cache_folder()
+    except UserError as error:
+        warn(f"{error}, or give --no-cache")
+        return None
 
 
 @contextmanager
@@ -205,7 +216,7 @@ def open_editor(
         model: name or file.
         device: "auto", "cpu" or "cuda".
         invert_steps: of the search for a photograph's noise; None for the model's own.
-        progress: show a bar while it searches, on a terminal.
+        progress: show progress while it searches.
         engine: see `tgim.inference.editor.open_editor`.
 
     Raises:
@@ -215,7 +226,7 @@ def open_editor(
 
     return open_editor(
         model, device=device_for(model, device, engine), invert_steps=invert_steps,
-        progress=progress and on_terminal(), engine=engine,
+        progress=progress, engine=engine,
     )  # fmt: skip
 
 
@@ -231,8 +242,10 @@ def device_for(model: str, device: str, engine: str) -> str:
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version.")
-def main() -> None:
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def main(quiet: bool) -> None:
     """Edit photographs by captions, and train the models that do it."""
+    show_progress(not quiet)
     log = logging.getLogger("tgim")
     if not any(isinstance(handler, Messages) for handler in log.handlers):
         log.addHandler(Messages(logging.INFO))

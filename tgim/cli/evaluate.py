@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tgim.cli.app import device_for, end_with, fail, main, naming_unknown_words, note, progress_bar
+from tgim.cli.app import device_for, end_with, fail, main, naming_unknown_words, note, own_cache, progress_bar
 from tgim.cli.options import (
     FILE,
+    cache_option,
     device_option,
     engine_option,
     json_option,
@@ -48,6 +49,7 @@ JUDGES = {"cub": "judge-birds", "oxford102": "judge-flowers"}
 @click.option("--top", type=click.IntRange(1), help=f"Print this many of each list.  [default: {TOP}; all with --json]")
 @device_option
 @engine_option
+@cache_option
 @json_option
 def match(
     images: tuple[Path, ...],
@@ -57,6 +59,7 @@ def match(
     top: int | None,
     device: str,
     engine: Engines,
+    cache: bool,
     as_json: bool,
 ) -> None:
     """Rank pictures for a caption, or captions for a picture.
@@ -73,6 +76,9 @@ def match(
 
     --json prints a line for each pair: text, image, score, the picture's rank for the text (picture_rank) and the
     text's for the picture (text_rank). Pictures that cannot be read are named at the end; the exit code is 1 then.
+
+    What the model sees of a picture is kept in the cache (tgim doctor says where), 65 to 75 kB of each with the judges,
+    20 GiB in all at most: the next call, with any text, looks at new pictures alone. --no-cache keeps and takes none.
     """
     from tgim.inference.ranking import rank
 
@@ -82,7 +88,8 @@ def match(
     pictures = find_pictures(images)
     with naming_unknown_words(), progress_bar("picture", total=len(pictures)) as progress:
         chosen = device_for(model, device, engine)
-        found = rank(pictures, captions, model=model, device=chosen, engine=engine, progress=progress)
+        kept = own_cache() if cache else None
+        found = rank(pictures, captions, model=model, device=chosen, engine=engine, cache=kept, progress=progress)
     if as_json:
         for pair in found.pairs(top=top):
             say_json(pair | {"model": model})

@@ -253,14 +253,15 @@ def interpolate(
         maker = Generator.from_pretrained(model, device=pick_device(device))
     for message in jobs.check_texts(maker, texts):
         warn(message)
-    with quiet():
+    with quiet(), progress_bar("picture") as progress:
+        how: dict[str, Any] = {"steps": steps, "progress": progress}
         if len(texts) == 2:
             photo = photos[0] if photos else None
-            found = ways.between_captions(maker, texts[0], texts[1], image=photo, steps=steps, seed=seed, side=side)
+            found = ways.between_captions(maker, texts[0], texts[1], image=photo, seed=seed, side=side, **how)
         elif isinstance(maker, Editor):
-            found = ways.between_pictures(maker, photos[0], photos[1], texts[0], steps=steps, side=side)
+            found = ways.between_pictures(maker, photos[0], photos[1], texts[0], side=side, **how)
         else:
-            found = ways.between_noises(maker, texts[0], steps=steps, seed=seed)
+            found = ways.between_noises(maker, texts[0], seed=seed, **how)
     ways.save_frames(found.pictures, target, quality=quality)
     if not as_json:
         say(target)

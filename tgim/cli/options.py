@@ -26,6 +26,11 @@ engine_option = click.option(
     show_default=True,
     help="onnx runs most embedded models without torch, torch all; auto takes the first where it can.",
 )
+cache_option = click.option(
+    "--cache/--no-cache",
+    default=True,
+    help="Keep what the model sees of each picture in the cache, so that it is looked at once.  [default: cache]",
+)
 quality_option = click.option(
     "--quality",
     type=click.IntRange(1, 100),

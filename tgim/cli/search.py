@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from tgim.cli.app import check_picture, end_with, main, naming_unknown_words, note, progress_bar
-from tgim.cli.options import FILE, device_option, json_option, model_option
+from tgim.cli.app import check_picture, end_with, main, naming_unknown_words, note, own_cache, progress_bar
+from tgim.cli.options import FILE, cache_option, device_option, json_option, model_option
 from tgim.system.say import say, say_json
 
 TRAIN = "tgim train recipes/compose_tirg_birds.yaml"
@@ -20,8 +20,9 @@ TRAIN = "tgim train recipes/compose_tirg_birds.yaml"
 @model_option("judge-birds", of="a composing or matching model")
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Print this many pictures.")
 @device_option
+@cache_option
 @json_option
-def search(folder: Path, image: Path, text: str, model: str, top: int, device: str, as_json: bool) -> None:
+def search(folder: Path, image: Path, text: str, model: str, top: int, device: str, cache: bool, as_json: bool) -> None:
     """Find pictures that differ from a picture as a text says.
 
     FOLDER is searched; the picture itself is left out if it is in it.
@@ -35,19 +36,19 @@ def search(folder: Path, image: Path, text: str, model: str, top: int, device: s
     text are added, and stderr says so. The score is a cosine, -1 to 1: it ranks what one call compares.
 
     --json prints a line for each picture: rank, image, score, query, text, by (what composed) and model. Pictures that
-    cannot be read are named at the end; the exit code is 1 then.
+    cannot be read are named at the end; the exit code is 1 then. Embeddings of pictures are kept in the cache.
     """
     from tgim.environment import pick_device
     from tgim.images.photo import list_images
-    from tgim.inference.search import SUM, open_searching
+    from tgim.inference.search import SUM
     from tgim.inference.search import search as find
 
     check_picture(image)
     pictures = list_images(folder)
     chosen = pick_device(device)
-    source = open_searching(model, device=chosen)
+    kept = own_cache() if cache else None
     with naming_unknown_words(), progress_bar("picture", total=len(pictures)) as progress:
-        found = find(pictures, image=image, text=text, model=source, device=chosen, progress=progress)
+        found = find(pictures, image=image, text=text, model=model, device=chosen, cache=kept, progress=progress)
     if found.how == SUM:
         note(f"{model} is not trained to compose; picture and text are added ({TRAIN} trains one)")
     if as_json:

@@ -25,7 +25,7 @@ from tgim.cli.options import (
     texts_option,
 )
 from tgim.errors import UserError
-from tgim.system.say import on_terminal, say, say_json
+from tgim.system.say import say, say_json
 
 if TYPE_CHECKING:
     from tgim.inference.generator import Generator
@@ -252,7 +252,7 @@ def open_generator(
     source = checkpoint.load(model, device=chosen)
     inside = source.model.text_to_image
     generator = Generator(source if inside is None else replace(source, model=inside), device=chosen)
-    inverter = Inverter.of(source.model, steps=invert_steps, progress=on_terminal()) if wanted else None
+    inverter = Inverter.of(source.model, steps=invert_steps, progress=True) if wanted else None
     return generator, None if inverter is None else inverter.to(generator.device).eval()
 
 

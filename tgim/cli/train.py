@@ -15,7 +15,7 @@ import click
 from tgim.cli.app import check_not_input, fail, main, note, progress_bar
 from tgim.cli.options import FILE, json_option, layout_option
 from tgim.errors import UserError
-from tgim.system.say import on_terminal, say, say_json
+from tgim.system.say import say, say_json
 
 
 @main.command()
@@ -90,13 +90,12 @@ def _train(
     if own_process and pick_device(device) == "cpu":  # also an estimate of memory needs it
         keep_memory()
     if dry_run or out is None:
-        say(dry.dry_run(chosen) if several is None else stages.dry_run(several))
+        say(dry.dry_run(chosen, progress=True) if several is None else stages.dry_run(several, progress=True))
         return
-    progress = on_terminal()
     if several is None:
-        tell(training.fit(chosen, out=out, resume=resume, progress=progress))
+        tell(training.fit(chosen, out=out, resume=resume))
         return
-    outcome = stages.fit(several, out=out, resume=resume, progress=progress, tell=note)
+    outcome = stages.fit(several, out=out, resume=resume, tell=note)
     if summary := outcome.summary():
         tell(f"{summary}\n")
     for path in filter(None, (outcome.model, outcome.page)):

@@ -14,7 +14,7 @@ from tgim.system.say import bar as progress_bar
 if TYPE_CHECKING:
     from tgim.data.cache import Progress
 
-PATIENCE = 2.0  # seconds before a line is said
+PATIENCE = 2.0  # seconds before a line is logged
 log = logging.getLogger("tgim.doing")  # what it says is no warning; the command line shows it all the same
 
 
@@ -26,7 +26,7 @@ def note(text: str) -> None:
 
 @contextmanager
 def doing(what: str, *, bar: bool = False) -> Iterator[Progress]:
-    """Give a function to call with (done, total): it shows a bar, or says one line once `what` takes long."""
+    """Give a function to call with (done, total): it shows progress, or logs one line once `what` takes long."""
     begun, said, bars = time.monotonic(), False, list[Any]()
     with ExitStack() as stack:
 

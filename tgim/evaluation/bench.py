@@ -191,12 +191,16 @@ class Bench:
             return make()
         return self._store.get(kind, make, contender.checkpoint, *depends)
 
+    def seen(self, what: str) -> Callable[[int, int], None]:
+        """The function that tells (done, total) of `what` to `progress`."""
+        return lambda done, total: self.progress(what, done, total)
+
     def embeddings(self, pictures: Tensor) -> Tensor:
         """Pictures (n, 3, S, S) in the judge's space, (n, D); resized to the judge's side if need be."""
         judge = self.judge
 
         def make() -> NDArray[Any]:
-            return judge.embeddings(pictures, progress=lambda done, total: self.progress("judge", done, total))
+            return judge.embeddings(pictures, progress=self.seen("judge"))
 
         return torch.from_numpy(self._store.get("seen", make, judge.label, pictures))
 
@@ -226,7 +230,7 @@ class Bench:
         judge = self.judge
 
         def make() -> NDArray[Any]:
-            return judge.scores(pictures, texts, rows, progress=lambda done, total: self.progress("judge", done, total))
+            return judge.scores(pictures, texts, rows, progress=self.seen("judge"))
 
         return self._store.get("fits", make, judge.label, pictures, texts, rows.ravel().tolist())
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from tgim.checkpoints import checkpoint
 from tgim.checkpoints.state_dict import read_state_dict
+from tgim.data.cache import Progress
 from tgim.errors import UserError
 from tgim.images.photo import from_uint8, to_uint8
 from tgim.metrics import stage_distance
@@ -27,6 +28,7 @@ from tgim.nn.resize import resize
 from tgim.system.files import sha256_of
 
 BATCH = 16  # pictures at once: Inception's own size is 299 x 299
+STAGED = 64  # pictures between two reports of progress, a multiple of those that `stage_distance` takes at once
 FID_CLASSES, IMAGENET_CLASSES = 1008, 1000
 LITE, LITE_SIDE = "efficientnet-lite0", 224  # name of the extractor that comes with tgim; pixels that it looks at
 INCEPTION = (
@@ -47,8 +49,11 @@ class Extractor(Protocol):
     def dimension(self) -> int:
         """D, of the features."""
 
-    def features(self, pictures: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W) in [-1, 1] of any size to (N, D) float32 on the CPU, a few pictures at a time."""
+    def features(self, pictures: Tensor, *, progress: Progress | None = None) -> Tensor:
+        """Pictures (N, 3, H, W) in [-1, 1] of any size to (N, D) float32 on the CPU, a few pictures at a time.
+
+        `progress` is called with (done, total).
+        """
 
     def probabilities(self, features: Tensor) -> Tensor | None:
         """Features (N, D) of this extractor to class probabilities (N, C); None where it knows no classes."""
@@ -70,13 +75,18 @@ class Frozen:
         self._embed = embed  # pictures (B, 3, H, W) in [-1, 1] -> (B, D)
         self._classify = classify  # (N, D) -> logits (N, C)
 
-    def features(self, pictures: Tensor) -> Tensor:
+    def features(self, pictures: Tensor, *, progress: Progress | None = None) -> Tensor:
         check_pictures("pictures", pictures)
         if not len(pictures):
             return torch.zeros(0, self.dimension)
-        parts = (pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH))
+        found = []
         with torch.no_grad():
-            return torch.cat([self._embed(part.float()).float().cpu() for part in parts])
+            for start in range(0, len(pictures), BATCH):
+                part = pictures[start : start + BATCH]
+                found.append(self._embed(part.float()).float().cpu())
+                if progress is not None:
+                    progress(start + len(part), len(pictures))
+        return torch.cat(found)
 
     def probabilities(self, features: Tensor) -> Tensor | None:
         if features.ndim != 2 or features.shape[1] != self.dimension:
@@ -182,11 +192,15 @@ class Stages:
         self._network = embedded()
         self.label = f"{LITE}-{LITE_SIDE}:{weights_hash(self._network)}/stages {','.join(str(tap + 1) for tap in TAPS)}"
 
-    def apart(self, x: Tensor, y: Tensor) -> Tensor:
+    def apart(self, x: Tensor, y: Tensor, *, progress: Progress | None = None) -> Tensor:
         """`tgim.metrics.stage_distance` (N,) of pictures (N, 3, H, W) in [-1, 1]; 0 at once for equal ones."""
         found = torch.zeros(len(x))
-        differ = (x != y).flatten(1).any(1)
-        found[differ] = stage_distance(x[differ], y[differ], network=self._network, side=LITE_SIDE)
+        differ = (x != y).flatten(1).any(1).nonzero()[:, 0]
+        for start in range(0, len(differ), STAGED):
+            rows = differ[start : start + STAGED]
+            found[rows] = stage_distance(x[rows], y[rows], network=self._network, side=LITE_SIDE)
+            if progress is not None:
+                progress(start + len(rows), len(differ))
         return found
 
 

@@ -69,8 +69,12 @@ def inverted(bench: Bench, way: Way) -> Tensor:
 
 def generated(bench: Bench, way: Way, noise: Tensor, captions: Sequence[str]) -> Tensor:
     """Pictures (n, 3, S, S) of noise (n, Z) and captions, made 64 at a time."""
-    parts = [slice(first, first + CHUNK) for first in range(0, len(noise), CHUNK)]
-    return resize(torch.cat([way.pictures(noise[part], captions[part]) for part in parts]), (bench.size, bench.size))
+    found = []
+    for first in range(0, len(noise), CHUNK):
+        part = slice(first, first + CHUNK)
+        found.append(way.pictures(noise[part], captions[part]))
+        bench.progress(f"{way.name}: pictures", min(part.stop, len(noise)), len(noise))
+    return resize(torch.cat(found), (bench.size, bench.size))
 
 
 @lru_cache(maxsize=1)

@@ -38,7 +38,7 @@ def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
     photographs, edited = bench.pictures, bench.edits(contender, bench.target)
 
     def make() -> NDArray[np.float32]:
-        return stages().apart(photographs, edited).numpy()
+        return stages().apart(photographs, edited, progress=bench.seen("distances")).numpy()
 
     yield _figure(bench.kept(contender, make, "apart", stages().label, photographs, edited), 1.0)
 

@@ -118,7 +118,7 @@ def halves(bench: Bench) -> Halves:
         raise UserError(f"{len(names)} pictures are too few to compare halves of; expected {2 * FEWEST} or more")
     extractor = open_extractor(bench.extractor)
     pictures = bench.pictures
-    real, against = extractor.features(pictures[first]), extractor.features(pictures[second])
+    real, against = (extractor.features(pictures[half], progress=bench.seen("features")) for half in (first, second))
     known = extractor.label.startswith(("inception-", LITE))
     square = float(torch.cat([real, against]).double().square().mean())
     return Halves(extractor, 1.0 if known or not square else square**-0.5, first, second, real, against)
@@ -188,7 +188,7 @@ def measure(bench: Bench, contender: Contender) -> Iterator[Measured]:
     pictures = bench.edits(contender, bench.target)[places]
 
     def make() -> NDArray[np.float32]:
-        return half.extractor.features(pictures).numpy()
+        return half.extractor.features(pictures, progress=bench.seen("features")).numpy()
 
     features = torch.from_numpy(bench.kept(contender, make, "features", half.extractor.label, pictures))
     yield from distances(half, features, seed=bench.seed, strength=1.0)
@@ -199,7 +199,7 @@ def references(bench: Bench) -> Iterator[tuple[str, Measured]]:
     half = halves(bench)
     for measured in distances(half, half.real, seed=bench.seed):
         yield CEILING, measured
-    compressed = half.extractor.features(as_jpeg(bench.pictures[half.first]))
+    compressed = half.extractor.features(as_jpeg(bench.pictures[half.first]), progress=bench.seen("features"))
     for measured in distances(half, compressed, seed=bench.seed):
         yield COMPRESSED, measured
 

@@ -46,13 +46,13 @@ PLURAL: dict[Role, str] = {
     "matching": "matching models",
     "retrieval": "composing and matching models",
 }
-BAR = "{desc}: {n_fmt} of {total_fmt} {bar} {elapsed}<{remaining}"
+BAR = "{desc}: {n_fmt} of {total_fmt} {bar} {elapsed}<{remaining}, {rate_fmt}"
 
 
 @contextmanager
 def counting(*, show: bool | None = None) -> Iterator[Progress]:
-    """Show a bar for the `progress` of `evaluate`, with the name of what is counted; by default on a terminal only."""
-    with bar(desc="data", show=show, leave=False, bar_format=BAR) as shown:
+    """Show the `progress` of `evaluate`, with the name of what is counted, unless `show` is False."""
+    with bar(desc="data", unit="", show=show, leave=False, bar_format=BAR) as shown:
         counted = ("", 0)
 
         def progress(what: str, done: int, total: int) -> None:

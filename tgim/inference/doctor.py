@@ -241,6 +241,8 @@ def look_at_memory(engines: dict[str, NDArray[np.uint8]]) -> Iterator[Finding]:
 def look_at_cache() -> Iterator[Finding]:
     """Look whether the folder of caches, or the one that it would be made in, takes files. Edits need none."""
     from tgim.data.cache import cache_folder
+    from tgim.inference.embeddings import FOLDER as EMBEDDINGS
+    from tgim.inference.embeddings import stores
 
     remedy = "set TGIM_CACHE to a folder that can be written; edits need none, training and tgim eval do"
     try:
@@ -256,7 +258,9 @@ def look_at_cache() -> Iterator[Finding]:
     elif (free := shutil.disk_usage(there).free / 2**30) < SPARE_DISK:
         yield Finding("cache", "note", f"{folder} has {free:.1f} GiB of room", f"make room, or {remedy}")
     else:
-        yield Finding("cache", "ok", f"{folder} can be written, {free:.0f} GiB are free")
+        held = sum(size for size, _ in stores(folder / EMBEDDINGS).values()) / 2**30
+        told = f"; {held:.1f} GiB of embeddings lie in {EMBEDDINGS}, which may be deleted" if held else ""
+        yield Finding("cache", "ok", f"{folder} can be written, {free:.0f} GiB are free{told}")
 
 
 def look_at_bf16() -> Iterator[Finding]:

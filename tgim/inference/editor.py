@@ -165,7 +165,9 @@ class Editor:
 
         Returns:
             A PIL image of the same size and 8 bits a channel, RGB, or RGBA where the input had an alpha. More of what
-            belongs to the picture (16 bits, density) is kept by `edit_photo` and `tgim.images.photo.save_image`.
+            belongs to the picture (16 bits, density) is kept by `edit_photo` and `tgim.images.photo.save_image`. Pillow
+            saves JPEG at quality 75 unless told: ``save("out.jpg", quality=95, subsampling="4:4:4")`` is what
+            `tgim edit` writes.
 
         Raises:
             ImageError: the picture cannot be read; else as `edit_photo`.

@@ -171,7 +171,7 @@ def difference_of_scores(one: Matcher, other: Matcher, *, seeds: Sequence[int] =
     """Compare scores of synthetic pictures with two captions by two engines of one model, as `difference` does."""
     side, says = one.image_size, list(SAYS.values())
     pictures = np.stack([resize(photo, (side, side)) for photo in _samples(_kind(one.vocabulary), seeds)])
-    first, second = (each.scores(pictures, each.read_captions(says)) for each in (one, other))
+    first, second = (each.scores(each.see(pictures), each.read_captions(says)) for each in (one, other))
     far = np.abs(first - second)
     return {"of": "scores", "largest": float(far.max()), "mean": float(far.mean()), "pictures": len(pictures)}
 

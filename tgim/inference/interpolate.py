@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from tgim.data.cache import Progress
 from tgim.errors import UserError
 from tgim.images.decode import SUFFIXES, to_srgb
 from tgim.images.encode import QUALITY
@@ -59,6 +61,7 @@ def between_captions(
     steps: int = 8,
     seed: int = 0,
     side: int = SIDE,
+    progress: Progress | None = None,
 ) -> Frames:
     """Interpolate two captions, on one photograph (`maker` an `Editor`) or on one noise (a `Generator`).
 
@@ -70,6 +73,7 @@ def between_captions(
         steps: pictures, the two ends among them.
         seed: of a generator's noise.
         side: longest side in pixels that the photograph is reduced to; generators have their own size.
+        progress: called with (done, total), of pictures that are made one after the other.
 
     Raises:
         UserError: fewer than 2 steps; an editor without a photograph, or a generator with one.
@@ -83,7 +87,7 @@ def between_captions(
         maker.check(n=1, seed=seed, vary="noise")
         noise = sample_noise(maker.model, 1, seed=seed)[0].expand(steps, -1)
         codes = lerp(maker.condition([first, second]), at)
-        return Frames(_generate(maker, codes, noise), "the codes of the captions, on one noise")
+        return Frames(_generate(maker, codes, noise, progress), "the codes of the captions, on one noise")
     if image is None:
         raise UserError("two captions are interpolated on a photograph; give one, or a generator")
     photo = _reduced(opened(image), side).to(maker.device)
@@ -93,19 +97,28 @@ def between_captions(
     if (inverter := _inverter(maker)) is not None:
         codes = inverter.generator.condition(tokens)
         noise = inverter.invert(small, tuple(code[:1] for code in codes)).noise.expand(steps, -1)
-        pictures = _generate(inverter, lerp(codes, at), noise)
+        pictures = _generate(inverter, lerp(codes, at), noise, progress)
         return Frames(pictures, "the codes of the captions, on the photograph's noise")
     if (ends := model.condition(tokens)) is not None:
-        return Frames(model.edit_photo_from(photo, lerp(ends, at)).cpu(), "the codes of the captions")
+        codes = lerp(ends, at)
+        frames = [model.edit_photo_from(photo, _row(codes, i)).cpu() for i in _telling(range(steps), progress)]
+        return Frames(torch.cat(frames), "the codes of the captions")
     edits = model.edit(small.expand(2, -1, -1, -1), tokens).float()
     between = lerp((edits,), at)[0]
-    frames = [carry_change(photo, small, edited[None]) for edited in between]
+    frames = [carry_change(photo, small, edited[None]) for edited in _telling(between, progress)]
     return Frames(torch.cat(frames).cpu(), f"the two edits, as {model.name} has no codes of captions to interpolate")
 
 
 @torch.no_grad()
 def between_pictures(
-    editor: Editor, first: Source, second: Source, text: str, *, steps: int = 8, side: int = SIDE
+    editor: Editor,
+    first: Source,
+    second: Source,
+    text: str,
+    *,
+    steps: int = 8,
+    side: int = SIDE,
+    progress: Progress | None = None,
 ) -> Frames:
     """Interpolate two photographs, both edited by one caption; of each the central square is taken.
 
@@ -116,6 +129,7 @@ def between_pictures(
         text: caption or phrase.
         steps: pictures, the two ends among them.
         side: of the pictures in pixels where photographs are blended; other models give their own size.
+        progress: called with (done, total).
 
     Raises:
         UserError: fewer than 2 steps.
@@ -130,20 +144,25 @@ def between_pictures(
     if (inverter := _inverter(editor)) is not None:
         condition = inverter.generator.condition(tokens)
         noise = inverter.invert(small, condition).noise
-        pictures = _generate(inverter, lerp(condition, at), slerp(noise[0], noise[1], at))
+        pictures = _generate(inverter, lerp(condition, at), slerp(noise[0], noise[1], at), progress)
         return Frames(pictures, "the noise of the photographs, on the great circle")
     encoded, codes = model.encode(small), model.condition(tokens)
     if encoded is not None and codes is not None:
         between, caption_code = lerp(encoded, at), _row(codes, 0)
-        frames = [model.edit_from(_row(between, i), caption_code).float().clamp(-1, 1) for i in range(steps)]
+        frames = [
+            model.edit_from(_row(between, i), caption_code).float().clamp(-1, 1)
+            for i in _telling(range(steps), progress)
+        ]
         return Frames(torch.cat(frames).cpu(), "what the model sees of the photographs")
     ends = torch.cat([resize(square, (side, side)) for square in squares])
-    frames = [editor.edit_batch(blend[None], [caption]) for blend in lerp((ends,), at)[0]]
+    frames = [editor.edit_batch(blend[None], [caption]) for blend in _telling(lerp((ends,), at)[0], progress)]
     return Frames(torch.cat(frames), "the photographs, each blend then edited")
 
 
 @torch.no_grad()
-def between_noises(generator: Generator, text: str, *, steps: int = 8, seed: int = 0) -> Frames:
+def between_noises(
+    generator: Generator, text: str, *, steps: int = 8, seed: int = 0, progress: Progress | None = None
+) -> Frames:
     """Interpolate two noises under one caption, along the great circle.
 
     Args:
@@ -151,6 +170,7 @@ def between_noises(generator: Generator, text: str, *, steps: int = 8, seed: int
         text: caption or phrase.
         steps: pictures, the two ends among them: the first two of `Generator.generate` with this seed.
         seed: of the two noises.
+        progress: called with (done, total).
 
     Raises:
         UserError: fewer than 2 steps, or a seed out of range.
@@ -160,7 +180,7 @@ def between_noises(generator: Generator, text: str, *, steps: int = 8, seed: int
     generator.check(n=2, seed=seed, vary="noise")
     first, second = sample_noise(generator.model, 2, seed=seed)[0]
     codes = tuple(code.expand(steps, *code.shape[1:]) for code in generator.condition([text]))
-    return Frames(_generate(generator, codes, slerp(first, second, at)), "the noise, on the great circle")
+    return Frames(_generate(generator, codes, slerp(first, second, at), progress), "the noise, on the great circle")
 
 
 def lerp(codes: Codes, at: Tensor) -> Codes:
@@ -248,12 +268,22 @@ def _inverter(editor: Editor) -> Inverter | None:
     return Inverter.of(editor.model)
 
 
-def _generate(maker: Generator | Inverter, codes: Codes, noise: Tensor) -> Tensor:
+def _telling(rows: Any, progress: Progress | None) -> Iterator[Any]:
+    """Give rows one after the other, and tell how many are done."""
+    for done, row in enumerate(rows, 1):
+        yield row
+        if progress is not None:
+            progress(done, len(rows))
+
+
+def _generate(maker: Generator | Inverter, codes: Codes, noise: Tensor, progress: Progress | None) -> Tensor:
     """Generate pictures (N, 3, S, S) from codes (N, ...) and noise (N, Z), a few at a time, on the CPU."""
     model = maker.model if isinstance(maker, Generator) else maker.generator
     noise = noise.to(codes[0].device)
     batches = [slice(start, start + BATCH) for start in range(0, len(noise), BATCH)]
-    parts = [model.generate_from(tuple(code[rows] for code in codes), noise[rows]) for rows in batches]
+    parts = [
+        model.generate_from(tuple(code[rows] for code in codes), noise[rows]) for rows in _telling(batches, progress)
+    ]
     return torch.cat(parts).float().clamp(-1, 1).cpu()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from tgim.checkpoints.checkpoint import read_header
 from tgim.checkpoints.graphs import Graphs, completed
 from tgim.images.resample import Floats
+from tgim.inference.embeddings import made_by
 from tgim.inference.onnx_engine import Arrays, Network, padded, read_parts
 from tgim.text.vocabulary import Vocabulary
 
@@ -63,10 +64,24 @@ class OnnxMatcher:
             weights.append(own)
         return ReadCaptions(np.stack(sentences, 1), np.concatenate(words, 1), np.concatenate(weights, 1))
 
-    def scores(self, pictures: Floats, captions: ReadCaptions) -> Floats:
-        """Scores (B, N) of pictures (B, 3, S, S) in [-1, 1] with captions: the members' mean, -1 to 1."""
+    @property
+    def made_by(self) -> str:
+        """The engine that computes, as far as the bits of a result depend on it."""
+        import onnxruntime
+
+        return made_by("onnxruntime", onnxruntime.__version__, "cpu")
+
+    def see(self, pictures: Floats) -> Floats:
+        """Look at pictures (B, 3, S, S) in [-1, 1]: the members' embeddings, then their regions, (B, L)."""
         seen = [self._picture({"pictures": each[None]}) for each in pictures]
-        return np.stack([self._row(whole, regions, captions) for whole, regions in seen])
+        return np.stack([np.concatenate([whole.ravel(), regions.ravel()]) for whole, regions in seen])
+
+    def scores(self, seen: Floats, captions: ReadCaptions) -> Floats:
+        """Scores (B, N) of pictures that were seen, (B, L), with captions: the members' mean, -1 to 1."""
+        members, _, width = captions.sentences.shape
+        whole = seen[:, : members * width].reshape(len(seen), members, width)
+        regions = seen[:, members * width :].reshape(len(seen), members, captions.words.shape[-1], -1)
+        return np.stack([self._row(*each, captions) for each in zip(whole, regions, strict=True)])
 
     def _row(self, whole: Floats, regions: Floats, captions: ReadCaptions) -> Floats:
         """Scores (N,) of a picture: its embeddings (M, D) and regions (M, K, R)."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from tgim.inference.engines import Engines, check_engine
 from tgim.system.notices import notify
 from tgim.text.understand import UnknownWordWarning
 from tgim.text.vocabulary import Vocabulary, complete
+
+if TYPE_CHECKING:
+    from tgim.inference.embeddings import Embeddings
 
 
 class Reading(Protocol):
@@ -43,11 +46,18 @@ class Matcher(Reading, Protocol):
     def image_size(self) -> int:
         """S, side of the pictures that it sees, in pixels."""
 
+    @property
+    def made_by(self) -> str:
+        """The engine that computes, as far as the bits of a result depend on it."""
+
     def read_captions(self, captions: Sequence[str]) -> Any:
         """Read captions for `scores`."""
 
-    def scores(self, pictures: Floats, captions: Any) -> Floats:
-        """Scores (B, N) of pictures (B, 3, S, S) in [-1, 1] with N captions that were read."""
+    def see(self, pictures: Floats) -> Floats:
+        """Look at pictures (B, 3, S, S) in [-1, 1]: numbers (B, L) for `scores`, each picture's computed alone."""
+
+    def scores(self, seen: Floats, captions: Any) -> Floats:
+        """Scores (B, N) of pictures that were seen, (B, L), with N captions that were read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +90,8 @@ class Ranking:
         text's place for the picture). `top` keeps so many of each list.
         """
         picture_ranks, text_ranks = self.pictures.argsort(1).T + 1, self.captions.argsort(1) + 1  # both (N, T)
-        for _, listed in self._lists():
-            for row, column in listed[:top]:
+        for _, listed in self._lists(top):
+            for row, column in listed:
                 yield {
                     "text": self.texts[column],
                     "image": self.images[row],
@@ -93,23 +103,25 @@ class Ranking:
     def text(self, *, top: int) -> str:
         """The lists of `pairs` for people, `top` of each: place, score and name under a heading."""
         blocks = []
-        for heading, listed in self._lists():
+        of_captions = len(self.images) == 1
+        more = len(self.texts if of_captions else self.images) - top
+        for heading, listed in self._lists(top):
             lines = [heading]
-            for place, (row, column) in enumerate(listed[:top], 1):
-                name = self.texts[column] if len(self.images) == 1 else self.images[row]
+            for place, (row, column) in enumerate(listed, 1):
+                name = self.texts[column] if of_captions else self.images[row]
                 lines.append(f"{place:>6}  {self.scores[row, column]:6.3f}  {name}")
-            if len(listed) > top:
-                lines.append(f"        and {len(listed) - top:,} more")
+            if more > 0:
+                lines.append(f"        and {more:,} more")
             blocks.append("\n".join(lines))
         return "\n\n".join(blocks)
 
-    def _lists(self) -> Iterator[tuple[str, list[tuple[int, int]]]]:
-        """Make the lists: a heading, and below it (row, column) of scores, best first."""
+    def _lists(self, top: int | None) -> Iterator[tuple[str, list[tuple[int, int]]]]:
+        """Make the lists: a heading, and below it (row, column) of the `top` best scores, best first."""
         if len(self.images) == 1:
-            yield self.images[0], [(0, column) for column in self.captions[0].tolist()]
+            yield self.images[0], [(0, column) for column in self.captions[0, :top].tolist()]
             return
-        for column, order in enumerate(self.pictures.tolist()):
-            yield self.texts[column], [(row, column) for row in order]
+        for column, order in enumerate(self.pictures):
+            yield self.texts[column], [(row, column) for row in order[:top].tolist()]
 
 
 def rank(
@@ -119,11 +131,13 @@ def rank(
     model: str | Path | Checkpoint = "judge-birds",
     device: str = "cpu",
     engine: Engines = "auto",
+    cache: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Ranking:
     """Score every picture against every caption.
 
-    A picture that cannot be read is left out and named in `Ranking.failed`.
+    A picture that cannot be read is left out and named in `Ranking.failed`. Memory is that of the scores and, a few
+    at a time, of the pictures.
 
     Args:
         images: paths, bytes, PIL images or arrays.
@@ -132,6 +146,8 @@ def rank(
         device: "cpu" or "cuda".
         engine: "onnx" runs embedded models that have a graph, on the CPU and without torch; "torch" runs all; "auto"
             takes the first where it can. Scores differ by rounding.
+        cache: folder in which what the model sees of each file is kept, such as `tgim.data.cache.cache_folder()`, so
+            that it is computed once; scores are the same bits. Of a model given as a `Checkpoint` nothing is kept.
         progress: called with (done, total) while pictures are read.
 
     Raises:
@@ -151,11 +167,38 @@ def rank(
         for first in range(0, len(sentences), scoring.CHUNK)
     ]
 
-    def score(pixels: Floats) -> Floats:
-        return np.concatenate([matcher.scores(pixels, captions) for captions in read], 1)
+    def score(seen: Floats) -> Floats:
+        return np.concatenate([matcher.scores(seen, captions) for captions in read], 1)
 
-    found = scoring.score_pictures(images, score, size=matcher.image_size, progress=progress)
+    def run(kept: Embeddings | None = None) -> scoring.Scored:
+        size = matcher.image_size
+        return scoring.score_pictures(images, matcher.see, score, size=size, kept=kept, progress=progress)
+
+    if cache is None or isinstance(model, Checkpoint):
+        found = run()
+    else:
+        found = with_embeddings(cache, run, matcher.see, model=model, made_by=matcher.made_by, size=matcher.image_size)
     return Ranking(found.names, tuple(texts), found.scores, found.failed)
+
+
+def with_embeddings(
+    cache: str | Path,
+    run: Callable[[Embeddings | None], scoring.Scored],
+    see: Callable[[Floats], Floats],
+    *,
+    model: str | Path,
+    made_by: str,
+    size: int,
+) -> scoring.Scored:
+    """Give `run` what is kept in the folder `cache` of a model that sees pictures of `size` pixels by `see`."""
+    from tgim.inference.embeddings import Embeddings
+
+    width = see(np.zeros((1, 3, size, size), np.float32)).shape[1]
+    kept = Embeddings.open(cache, model=checkpoint.fingerprint(model), made_by=f"{made_by}, {size} px", width=width)
+    if kept is None:
+        return run(None)
+    with kept:
+        return run(kept)
 
 
 def open_matcher(model: str | Path | Checkpoint, *, device: str = "cpu", engine: Engines = "auto") -> Matcher:

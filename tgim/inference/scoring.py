@@ -7,10 +7,10 @@ gets the score that it gets where the model was trained and where it judges.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from tgim.errors import ImageError, UserError
 from tgim.images.photo import Source, from_uint8, open_image
 from tgim.images.resample import Floats
 from tgim.system.runtime import usable_cores
+
+if TYPE_CHECKING:
+    from tgim.inference.embeddings import Embeddings
 
 CHUNK = 64  # pictures, and captions, that are looked at together
 
@@ -35,31 +38,52 @@ class Scored(NamedTuple):
 
 def score_pictures(
     images: Sequence[Source],
+    see: Callable[[Floats], Floats],
     score: Callable[[Floats], Floats],
     *,
     size: int,
+    kept: Embeddings | None = None,
     progress: Progress | None = None,
 ) -> Scored:
     """Read pictures and score them, `CHUNK` at a time.
 
+    What a model sees of a picture is computed of each picture alone, so that its bits depend on no other; scores are
+    computed of whole chunks, with or without what is kept.
+
     Args:
         images: paths, bytes, PIL images or arrays.
-        score: from pictures (B, 3, S, S) in [-1, 1] to their scores (B, ...).
+        see: from a picture (1, 3, S, S) in [-1, 1] to the numbers (1, L) that it is scored by.
+        score: from those (B, L) to scores (B, ...).
         size: S, pixels.
+        kept: where these numbers are kept.
         progress: called with (done, total).
 
     Raises:
         ImageError: not one picture can be read.
     """
     names, failed, parts = list[str](), list[str](), list[Floats]()
-    for read in _read_chunks(images, size=size):
-        good = [(name, pixels) for name, pixels in read if not isinstance(pixels, str)]
-        failed += [pixels for _, pixels in read if isinstance(pixels, str)]
-        if good:
-            parts.append(score(as_batch([pixels for _, pixels in good])))
-            names += [name for name, _ in good]
-        if progress is not None:
-            progress(len(names) + len(failed), len(images))
+    with ThreadPoolExecutor(min(4, usable_cores())) as pool:
+        for first in range(0, len(images), CHUNK):
+            chunk = images[first : first + CHUNK]
+            rows = dict[int, Floats]() if kept is None else kept.find(chunk, each=pool.map)
+            unseen = [i for i in range(len(chunk)) if i not in rows]
+            read = pool.map(_read, [chunk[i] for i in unseen], [first + i for i in unseen], [size] * len(unseen))
+            faults, new = dict[int, str](), dict[int, Floats]()
+            for i, pixels in zip(unseen, read, strict=True):
+                if isinstance(pixels, str):
+                    faults[i] = pixels
+                else:
+                    new[i] = see(as_batch([pixels]))[0]
+            if kept is not None:
+                kept.add(new, chunk)
+            rows |= new
+            good = sorted(rows)
+            if good:
+                parts.append(score(np.stack([rows[i] for i in good])))
+            names += [_name(chunk[i], first + i) for i in good]
+            failed += [faults[i] for i in sorted(faults)]
+            if progress is not None:
+                progress(first + len(chunk), len(images))
     if not parts:
         several = f"none of the {len(failed)} pictures can be read; the first: " if len(failed) > 1 else ""
         raise ImageError(f"{several}{failed[0]}")
@@ -86,19 +110,15 @@ def as_batch(squares: Sequence[NDArray[np.uint8]]) -> Floats:
     return batch
 
 
-def _read_chunks(images: Sequence[Source], *, size: int) -> Iterator[list[tuple[str, Any]]]:
-    """Chunk by chunk, for each picture its name and (size, size, 3) uint8, or the line that says why there is none."""
+def _name(source: Source, number: int) -> str:
+    return os.fsdecode(source) if isinstance(source, str | os.PathLike) else f"picture {number + 1}"
 
-    def one(number: int) -> tuple[str, Any]:
-        source = images[number]
-        name = os.fsdecode(source) if isinstance(source, str | os.PathLike) else f"picture {number + 1}"
-        try:
-            return name, read_square(source, size=size)
-        except UserError as error:
-            return name, str(error)
-        except MemoryError as error:  # one picture must not end a night's run
-            return name, f"{name}: {type(error).__name__}: {error}"
 
-    with ThreadPoolExecutor(min(4, usable_cores())) as pool:
-        for first in range(0, len(images), CHUNK):
-            yield list(pool.map(one, range(first, min(first + CHUNK, len(images)))))
+def _read(source: Source, number: int, size: int) -> NDArray[np.uint8] | str:
+    """A picture as (size, size, 3) uint8, or the line that says why there is none."""
+    try:
+        return read_square(source, size=size)
+    except UserError as error:
+        return str(error)
+    except MemoryError as error:  # one picture must not end a night's run
+        return f"{_name(source, number)}: {type(error).__name__}: {error}"

@@ -25,8 +25,9 @@ from tgim.data.cache import Progress
 from tgim.errors import CheckpointError, ImageError, UserError
 from tgim.images.photo import Source, as_array
 from tgim.images.resample import Floats
-from tgim.inference.ranking import check_captions
-from tgim.inference.scoring import as_batch, read_square, score_pictures
+from tgim.inference.embeddings import Embeddings, made_by
+from tgim.inference.ranking import check_captions, with_embeddings
+from tgim.inference.scoring import Scored, as_batch, read_square, score_pictures
 from tgim.models.base import Composing, Matching
 from tgim.text.vocabulary import Tokens
 
@@ -74,6 +75,7 @@ def search(
     text: str,
     model: str | Path | Checkpoint = "judge-birds",
     device: str = "cpu",
+    cache: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Found:
     """Rank `images` by how near they are to what `image` and `text` together mean.
@@ -86,6 +88,7 @@ def search(
         text: what is to be different, "but with a red head".
         model: name or file of a composing system's or matching model's checkpoint, or what `open_searching` returned.
         device: "cpu" or "cuda".
+        cache: folder in which embeddings of files are kept; as of `tgim.inference.ranking.rank`.
         progress: called with (done, total) while pictures are read.
 
     Raises:
@@ -108,11 +111,23 @@ def search(
         meant = query(system, start, source.vocabulary.encode([sentence]).to(device))[0]
 
     @torch.inference_mode()
-    def score(pixels: Floats) -> Floats:
+    def see(pixels: Floats) -> Floats:
         shown = torch.from_numpy(pixels).to(device)
-        return as_array(F.normalize(system.embed_images(shown).float(), dim=1) @ meant)
+        return as_array(torch.cat([system.embed_images(each[None]) for each in shown]).float())
 
-    found = score_pictures(images, score, size=system.image_size, progress=progress)
+    @torch.inference_mode()
+    def score(seen: Floats) -> Floats:
+        return as_array(F.normalize(torch.from_numpy(seen).to(device), dim=1) @ meant)
+
+    def run(kept: Embeddings | None = None) -> Scored:
+        return score_pictures(images, see, score, size=system.image_size, kept=kept, progress=progress)
+
+    if cache is None or isinstance(model, Checkpoint):
+        found = run()
+    else:
+        shown = torch.cuda.get_device_name() if torch.device(device).type == "cuda" else "cpu"
+        way = made_by("torch embeddings", torch.__version__, shown, threads=torch.get_num_threads())
+        found = with_embeddings(cache, run, see, model=model, made_by=way, size=system.image_size)
     asked = os.fsdecode(image) if isinstance(image, str | os.PathLike) else "the picture"
     how = source.model.name if isinstance(system, Composing) else SUM
     return Found(found.names, found.scores, asked, text, how, found.failed)

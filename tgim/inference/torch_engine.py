@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from tgim.errors import CheckpointError
 from tgim.images.boxes import Box
 from tgim.images.photo import as_array
 from tgim.images.resample import Floats
+from tgim.inference.embeddings import made_by
 from tgim.inference.engines import Asked
 from tgim.inference.fast import Fast, Precision
 from tgim.inference.inversion import Inverter
@@ -111,6 +113,7 @@ class TorchMatcher:
             raise CheckpointError(f"{source.model.name} does not match pictures with captions")
         self.device, self.model = torch.device(device), source.model.to(torch.device(device)).eval()
         self.vocabulary, self.template = source.vocabulary, source.template
+        self._shapes: list[torch.Size] = []  # of the codes of a picture
 
     @property
     def image_size(self) -> int:
@@ -121,8 +124,27 @@ class TorchMatcher:
         """Read captions, as the vocabulary takes them."""
         return self.model.read_captions(self.vocabulary.encode(captions).to(self.device))
 
+    @property
+    def made_by(self) -> str:
+        """The engine that computes, as far as the bits of a result depend on it."""
+        device = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
+        return made_by("torch", torch.__version__, device, threads=torch.get_num_threads())
+
     @torch.inference_mode()
-    def scores(self, pictures: Floats, captions: Codes) -> Floats:
-        """Scores (B, N) of pictures (B, 3, S, S) in [-1, 1]."""
+    def see(self, pictures: Floats) -> Floats:
+        """Look at pictures (B, 3, S, S) in [-1, 1], each alone: the numbers of all codes, (B, L)."""
         shown = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)
-        return as_array(self.model.scores(self.model.read_images(shown), captions).float())
+        return np.stack([self._see(each[None]) for each in shown])
+
+    @torch.inference_mode()
+    def scores(self, seen: Floats, captions: Codes) -> Floats:
+        """Scores (B, N) of pictures that were seen, (B, L)."""
+        parts = torch.split(torch.from_numpy(seen).to(self.device), [math.prod(shape) for shape in self._shapes], dim=1)
+        codes = tuple(part.reshape(len(seen), *shape) for part, shape in zip(parts, self._shapes, strict=True))
+        return as_array(self.model.scores(codes, captions).float())
+
+    def _see(self, picture: Tensor) -> Floats:
+        """Numbers (L,) of a picture (1, 3, S, S)."""
+        codes = self.model.read_images(picture)
+        self._shapes = [code.shape[1:] for code in codes]
+        return as_array(torch.cat([code.float().flatten() for code in codes]))

@@ -33,25 +33,27 @@ class Panel:
     log: bool = False  # a logarithmic axis; values at or below 0 are left out
 
 
-def curves_svg(panels: Sequence[Panel], *, title: str, axis: str) -> str:
+def curves_svg(panels: Sequence[Panel], *, title: str, axis: str, log: bool = False) -> str:
     """The panels as SVG text, on a light ground; "" where no panel has a point.
 
     Args:
         panels: from top to bottom; of values of one kind each.
         title: of the whole.
         axis: what x is, and its unit.
+        log: x is above 0, on a logarithmic axis.
     """
     shown = [panel for panel in panels if any(_drawn(panel, points) for points in panel.curves.values())]
     if not shown:
         return ""
-    right = above(max(x for panel in shown for points in panel.curves.values() for x, _ in points))
+    values = [x for panel in shown for points in panel.curves.values() for x, _ in points]
+    across = _Across(min(values), max(values), log=True) if log else _Across(0.0, above(max(values)))
     height = TOP + len(shown) * (HEIGHT + GAP) - GAP + BOTTOM
     parts = [f'<text class="title" x="{LEFT}" y="20">{escape(title)}</text>']
     for i, panel in enumerate(shown):
-        parts += _panel(panel, TOP + i * (HEIGHT + GAP), right)
+        parts += _panel(panel, TOP + i * (HEIGHT + GAP), across)
     base = height - BOTTOM
-    for tick in ticks(right):
-        parts.append(f'<text class="faint mid" x="{_along(tick, right)}" y="{base + 16}">{tick:g}</text>')
+    for tick in across.ticks():
+        parts.append(f'<text class="faint mid" x="{across.at(tick)}" y="{base + 16}">{tick:g}</text>')
     parts.append(f'<text class="faint mid" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{height - 8}">{escape(axis)}</text>')
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
@@ -60,7 +62,7 @@ def curves_svg(panels: Sequence[Panel], *, title: str, axis: str) -> str:
     )
 
 
-def _panel(panel: Panel, top: float, right: float) -> list[str]:
+def _panel(panel: Panel, top: float, axis: _Across) -> list[str]:
     """A panel's frame, levels, curves and names, `top` units from the upper edge."""
     chosen = {name: _drawn(panel, points) for name, points in panel.curves.items()}
     values = [y for points in chosen.values() for _, y in points] + [y for y in panel.levels.values() if y > 0]
@@ -74,18 +76,18 @@ def _panel(panel: Panel, top: float, right: float) -> list[str]:
 
     def at(x: float, y: float) -> tuple[float, float]:
         share = ((math.log10(y) if panel.log else y) - low) / (high - low)
-        return _along(x, right), round(top + HEIGHT * (1 - share), 1)
+        return axis.at(x), round(top + HEIGHT * (1 - share), 1)
 
     edge = WIDTH - RIGHT
     parts = [f'<text class="faint" x="{LEFT}" y="{top - 8}">{escape(panel.title)}</text>']
     for mark in marks:
-        y = at(0, mark)[1]
+        y = at(axis.low, mark)[1]
         words = f"{100 * mark:g}%" if panel.percent else f"{mark:g}"
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{edge}" y1="{y}" y2="{y}"/>')
         parts.append(f'<text class="faint end" x="{LEFT - 6}" y="{y + 4}">{words}</text>')
     names = []
     for name, level in panel.levels.items():
-        y = at(0, level)[1]
+        y = at(axis.low, level)[1]
         parts.append(f'<line class="level" x1="{LEFT}" x2="{edge}" y1="{y}" y2="{y}"/>')
         names.append(Label(edge, y, name, "faint"))
     for x, bottom, up in panel.spreads:
@@ -105,5 +107,21 @@ def _drawn(panel: Panel, points: Points) -> list[tuple[float, float]]:
     return [(x, y) for x, y in points if math.isfinite(y) and (y > 0 or not panel.log)]
 
 
-def _along(x: float, right: float) -> float:
-    return round(LEFT + x / right * (WIDTH - LEFT - RIGHT), 1)
+@dataclass(frozen=True)
+class _Across:
+    """The axis of x, from `low` to `high`."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def at(self, x: float) -> float:
+        """Units from the left edge."""
+        low, high, value = (math.log10(each) if self.log else each for each in (self.low, self.high, x))
+        return round(LEFT + (value - low) / (high - low) * (WIDTH - LEFT - RIGHT), 1)
+
+    def ticks(self) -> list[float]:
+        """Round numbers within; of a logarithmic axis powers of ten."""
+        if not self.log:
+            return ticks(self.high)
+        return [10.0**power for power in range(math.ceil(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)]

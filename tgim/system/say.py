@@ -1,8 +1,9 @@
 """Output of the command: any name and any text, on any stream, in any state of that stream.
 
-All that `tgim` prints goes through `say`, a picture through `say_bytes`, and every progress bar is one of `bar`. Signs
-that a stream cannot encode are escaped, bytes of file names that are no text are replaced. A stream that is closed
-takes nothing, and a stream for errors that is broken stops nothing.
+All that `tgim` prints goes through `say`, a picture through `say_bytes`, and all progress is shown by a `bar`: on a
+terminal one that moves, elsewhere a line now and then. Signs that a stream cannot encode are escaped, bytes of file
+names that are no text are replaced. A stream that is closed takes nothing, and a stream for errors that is broken stops
+nothing.
 """
 
 from __future__ import annotations
@@ -14,15 +15,20 @@ import os
 import re
 import sys
 import threading
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, TextIO
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
+import time
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any, Protocol, TextIO
 
 SURROGATE = re.compile("[\ud800-\udfff]")  # of a str: bytes of a name, or half of a pair
 LINE_END = re.compile("[\x85\u2028\u2029]")  # may stand in JSON, but programs that read lines cut there
 STDERR = threading.RLock()  # held while the process's error stream is turned away, and by those who write to it
+PATIENCE = 5.0  # seconds before the first line of progress where there is no terminal
+PAUSE, LONGEST, SHARE = 10.0, 300.0, 0.05  # seconds between two, at least and at most; share of the time expected
+BARS: weakref.WeakSet[Any] = weakref.WeakSet()  # that may stand on a terminal
+WIDTH = 80  # columns of a terminal that does not tell
+_shown = True  # progress, at all
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # could break a line, or steer a terminal
 
 
@@ -44,7 +50,7 @@ def say(text: object = "", *, err: bool = False) -> None:
     if stream is None:
         return
     try:
-        with STDERR if err else nullcontext():
+        with _beside_bars(stream), STDERR if err else nullcontext():
             stream.write(printable(str(text), stream) + "\n")
             stream.flush()
     except (OSError, ValueError) as error:  # ValueError: the stream object has been closed
@@ -144,12 +150,160 @@ def on_terminal() -> bool:
     return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
 
 
-def bar(*, show: bool | None = None, **options: Any) -> tqdm[Any]:
-    """Make a progress bar on stderr, with tqdm's options; by default on a terminal only."""
+class Bar(Protocol):
+    """Progress that is shown."""
+
+    n: float
+    total: float | None
+
+    def __enter__(self) -> Bar: ...
+
+    def __exit__(self, kind: Any, error: Any, trace: Any, /) -> None: ...
+
+    def update(self, n: float | None = 1) -> object:
+        """Count `n` more."""
+
+    def reset(self, total: float | None = None) -> None:
+        """Begin anew with something else."""
+
+    def set_description_str(self, desc: str | None = None, *, refresh: bool = True) -> None:
+        """Name what is done from now on."""
+
+    def set_postfix(self, values: Mapping[str, object] | None = None, *, refresh: bool = True, **more: object) -> None:
+        """Show these beside the progress."""
+
+
+def show_progress(wanted: bool) -> None:
+    """Let this process show progress from now on, or show none whatever `bar` is asked for."""
+    global _shown
+    _shown = wanted
+
+
+def bar(*, show: bool | None = None, **options: Any) -> Bar:
+    """Show progress on stderr unless `show` is False, with tqdm's options: by tqdm on a terminal, else by `Lines`."""
+    if not _shown or show is False or not on_terminal():
+        return Lines(muted=not _shown or show is False, **options)
     from tqdm import tqdm
 
-    shown = on_terminal() if show is None else show and sys.stderr is not None
-    return tqdm(disable=not shown, file=_Errors(), dynamic_ncols=True, **options)
+    try:
+        wide = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        wide = 0
+    width = {"dynamic_ncols": True} if wide else {"ncols": WIDTH}  # a terminal may not know how wide it is
+    shown: Any = tqdm(file=_Errors(), **width, **options)
+    BARS.add(shown)
+    found: Bar = shown
+    return found
+
+
+class Lines:
+    """Progress as plain lines on stderr, for pipes and files: none of what is done within `PATIENCE` seconds.
+
+    A line comes each twentieth of the time that all is expected to take, but no sooner than after `PAUSE` seconds and
+    no later than after `LONGEST`. What had a line and comes to its end has a last one.
+
+    Args:
+        total: of what is done, where that is known.
+        desc: what is done.
+        unit: of what is counted, in the singular, or "".
+        initial: so much was done before.
+        muted: say nothing.
+        others: options of tqdm's bars, which lines do not have.
+    """
+
+    def __init__(
+        self,
+        *,
+        total: float | None = None,
+        desc: str | None = None,
+        unit: str = "step",
+        initial: int = 0,
+        muted: bool = False,
+        **others: Any,
+    ) -> None:
+        self._desc, self._unit, self._muted, self._more = desc or "", f" {unit}s" if unit else "", muted, ""
+        self._next = 0.0
+        self._start(total, initial)
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any, /) -> None:
+        if kind is None:
+            self._end()
+
+    def update(self, n: float | None = 1) -> None:
+        """Count `n` more, and say so where it is time."""
+        self.n += n or 0
+        now = time.monotonic()
+        if self._muted or now < self._next or self.n <= self._first:
+            return
+        spent = now - self._begun
+        left = spent / (self.n - self._first) * max(0, self.total - self.n) if self.total else 0.0
+        self._next = now + min(LONGEST, max(PAUSE, SHARE * (spent + left)))
+        if self.total is None or self.n < self.total:
+            self._said = True
+            say(f"tgim: {self._told(spent, left)}", err=True)
+
+    def reset(self, total: float | None = None) -> None:
+        """Begin anew with something else."""
+        self._end()
+        self._start(total, 0)
+
+    def set_description_str(self, desc: str | None = None, *, refresh: bool = True) -> None:
+        """Name what is done from now on."""
+        self._end()
+        self._desc = desc or ""
+
+    def set_postfix(self, values: Mapping[str, object] | None = None, *, refresh: bool = True, **more: object) -> None:
+        """Show these beside the progress."""
+        self._more = "".join(f"; {name} {value}" for name, value in {**(values or {}), **more}.items())
+
+    def _start(self, total: float | None, first: int) -> None:
+        self.total, self.n, self._first = total, float(first), first
+        self._begun, self._said = time.monotonic(), False
+        self._next = self._begun + PATIENCE
+
+    def _end(self) -> None:
+        """Say that all is done, where there was a line before."""
+        if self._said and self.n >= (self.total or 0):
+            self._said = False
+            took = duration(time.monotonic() - self._begun)
+            say(f"tgim: {one_line(f'{self._named()}{self.n:,.0f}{self._unit} in {took}{self._more}')}", err=True)
+
+    def _told(self, spent: float, left: float) -> str:
+        rate = (self.n - self._first) / max(spent, 1e-9)
+        pace = f"{rate:.3g} a second" if rate >= 1 else f"{1 / rate:.3g} s each"
+        if self.total is None:
+            return one_line(f"{self._named()}{self.n:,.0f}{self._unit}, {pace}{self._more}")
+        share = f"{self.n:,.0f} of {self.total:,.0f}{self._unit} ({100 * self.n / self.total:.0f} %)"
+        return one_line(f"{self._named()}{share}, {pace}, about {duration(left)} to go{self._more}")
+
+    def _named(self) -> str:
+        return f"{self._desc}: " if self._desc else ""
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as hours and minutes, as minutes, or as seconds.
+
+    >>> duration(4.2), duration(90), duration(7300)
+    ('4 s', '2 min', '2 h 2 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@contextmanager
+def _beside_bars(stream: TextIO) -> Iterator[None]:
+    """Take the bars off the terminal while a line is written to it."""
+    shown = [each for each in BARS if not each.disable] if BARS and stream.isatty() else []
+    for each in shown:
+        each.clear()
+    yield
+    for each in shown:
+        each.refresh()
 
 
 class _Errors(io.TextIOBase):

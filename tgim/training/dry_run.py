@@ -7,7 +7,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,7 @@ import torch
 from tgim.data.batch import Batch
 from tgim.data.synthetic.pool import synthetic_count
 from tgim.environment import Precision
+from tgim.system.say import bar, duration
 from tgim.training import parallel
 from tgim.training.build import build_trainer, precision_of
 from tgim.training.loop import Prefetch, Trainer
@@ -100,18 +101,6 @@ class DryRun:
         return f"memory and time are measured, in {count} step{'s' if count > 1 else ''} of a whole batch"
 
 
-def duration(seconds: float) -> str:
-    """Write seconds as hours and minutes, as minutes, or as seconds.
-
-    >>> duration(4.2), duration(90), duration(7300)
-    ('4 s', '2 min', '2 h 2 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def peak_memory(device: torch.device) -> int | None:
     """Largest number of bytes in use so far: of a GPU by tensors, otherwise by the whole process; None if unknown."""
     if device.type == "cuda":
@@ -123,7 +112,7 @@ def peak_memory(device: torch.device) -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def dry_run(recipe: Recipe, *, keep: Path | None = None) -> DryRun:
+def dry_run(recipe: Recipe, *, keep: Path | None = None, progress: bool = False) -> DryRun:
     """Estimate what `fit` would need: sizes, memory and time, from a few steps on a batch of pictures.
 
     It decodes and renders a few pictures, which fill the batches. Where a whole batch takes long, steps are of fewer
@@ -134,6 +123,7 @@ def dry_run(recipe: Recipe, *, keep: Path | None = None) -> DryRun:
     Args:
         recipe: as for `fit`.
         keep: a folder that gets `model.safetensors` as it is after these steps, for a recipe that goes on from it.
+        progress: show it on stderr.
 
     Raises:
         DataError, CheckpointError, RecipeError, TrainingError: as `fit`.
@@ -142,9 +132,13 @@ def dry_run(recipe: Recipe, *, keep: Path | None = None) -> DryRun:
     precision = precision_of(recipe.train)
     with tempfile.TemporaryDirectory(prefix="tgim-") as folder:
         trainer = build_trainer(
-            _small(recipe, precision), cache=Path(folder) / "cache", limit=min(PICTURES, recipe.train.batch_size)
+            _small(recipe, precision),
+            cache=Path(folder) / "cache",
+            limit=min(PICTURES, recipe.train.batch_size),
+            progress=progress,
         )
-        measured = _measure(trainer, Path(folder))
+        with bar(desc="trying steps", unit="step", show=progress, leave=False) as shown:
+            measured = _measure(trainer, Path(folder), shown.update)
         if keep is not None:
             trainer.save_model(keep)
     return DryRun(
@@ -197,14 +191,18 @@ def _with_cache(measured: Measured, recipe: Recipe, trainer: Trainer) -> Measure
     return replace(measured, memory=measured.memory + held)
 
 
-def _measure(trainer: Trainer, out: Path) -> Measured:
-    """Measure steps of growing size, up to a whole batch unless that is slow; write all that a run writes to `out`."""
+def _measure(trainer: Trainer, out: Path, told: Callable[[], object]) -> Measured:
+    """Measure steps of growing size, up to a whole batch unless that is slow; write all that a run writes to `out`.
+
+    After each of them `told` is called.
+    """
     batch_size, device = trainer.recipe.train.batch_size, trainer.accelerator.device
     batch, size = trainer.batches.batch(0), min(FIRST, batch_size)
     took: dict[int, Took] = {}  # by pictures
     peaks: dict[int, int | None] = {}
     while True:
         took[size] = _step(trainer, batch.first(size))
+        told()
         if took[size].work < LONGEST / 2:  # much is set up in the first step of a size
             took[size] = _step(trainer, batch.first(size))
         peaks[size] = peak_memory(device)
@@ -227,6 +225,7 @@ def _measure(trainer: Trainer, out: Path) -> Measured:
             begun = time.monotonic()
             done = _step(trainer, ahead.take(len(steps) - 1))
             steps.append(done._replace(seconds=time.monotonic() - begun))  # where the next batch is not made in time
+            told()
     seconds = statistics.median(step.seconds for step in steps)
     return Measured(seconds, peak_memory(device), len(steps), (size,))
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tgim.checkpoints import checkpoint
-from tgim.training.dry_run import DryRun, duration
+from tgim.system.say import duration
+from tgim.training.dry_run import DryRun
 from tgim.training.dry_run import dry_run as dry_run_of
 from tgim.training.stages.plan import REPORT, Stages
 from tgim.training.stages.run import report_pictures
@@ -35,13 +36,20 @@ class StagesDryRun:
         return "\n\n".join(pages)
 
 
-def dry_run(stages: Stages) -> StagesDryRun:
+def dry_run(stages: Stages, *, progress: bool = False) -> StagesDryRun:
     """Estimate what `fit` would need, from a few steps of each stage; nothing is left on the disk.
+
+    Args:
+        stages: of the run.
+        progress: show it on stderr.
 
     Raises:
         UserError: as `fit`.
     """
     with tempfile.TemporaryDirectory(prefix="tgim-") as folder, checkpoint.naming(stages.files(Path(folder))):
-        pictures = report_pictures(stages, cache=Path(folder) / "cache")
-        runs = {name: dry_run_of(recipe, keep=Path(folder) / name) for name, recipe in stages.trainings.items()}
+        pictures = report_pictures(stages, cache=Path(folder) / "cache", progress=progress)
+        runs = {
+            name: dry_run_of(recipe, keep=Path(folder) / name, progress=progress)
+            for name, recipe in stages.trainings.items()
+        }
     return StagesDryRun(runs, pictures)
