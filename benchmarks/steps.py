@@ -189,7 +189,8 @@ def table(lines: Iterable[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     rows += [
-        f"| {x['system']} | {x['sizes']} | {x['side']} px | {x['batch']} | {x['dtype']} | {x['ours_s']:.3f} | {x['release_s']:.3f} "
+        f"| {x['system']} | {x['sizes']} | {x['side']} px | {x['batch']} | {x['dtype']} "
+        f"| {x['ours_s']:.3f} | {x['release_s']:.3f} "
         f"| {x['ratio']:.2f} | {x['lowest']:.2f}, {x['highest']:.2f} | {x['n']} |"
         for x in lines
     ]

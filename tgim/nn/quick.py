@@ -34,16 +34,16 @@ def quicken(model: nn.Module) -> None:
     """Let the convolutions of a model on a CPU be computed by fewer products from now on, where that is faster."""
     for module in model.modules():
         if type(module) is nn.Sequential and any(_doubled(a, b) for a, b in pairwise(module)):
-            module.forward = MethodType(_in_turn, module)
+            module.forward = MethodType(_in_turn, module)  # type: ignore[method-assign]
         elif plain(module, 3) and module.in_channels * module.out_channels >= WIDE:  # type: ignore[operator]
-            module.forward = MethodType(_wide, module)  # type: ignore[method-assign,assignment]
+            module.forward = MethodType(_wide, module)  # type: ignore[method-assign]
 
 
 def phases(weight: Tensor) -> Tensor:
     """Weight (C, K, 4, 4) of the transposed convolution that upsampling by 2 and a 3x3 convolution (K, C, 3, 3) are."""
     with torch.autocast(weight.device.type, enabled=False):
         made = PHASES.to(weight) @ weight.permute(1, 2, 3, 0).flatten(1, 2)  # C, 16, K
-    return made.unflatten(1, (4, 4)).permute(0, 3, 1, 2)
+    return made.view(len(made), 4, 4, -1).permute(0, 3, 1, 2)
 
 
 def plain(layer: nn.Module, side: int) -> bool:
