@@ -36,7 +36,7 @@ def quicken(model: nn.Module) -> None:
         if type(module) is nn.Sequential and any(_doubled(a, b) for a, b in pairwise(module)):
             module.forward = MethodType(_in_turn, module)  # type: ignore[method-assign]
         elif plain(module, 3) and module.in_channels * module.out_channels >= WIDE:  # type: ignore[operator]
-            module.forward = MethodType(_wide, module)  # type: ignore[method-assign]
+            module.forward = MethodType(_wide, module)
 
 
 def phases(weight: Tensor) -> Tensor:
