@@ -8,7 +8,8 @@ An edit is timed without start-up, on a synthetic bird of 1 and of 7 megapixels,
 is the same with OpenMP's own way of waiting, which tgim replaces (`tgim.system.runtime`). The busy process multiplies
 matrices on all cores. The quota, of half the cores, is a control group of Linux and needs the right to make one. A
 training step is `Trainer.train_step` on the recipe's own data (`TGIM_DATA`), with a few steps of each model that must
-be trained first.
+be trained first; beside it stands what making its batch costs, which a thread does during the step before. How a step
+compares with that of the authors' release is `benchmarks/steps.py`.
 """
 
 from __future__ import annotations
@@ -178,18 +179,22 @@ def steps(names: tuple[str, ...], overrides: tuple[str, ...]) -> Iterator[dict[s
         for name in names:
             chosen = prepared(name)
             trainer = build_trainer(chosen, cache=Path(folder) / "cache", limit=chosen.train.batch_size)
-            seconds = []
+            seconds, loading = [], []
             for step in range(STEPS):
-                batch = trainer.batches.batch(step)
                 begun = time.process_time()
+                batch = trainer.batches.batch(step)
+                loaded = time.process_time()
                 trainer.train_step(batch)
-                seconds.append(time.process_time() - begun)
-            step_seconds = statistics.median(seconds[1:])
+                loading.append(loaded - begun)
+                seconds.append(time.process_time() - loaded)
+            step_seconds, loader_seconds = statistics.median(seconds[1:]), statistics.median(loading[1:])
             yield {
                 "recipe": name,
                 "precision": trainer.precision.name,
                 "batch": chosen.train.batch_size,
                 "cpu_seconds_per_step": round(step_seconds, 3),
+                "loader_cpu_seconds_per_batch": round(loader_seconds, 4),
+                "loader_batches_per_step": round(step_seconds / loader_seconds, 1),
                 "pictures_per_second": round(chosen.train.batch_size / step_seconds, 1),
                 "hours": round(trainer.total * step_seconds / 3600, 2),
                 "n": STEPS - 1,

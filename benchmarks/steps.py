@@ -3,12 +3,14 @@
     python benchmarks/steps.py
     python benchmarks/steps.py --run tagan sisgan
     python benchmarks/steps.py --run --full stackgan1
+    python benchmarks/steps.py --run --bf16 tagan sisgan
 
 Ours is `Trainer.train_step` on one batch: all that the loop does for a step but read pictures, the moving average and
 the check for losses that are not finite included. The other side is `releases/steps.py`: the release's step in plain
-torch, with networks of as many parameters (that is checked). Both run in turns, on one thread, in float32, and are
-timed in CPU seconds of this process, since other programs may run on the machine; a ratio is the median over the turns.
-Both have the memory allocator's settings of `tgim train`, and float32 is the releases' precision.
+torch, with networks of as many parameters (that is checked). Both run in turns, on one thread, and are timed in CPU
+seconds of this process, since other programs may run on the machine; a ratio is the median over the turns. The
+release's step is in float32, its precision, ours in that or in bfloat16. Both have the memory allocator's settings of
+`tgim train`; ours has its pictures' channels last in memory, as the recipes for a CPU have.
 Captions are read by our side in every step, while the releases of GAN-INT-CLS and StackGAN read sentences from a file.
 """
 
@@ -60,7 +62,9 @@ PARTS = ("damsm_losses", "word_attention")
 Step = Callable[[], object]
 
 
-def trainer_of(system: str, sizes: dict[str, Any], *, batch: int, text: dict[str, Any], folder: Path) -> Trainer:
+def trainer_of(
+    system: str, sizes: dict[str, Any], *, batch: int, text: dict[str, Any], folder: Path, precision: str = "fp32"
+) -> Trainer:
     """The loop around a new model, as `tgim train` builds it, on synthetic pictures."""
     model = {"name": system, **sizes}
     if system in READS_CHARACTERS:
@@ -72,14 +76,17 @@ def trainer_of(system: str, sizes: dict[str, Any], *, batch: int, text: dict[str
         else:
             model["text"] = reader
     data = {"name": "synthetic", "synthetic": {"pool": 2 * batch}}
-    train = {"steps": 1000, "batch_size": batch, "device": "cpu", "seed": SEED, "threads": 1, "precision": "fp32"}
+    train = {"steps": 1000, "batch_size": batch, "device": "cpu", "seed": SEED, "threads": 1, "precision": precision}
+    train["channels_last"] = True
     return build_trainer(recipe.parse({"model": model, "data": data, "train": train}), cache=folder)
 
 
-def of_system(system: str, sizes: dict[str, Any], *, batch: int, text: dict[str, Any]) -> tuple[Step, Step, int]:
+def of_system(
+    system: str, sizes: dict[str, Any], *, batch: int, text: dict[str, Any], precision: str
+) -> tuple[Step, Step, int]:
     """Our step and the release's, and the side of the pictures."""
     with tempfile.TemporaryDirectory() as folder:
-        trainer = trainer_of(system, sizes, batch=batch, text=text, folder=Path(folder))
+        trainer = trainer_of(system, sizes, batch=batch, text=text, folder=Path(folder), precision=precision)
         shown = trainer.batches.batch(0)
     if system == "sisgan":
         trainer.model.step_count.fill_(1)  # after the steps that train the text encoder alone
@@ -136,7 +143,13 @@ def in_turns(ours: Step, theirs: Step, *, pairs: int) -> list[tuple[float, float
 
 
 def measured(
-    name: str, *, full: bool, pairs: int, batch: int = BATCH, sizes: dict[str, Any] | None = None
+    name: str,
+    *,
+    full: bool,
+    pairs: int,
+    batch: int = BATCH,
+    sizes: dict[str, Any] | None = None,
+    precision: str = "fp32",
 ) -> dict[str, Any]:
     """One line of the results."""
     torch.manual_seed(SEED)
@@ -145,7 +158,8 @@ def measured(
         ours, theirs, side = of_part(name, batch=batch)
     else:
         sizes = sizes if sizes is not None else (FULL if full else SMALL).get(name, {})
-        ours, theirs, side = of_system(name, sizes, batch=batch, text={} if full else SMALL_TEXT)
+        text: dict[str, Any] = {} if full else SMALL_TEXT
+        ours, theirs, side = of_system(name, sizes, batch=batch, text=text, precision=precision)
     found = in_turns(ours, theirs, pairs=pairs)
     ratios = sorted(a / b for a, b in found)
     facts = origin()
@@ -154,7 +168,7 @@ def measured(
         "sizes": "full" if full or name in PARTS else "small",
         "side": side,
         "batch": batch,
-        "dtype": "float32",
+        "dtype": {"fp32": "float32", "bf16": "bfloat16"}[precision],
         "ours_s": round(median(a for a, _ in found), 4),
         "release_s": round(median(b for _, b in found), 4),
         "ratio": round(median(ratios), 3),
@@ -171,11 +185,12 @@ def measured(
 def table(lines: Iterable[dict[str, Any]]) -> str:
     """Markdown of the results."""
     rows = [
-        "| system | sizes | side | batch | ours, s | release, s | ratio | lowest, highest | n |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| system | sizes | side | batch | ours in | ours, s | release, s | ratio | lowest, highest | n |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     rows += [
-        f"| {x['system']} | {x['sizes']} | {x['side']} px | {x['batch']} | {x['ours_s']:.3f} | {x['release_s']:.3f} "
+        f"| {x['system']} | {x['sizes']} | {x['side']} px | {x['batch']} | {x['dtype']} "
+        f"| {x['ours_s']:.3f} | {x['release_s']:.3f} "
         f"| {x['ratio']:.2f} | {x['lowest']:.2f}, {x['highest']:.2f} | {x['n']} |"
         for x in lines
     ]
@@ -188,10 +203,13 @@ def read(path: Path = RESULTS) -> list[dict[str, Any]]:
 
 
 def kept(lines: list[dict[str, Any]], new: dict[str, Any], path: Path = RESULTS) -> list[dict[str, Any]]:
-    """`lines` with `new` in place of the line of the same system and sizes, written to `path`."""
-    others = [x for x in lines if (x["system"], x["sizes"]) != (new["system"], new["sizes"])]
+    """`lines` with `new` in place of the line of the same system, sizes and precision, written to `path`."""
     order = [*RELEASES, *PARTS]
-    lines = sorted([*others, new], key=lambda x: (order.index(x["system"]), x["sizes"] == "full"))
+
+    def place(x: dict[str, Any]) -> tuple[int, bool, bool]:
+        return order.index(x["system"]), x["sizes"] == "full", x["dtype"] == "bfloat16"
+
+    lines = sorted([*(x for x in lines if place(x) != place(new)), new], key=place)
     path.write_text("".join(json.dumps(x) + "\n" for x in lines), encoding="utf-8")
     return lines
 
@@ -200,13 +218,16 @@ def kept(lines: list[dict[str, Any]], new: dict[str, Any], path: Path = RESULTS)
 @click.argument("systems", nargs=-1, type=click.Choice([*RELEASES, *PARTS]))
 @click.option("--run", is_flag=True, help="Measure, and write the lines to the results file.")
 @click.option("--full", is_flag=True, help="At the paper's sizes.")
+@click.option("--bf16", is_flag=True, help="Our step in bfloat16; the release's stays in float32.")
+@click.option("--batch", default=BATCH, show_default=True, type=click.IntRange(2), help="Pictures of a step.")
 @click.option("--pairs", default=9, show_default=True, type=click.IntRange(1), help="Turns of both.")
-def main(systems: tuple[str, ...], run: bool, full: bool, pairs: int) -> None:
+def main(systems: tuple[str, ...], run: bool, full: bool, bf16: bool, batch: int, pairs: int) -> None:
     """Print the table of training steps, ours beside the releases', of all SYSTEMS or some."""
     names, lines = systems or (*RELEASES, *PARTS), read()
     if run:
         for name in names:
-            lines = kept(lines, measured(name, full=full, pairs=pairs))
+            precision = "bf16" if bf16 else "fp32"
+            lines = kept(lines, measured(name, full=full, pairs=pairs, batch=batch, precision=precision))
     click.echo(table(x for x in lines if x["system"] in names))
 
 

@@ -15,9 +15,10 @@ from tgim.models.base import Generating, Model
 from tgim.models.editing.repainting import Repainting
 from tgim.nn import kernels
 from tgim.nn.encoders import BiGru, BiLstm, CharCnnRnn, Gru
-from tgim.nn.folding import Folding, Remembering, fold, phases
+from tgim.nn.folding import Folding, Remembering, fold
 from tgim.nn.kernels import Conv
 from tgim.nn.layers import Joint, bottleneck, conv_block, down, gated_up, start_map, up
+from tgim.nn.quick import phases
 from tgim.text.vocabulary import Tokens
 
 MAKERS = [case for case, system in CASES.items() if issubclass(system, Generating | Repainting)]

@@ -30,12 +30,12 @@ from torch.nn.utils import parametrize
 from tgim.nn.encoders import BiGru, BiLstm, CharCnnRnn, Gru, MeanOfWords
 from tgim.nn.kernels import Conv, Dense, JointConv, Transposed, Weights
 from tgim.nn.layers import Joint
+from tgim.nn.quick import doubling, phases
 from tgim.text.vocabulary import TextCode
 
 ENCODERS = (BiGru, BiLstm, CharCnnRnn, Gru, MeanOfWords)
 REMEMBERED = 32  # captions
 M = TypeVar("M", bound=nn.Module)
-PHASES = torch.tensor([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], dtype=torch.float64)  # phase, place, tap
 
 
 def fold(module: M, *, dtype: torch.dtype = torch.float32) -> M:
@@ -107,7 +107,7 @@ def folded_layers(layers: nn.Module, dtype: torch.dtype, *, beside: int = 0) -> 
         yield JointConv(weights, beside, before=layers.before, relu=relu, dtype=dtype)
     while found:
         layer = found[0]
-        if _doubling(layer) and len(found) > 1 and _plain(found[1], 3):
+        if doubling(layer) and len(found) > 1 and _plain(found[1], 3):
             weights, relu, found = _taken(found[1:])
             yield Transposed(_phases_of(weights), stride=(2, 2), padding=(1, 1), relu=relu, dtype=dtype)
         elif type(layer) in (nn.Conv2d, nn.ConvTranspose2d, nn.Linear) and _simple(layer):
@@ -155,17 +155,6 @@ class Remembering(nn.Module):
         return TextCode(*(torch.stack(parts) for parts in zip(*(known[key] for key in keys), strict=True)))
 
 
-def phases(weight: Tensor) -> Tensor:
-    """Weight (C, K, 4, 4) of the transposed convolution that upsampling by 2 and a 3x3 convolution (K, C, 3, 3) are."""
-    matrix = PHASES.to(weight.device)
-    found = torch.einsum("pai,qbj,kcij->ckpqab", matrix, matrix, weight)
-    made = weight.new_zeros(*found.shape[:2], 4, 4)
-    for p in (0, 1):
-        for q in (0, 1):  # the place a of phase p is 3 - p - 2 a of the transposed filter
-            made[:, :, (3 - p) % 2 :: 2, (3 - q) % 2 :: 2] = found[:, :, p, q].flip(2, 3)
-    return made
-
-
 def _flat(layers: nn.Module) -> Iterator[nn.Module]:
     for child in layers.children():
         if type(child) is nn.Sequential:
@@ -205,10 +194,6 @@ def _plain(layer: nn.Module, side: int) -> bool:
     if not isinstance(layer, nn.Conv2d) or type(layer) is not nn.Conv2d or not _simple(layer):
         return False
     return (layer.kernel_size, layer.stride, layer.padding) == ((side, side), (1, 1), (side // 2, side // 2))
-
-
-def _doubling(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Upsample) and layer.mode == "nearest" and layer.scale_factor in (2, (2, 2))
 
 
 def _taken(found: list[nn.Module]) -> tuple[Callable[[], Weights], bool, list[nn.Module]]:

@@ -14,12 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tgim.nn.quick import FILTERS, joined_rows, spread, sums_of_rows
+
 Weights = tuple[Tensor, Tensor]  # of a layer, in 64 bits: weight and bias
 WIDE = 64 * 128  # channels of input times output, from which on 3x3 convolutions are computed by rows
-# What a 3x3 filter becomes for `Conv.by_rows`, (6, 3); F(4, 3) at the points 0, 1, -1, 2, -2 and infinity
-FILTERS = torch.tensor(
-    [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], dtype=torch.float64
-).div(24)
 
 
 class Kernel:
@@ -124,29 +122,8 @@ class Conv(nn.Module):
 
     def by_rows(self, x: Tensor) -> Tensor:
         """Convolve (B, C, H, W) with H a multiple of 4: sums of input rows, six convolutions along rows, sums."""
-        count, _, height, width = x.shape
-        rows = F.pad(x.permute(0, 2, 3, 1), (0, 0, 0, 0, 1, 1))  # B, H + 2, W, C
-        r0, r1, r2, r3, r4, r5 = (rows[:, i : i + height - 3 : 4] for i in range(6))  # B, H / 4, W, C
-        v = x.new_empty(6, *r0.shape)
-        a, b = torch.sub(r4, r2, alpha=4), torch.sub(r3, r1, alpha=4)
-        torch.add(a, b, out=v[1])
-        torch.sub(a, b, out=v[2])
-        torch.sub(r4, r2, out=a)
-        torch.sub(r3, r1, out=b)
-        torch.add(a, b, alpha=2, out=v[3])
-        torch.sub(a, b, alpha=2, out=v[4])
-        torch.add(a, torch.sub(r0, r2, out=v[0]), alpha=4, out=v[0])
-        torch.sub(torch.sub(r5, r3, out=v[5]), b, alpha=4, out=v[5])
         kernels = self._by_rows()
-        m0, m1, m2, m3, m4, m5 = (kernels[i](v[i].permute(0, 3, 1, 2)).permute(0, 2, 3, 1) for i in range(6))
-        out = x.new_empty(count, height // 4, 4, width, m0.shape[3])
-        p, q = m1 + m2, m1.sub_(m2)
-        s, t = torch.add(m3, m4, out=m2), m3.sub_(m4)
-        torch.add(m0.add_(p), s, out=out[:, :, 0])
-        torch.add(q, t, alpha=2, out=out[:, :, 1])
-        torch.add(p, s, alpha=4, out=out[:, :, 2])
-        torch.add(m5.add_(q), t, alpha=8, out=out[:, :, 3])
-        made = out.view(count, height, width, -1).permute(0, 3, 1, 2)
+        made = joined_rows([kernels[i](sums) for i, sums in enumerate(sums_of_rows(x))])
         return made.relu_() if self.relu else made
 
 
@@ -178,7 +155,7 @@ class JointConv(nn.Module):
             self.nine[size] = seen.flatten(1).float()
         made: Tensor = self.own(x)
         nine = (vector.float() @ self.nine[size]).to(made.dtype).view(len(vector), *size, -1).permute(0, 3, 1, 2)
-        rows = _spread(nine, 3, width)
+        rows = spread(nine, 3, width)
         if height < 3:
             made = made + rows
         else:
@@ -210,13 +187,3 @@ class Dense(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x.float(), self.weight, self.bias)
-
-
-def _spread(edges: Tensor, axis: int, size: int) -> Tensor:
-    """Repeat the middle of three along an axis, so that there are `size`; fewer are left."""
-    if size <= 3:
-        return edges
-    first, middle, last = torch.split(edges, 1, axis)
-    shape = [-1] * edges.ndim
-    shape[axis] = size - 2
-    return torch.cat([first, middle.expand(shape), last], axis).contiguous(memory_format=torch.channels_last)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tgim.nn.parallel import randn
+from tgim.nn.quick import plain, spread
 
 Gate = Literal["leaky_relu", "relu", "glu"]
 SLOPE = 0.2  # of every LeakyReLU
@@ -229,16 +230,49 @@ def tile(x: Tensor, vector: Tensor, *, before: bool = False) -> Tensor:
 
 
 class Joint(nn.Sequential):
-    """Layers over a map (B, C, H, W) and a vector (B, E) that is put beside every place of it, see `tile`."""
+    """Layers over a map (B, C, H, W) and a vector (B, E) that is put beside every place of it, see `tile`.
+
+    In training a first convolution of 3x3 is one of the map plus one of the vector, which is the same everywhere but at
+    the edges: nine places of it are computed. The map's part may be computed once for several vectors (`of_map`).
+    """
 
     def __init__(self, *layers: nn.Module, before: bool = False) -> None:
         """`before` puts the vector's channels before the map's."""
         super().__init__(*layers)
         self.before = before
 
-    def forward(self, x: Tensor, vector: Tensor) -> Tensor:  # type: ignore[override]
-        joined: Tensor = super().forward(tile(x, vector, before=self.before))  # type: ignore[no-untyped-call]
-        return joined
+    def forward(self, x: Tensor, vector: Tensor, of_map: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """Apply the layers; `of_map` is what the method of that name gives for `x`, if it was called."""
+        first = self._parted()
+        if first is None:
+            joined: Tensor = super().forward(tile(x, vector, before=self.before))  # type: ignore[no-untyped-call]
+            return joined
+        own, beside = self._split(first, x)
+        size = (min(x.shape[2], 3), min(x.shape[3], 3))
+        nine = F.conv2d(vector.to(x.dtype)[..., None, None].expand(-1, -1, *size), beside, first.bias, padding=1)
+        alone = F.conv2d(x, own, padding=1) if of_map is None else of_map
+        x = alone + spread(spread(nine, 2, x.shape[2]), 3, x.shape[3])
+        block, *others = self
+        for layer in (*(block[1:] if isinstance(block, nn.Sequential) else ()), *others):
+            x = layer(x)
+        return x
+
+    def of_map(self, x: Tensor) -> Tensor | None:
+        """Compute the first convolution of a map (B, C, H, W) alone; None where it is not computed in parts."""
+        first = self._parted()
+        return None if first is None else F.conv2d(x, self._split(first, x)[0], padding=1)
+
+    def _parted(self) -> nn.Conv2d | None:
+        """The first convolution, where it is computed in parts."""
+        first = self[0][0] if isinstance(self[0], nn.Sequential) else self[0]
+        return first if self.training and isinstance(first, nn.Conv2d) and plain(first, 3) else None
+
+    def _split(self, first: nn.Conv2d, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights for the map and for the vector."""
+        rest = first.in_channels - x.shape[1]
+        if self.before:
+            return first.weight[:, rest:], first.weight[:, :rest]
+        return first.weight[:, : x.shape[1]], first.weight[:, x.shape[1] :]
 
 
 class JointDiscriminator(nn.Module):

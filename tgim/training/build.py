@@ -21,6 +21,7 @@ from tgim.environment import Precision, pick_device, pick_precision
 from tgim.errors import DataError, RecipeError
 from tgim.models.base import Config, Model
 from tgim.nn.parallel import ALONE, Ranks, synchronise
+from tgim.nn.quick import quicken
 from tgim.text.vocabulary import Vocabulary
 from tgim.training import parallel, state
 from tgim.training.config import TrainConfig
@@ -95,6 +96,8 @@ def build_trainer(
     model.to(accelerator.device)
     if train.channels_last:
         model.to(memory_format=torch.channels_last)
+    if accelerator.device.type == "cpu":
+        quicken(model)
     if ranks.size > 1:
         parallel.spread(ranks, model)
         synchronise(model)

@@ -146,7 +146,10 @@ class Trainer:
         self.accelerator.backward(total, inputs=parameters)
         if self.ranks.size > 1:
             terms = parallel.average(self.ranks, parameters, terms)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, settings.clip or math.inf)
+        gradients = [each.grad for each in parameters if each.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if settings.clip:
+            nn.utils.clip_grads_with_norm_(parameters, settings.clip, norm)
         self.last[network] = ({name: term.detach() for name, term in terms.items()}, norm)
         if total.device.type == "cpu":
             self._check_finite(network)

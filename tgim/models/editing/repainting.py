@@ -34,14 +34,16 @@ class Repainter(nn.Module):
         """Edit pictures; returns them and the conditions of their captions. `eps` as in `ConditioningAugmentation`."""
         return self.paint(self.encoder(image), sentence, eps)
 
-    def paint(self, features: Tensor, sentence: Tensor, eps: Tensor | None = None) -> tuple[Tensor, Condition]:
-        """Edit as `forward` does, from features (B, C, h, w) of the encoder."""
+    def paint(
+        self, features: Tensor, sentence: Tensor, eps: Tensor | None = None, *, of_map: Tensor | None = None
+    ) -> tuple[Tensor, Condition]:
+        """Edit as `forward` does, from features (B, C, h, w) of the encoder; `of_map` as of `Joint.forward`."""
         condition = self.augment(sentence, eps)
-        return self.decode(features, condition.sample), condition
+        return self.decode(features, condition.sample, of_map=of_map), condition
 
-    def decode(self, features: Tensor, condition: Tensor) -> Tensor:
+    def decode(self, features: Tensor, condition: Tensor, *, of_map: Tensor | None = None) -> Tensor:
         """Decode features (B, C, h, w) of photographs with conditions (B, C) to edited pictures."""
-        painted = self.residual(features, condition)
+        painted = self.residual(features, condition) if of_map is None else self.residual(features, condition, of_map)
         edited: Tensor = self.decoder(features + painted if self.skip else painted)
         return edited
 

@@ -16,7 +16,8 @@ Differs from the paper or the authors' release:
 - the paper trains the embedding first, then freezes it: `text_steps=N` does so for the first N steps; by default it
   learns beside the other two all the time, and no gradient of theirs reaches it;
 - the photograph's encoder is the trained one of the release (its other choice is a frozen VGG-16);
-- an edited picture is made once per step and shown to both phases;
+- an edited picture is made once per step and shown to both phases, and the discriminator's features of a photograph
+  are computed once for both captions (its running statistics, which nothing reads, count the photographs once);
 - without a seed an edit takes the mean of the conditioning augmentation, so that equal calls give equal pictures;
 - picture sizes other than 64: below, the last 4x4 convolution shrinks to the map it meets; above, its answers are
   averaged.
@@ -141,9 +142,16 @@ class Discriminator(nn.Module):
         self.apply(init_adversarial)
 
     def forward(self, image: Tensor, sentence: Tensor) -> Tensor:
+        return self.match(self.encode(image), sentence)
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Features (B, C, h, w) of pictures."""
         x = self.encoder(image)
-        x = F.leaky_relu(x + self.residual(x), SLOPE)
-        logits: Tensor = self.classify(tile(x, self.compress(sentence)))
+        return F.leaky_relu(x + self.residual(x), SLOPE)
+
+    def match(self, features: Tensor, sentence: Tensor) -> Tensor:
+        """Logits (B,) of features and sentence vectors (B, E)."""
+        logits: Tensor = self.classify(tile(features, self.compress(sentence)))
         return logits.float().mean((1, 2, 3))
 
 
@@ -183,11 +191,12 @@ class SISGAN(Repainting):
         relevant = own_share(relevant_rows(gathered(own)))
         edited, condition = self.generator(image, relevant, self.noise(len(image)))
         discriminator = self.discriminator
+        real = discriminator.encode(image)
         yield (
             "discriminator",
             {
-                "real": real_fake(discriminator(image, own), True),
-                "mismatch": c.mismatch_weight * real_fake(discriminator(image, rolled(own)), False),
+                "real": real_fake(discriminator.match(real, own), True),
+                "mismatch": c.mismatch_weight * real_fake(discriminator.match(real, rolled(own)), False),
                 "fake": c.fake_weight * real_fake(discriminator(edited.detach(), relevant), False),
             },
         )

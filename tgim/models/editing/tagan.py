@@ -13,7 +13,8 @@ with t the own caption and t^ the neighbour's in the batch (eq. 5-7).
 
 Differs from the paper or the authors' release:
 - the product over words and its cross-entropy are computed from logits in log space (same value, no underflow);
-- an edited picture is made once per step and shown to both phases; the photograph is encoded once for both captions;
+- an edited picture is made once per step and shown to both phases; the photograph is encoded once for both captions,
+  by the first convolution after it, too;
 - without a seed an edit takes the mean of the conditioning augmentation, so that equal calls give equal pictures;
 - `halvings`: 2 at 64 px keep the map that the sentence joins as fine as the paper's, 16 px at 128 px;
 - without given word vectors each network learns a word table of its own; given ones (`word_vectors`) are frozen in
@@ -175,11 +176,14 @@ class TAGAN(Repainting):
         """Yield the discriminator's losses, then the generator's by the neighbour's and the own caption (eq. 5-7)."""
         c, image, own = self.config, batch.image, batch.text
         sentence, features = self.sentence(own), self.generator.encoder(image)
-        edited, wrong_condition = self.generator.paint(features, rolled(sentence), self.noise(len(image)))
+        of_map = self.generator.residual.of_map(features)  # for both captions
+        edited, wrong_condition = self.generator.paint(
+            features, rolled(sentence), self.noise(len(image)), of_map=of_map
+        )
 
         yield "discriminator", self._discriminator_terms(image, own, edited.detach())
 
-        kept, own_condition = self.generator.paint(features, sentence, self.noise(len(image)))
+        kept, own_condition = self.generator.paint(features, sentence, self.noise(len(image)), of_map=of_map)
         with frozen(self.discriminator):
             output = self.discriminator.encode(edited)
             match = self.discriminator.match(output, rolled_all(self.discriminator.read(own)))
