@@ -90,6 +90,14 @@ def test_epochs_are_counted_in_pictures(data: Path, tmp_path: Path) -> None:
     assert trainer.optimized["generator"].settings.halve_every == 6
 
 
+@pytest.mark.parametrize(("warm_up", "told"), [(4, False), (5, True), (9, True)])
+def test_a_warm_up_that_does_not_end_is_warned_of(
+    warm_up: int, told: bool, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    build_trainer(a_recipe(data, steps=5, optimizers={"discriminator": {"warm_up": warm_up}}), cache=tmp_path)
+    assert [f"warm_up is {warm_up} of 5 steps" in message for message in caplog.messages] == [True] * told
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
 def test_the_allocator_keeps_memory_once_told() -> None:

@@ -105,6 +105,9 @@ def build_trainer(
             told = "what %s compares within a batch, and its random numbers, may be those of each process alone; %s"
             logger.warning(told, type(model).name, "tgim.nn.parallel joins them")
     steps_per_epoch = len(dataset) / train.batch_size
+    total = train.total_steps(steps_per_epoch)
+    if (longest := max(train.optimizer(network).warm_up for network in model.networks)) >= total:
+        logger.warning("train.warm_up is %d of %d steps, so the rate never reaches train.lr; lower it", longest, total)
     return Trainer(
         recipe=recipe.model_copy(update={"data": data, "model": {"name": recipe.model["name"], **config_of(model)}}),
         model=model.train(),
@@ -113,7 +116,7 @@ def build_trainer(
         batches=batches,
         accelerator=accelerator,
         precision=precision,
-        total=train.total_steps(steps_per_epoch),
+        total=total,
         averages=state.Averages(model, decay=train.ema),
         given=recipe.values(),
         pictures=len(dataset),
