@@ -127,7 +127,8 @@ function called(lab, i, target) {
 
 // Weights of pixels: 1 where one lacks the target's colours, 0 where it has them.
 export function toChange(lab, target) {
-  if (target.colours[0].light || target.colours[0].towards) return new Float32Array(lab.size).fill(1);
+  const [first] = target.colours;
+  if (first.light || first.towards || HUELESS.includes(first.name)) return new Float32Array(lab.size).fill(1);
   const smallest = Math.min(lab.height, lab.width);
   const smooth = smallest > 3 ? windowMean(lab, 3) : lab;
   const [light, a, b] = smooth.planes();

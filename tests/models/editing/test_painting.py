@@ -153,3 +153,4 @@ def test_pixels_that_are_right_already_are_kept():
     change = to_change(lab, target("red"))
     assert (change[:, :16] == 0).all()
     assert (change[:, 24:] == 1).all()
+    assert (to_change(lab, target("gray")) == 1).all()  # else what is gray by chance stays as a patch

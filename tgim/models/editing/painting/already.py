@@ -181,8 +181,12 @@ def called(lab: Floats, target: ColourTarget) -> Floats:
 
 
 def to_change(lab: Floats, target: ColourTarget) -> Floats:
-    """Weights (H, W) in [0, 1] of Lab (3, H, W): 1 where a pixel lacks the target's colours, 0 where it has them."""
-    if target.colours[0].light or target.colours[0].towards:
+    """Weights (H, W) in [0, 1] of Lab (3, H, W): 1 where a pixel lacks the target's colours, 0 where it has them.
+
+    All pixels lack white, black, gray and brown: some of a part's own are those by chance, and would stay as patches.
+    """
+    first = target.colours[0]
+    if first.light or first.towards or first.name in HUELESS:
         return np.ones_like(lab[0])
     smooth = window_mean(lab, 3) if min(lab.shape[-2:]) > 3 else lab
     lead = nearest(smooth)[1]
