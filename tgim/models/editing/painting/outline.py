@@ -147,9 +147,10 @@ def box_mean(x: Floats, window: int) -> Floats:
     """Mean of (..., H, W) over `window` x `window` pixels, borders repeated; as fast for wide windows as for small."""
     half, kind = window // 2, x.dtype
     x = np.pad(x, [(0, 0)] * (x.ndim - 2) + [(half, half)] * 2, mode="edge")
-    for axis in (-2, -1):
-        first = np.zeros_like(x.take([0], axis), np.float64)
-        total = np.concatenate([first, x.cumsum(axis, dtype=np.float64)], axis)
-        ends, starts = np.arange(window, total.shape[axis]), np.arange(total.shape[axis] - window)
-        x = total.take(ends, axis) - total.take(starts, axis)
-    return (x / window**2).astype(kind)
+    down = x.cumsum(-2, dtype=np.float64)
+    total = down[..., window - 1 :, :].copy()
+    total[..., 1:, :] -= down[..., :-window, :]
+    across = total.cumsum(-1)
+    total = across[..., window - 1 :].copy()
+    total[..., 1:] -= across[..., :-window]
+    return (total / window**2).astype(kind)
