@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     type=click.Choice(["photo", "model"]),
     default="photo",
     show_default=True,
-    help="Of the result: the photograph's, or the model's raw output.",
+    help="Size of the result: the photograph's own, or the model's raw output.",
 )
-@seed_option("Of models that sample noise.", default=None)
+@seed_option("Seed of models that sample noise.", default=None)
 @invert_steps_option
 @device_option
 @engine_option

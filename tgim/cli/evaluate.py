@@ -179,22 +179,24 @@ is not measured again: after ctrl-C or a crash, the same command goes on.
     type=click.Choice(["train", "val", "trainval", "test", "all"]),
     default="test",
     show_default=True,
-    help="Of the data set; test is classes that were never trained on.",
+    help="Part of the data set; test is classes that were never trained on.",
 )
-@click.option("--protocol", default="all", show_default=True, metavar="NAME[,NAME]", help="Or all that the data allow.")
+@click.option(
+    "--protocol", default="all", show_default=True, metavar="NAME[,NAME]", help="Protocols; all is what the data allow."
+)
 @click.option("--out", type=FILE, help="File of JSON lines that the figures are added to.")
 @click.option(
     "--judge", help="Name or file of a matching model.  [default: judge-birds for cub, judge-flowers for oxford102]"
 )
 @click.option("--baselines/--no-baselines", default=True, help="Measure trivial editors, too.  [default: baselines]")
-@seed_option("Of the target captions.", bits=31)
+@seed_option("Seed of the target captions.", bits=31)
 @click.option("--limit", type=click.IntRange(2), metavar="N", help="Measure on this many pictures, a seeded choice.")
 @click.option(
     "--size", type=click.IntRange(16, 1024), metavar="PX", help="Side of edited pictures.  [default: the model's]"
 )
-@click.option("--photos", type=FILE, metavar="DIR", help="Of parts: whole photographs, named as cub's pictures are.")
+@click.option("--photos", type=FILE, metavar="DIR", help="For parts: whole photographs, named as cub's pictures are.")
 @device_option
-@click.option("--extractor", help="Of realism: efficientnet-lite0, a file of Inception weights, or a matching model.")
+@click.option("--extractor", help="For realism: efficientnet-lite0, a file of Inception weights, or a matching model.")
 @json_option
 def evaluate_command(
     models: tuple[str, ...],

@@ -13,7 +13,9 @@ from tgim.system.say import say, say_json
 
 @main.command()
 @click.argument("model")
-@click.option("--to", "kind", type=click.Choice(["onnx"]), default="onnx", show_default=True, help="Format.")
+@click.option(
+    "--to", "kind", type=click.Choice(["onnx"]), default="onnx", show_default=True, help="Format of the files."
+)
 @click.option("--out", "folder", type=FILE, required=True, help="Folder to write to.")
 @json_option
 def export(model: str, kind: str, folder: Path, as_json: bool) -> None:

@@ -78,7 +78,12 @@ def list_command(as_json: bool) -> None:
 @main.command()
 @click.argument("out", type=PICTURE)
 @click.option(
-    "--kind", "subject", type=click.Choice(["birds", "flowers"]), default="birds", show_default=True, help="Of subject."
+    "--kind",
+    "subject",
+    type=click.Choice(["birds", "flowers"]),
+    default="birds",
+    show_default=True,
+    help="What to render.",
 )
 @seed_option("Which picture.", bits=31)
 @click.option("--force", is_flag=True, help="Replace another picture of that name.")

@@ -34,14 +34,14 @@ cache_option = click.option(
 quality_option = click.option(
     "--quality",
     type=click.IntRange(1, 100),
-    help="Of JPEG and WebP files; 100 is lossless WebP.  [default: 95; lossless WebP stays lossless]",
+    help="Quality of JPEG and WebP files; 100 is lossless WebP.  [default: 95; lossless WebP stays lossless]",
 )
 texts_option = click.option("--text", "texts", multiple=True, help="A caption, or a phrase; may be repeated.")
 invert_steps_option = click.option(
     "--invert-steps",
     type=click.IntRange(0, 100_000),
     metavar="N",
-    help="Of the search for a photograph's noise, with a generator.  [default: 200; 0 with a style encoder]",
+    help="Steps of the search for a photograph's noise, with a generator.  [default: 200; 0 with a style encoder]",
 )
 
 
@@ -51,7 +51,7 @@ def model_option(default: str, *, of: str = "a checkpoint") -> Callable[[Verb], 
 
 
 def seed_option(
-    help: str = "Of what is sampled at random.", *, default: int | None = 0, bits: int = 63
+    help: str = "Seed of what is sampled at random.", *, default: int | None = 0, bits: int = 63
 ) -> Callable[[Verb], Verb]:
     """Make the option `--seed`, a number of so many `bits`."""
     return click.option(

@@ -41,7 +41,7 @@ format_option = click.option(
     "kind",
     metavar="KIND",
     default="",
-    help="Of the file: jpeg, png, webp, tiff, bmp or gif.  [default: by its name; of a pipe the input's, or png]",
+    help="Kind of the file: jpeg, png, webp, tiff, bmp or gif.  [default: by its name; of a pipe the input's, or png]",
 )
 
 

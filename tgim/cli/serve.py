@@ -28,9 +28,19 @@ MODELS = ("birds", "birds-1", "birds-2", "flowers", "flowers-1", "judge-birds", 
     "--queue", "waiting", type=click.IntRange(0, 10_000), default=16, show_default=True,
     help="Requests that wait beside them; others are told to come again.",
 )  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(1, 3600), default=60, show_default=True, help="Of a request, seconds.")
-@click.option("--max-mib", type=click.FloatRange(0.1, 1024), default=50, show_default=True, help="Of a request.")
-@click.option("--max-megapixels", type=click.FloatRange(0.01, 120), default=40, show_default=True, help="Of a picture.")
+@click.option(
+    "--timeout", type=click.FloatRange(1, 3600), default=60, show_default=True, help="Seconds that a request may take."
+)
+@click.option(
+    "--max-mib", type=click.FloatRange(0.1, 1024), default=50, show_default=True, help="Size of a request at the most."
+)
+@click.option(
+    "--max-megapixels",
+    type=click.FloatRange(0.01, 120),
+    default=40,
+    show_default=True,
+    help="Size of a picture at the most.",
+)
 @click.option("--open", "show", is_flag=True, help="Open the page in a browser.")
 @device_option
 def serve(

@@ -47,8 +47,8 @@ LEARNING = ("assessor", "judge", "steps", "saved")  # options of what is learned
 @texts_option
 @click.option("--image", type=FILE, help="Steer a photograph: its noise is searched for first.")
 @click.option("--n", "count", type=click.IntRange(1), help="Rows of the strip, a noise each.  [default: 4]")
-@seed_option("Of the rows' noises, and of all that is sampled to learn and to measure.")
-@click.option("--steps", type=click.IntRange(1), help="Of learning.  [default: 200, and 150 with --towards]")
+@seed_option("Seed of the rows' noises, and of all that is sampled to learn and to measure.")
+@click.option("--steps", type=click.IntRange(1), help="Steps of learning.  [default: 200, and 150 with --towards]")
 @click.option("--assessor", metavar="MODEL", help="With --towards: matching model to learn from.  [default: birds-1's]")
 @click.option("--judge", metavar="MODEL", help="Matching model that measures.  [default: judge-birds-2]")
 @click.option("--out", type=FILE, help="Picture file for the strip.")

@@ -160,12 +160,14 @@ def check(path: Path, kind: Any, as_json: bool) -> None:
     "--system",
     type=click.Choice(["tagan", "sisgan", "stackgan1", "stackgan2", "stackgan_v2", "attngan"]),
     required=True,
-    help="Of the release.",
+    help="System of the release.",
 )
 @click.argument("source", metavar="FILE.pth", type=FILE)
 @click.argument("out", metavar="OUT.safetensors", type=FILE)
 @click.option("--word-vectors", type=FILE, help="TAGAN's and SISGAN's: a fastText .vec, or a .npy with --words.")
-@click.option("--words", type=FILE, help="Of the .npy table, those to keep of the .vec, or AttnGAN's; one a line.")
+@click.option(
+    "--words", type=FILE, help="Words of the .npy table, those to keep of the .vec, or AttnGAN's; one a line."
+)
 @click.option("--text-encoder", type=FILE, help="SISGAN's or AttnGAN's, from their authors; StackGAN's `sje`.")
 @click.option("--image-encoder", type=FILE, help="AttnGAN's, to train on with its matching loss.")
 @click.option("--discriminator", type=FILE, help="The authors', to train on from there; of several netD0.")
