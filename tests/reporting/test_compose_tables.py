@@ -14,14 +14,14 @@ RESULTS = ROOT / "benchmarks" / "results"
 def test_a_model_stands_below_its_baselines_and_chance_comes_first():
     lines = read_results([RESULTS / "compose.jsonl"])
     tables = compose_tables(lines)
-    assert [table.title.split(",")[0] for table in tables] == ["cub", "drawn birds"]
-    photographs, drawn = tables
+    assert [table.title.split(",")[0] for table in tables] == ["cub", "drawn birds", "oxford102"]
+    photographs, drawn, _ = tables
     assert photographs.columns == ("R@1", "R@5", "R@10", "R@50", "same class", "other class")
     assert drawn.columns[4:] == ("colour", "size", "add", "remove")
     rows = [row.name for row in photographs.rows]
     assert rows[:2] == ["chance", "compose_tirg_birds: image only"]
     assert rows.index("compose_tirg_birds") == rows.index("compose_tirg_birds: sum of embeddings") + 1
-    for table, data in zip(tables, ("cub", "drawn birds"), strict=True):
+    for table, data in zip(tables, ("cub", "drawn birds", "oxford102"), strict=True):
         for row in table.rows:
             for cell in row.cells:
                 if cell.line is not None:
