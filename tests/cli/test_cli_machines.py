@@ -14,14 +14,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import Result
-from PIL import Image
 
-from support import small
 from support.commands import files, tgim
 from support.faults import faults
+from support.prepared import prepare
 from tgim.checkpoints import checkpoint
 
 NUMBERS = (errno.ENOSPC, errno.EIO, errno.EROFS)
@@ -56,21 +54,10 @@ WRITES_NOTHING = ("match", "search", "data check")
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory, tagrid_file: Path, drawn_bird: bytes) -> Path:
     """A folder with what the verbs read."""
+    models = {"generator": "attngan", "matcher": "dual_encoder", "localiser": "part_localiser"}
     folder = tmp_path_factory.mktemp("prepared")
-    (folder / "set" / "images").mkdir(parents=True)
-    (folder / "bird.jpg").write_bytes(drawn_bird)
     (folder / "old.png").write_bytes(b"old")
-    (folder / "recipe.yaml").write_text(RECIPE)
-    lines = []
-    for i in range(6):
-        pixels = np.random.default_rng(i).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / "set" / "images" / f"{i}.png")
-        lines.append(json.dumps({"file_name": f"{i}.png", "captions": ["a red bird", "a bird with blue wings"][i % 2]}))
-    (folder / "set" / "metadata.jsonl").write_text("\n".join(lines))
-    shutil.copy(tagrid_file, folder / "tagrid.M")
-    for name, system in (("generator", "attngan"), ("matcher", "dual_encoder"), ("localiser", "part_localiser")):
-        checkpoint.save(folder / f"{name}.M", small.model_of(system), vocabulary=small.VOCABULARY)
-    return folder
+    return prepare(folder, bird=drawn_bird, recipe=RECIPE, pictures=6, tagrid=tagrid_file, models=models)
 
 
 @pytest.fixture

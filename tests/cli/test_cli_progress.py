@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -12,13 +11,10 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from support import small
 from support.commands import environment, process, tgim
-from tgim.checkpoints import checkpoint
+from support.prepared import prepare
 from tgim.system import say
 
 TRAIN = (
@@ -66,20 +62,8 @@ LAST = re.compile(r"tgim: ([\w ,.:-]+: )?[\d,]+( \w+)? in \d+ (s|min|h).*")
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory, tagrid_file, drawn_bird):
     """A folder with what the verbs read."""
-    folder = tmp_path_factory.mktemp("prepared")
-    (folder / "set" / "images").mkdir(parents=True)
-    (folder / "bird.jpg").write_bytes(drawn_bird)
-    (folder / "recipe.yaml").write_text(TRAIN)
-    lines = []
-    for i in range(70):
-        pixels = np.random.default_rng(i).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / "set" / "images" / f"{i}.png")
-        lines.append(json.dumps({"file_name": f"{i}.png", "captions": ["a red bird", "a bird with blue wings"][i % 2]}))
-    (folder / "set" / "metadata.jsonl").write_text("\n".join(lines))
-    shutil.copy(tagrid_file, folder / "tagrid.M")
-    for name, system in (("generator", "attngan"), ("matcher", "dual_encoder")):
-        checkpoint.save(folder / f"{name}.M", small.model_of(system), vocabulary=small.VOCABULARY)
-    return folder
+    folder, models = tmp_path_factory.mktemp("prepared"), {"generator": "attngan", "matcher": "dual_encoder"}
+    return prepare(folder, bird=drawn_bird, recipe=TRAIN, pictures=70, tagrid=tagrid_file, models=models)
 
 
 @pytest.fixture
