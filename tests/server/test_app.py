@@ -262,7 +262,7 @@ def test_a_full_server_says_when_to_come_again(catalog, bird):
 
         def hold(items):
             begun.set()
-            release.wait(20)
+            release.wait(120)
             return items
 
         def send(answers):
@@ -271,9 +271,9 @@ def test_a_full_server_says_when_to_come_again(catalog, bird):
         import asyncio
 
         jobs.taken += 1
-        holding = threading.Thread(target=lambda: asyncio.run(jobs.do(hold, 1, seconds=20)))
+        holding = threading.Thread(target=lambda: asyncio.run(jobs.do(hold, 1, seconds=120)))
         holding.start()
-        assert begun.wait(5)
+        assert begun.wait(60)
         answers: list = []
         waiting = threading.Thread(target=send, args=(answers,))
         waiting.start()
@@ -284,8 +284,8 @@ def test_a_full_server_says_when_to_come_again(catalog, bird):
         assert 1 <= int(busy.headers["retry-after"]) <= 60
         assert client.get("/health").json()["waiting"] == 1
         release.set()
-        waiting.join(20)
-        holding.join(20)
+        waiting.join(60)
+        holding.join(60)
         jobs.taken -= 1
         assert answers[0].status_code == 200
         assert jobs.taken == 0
@@ -294,18 +294,24 @@ def test_a_full_server_says_when_to_come_again(catalog, bird):
 
 def test_too_long_a_wait_ends(catalog, bird):
     client, app = client_of(catalog, seconds=0.3)
-    jobs, release = app.state.jobs, threading.Event()
+    jobs, begun, release = app.state.jobs, threading.Event(), threading.Event()
     import asyncio
 
-    holding = threading.Thread(target=lambda: asyncio.run(jobs.do(lambda items: [release.wait(20)], 1, seconds=20)))
+    def hold(items):
+        begun.set()
+        return [release.wait(120)]
+
+    holding = threading.Thread(target=lambda: asyncio.run(jobs.do(hold, 1, seconds=120)))
     with client:
         holding.start()
-        assert "took longer than 0.3 s" in error_of(
-            client.post("/edit", files={"image": bird}, data={"text": "red head"}), 504
-        )
-        release.set()
-        holding.join(20)
-        assert jobs.waiting == 0
+        assert begun.wait(60)
+        try:
+            answer = client.post("/edit", files={"image": bird}, data={"text": "red head"})
+            assert jobs.waiting == 0  # at once, while the thread is still held
+        finally:
+            release.set()
+        assert "took longer than 0.3 s" in error_of(answer, 504)
+        holding.join(60)
 
 
 def test_equal_requests_that_wait_are_done_once(catalog, bird, monkeypatch):

@@ -172,7 +172,7 @@ def begun(data: Path, folder: Path) -> tuple[subprocess.Popen[str], Path]:
     return process, said
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], *, seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -183,7 +183,7 @@ def wait_for(condition: Callable[[], bool], *, seconds: float = 60) -> None:
 def test_a_signal_to_the_launcher_stops_all_after_one_step(data: Path, tmp_path: Path) -> None:
     process, said = begun(data, tmp_path)
     process.send_signal(signal.SIGTERM)
-    process.wait(60)
+    process.wait(120)
     step = read_notes(tmp_path / "run" / STATE)["step"]
     assert said.read_text().count(f"tgim: stopped after step {step} of 100000; go on") == 1
     assert said.read_text().count("tgim:") == 1
@@ -200,12 +200,12 @@ def test_when_a_process_is_killed_the_other_says_so_and_ends(data: Path, tmp_pat
     of_run = [child for child in psutil.Process(process.pid).children() if "tgim" in child.cmdline()]
     (killed,) = (child for child in of_run if child.environ()["RANK"] == str(rank))
     killed.kill()
-    process.wait(30)
+    process.wait(120)
     lines = [line for line in said.read_text().splitlines() if line.startswith("tgim:")]
     assert len(lines) == 1
     assert "another process of this run has ended" in lines[0]
     assert "--resume" in lines[0]
-    assert not psutil.wait_procs(of_run, timeout=10)[1]
+    assert not psutil.wait_procs(of_run, timeout=60)[1]
     assert read_notes(tmp_path / "run" / STATE)["step"] % 3 == 0  # the last checkpoint is whole
 
 

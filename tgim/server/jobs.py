@@ -133,12 +133,12 @@ class Jobs:
         while not waiting.done():
             left = until - time.monotonic()
             if left <= 0:
-                running = not job.result.cancel()
+                running = not self._give_up(job)
                 waiting.cancel()
                 raise TimedOut(seconds, running=running)
             await asyncio.wait({waiting}, timeout=min(POLL, left))
             if not waiting.done() and gone is not None and await gone():
-                job.result.cancel()
+                self._give_up(job)
                 waiting.cancel()
                 raise Gone
         return waiting.result()
@@ -153,6 +153,13 @@ class Jobs:
             self._change.notify_all()
         for thread in self._threads:
             thread.join(seconds)
+
+    def _give_up(self, job: _Job) -> bool:
+        """Cancel a job and take it out of line; False where it has begun."""
+        with self._change:
+            if job in self._line:
+                self._line.remove(job)
+            return job.result.cancel()
 
     def _take(self) -> list[_Job]:
         """Take the first job in line and those like it; an empty list at the end."""
