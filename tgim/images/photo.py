@@ -26,6 +26,7 @@ from tgim.images.decode import FORMATS, MAX_PIXELS, SUFFIXES, Decoded
 from tgim.images.extras import Extras
 from tgim.images.folder import list_images
 from tgim.images.resample import Floats, resize
+from tgim.system import threads
 from tgim.system.files import write_file
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ __all__ = [
 ]
 
 LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535}  # pixels; limits of the formats or their encoders
-STRIP = 2**20  # pixels that are quantised at a time
+STRIP = 2**16  # pixels that are quantised at a time
 NO_EXTRAS = Extras()
 log = logging.getLogger(__name__)
 
@@ -104,9 +105,16 @@ def from_uint8(x: Any) -> Any:
 
 def _from_levels(x: Any, half: float) -> Any:
     if isinstance(x, np.ndarray):
-        light = x.astype(np.float32, order="C")
-        light /= half
-        light -= 1
+        light = np.empty(x.shape, np.float32)
+
+        def divided(rows: slice) -> None:
+            here = light[..., rows, :]
+            np.divide(x[..., rows, :], np.float32(half), out=here, dtype=np.float32)
+            here -= 1
+
+        if x.ndim < 2 or x.size == 0:
+            return np.asarray(x.astype(np.float32) / np.float32(half) - 1)
+        threads.shared(divided, threads.strips(x.shape[-2], x.shape[-2] * STRIP // x.size))
         return light
     return x.contiguous().float().div_(half).sub_(1)
 
@@ -184,9 +192,11 @@ class Photo:
         """Pixels (H, W, 3) and alpha (H, W) as whole numbers of 8 or 16 bits."""
         kind, quantise = (np.uint8, to_uint8) if bits == 8 else (np.uint16, to_uint16)
         rgb = np.empty((self.height, self.width, 3), kind)
-        rows = max(1, STRIP // self.width)
-        for top in range(0, self.height, rows):  # by strips: numbers on the way are large
-            rgb[top : top + rows] = quantise(self.pixels[:, top : top + rows]).transpose(1, 2, 0)
+
+        def quantised(rows: slice) -> None:
+            rgb[rows] = quantise(self.pixels[:, rows]).transpose(1, 2, 0)
+
+        threads.shared(quantised, threads.strips(self.height, STRIP // self.width))
         alpha = None if self.alpha is None else np.ascontiguousarray(self.alpha)
         if alpha is not None and bits != self.bits:
             alpha = (alpha + 128) // 257 if bits == 8 else alpha.astype(np.uint16) * 257

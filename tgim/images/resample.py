@@ -12,8 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from tgim.system import threads
+
 Floats = npt.NDArray[np.floating[Any]]  # of 32 bits where it is made here
 STRIP = 2**20  # pixels that are worked on at a time
+SMALL = 2**16  # pixels of a plane that is not worth another thread
 
 
 def resize(x: Floats, size: tuple[int, int]) -> Floats:
@@ -38,10 +41,25 @@ def interpolated(x: Floats, size: tuple[int, int]) -> Floats:
     if x.shape[-2:] == (height, width):
         return x
     result = np.empty((*x.shape[:-2], height, width), np.float32)
-    for source, target in zip(x.reshape(-1, *x.shape[-2:]), result.reshape(-1, height, width), strict=True):
-        plane = Image.fromarray(np.ascontiguousarray(source, np.float32))
-        target[...] = np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR))
+    _resized(x, result, None)
     return result
+
+
+def _resized(x: Floats, result: Floats, box: tuple[float, float, float, float] | None) -> None:
+    """Resize the planes of `x` (..., h, w), or what a box shows of them, into those of `result` (..., H, W)."""
+    height, width = result.shape[-2:]
+
+    def resized(plane: tuple[Floats, Floats]) -> None:
+        source, target = plane
+        image = Image.fromarray(np.ascontiguousarray(source, np.float32))
+        target[...] = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box))
+
+    planes = list(zip(x.reshape(-1, *x.shape[-2:]), result.reshape(-1, height, width), strict=True))
+    if max(x.shape[-2] * x.shape[-1], height * width) < SMALL:
+        for plane in planes:
+            resized(plane)
+    else:
+        threads.shared(resized, planes)
 
 
 def part_of(x: Floats, size: tuple[int, int], part: tuple[slice, slice]) -> Floats:
@@ -53,13 +71,13 @@ def part_of(x: Floats, size: tuple[int, int], part: tuple[slice, slice]) -> Floa
     """
     (height, width), (rows, columns) = size, part
     down, across = x.shape[-2] / height, x.shape[-1] / width
-    box = columns.start * across, rows.start * down, columns.stop * across, rows.stop * down
+    first = max(0, int(rows.start * down) - 2)  # what lies farther away is not read
+    x = x[..., first : int(rows.stop * down) + 3, :]
+    box = columns.start * across, rows.start * down - first, columns.stop * across, rows.stop * down - first
     result = np.empty((*x.shape[:-2], rows.stop - rows.start, columns.stop - columns.start), np.float32)
     if 0 in result.shape:
         return result
-    for source, target in zip(x.reshape(-1, *x.shape[-2:]), result.reshape(-1, *result.shape[-2:]), strict=True):
-        plane = Image.fromarray(np.ascontiguousarray(source, np.float32))
-        target[...] = np.asarray(plane.resize(target.shape[::-1], Image.Resampling.BILINEAR, box=box))
+    _resized(x, result, box)
     return result
 
 

@@ -33,7 +33,7 @@ from tgim.environment import cpu_name
 from tgim.images.photo import Source
 from tgim.system.files import sha256_of
 from tgim.system.rows import KEY, NONE, SUFFIXES, Entry, Place, Rows
-from tgim.system.runtime import THREADS, usable_cores
+from tgim.system.threads import count as default_threads
 
 VERSION = 1  # part of the name: raise it when the same files would give other numbers
 LIMIT, SPARE = 20 * 2**30, 2 * 2**30  # bytes
@@ -193,9 +193,7 @@ class Embeddings:
 
 def made_by(engine: str, version: str, device: str, threads: int | None = None) -> str:
     """Write down what computes: the same bits come of the same engine, release, processor and number of threads."""
-    own = os.environ.get(THREADS, "")
-    count = threads or (min(usable_cores(), int(own)) if own.isdigit() and int(own) else usable_cores())
-    return f"{engine} {version} on {device}, {cpu_name()}, {count} threads"
+    return f"{engine} {version} on {device}, {cpu_name()}, {threads or default_threads()} threads"
 
 
 def stores(folder: Path) -> dict[str, tuple[int, float]]:

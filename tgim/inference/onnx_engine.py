@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +23,7 @@ from tgim.models.editing.part_curves.described import describe_found
 from tgim.models.editing.part_curves.painted import NOT_FOUND, paint_curves, remarks_on
 from tgim.models.editing.slicing import GuideWeights, recoloured, weakened
 from tgim.models.parsing.part_maps import find_parts
-from tgim.system.runtime import THREADS, usable_cores
+from tgim.system import threads
 from tgim.text.vocabulary import PADDING, Vocabulary
 
 EDITING = ("part_localiser", "tagrid", "part_curves")  # kinds of models that edit
@@ -104,7 +103,11 @@ class OnnxFinder:
 
     def look_at(self, pictures: Floats) -> tuple[Floats, Floats]:
         """Probabilities (B, P, s, s) of parts in pictures (B, 3, S, S) in [-1, 1], and (B,) that a subject shows."""
-        found = [self._look({"pictures": each[None]}, ("maps", "present")) for each in pictures]
+
+        def look(picture: Floats) -> list[Arrays]:
+            return self._look({"pictures": picture[None]}, ("maps", "present"))
+
+        found = threads.shared(look, pictures)
         return np.concatenate([maps for maps, _ in found]), np.concatenate([present for _, present in found])
 
     def see(self, picture: Floats) -> list[Floats]:
@@ -226,8 +229,7 @@ def session(model: bytes) -> Any:
         raise UserError("onnxruntime is not installed; run pip install onnxruntime, or take --engine torch") from None
     onnxruntime.disable_telemetry_events()  # of Windows; elsewhere `tgim.system.runtime` has
     options = onnxruntime.SessionOptions()
-    own = os.environ.get(THREADS, "")
-    options.intra_op_num_threads = min(usable_cores(), int(own)) if own.isdigit() and int(own) else usable_cores()
+    options.intra_op_num_threads = threads.count()
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait sleep
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

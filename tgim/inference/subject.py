@@ -20,6 +20,8 @@ MINOR = 0.25  # smaller parts than this share of the largest do not count as sub
 
 def find_subject(photo: Photo, engine: Engine) -> Box | None:
     """Find the subject, with some room around it; as `tgim.inference.editor.Editor.find_subject`."""
+    if engine.finder is not None:  # it looks closer by itself
+        return None
     side = engine.image_size
 
     def look(frame: Box) -> _Extent | None:

@@ -8,6 +8,7 @@ import os
 import sys
 
 WAIT_POLICY = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}  # GNU's OpenMP; Intel's and LLVM's, milliseconds
+BLAS_WAITS = {"OPENBLAS_THREAD_TIMEOUT": "4"}  # numpy's: its threads ask for work 2**4 times before they sleep
 TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}  # of onnxruntime from 1.29, and before 1.30
 THREADS = "OMP_NUM_THREADS"
 CGROUPS = "/sys/fs/cgroup"
@@ -20,11 +21,12 @@ def prepare() -> None:
     From release 1.29 on onnxruntime tells its makers of each process that loads it, unless it is told not to: it is.
 
     OpenMP's threads wait for work by sleeping, not by spinning: a thread that spins takes its core from whoever else
-    needs it, and beside one busy process an edit takes many times as long. Where a container has fewer cores than the
-    machine (`usable_cores`), OpenMP gets as many threads as that.
+    needs it, and beside one busy process an edit takes many times as long. Numpy's BLAS has threads of its own, which
+    spin for some 30 ms. Where a container has fewer cores than the machine (`usable_cores`), OpenMP gets as many
+    threads as that.
     """
     leave_current_folder()
-    for name, value in TELEMETRY.items():
+    for name, value in {**TELEMETRY, **BLAS_WAITS}.items():
         os.environ.setdefault(name, value)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=compute_on_one_thread)

@@ -93,7 +93,7 @@ def test_the_tone_curve_never_falls_and_stays_near_the_colours_tones(name):
 @pytest.mark.parametrize(("usual", "spread"), [(8, 3), (50, 12), (88, 6)])
 def test_a_part_gets_the_named_colour_and_keeps_its_texture(name, usual, spread):
     photo = feathers(usual, spread)
-    result = paint(photo, np.ones((64, 64), np.float32), ramp(Colour(name)), radius=2)
+    result = paint(photo, np.ones((1, 64, 64), np.float32), [ramp(Colour(name))], radius=2)
     before, after = to_lab(photo), to_lab(result)
     right = np.mean([each == name for each in named(after.reshape(3, -1))])
     assert right > 0.93
@@ -104,12 +104,12 @@ def test_a_part_gets_the_named_colour_and_keeps_its_texture(name, usual, spread)
 def test_nothing_changes_at_strength_0_nor_outside_the_mask():
     photo, mask = feathers(50, 12), np.zeros((64, 64), np.float32)
     mask[10:30, 10:30] = np.random.default_rng(0).random((20, 20))
-    red = ramp(Colour("red"))
-    assert np.array_equal(paint(photo, mask, red, radius=2, strength=0), photo)
-    result = paint(photo, mask, red, radius=2)
+    red = [ramp(Colour("red"))]
+    assert np.array_equal(paint(photo, mask[None], red, radius=2, strength=0), photo)
+    result = paint(photo, mask[None], red, radius=2)
     assert np.array_equal(result[:, mask == 0], photo[:, mask == 0])
     assert not np.array_equal(result, photo)
-    half = paint(photo, mask, red, radius=2, strength=0.5)
+    half = paint(photo, mask[None], red, radius=2, strength=0.5)
     assert np.allclose(half, (photo + result) / 2, atol=1e-5)
 
 
@@ -123,7 +123,7 @@ def test_parts_of_drawn_birds_become_what_is_asked():
             mask = np.clip(sum(rendering.parts[part] for part in parts), 0, 1).astype(np.float32)
             if (mask > 0.9).sum() < 30:
                 continue
-            after = to_lab(paint(photo, mask, ramp(Colour(name)), radius=2))[:, mask > 0.9]
+            after = to_lab(paint(photo, mask[None], [ramp(Colour(name))], radius=2))[:, mask > 0.9]
             shares.append(np.mean([each == name for each in named(after)]))
     assert len(shares) > 6
     assert np.mean(shares) > 0.9
@@ -150,7 +150,7 @@ def test_pixels_that_are_right_already_are_kept():
     lab = np.empty((3, 20, 40), np.float32)
     lab[:, :, :20] = np.reshape([42.0, 62.0, 46.0], (3, 1, 1))
     lab[:, :, 20:] = np.reshape([50.0, 0.0, 0.0], (3, 1, 1))
-    change = to_change(lab, target("red"))
+    change = to_change(lab, [target("red")])[0]
     assert (change[:, :16] == 0).all()
     assert (change[:, 24:] == 1).all()
-    assert (to_change(lab, target("gray")) == 1).all()  # else what is gray by chance stays as a patch
+    assert (to_change(lab, [target("gray")]) == 1).all()  # else what is gray by chance stays as a patch

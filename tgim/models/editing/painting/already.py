@@ -15,6 +15,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tgim.images.matting import window_mean
 from tgim.images.resample import Floats
@@ -139,7 +140,7 @@ def true_already(
             continue
         part = EVERYWHERE if target.whole else target.parts[0]
         found.append(evidence(flat[:, own], mask[own], target, around, part, kind))
-        share.append(float(called(flat[:, own], target).mean()))
+        share.append(float(called(nearest(flat[:, own])[0], target).mean()))
         if float(tinted(flat[:, own], target).mean()) < TINTED:
             found[-1] = -MOST
         usual = float(median(flat[0, own]))
@@ -174,23 +175,25 @@ def tinted(lab: Floats, target: ColourTarget) -> Floats:
     return found.astype(np.float32)
 
 
-def called(lab: Floats, target: ColourTarget) -> Floats:
-    """1 (N,) where the nearest named colour of Lab (3, N) is one of the target's, else 0."""
-    name = nearest(lab)[0]
+def called(name: npt.NDArray[np.int64], target: ColourTarget) -> Floats:
+    """1 where the nearest named colour, an index in `NAMED`, is one of the target's, else 0; of the same shape."""
     return np.isin(name, [NAMED.index(colour.name) for colour in target.colours]).astype(np.float32)
 
 
-def to_change(lab: Floats, target: ColourTarget) -> Floats:
-    """Weights (H, W) in [0, 1] of Lab (3, H, W): 1 where a pixel lacks the target's colours, 0 where it has them.
+def to_change(lab: Floats, targets: Sequence[ColourTarget]) -> Floats:
+    """Weights (N, H, W) in [0, 1] of Lab (3, H, W): 1 where a pixel lacks a target's colours, 0 where it has them.
 
     All pixels lack white, black, gray and brown: some of a part's own are those by chance, and would stay as patches.
     """
-    first = target.colours[0]
-    if first.light or first.towards or first.name in HUELESS:
-        return np.ones_like(lab[0])
-    smooth = window_mean(lab, 3) if min(lab.shape[-2:]) > 3 else lab
-    lead = nearest(smooth)[1]
-    right = called(smooth, target) * (lead / SURELY).clip(0, 1)
-    if min(lab.shape[-2:]) > WINDOW:
-        right = window_mean(right, WINDOW)
-    return 1 - ((right - 0.2) / 0.6).clip(0, 1)
+    weights = np.ones((len(targets), *lab.shape[1:]), np.float32)
+    plain = [each.colours[0].light or each.colours[0].towards or each.colours[0].name in HUELESS for each in targets]
+    if all(plain):
+        return weights
+    name, lead = nearest(window_mean(lab, 3) if min(lab.shape[-2:]) > 3 else lab)
+    for weight, target, all_change in zip(weights, targets, plain, strict=True):
+        if not all_change:
+            right = called(name, target) * (lead / SURELY).clip(0, 1)
+            if min(lab.shape[-2:]) > WINDOW:
+                right = window_mean(right, WINDOW)
+            weight[...] = 1 - ((right - 0.2) / 0.6).clip(0, 1)
+    return weights

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tgim.images.resample import Floats
+from tgim.system import threads
 
 Values = TypeVar("Values", bound=Any)  # an array, or a tensor
 _WHITE = ((0.95047,), (1.0,), (1.08883,))  # of D65
@@ -59,8 +60,13 @@ def to_rgb(lab: Values) -> Values:
 
 def _mixed(matrix: Any, x: Values) -> Values:
     """A matrix (3, 3) times channels (3, ...)."""
-    own = matrix.astype(x.dtype) if isinstance(x, np.ndarray) else x.new_tensor(matrix)
-    return (own @ x.reshape(3, -1)).reshape(x.shape)
+    if not isinstance(x, np.ndarray):
+        return (x.new_tensor(matrix) @ x.reshape(3, -1)).reshape(x.shape)
+    flat, own = x.reshape(3, -1), matrix.astype(x.dtype)
+    mixed: Any = np.empty(flat.shape, x.dtype)
+    for part in threads.strips(flat.shape[1]):
+        mixed[:, part] = own @ flat[:, part]
+    return mixed.reshape(x.shape)
 
 
 def limited(lab: Values) -> Values:

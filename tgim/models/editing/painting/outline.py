@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tgim.images.matting import binned, follow, guided_fit, log_shares, logit, sigmoid
 from tgim.images.pieces import widest
 from tgim.images.resample import Floats, interpolated, resize
+from tgim.system import threads
 
 SIZE = 160  # pixels of the longer side at which the outline is decided
 SURE, MAYBE = 0.85, 0.15  # guesses above which a pixel may be inside for sure, and below which it is outside
@@ -104,8 +105,12 @@ def nearby_evidence(image: Floats, inside: Floats, outside: Floats, window: int)
         outside: the same of pixels outside.
         window: pixels, odd.
     """
-    within, near = log_likelihood(image, inside + 1e-4 * outside, window, noise=NOISE[0])
-    beyond, far = log_likelihood(image, outside + 1e-4 * inside, window, noise=NOISE[1])
+
+    def under(side: tuple[Floats, float]) -> tuple[Floats, Floats]:
+        return log_likelihood(image, side[0], window, noise=side[1])
+
+    sides = [(inside + 1e-4 * outside, NOISE[0]), (outside + 1e-4 * inside, NOISE[1])]
+    (within, near), (beyond, far) = threads.shared(under, sides)
     told = (np.minimum(near, far) / FEW).clip(0, 1)
     evidence: Floats = ((within - beyond) * told).clip(-MOST, MOST) + SHARE * (near / (near + far) - 0.5)
     return evidence

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tgim.images.resample import Floats
 from tgim.models.editing.painting.words import Colour
+from tgim.system import threads
 from tgim.text.lexicon.colours import PLAIN as NAMED
 
 STEPS = 101  # lightness 0, 1, ..., 100
@@ -100,11 +101,21 @@ def nearest(lab: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
 
     Differences of lightness count half: light and shade change a colour's name less than its hue does.
     """
-    far = np.empty((len(NAMED), *lab.shape[1:]), np.float32)
-    for row, name in zip(far, NAMED, strict=True):
-        usual = RANGES[name][1]
-        a, b = _named(name)[:, usual]
-        row[...] = 0.5 * (lab[0] - usual) ** 2 + (lab[1] - a) ** 2 + (lab[2] - b) ** 2
-    chosen = far.argmin(0)
-    two = np.sqrt(np.partition(far, 1, axis=0)[:2])
-    return chosen, two[1] - two[0]
+    flat = lab.reshape(3, -1)
+    chosen, lead = np.empty(flat.shape[1], np.int64), np.empty(flat.shape[1], np.float32)
+
+    def compare(part: slice) -> None:
+        light, a, b = flat[:, part]
+        index = np.zeros(light.shape, np.int64)
+        least, second = np.full_like(light, np.inf), np.full_like(light, np.inf)
+        for i, name in enumerate(NAMED):
+            usual = RANGES[name][1]
+            own_a, own_b = _named(name)[:, usual]
+            far = 0.5 * (light - usual) ** 2 + (a - own_a) ** 2 + (b - own_b) ** 2
+            index[far < least] = i
+            np.minimum(second, np.maximum(far, least), out=second)
+            np.minimum(least, far, out=least)
+        chosen[part], lead[part] = index, np.sqrt(second) - np.sqrt(least)
+
+    threads.shared(compare, threads.strips(flat.shape[1]))
+    return chosen.reshape(lab.shape[1:]), lead.reshape(lab.shape[1:])

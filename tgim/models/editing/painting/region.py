@@ -14,11 +14,13 @@ from tgim.images.resample import sampled as read_maps
 from tgim.models.editing.painting.masks import CUT, outline_mask
 from tgim.models.editing.painting.outline import refined
 from tgim.models.parsing.part_maps import PartMaps
+from tgim.system import threads
 
 AROUND = 0.1  # of the subject's longer side: how much of its surroundings is looked at
 MAYBE = 0.25  # probability of the subject from which on a cell is looked at, too
 WORKING = 224  # pixels of the longer side of the region, at which masks are made
 WINDOW, SMOOTHNESS = 5, 1e-3  # of the guided filter that enlarges them
+STRIP = 2**16  # pixels that are worked on at a time
 EDGE = 0.02  # of a box's shorter side: how far an edit fades in inside it
 
 
@@ -111,12 +113,21 @@ def enlarged(masks: Floats, small: Floats, region: Floats) -> Floats:
         return interpolated(masks, region.shape[-2:])
     height, width = region.shape[-2:]
     large = np.zeros((len(masks), height, width), np.float32)
-    for mask, target in zip(masks, large, strict=True):
-        slopes = guided_fit(small, mask, window=WINDOW, eps=SMOOTHNESS)
-        here = _about(mask > 0, height, width)  # elsewhere the fit is of zeros
-        target[here] = follow(region[(slice(None), *here)], part_of(slopes, (height, width), here))
-    large[large < CUT] = 0
-    large /= large.sum(0).clip(min=1)
+    fits = threads.shared(lambda mask: guided_fit(small, mask, window=WINDOW, eps=SMOOTHNESS), masks)
+    places = [_about(mask > 0, height, width) for mask in masks]  # elsewhere the fit is of zeros
+
+    def enlarge(rows: slice) -> None:
+        for target, fit, (down, across) in zip(large, fits, places, strict=True):
+            here = slice(max(down.start, rows.start), min(down.stop, rows.stop)), across
+            if here[0].start < here[0].stop:
+                mask = follow(region[(slice(None), *here)], part_of(fit, (height, width), here))
+                mask[mask < CUT] = 0
+                target[here] = mask
+        if len(large) > 1:
+            some = large[:, rows]
+            some /= some.sum(0).clip(min=1)
+
+    threads.shared(enlarge, threads.strips(height, STRIP // width))
     return large
 
 

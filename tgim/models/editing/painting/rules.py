@@ -15,11 +15,11 @@ from tgim.errors import FittingAlreadyWarning, MissingPartWarning, SubjectError,
 from tgim.images.boxes import Box
 from tgim.images.resample import Floats
 from tgim.models.editing.painting.already import to_change, true_already
-from tgim.models.editing.painting.brush import fine_detail, painted
+from tgim.models.editing.painting.brush import fine_radius, paint
 from tgim.models.editing.painting.captions import ColourTarget, parse_caption
-from tgim.models.editing.painting.lab import to_lab, to_rgb
+from tgim.models.editing.painting.lab import to_lab
 from tgim.models.editing.painting.masks import BLOSSOM, NAMED, WHOLE, main_pieces, part_mask, with_centres
-from tgim.models.editing.painting.palette import Ramp, ramp
+from tgim.models.editing.painting.palette import ramp
 from tgim.models.editing.painting.region import Region
 from tgim.models.editing.painting.words import vocabulary_words
 from tgim.models.parsing.part_maps import PartFinder, PartMaps, find_parts
@@ -29,7 +29,6 @@ from tgim.text.vocabulary import Vocabulary
 
 SMALLEST = 0.004  # of the subject's pixels: less of a part is not in view ...
 FEWEST = 6  # ... and so are fewer pixels
-DETAIL = 1 / 70  # of the subject's longer side: what is finer is texture
 BETWEEN = (("head", "breast", "throat"), ("breast", "head", "throat"))
 
 
@@ -85,7 +84,7 @@ def _paint(
             notify(message, FittingAlreadyWarning, stacklevel=2)
         return photo.copy()
     targets = [targets[i] for i in wanted]
-    coarse = coarse[wanted] * np.stack([to_change(lab, target) for target in targets])
+    coarse = coarse[wanted] * to_change(lab, targets)
     masks = region.enlarged(coarse, box=box)
     least = max(FEWEST, SMALLEST * float(region.subject.sum()) / region.scale**2)
     visible = masks.reshape(len(masks), -1).sum(1) >= least
@@ -95,52 +94,14 @@ def _paint(
         raise SubjectError(f"{what} cannot be seen in the picture; nothing is changed")
     for word in missing if not skip else ():
         notify(f"{word!r} cannot be seen in the picture and is left out", MissingPartWarning, stacklevel=2)
-    result = photo.copy()
-    result[:, region.rows, region.columns] = paint_parts(
-        region.pixels,
-        masks * visible[:, None, None],
+    return paint(
+        photo,
+        masks if visible.all() else masks * visible[:, None, None],
         [ramp(target.colours[0]) for target in targets],
+        radius=fine_radius(max(found.subject[2:])),
         strength=strength,
-        longer=max(found.subject[2:]),
+        corner=(region.rows.start, region.columns.start),
     )
-    return result
-
-
-def paint_parts(region: Floats, masks: Floats, ramps: Sequence[Ramp], *, strength: float, longer: float) -> Floats:
-    """Paint parts of a region of a photograph.
-
-    Args:
-        region: (3, H, W) in [-1, 1].
-        masks: (N, H, W) in [0, 1] of the parts, their sum at most 1; pixels where all are 0 stay bit-identical.
-        ramps: N, the tones of each.
-        strength: 0 to 1.
-        longer: pixels of the subject's longer side.
-
-    Returns:
-        (3, H, W) in [-1, 1].
-    """
-    union = masks.sum(0)
-    there = np.flatnonzero(union)  # places are looked up by their numbers, which is faster than by a mask
-    result = np.ascontiguousarray(region)
-    result = result.copy() if result is region else result
-    if not len(there):
-        return result
-    flat = result.reshape(3, -1)
-    pixels, weights = flat.take(there, 1), masks.reshape(len(masks), -1).take(there, 1)
-    lab = to_lab(pixels)
-    light = np.zeros_like(union)
-    light.ravel()[there] = lab[0]
-    detail = fine_detail(light, union, max(1, round(DETAIL * longer))).ravel().take(there)
-    change = np.zeros_like(pixels)
-    for wanted, weight in zip(ramps, weights, strict=True):
-        own = np.flatnonzero(weight)
-        if len(own):
-            new = painted(lab.take(own, 1), weight[own], detail[own], wanted)
-            change[:, own] += weight[own] * (to_rgb(new).clip(-1, 1) - pixels.take(own, 1))
-    pixels += np.float32(strength) * change
-    for channel, values in zip(flat, pixels, strict=True):
-        channel[there] = values
-    return result
 
 
 def remarks_on(caption: str, parts: Sequence[str]) -> tuple[str, ...]:

@@ -10,11 +10,12 @@ from tgim.errors import SubjectError
 from tgim.images.boxes import Box
 from tgim.images.matting import sigmoid
 from tgim.images.resample import Floats
+from tgim.models.editing.painting.brush import fine_radius, paint
 from tgim.models.editing.painting.captions import ONE_COLOUR
 from tgim.models.editing.painting.masks import BLOSSOM, CUT, NAMED, WHOLE, main_pieces, part_mask, with_centres
 from tgim.models.editing.painting.palette import STEPS, Ramp
 from tgim.models.editing.painting.region import Region
-from tgim.models.editing.painting.rules import FEWEST, SMALLEST, paint_parts, subject_of
+from tgim.models.editing.painting.rules import FEWEST, SMALLEST, subject_of
 from tgim.models.editing.painting.rules import remarks_on as painters_remarks
 from tgim.models.editing.part_curves.described import SHARPNESS
 from tgim.models.parsing.part_maps import PartFinder, PartMaps
@@ -74,15 +75,14 @@ def paint_curves(
         names = " and ".join(finder.parts[i] for i in wanted)
         raise SubjectError(f"{names} of the {subject_of(finder)} cannot be seen in the picture; nothing is changed")
     opened = np.stack([amount[group].max() for group in groups])
-    result = photo.copy()
-    result[:, region.rows, region.columns] = paint_parts(
-        region.pixels,
+    return paint(
+        photo,
         masks * (visible * opened)[:, None, None],
         [as_ramp(curves[group].mean(0)) for group in groups],
+        radius=fine_radius(max(found.subject[2:])),
         strength=strength,
-        longer=max(found.subject[2:]),
+        corner=(region.rows.start, region.columns.start),
     )
-    return result
 
 
 def _masks(region: Region, groups: Sequence[Sequence[int]], names: Sequence[str]) -> Floats:
