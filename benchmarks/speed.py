@@ -4,12 +4,12 @@
     python benchmarks/speed.py --training    # training steps of the recipes for a CPU, one thread, CPU seconds
     python benchmarks/speed.py --soak 5000   # so many edits in one process: memory, and whether the last is the first
 
-An edit is timed without start-up, on a synthetic bird of 1 and of 7 megapixels, in a process of its own. "spinning"
-is the same with OpenMP's own way of waiting, which tgim replaces (`tgim.system.runtime`). The busy process multiplies
-matrices on all cores. The quota, of half the cores, is a control group of Linux and needs the right to make one. A
-training step is `Trainer.train_step` on the recipe's own data (`TGIM_DATA`), with a few steps of each model that must
-be trained first; beside it stands what making its batch costs, which a thread does during the step before. How a step
-compares with that of the authors' release is `benchmarks/steps.py`.
+An edit is timed without start-up, on a synthetic bird of 1 and of 12 megapixels, in a process of its own, on one thread
+and on as many as there are cores. The busy process multiplies matrices on all cores. The quota, of half the cores, is a
+control group of Linux and needs the right to make one. A training step is `Trainer.train_step` on the recipe's own data
+(`TGIM_DATA`), with a few steps of each model that must be trained first; beside it stands what making its batch costs,
+which a thread does during the step before. How a step compares with that of the authors' release is
+`benchmarks/steps.py`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from pathlib import Path
 import click
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
-SIZES = ((866, 1155), (2250, 3000))  # height, width in pixels: 1 and 6.75 megapixels
-RUNS, STEPS = 7, 6
+SIZES = ((866, 1155), (3000, 4000))  # height, width in pixels: 1 and 12 megapixels
+TEXT, RUNS, STEPS = "red head and breast", 15, 6
 CPU_RECIPES = tuple(
     f"{name}_birds"
     for name in (
@@ -42,21 +42,21 @@ CPU_RECIPES = tuple(
 CGROUP = Path("/sys/fs/cgroup/cpu/tgim-speed")
 BUSY = "import numpy as np\nx = np.ones((1500, 1500), np.float32)\nwhile True: x @ x"
 EDIT = """
-import json, sys, time
-{first}
-import torch
+import json, time
+from PIL import Image
 from tgim import Editor
 from tgim.data.synthetic.pairs import sample_picture
 from tgim.images.photo import open_image
 edit = Editor.from_pretrained({model!r})
-photo = open_image(sample_picture("birds", size=({height}, {width})))
-edit.edit_photo(photo, "a red bird")
+drawn = Image.fromarray(sample_picture("birds", size=(433, 577)))
+photo = open_image(drawn.resize(({width}, {height}), Image.Resampling.BICUBIC))
+edit.edit_photo(photo, {text!r})
 seconds = []
 for _ in range({runs}):
-    start = time.perf_counter()
-    edit.edit_photo(photo, "a red bird")
-    seconds.append(time.perf_counter() - start)
-print(json.dumps([torch.get_num_threads(), *seconds]))
+    start, cpu = time.perf_counter(), time.process_time()
+    edit.edit_photo(photo, {text!r})
+    seconds.append((time.perf_counter() - start, time.process_time() - cpu))
+print(json.dumps(seconds))
 """
 
 
@@ -89,27 +89,30 @@ SITUATIONS = {"alone": contextlib.nullcontext, "beside a busy process": busy, "u
 
 
 def edits(model: str) -> Iterator[dict[str, object]]:
-    """Yield a row for each size, situation and way of waiting."""
+    """Yield a row for each size, situation and number of threads."""
     for height, width in SIZES:
         for situation, around in SITUATIONS.items():
-            for waiting, first in (("asleep", "import tgim"), ("spinning", "import torch")):
-                code = EDIT.format(first=first, model=model, height=height, width=width, runs=RUNS)
+            for threads in sorted({1, os.cpu_count() or 1}):
+                code = EDIT.format(model=model, height=height, width=width, runs=RUNS, text=TEXT)
+                variables = {**os.environ, "OMP_NUM_THREADS": str(threads)}
                 try:
                     with around():
-                        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+                        done = subprocess.run(
+                            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=variables
+                        )
                 except OSError as error:
                     print(f"{situation}: {error}", file=sys.stderr)
                     continue
-                threads, *seconds = json.loads(done.stdout)
+                seconds, cpu = zip(*json.loads(done.stdout), strict=True)
                 yield {
                     "edit": model,
                     "megapixels": round(height * width / 1e6, 2),
                     "situation": situation,
-                    "waiting": waiting,
+                    "threads": threads,
                     "median_seconds": round(statistics.median(seconds), 3),
                     "slowest_seconds": round(max(seconds), 3),
+                    "median_cpu_seconds": round(statistics.median(cpu), 3),
                     "n": RUNS,
-                    "threads": threads,
                 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import cache
 from typing import TypeVar
@@ -32,16 +32,35 @@ def count() -> int:
 def shared(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Do work on each of some items, on all threads at once; results in order, or the first exception.
 
-    Within work that is shared already, and on one thread, it is done one item after the other.
+    The thread that calls works, too. Within work that is shared already, and on one thread, it is done one item after
+    the other.
 
     >>> shared(len, ["a", "bc"])
     [1, 2]
     """
     items = list(items)
-    if len(items) < 2 or count() < 2 or getattr(_local, "inside", False):
+    helpers = min(count(), len(items)) - 1
+    if helpers < 1 or getattr(_local, "inside", False):
         return [work(item) for item in items]
-    waiting = [_pool().submit(copy_context().run, work, item) for item in items]
-    return [each.result() for each in waiting]
+    left, results = iter(enumerate(items)), dict[int, Result]()  # a builtin iterator gives each of its items once
+
+    def help_out() -> None:
+        for index, item in left:
+            results[index] = work(item)
+
+    others = [_pool().submit(copy_context().run, help_out) for _ in range(helpers)]
+    _local.inside = True
+    try:
+        help_out()
+    finally:
+        _local.inside = False
+        for _ in left:  # after an error
+            pass
+        wait([other for other in others if not other.cancel()])
+    for other in others:
+        if not other.cancelled():
+            other.result()
+    return [results[index] for index in range(len(items))]
 
 
 def strips(length: int, size: int = STRIP) -> Iterator[slice]:
