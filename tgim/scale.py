@@ -221,7 +221,6 @@ class Rows:
             UserError: picture, text, mask, part or box cannot be used.
         """
         from tgim.images.photo import open_image, to_bytes
-        from tgim.inference.editor import LARGE
 
         if not isinstance(text, str):
             raise TextError(f"the text is {_what(text)}, expected a caption such as 'a red bird with black wings'")
@@ -230,12 +229,11 @@ class Rows:
         photo = open_image(_source(image))
         where: dict[str, Any] = {"focus": self.asked.focus, "size": self.asked.size}
         where["box"] = self.asked.box if box is None else _box(box)
-        spare = photo.height * photo.width > LARGE
         region = self.editor.region(photo, **where)
         drawn: Photo | None = None if mask is None else open_image(_source(mask), name="mask bytes")
         edited, missed = make(
             self.editor, photo, text, region=region, **where, strength=self.asked.strength, seed=self.asked.seed,
-            mask=drawn, part=self.asked.part if part is None else part, spare=spare,
+            mask=drawn, part=self.asked.part if part is None else part, spare=True,
         )  # fmt: skip
         content = to_bytes(edited, self.asked.kind, quality=self.asked.quality, metadata=self.asked.metadata)
         return content, [*map(str, heard), *missed, *(f"{photo.name} {note}" for note in photo.extras.notes)]

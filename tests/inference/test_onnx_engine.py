@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from support.commands import environment, tgim
 from tgim.checkpoints import checkpoint
@@ -55,6 +56,31 @@ main()
 @pytest.fixture(scope="module")
 def editors():
     return {(name, engine): open_editor(name, engine=engine) for name in GRAPHS for engine in ("onnx", "torch")}
+
+
+@pytest.mark.parametrize("name", ["birds", "birds-2", "flowers-1"])
+def test_a_photograph_is_overwritten_only_when_it_is_spare(editors, name):
+    text = "purple wings" if "birds" in name else "purple petals"
+    picture = sample_picture(name.partition("-")[0], seed=2, size=(150, 200))
+    edit, kept = editors[name, "onnx"], open_image(picture)
+    edited = edit.edit_photo(kept, text).pixels
+    assert np.array_equal(kept.pixels, open_image(picture).pixels)
+    assert not np.array_equal(kept.pixels, edited)
+    assert np.array_equal(edit.edit_photo(open_image(picture), text, spare=True).pixels, edited)
+
+
+def test_several_texts_edit_the_picture_that_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(sample_picture("birds", seed=2, size=(150, 200))).save("a.png")
+    (tmp_path / "many").mkdir()
+    Image.open("a.png").save("many/a.png")
+    texts = ("red head and breast", "blue wings", "red head and breast")
+    for i, text in enumerate(texts):
+        assert tgim("edit", "--image", "a.png", "--text", text, "--out", f"alone{i}.png").exit_code == 0
+    words = [word for text in texts[:2] for word in ("--text", text)]
+    assert tgim("edit", "--images", "many", *words, "--out", "new").exit_code == 0
+    made = sorted(Path("new").glob("*.png"))
+    assert [each.read_bytes() for each in made] == [Path(f"alone{i}.png").read_bytes() for i in (0, 1)]
 
 
 @pytest.mark.slow

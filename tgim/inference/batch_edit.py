@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,14 +151,17 @@ def run(
 
     read, write = read or open_to_edit, write or save
     photo, region, opened = None, None, None  # of the picture whose edits are being made
-    for job in jobs:
+    left = deque(jobs)
+    while left:
+        job = left.popleft()
         start = time.perf_counter()
         if photo is None or opened != job.image:
             photo = opened = None  # frees the last picture before the next is opened
             photo = read(job.image)
             region = editor.region(photo, box=box, focus=focus, size=size)
             opened = job.image
-        spare = photo.height * photo.width > LARGE and save_mask is None
+        last = not left or left[0].image != job.image
+        spare = (last or photo.height * photo.width > LARGE) and save_mask is None
         edited, notes = make(
             editor, photo, job.text, region=region, box=box, focus=focus, size=size, strength=strength, seed=seed,
             mask=mask, part=part, spare=spare,

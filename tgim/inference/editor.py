@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -75,8 +76,6 @@ def open_editor(
     light = _without_torch(name_or_path, device, engine, precision) if invert_steps is None else None
     if light is not None:
         return Editor(light)
-    from dataclasses import replace
-
     from tgim.inference.inversion import Inverter
 
     source = checkpoint.load(name_or_path, device=device)
@@ -246,7 +245,7 @@ class Editor:
             mask: a picture of any size: white may change, black stays bit-identical, gray blends. Where the edit
                 changes nothing there, another subject say, the model looks at what the mask covers.
             part: a part of the subject, "head" say, that alone may change; of a model that finds parts.
-            spare: `photo` is not needed any more: a large one may be overwritten, which halves the memory.
+            spare: `photo` is not needed any more and may be overwritten, which spares memory.
 
         Returns:
             The edited photograph; format, alpha and colour profile are the photograph's.
@@ -272,6 +271,7 @@ class Editor:
         with self._turn:
             if not asked.raw and whole.shape[-2] * whole.shape[-1] > LARGE:
                 return self._edit_large(whole, asked, region, spare=spare)
+            asked = replace(asked, spare=spare)
             if region is None:
                 return self.engine.edit_photo(whole, asked)
             return self.engine.edit_box(whole, asked, region)

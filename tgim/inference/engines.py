@@ -34,6 +34,7 @@ class Asked:
     strength: float = 1.0  # 0 leaves the photograph, 1 edits fully
     seed: int | None = None  # of models with noise
     raw: bool = False  # the model's own output at its own resolution
+    spare: bool = False  # the photograph may be overwritten
 
 
 class Engine(Protocol):
@@ -126,4 +127,4 @@ class PaintingEngine:
     def _painted(self, photo: Floats, asked: Asked, box: Box | None) -> Floats:
         from tgim.models.editing.painting.rules import paint_photo
 
-        return paint_photo(self._finder, photo, asked.caption, strength=asked.strength, box=box)
+        return paint_photo(self._finder, photo, asked.caption, strength=asked.strength, box=box, spare=asked.spare)

@@ -216,7 +216,7 @@ class Maker:
         if photo is None:
             return
         where: dict[str, Any] = {"box": asked.box, "focus": asked.focus, "size": asked.size}
-        spare = photo.height * photo.width > LARGE
+        large, last = photo.height * photo.width > LARGE, loaded.edits[-1][0]
         regions: list[Box | None] = []  # one, once it is found
         before = loaded.seconds
         for job, line in loaded.edits:
@@ -226,7 +226,7 @@ class Maker:
                     regions.append(self.editor.region(photo, **where))
                 edited, notes = make(
                     self.editor, photo, job.text, region=regions[0], **where, strength=asked.strength, seed=asked.seed,
-                    mask=loaded.mask, part=asked.part, spare=spare,
+                    mask=loaded.mask, part=asked.part, spare=large or job is last,
                 )  # fmt: skip
             except FAULTS as error:
                 yield Result(job, error=said(job, error))

@@ -202,7 +202,7 @@ class CurveEngine(PaintingEngine):
 
     def _painted(self, photo: Floats, asked: Asked, box: Box | None) -> Floats:
         if asked.strength == 0:
-            return photo.copy()
+            return photo if asked.spare else photo.copy()
         finder = self._finder
         found = find_parts(finder, photo, box=box)
         if found is None:
@@ -210,7 +210,7 @@ class CurveEngine(PaintingEngine):
         parts = describe_found(photo, found, size=finder.image_size, see=finder.see)
         ids = padded(self.vocabulary, asked.caption, self._length)
         gate, curves = self._answer({"features": parts.features[None], "hidden": parts.hidden[None], "ids": ids})
-        return paint_curves(finder, photo, found, gate, curves, strength=asked.strength, box=box)
+        return paint_curves(finder, photo, found, gate, curves, strength=asked.strength, box=box, spare=asked.spare)
 
 
 def padded(vocabulary: Vocabulary, caption: str, length: int) -> Arrays:

@@ -173,7 +173,7 @@ class _Pixels(NamedTuple):
 
 def paint(
     photo: Floats, masks: Floats, ramps: Sequence[Ramp], *, radius: int, strength: float = 1.0,
-    corner: tuple[int, int] = (0, 0),
+    corner: tuple[int, int] = (0, 0), spare: bool = False,
 ) -> Floats:  # fmt: skip
     """Recolour parts of a photograph.
 
@@ -185,11 +185,12 @@ def paint(
         radius: pixels within which detail is fine.
         strength: 0 to 1.
         corner: row and column at which the region begins.
+        spare: `photo` may be overwritten.
 
     Returns:
         (3, H, W) in [-1, 1].
     """
-    result = np.array(photo, order="C")
+    result = np.ascontiguousarray(photo) if spare else np.array(photo, order="C")
     if strength == 0 or not masks.any():
         return result
     union = masks.sum(0) if len(masks) > 1 else masks[0]

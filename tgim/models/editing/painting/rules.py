@@ -40,6 +40,7 @@ def paint_photo(
     strength: float = 1.0,
     box: Box | None = None,
     skip: bool = False,
+    spare: bool = False,
 ) -> Floats:
     """Paint the parts that a caption names in the colours that it names.
 
@@ -51,6 +52,7 @@ def paint_photo(
         box: x, y, width, height in pixels: edit the subject there, whose presence is taken for granted; pixels outside
             stay bit-identical.
         skip: give back a photograph without a subject, or with nothing to paint, as it is.
+        spare: `photo` may be overwritten.
 
     Returns:
         (3, H, W) in [-1, 1].
@@ -62,15 +64,15 @@ def paint_photo(
     found = find_parts(finder, photo, box=box) if targets and strength > 0 else None
     if found is None:
         if skip or not targets or strength == 0:
-            return photo.copy()
+            return photo if spare else photo.copy()
         what = subject_of(finder)
         raise SubjectError(f"no {what} is found in the picture; say where it is by --box x,y,width,height")
-    return _paint(finder, photo, targets, found, strength=strength, box=box, skip=skip)
+    return _paint(finder, photo, targets, found, strength=strength, box=box, skip=skip, spare=spare)
 
 
 def _paint(
     finder: PartFinder, photo: Floats, targets: Sequence[ColourTarget], found: PartMaps, *, strength: float,
-    box: Box | None, skip: bool,
+    box: Box | None, skip: bool, spare: bool,
 ) -> Floats:  # fmt: skip
     region = Region.about(found, photo)
     coarse = target_masks(region.maps, region.subject, targets, finder.parts)
@@ -82,7 +84,7 @@ def _paint(
             hint = "; name one part alone to have it painted" if len(targets) > 1 else ""
             message = f"the picture is taken to show that already, so nothing is changed{hint}"
             notify(message, FittingAlreadyWarning, stacklevel=2)
-        return photo.copy()
+        return photo if spare else photo.copy()
     targets = [targets[i] for i in wanted]
     coarse = coarse[wanted] * to_change(lab, targets)
     masks = region.enlarged(coarse, box=box)
@@ -101,6 +103,7 @@ def _paint(
         radius=fine_radius(max(found.subject[2:])),
         strength=strength,
         corner=(region.rows.start, region.columns.start),
+        spare=spare,
     )
 
 

@@ -42,6 +42,7 @@ def paint_curves(
     strength: float = 1.0,
     skip: bool = False,
     box: Box | None = None,
+    spare: bool = False,
 ) -> Floats:
     """Paint the parts of a photograph by curves.
 
@@ -54,6 +55,7 @@ def paint_curves(
         strength: 0 leaves the photograph, 1 edits fully.
         skip: give back a photograph in which no part to change is in view as it is.
         box: x, y, width, height in pixels; others stay bit-identical.
+        spare: `photo` may be overwritten.
 
     Returns:
         (3, H, W) in [-1, 1].
@@ -66,7 +68,7 @@ def paint_curves(
     amount[0] = 0
     wanted = amount.nonzero()[0].tolist()
     if not wanted:
-        return photo.copy()
+        return photo if spare else photo.copy()
     region, groups = Region.about(found, photo), alike(curves, wanted)
     masks = region.enlarged(_masks(region, groups, finder.parts), box=box)
     least = max(FEWEST, SMALLEST * float(region.subject.sum()) / region.scale**2)
@@ -82,6 +84,7 @@ def paint_curves(
         radius=fine_radius(max(found.subject[2:])),
         strength=strength,
         corner=(region.rows.start, region.columns.start),
+        spare=spare,
     )
 
 
