@@ -9,6 +9,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -198,6 +199,27 @@ def read_in_python(text: str, kind: str, vocabulary: Vocabulary) -> dict:
         for each in targets
     ]
     return {"caption": understood.caption, "notes": list(understood.notes), "targets": told, "remarks": list(remarks)}
+
+
+def test_the_page_asks_for_no_constant_that_python_lacks(builder):
+    tables, asked = builder.tables(), set()
+    for path in PAGE.rglob("*.js"):
+        text = path.read_text(encoding="utf-8")
+        if own := re.search(r"const own = tables\.(\w+);", text):
+            asked |= {(own[1], name) for name in re.findall(r"\bown\.([A-Z]\w*)", text)}
+            asked |= {
+                (own[1], name) for names in re.findall(r"const \{([^}]*)\} = own;", text) for name in split(names)
+            }
+        for names, table in re.findall(r"const \{([^}]*)\} = tables\.(\w+);", text):
+            asked |= {(table, name) for name in split(names)}
+        asked |= set(re.findall(r"\btables\.(\w+)\.([A-Z]\w*)", text))
+    assert len(asked) > 100
+    assert not {(table, name) for table, name in asked if name not in tables.get(table, ())}
+
+
+def split(names: str) -> list[str]:
+    """Names that are taken out of a table."""
+    return [name.split(":")[0].strip() for name in names.split(",") if name.strip()]
 
 
 @pytest.mark.slow

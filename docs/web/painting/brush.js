@@ -3,7 +3,7 @@
 import { Maps } from "../images/maps.js";
 import { windowMean } from "../images/matting.js";
 import { interpolated } from "../images/resample.js";
-import { clip } from "../python.js";
+import { clip, round } from "../python.js";
 import tables from "../tables.js";
 import { mostChroma, toRgb } from "./lab.js";
 import { at } from "./palette.js";
@@ -61,6 +61,11 @@ function lookUp(curve, light) {
   const place = clip((light * BINS) / 100, 0, BINS);
   const first = Math.min(Math.trunc(place), BINS - 1);
   return curve[first] + (place - first) * (curve[first + 1] - curve[first]);
+}
+
+// Pixels within which detail is fine, of a subject whose longer side is so many.
+export function fineRadius(longer) {
+  return Math.max(1, round(own.DETAIL * longer));
 }
 
 // Lightness (H, W) less its mean over a window of the part alone.

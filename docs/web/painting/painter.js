@@ -5,7 +5,7 @@ import { resized } from "../images/resample.js";
 import { UserError, clip, quoted, round } from "../python.js";
 import tables from "../tables.js";
 import { toChange, trueAlready } from "./already.js";
-import { fineDetail, painted } from "./brush.js";
+import { fineDetail, fineRadius, painted } from "./brush.js";
 import { findParts } from "./finder.js";
 import { toLab } from "./lab.js";
 import { shared, targetMasks } from "./masks.js";
@@ -87,8 +87,7 @@ function paintParts(pixels, masks, ramps, strength, longer) {
   toLab(before, lab);
   const light = new Float32Array(union.length);
   there.forEach((at, i) => (light[at] = lab[0][i]));
-  const radius = Math.max(1, round(own.DETAIL * longer));
-  const detail = taken(fineDetail(light, union, pixels.height, pixels.width, radius), there);
+  const detail = taken(fineDetail(light, union, pixels.height, pixels.width, fineRadius(longer)), there);
   const after = before.map((plane) => plane.slice());
   masks.planes().forEach((mask, k) => {
     const weight = taken(mask, there);
