@@ -39,7 +39,7 @@ from tgim.evaluation.retrieval import target_ranks
 from tgim.metrics import ranks, rmse
 from tgim.reporting.curves import Panel, curves_svg
 from tgim.system.files import write_file
-from tgim.training.process import keep_memory
+from tgim.system.memory import keep_memory
 from tgim.training.runlog import flatten, read_log
 
 ROOT = Path(__file__).parents[1]
@@ -201,5 +201,5 @@ def main(
 
 
 if __name__ == "__main__":
-    keep_memory()
+    keep_memory(ahead=2**28)
     main()

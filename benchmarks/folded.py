@@ -36,7 +36,7 @@ from tgim.environment import origin
 from tgim.inference.fast import PRECISIONS
 from tgim.models.base import Model
 from tgim.nn.folding import fold
-from tgim.training.process import keep_memory
+from tgim.system.memory import keep_memory
 
 RESULTS = Path(__file__).resolve().parent / "results" / "folded.jsonl"
 SEED, BATCHES, WORDS = 0, (1, 16), 15
@@ -235,5 +235,5 @@ def main(
 
 
 if __name__ == "__main__":
-    keep_memory()
+    keep_memory(ahead=2**28)
     main()

@@ -39,9 +39,9 @@ from tgim.data.synthetic import pairs as synthetic
 from tgim.environment import origin
 from tgim.errors import UserError
 from tgim.evaluation import evaluate
+from tgim.system.memory import keep_memory
 from tgim.text.lexicon.synthetic import LOCALISED
 from tgim.training import stages
-from tgim.training.process import keep_memory
 from tgim.training.values import read
 
 ROOT = Path(__file__).parents[1]
@@ -287,5 +287,5 @@ def main(
 
 
 if __name__ == "__main__":
-    keep_memory()
+    keep_memory(ahead=2**28)
     main()

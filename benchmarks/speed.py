@@ -154,13 +154,13 @@ def steps(names: tuple[str, ...], overrides: tuple[str, ...]) -> Iterator[dict[s
     import torch
 
     from tgim.checkpoints import checkpoint
+    from tgim.system.memory import keep_memory
     from tgim.training import recipe
     from tgim.training.build import build_trainer
     from tgim.training.dry_run import dry_run
-    from tgim.training.process import keep_memory
 
     torch.set_num_threads(1)
-    keep_memory()
+    keep_memory(ahead=2**28)
     files: dict[str, Path] = {}
     with tempfile.TemporaryDirectory() as folder, checkpoint.naming(files):
 

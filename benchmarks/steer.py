@@ -22,7 +22,7 @@ import click
 
 from tgim import Generator, steer
 from tgim.environment import origin
-from tgim.training.process import keep_memory
+from tgim.system.memory import keep_memory
 
 RESULTS = Path(__file__).resolve().parent / "results" / "steer.jsonl"
 CAPTIONS = ("a red bird", "a blue bird", "a bird with a long beak")
@@ -96,5 +96,5 @@ def main(names: tuple[str, ...], run: bool, model: str, seed: int, results: Path
 
 
 if __name__ == "__main__":
-    keep_memory()
+    keep_memory(ahead=2**28)
     main()

@@ -37,11 +37,11 @@ from tgim.models.generation.attngan_blocks import WordAttention
 from tgim.models.generation.stackgan import StackGAN1
 from tgim.models.matching.sje import SJE, SJEConfig
 from tgim.nn.losses import damsm_sentence, damsm_words
+from tgim.system.memory import keep_memory
 from tgim.text.vocabulary import Alphabet, Tokens
 from tgim.training import recipe
 from tgim.training.build import build_trainer
 from tgim.training.loop import Trainer
-from tgim.training.process import keep_memory
 
 RESULTS = Path(__file__).resolve().parent / "results" / "steps.jsonl"
 SEED, BATCH = 0, 16
@@ -232,5 +232,5 @@ def main(systems: tuple[str, ...], run: bool, full: bool, bf16: bool, batch: int
 
 
 if __name__ == "__main__":
-    keep_memory()
+    keep_memory(ahead=2**28)
     main()

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tgim.system import say as say_module
-from tgim.system.say import OutputError, bar, one_line, say, say_json, show_progress
+from tgim.system.say import OutputError, bar, end_bars, one_line, say, say_json, show_progress
 
 ENCODINGS = ["utf-8", "cp1252", "ascii", "latin-1", "utf-16", "shift_jis"]
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=40)  # lone surrogates, too
@@ -190,3 +190,19 @@ def test_a_line_beside_a_bar_stands_alone(monkeypatch):
     finally:
         show_progress(True)
     assert stream.getvalue().count("2/2") == 1
+
+
+def test_a_bar_that_was_broken_off_is_wiped_off(monkeypatch):
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    shown = bar(total=70, mininterval=0)
+    shown.update()
+    written, shown.sp = stream.getvalue(), lambda text: None  # as when it was broken off while it wrote
+    end_bars()
+    say("tgim: interrupted", err=True)
+    assert "1/70" in written
+    wiped = stream.getvalue()[len(written) :]
+    assert re.search(r"\r +\rtgim: interrupted\n$", wiped)
+    assert wiped.count(" ") > max(map(len, written.split("\r")))
+    end_bars()
+    assert stream.getvalue() == written + wiped  # once

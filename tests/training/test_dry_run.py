@@ -26,16 +26,16 @@ DRY = """
 import sys
 from tgim.training import recipe
 from tgim.training.dry_run import dry_run
-from tgim.training.process import keep_memory
-keep_memory()
+from tgim.system.memory import keep_memory
+keep_memory(ahead=2**28)
 print(dry_run(recipe.load(sys.argv[1])).memory)
 """
 REAL = """
 import resource, sys
 from tgim.training import recipe
 from tgim.training import run as train
-from tgim.training.process import keep_memory
-keep_memory()
+from tgim.system.memory import keep_memory
+keep_memory(ahead=2**28)
 train.fit(recipe.load(sys.argv[1]), out=sys.argv[2], progress=False)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 """

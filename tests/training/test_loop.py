@@ -103,8 +103,8 @@ def test_a_warm_up_that_does_not_end_is_warned_of(
 def test_the_allocator_keeps_memory_once_told() -> None:
     code = """
 import resource, torch
-from tgim.training.process import keep_memory
-keep_memory()
+from tgim.system.memory import keep_memory
+keep_memory(ahead=2**28)
 faults = []
 for _ in range(24):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

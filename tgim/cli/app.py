@@ -19,7 +19,7 @@ import click
 
 from tgim._version import __version__
 from tgim.errors import UserError, unexpanded
-from tgim.system.say import OutputError, bar, one_line, prepare_streams, say, show_progress
+from tgim.system.say import OutputError, bar, end_bars, one_line, prepare_streams, say, show_progress
 
 if TYPE_CHECKING:
     from tgim.inference.editor import Editor
@@ -123,6 +123,7 @@ class Program(Verbs):
 
 def fail(message: str, *, code: int = 2, kind: str = "error: ") -> None:
     """Say `message` as one line on stderr and exit."""
+    end_bars()
     say(f"tgim: {kind}{one_line(message)}", err=True)
     sys.exit(code)
 

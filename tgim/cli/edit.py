@@ -136,6 +136,9 @@ def edit(
         folder = Folder(images, out, texts, Asked(**asked, **saved, box=region, invert_steps=invert_steps), masks=mask)
         edit_folder(folder, options, model=model, device=device, engine=engine, told=told, force=force, as_json=as_json)
         return
+    from tgim.system.memory import keep_memory
+
+    keep_memory()  # a folder's edits gain nothing by it
     options.refuse()
     target = "-" if target is None and is_pipe(image) else target
     out = None if target is None else path_of(target)

@@ -68,10 +68,10 @@ def _train(
     tell: Callable[[object], None],
 ) -> None:
     from tgim.environment import pick_device
+    from tgim.system.memory import keep_memory
     from tgim.training import dry_run as dry
     from tgim.training import recipe as recipes
     from tgim.training import run as training
-    from tgim.training.process import keep_memory
     from tgim.training.values import read, refuse_twice
 
     values = read(recipe)
@@ -88,7 +88,7 @@ def _train(
     if out is None and not dry_run:
         raise click.UsageError("give --out FOLDER for the run, or --dry-run")
     if own_process and pick_device(device) == "cpu":  # also an estimate of memory needs it
-        keep_memory()
+        keep_memory(ahead=2**28)
     if dry_run or out is None:
         say(dry.dry_run(chosen, progress=True) if several is None else stages.dry_run(several, progress=True))
         return

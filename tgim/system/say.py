@@ -185,15 +185,30 @@ def bar(*, show: bool | None = None, **options: Any) -> Bar:
         return Lines(muted=not _shown or show is False, **options)
     from tqdm import tqdm
 
-    try:
-        wide = os.get_terminal_size(sys.stderr.fileno()).columns
-    except (OSError, ValueError):
-        wide = 0
-    width = {"dynamic_ncols": True} if wide else {"ncols": WIDTH}  # a terminal may not know how wide it is
-    shown: Any = tqdm(file=_Errors(), **width, **options)
+    width = {"dynamic_ncols": True} if _width() else {"ncols": WIDTH}  # a terminal may not know how wide it is
+    shown: Any = tqdm(file=_Errors(), delay=1e-9, **width, **options)  # shows nothing before it is known to `end_bars`
     BARS.add(shown)
+    shown.refresh()
     found: Bar = shown
     return found
+
+
+def end_bars() -> None:
+    """Take bars off the terminal that nobody will end: of work that an error or ctrl-C broke off."""
+    shown = [each for each in BARS if not each.disable]
+    for each in shown:
+        each.leave = False
+        each.close()
+    if shown and on_terminal():  # one that was broken off while it was written does not know what it wrote
+        _Errors().write("\r" + " " * (_width() or WIDTH) + "\r")
+
+
+def _width() -> int:
+    """Characters in a line of the terminal of stderr; 0 where nobody knows."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return 0
 
 
 class Lines:
