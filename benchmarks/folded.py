@@ -235,5 +235,5 @@ def main(
 
 
 if __name__ == "__main__":
-    keep_memory(ahead=2**28)
+    keep_memory()
     main()

@@ -160,7 +160,7 @@ def steps(names: tuple[str, ...], overrides: tuple[str, ...]) -> Iterator[dict[s
     from tgim.training.dry_run import dry_run
 
     torch.set_num_threads(1)
-    keep_memory(ahead=2**28)
+    keep_memory()
     files: dict[str, Path] = {}
     with tempfile.TemporaryDirectory() as folder, checkpoint.naming(files):
 

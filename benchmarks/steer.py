@@ -96,5 +96,5 @@ def main(names: tuple[str, ...], run: bool, model: str, seed: int, results: Path
 
 
 if __name__ == "__main__":
-    keep_memory(ahead=2**28)
+    keep_memory()
     main()

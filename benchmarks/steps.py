@@ -232,5 +232,5 @@ def main(systems: tuple[str, ...], run: bool, full: bool, bf16: bool, batch: int
 
 
 if __name__ == "__main__":
-    keep_memory(ahead=2**28)
+    keep_memory()
     main()

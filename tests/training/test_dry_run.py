@@ -27,7 +27,7 @@ import sys
 from tgim.training import recipe
 from tgim.training.dry_run import dry_run
 from tgim.system.memory import keep_memory
-keep_memory(ahead=2**28)
+keep_memory()
 print(dry_run(recipe.load(sys.argv[1])).memory)
 """
 REAL = """
@@ -35,7 +35,7 @@ import resource, sys
 from tgim.training import recipe
 from tgim.training import run as train
 from tgim.system.memory import keep_memory
-keep_memory(ahead=2**28)
+keep_memory()
 train.fit(recipe.load(sys.argv[1]), out=sys.argv[2], progress=False)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 """

@@ -104,7 +104,7 @@ def test_the_allocator_keeps_memory_once_told() -> None:
     code = """
 import resource, torch
 from tgim.system.memory import keep_memory
-keep_memory(ahead=2**28)
+keep_memory()
 faults = []
 for _ in range(24):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -138,7 +138,7 @@ def edit(
         return
     from tgim.system.memory import keep_memory
 
-    keep_memory()  # a folder's edits gain nothing by it
+    keep_memory(ahead=2**20)  # a folder's edits gain nothing by it
     options.refuse()
     target = "-" if target is None and is_pipe(image) else target
     out = None if target is None else path_of(target)

@@ -88,7 +88,7 @@ def _train(
     if out is None and not dry_run:
         raise click.UsageError("give --out FOLDER for the run, or --dry-run")
     if own_process and pick_device(device) == "cpu":  # also an estimate of memory needs it
-        keep_memory(ahead=2**28)
+        keep_memory()
     if dry_run or out is None:
         say(dry.dry_run(chosen, progress=True) if several is None else stages.dry_run(several, progress=True))
         return

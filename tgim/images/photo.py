@@ -48,7 +48,6 @@ __all__ = [
 ]
 
 LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535}  # pixels; limits of the formats or their encoders
-STRIP = 2**16  # pixels that are quantised at a time
 NO_EXTRAS = Extras()
 log = logging.getLogger(__name__)
 
@@ -105,6 +104,8 @@ def from_uint8(x: Any) -> Any:
 
 def _from_levels(x: Any, half: float) -> Any:
     if isinstance(x, np.ndarray):
+        if x.ndim < 2 or x.size == 0:
+            return np.asarray(x.astype(np.float32) / np.float32(half) - 1)
         light = np.empty(x.shape, np.float32)
 
         def divided(rows: slice) -> None:
@@ -112,9 +113,7 @@ def _from_levels(x: Any, half: float) -> Any:
             np.divide(x[..., rows, :], np.float32(half), out=here, dtype=np.float32)
             here -= 1
 
-        if x.ndim < 2 or x.size == 0:
-            return np.asarray(x.astype(np.float32) / np.float32(half) - 1)
-        threads.shared(divided, threads.strips(x.shape[-2], x.shape[-2] * STRIP // x.size))
+        threads.shared(divided, threads.strips(x.shape[-2], x.shape[-2] * threads.PIXELS // x.size))
         return light
     return x.contiguous().float().div_(half).sub_(1)
 
@@ -196,7 +195,7 @@ class Photo:
         def quantised(rows: slice) -> None:
             rgb[rows] = quantise(self.pixels[:, rows]).transpose(1, 2, 0)
 
-        threads.shared(quantised, threads.strips(self.height, STRIP // self.width))
+        threads.shared(quantised, threads.strips(self.height, threads.PIXELS // self.width))
         alpha = None if self.alpha is None else np.ascontiguousarray(self.alpha)
         if alpha is not None and bits != self.bits:
             alpha = (alpha + 128) // 257 if bits == 8 else alpha.astype(np.uint16) * 257

@@ -16,7 +16,6 @@ from tgim.system import threads
 
 Floats = npt.NDArray[np.floating[Any]]  # of 32 bits where it is made here
 STRIP = 2**20  # pixels that are worked on at a time
-SMALL = 2**16  # pixels of a plane that is not worth another thread
 
 
 def resize(x: Floats, size: tuple[int, int]) -> Floats:
@@ -55,7 +54,7 @@ def _resized(x: Floats, result: Floats, box: tuple[float, float, float, float] |
         target[...] = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box))
 
     planes = list(zip(x.reshape(-1, *x.shape[-2:]), result.reshape(-1, height, width), strict=True))
-    if max(x.shape[-2] * x.shape[-1], height * width) < SMALL:
+    if max(x.shape[-2] * x.shape[-1], height * width) < threads.PIXELS:
         for plane in planes:
             resized(plane)
     else:

@@ -24,6 +24,7 @@ from tgim.errors import UserError
 from tgim.inference.batch_edit import Job, Result, check_texts
 from tgim.inference.folder_edit import Edited, Folder, Maker
 from tgim.system.runtime import THREADS, usable_cores
+from tgim.system.threads import count as own_threads
 
 if TYPE_CHECKING:
     from tgim.inference.editor import Editor
@@ -242,9 +243,7 @@ def shared_threads(count: int) -> int:
     >>> shared_threads(10**6)
     1
     """
-    own = os.environ.get(THREADS, "")
-    share = max(1, usable_cores() // count)
-    return min(share, int(own)) if own.isdigit() and int(own) else share
+    return min(max(1, usable_cores() // count), own_threads())
 
 
 def serve() -> None:

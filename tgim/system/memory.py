@@ -34,15 +34,14 @@ def available_memory(root: str = CGROUPS, membership: str = MEMBERSHIP, meminfo:
     return min(found, default=None)
 
 
-def keep_memory(most: int = 2**31 - 1, *, ahead: int = 2**20) -> bool:
+def keep_memory(*, ahead: int = 2**28) -> bool:
     """Tell glibc's allocator to keep what is freed, and not to give it back and fault it in again.
 
     Steps of a training, and the arrays of a large photograph, take the same memory again and again; faults cost up to
     half of an edit's time. It holds for the whole process, so it is for programs, not for a library's functions.
 
     Args:
-        most: bytes that are kept at the end of the heap.
-        ahead: bytes that are taken from the system beyond what is asked for.
+        ahead: bytes that are taken from the system beyond what is asked for; the default is for hours of training.
 
     Returns:
         Whether there is such an allocator and it took the settings.
@@ -53,5 +52,5 @@ def keep_memory(most: int = 2**31 - 1, *, ahead: int = 2**20) -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, ValueError, AttributeError):  # another system
         return False
-    taken = [mallopt(*option) for option in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, most), (M_TOP_PAD, ahead))]
+    taken = [mallopt(*option) for option in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, ahead))]
     return all(taken)

@@ -18,6 +18,7 @@ from tgim.system.runtime import THREADS, usable_cores
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 STRIP = 2**14  # numbers: what is made on the way to a result stays in a core's cache, and BLAS takes one thread
+PIXELS = 2**16  # of a picture that are worked on at a time: more leave the cache, fewer cost Python's own time
 _local = threading.local()
 _making = threading.Lock()
 

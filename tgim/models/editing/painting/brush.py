@@ -26,7 +26,6 @@ LIVELY, LIVELIEST = 0.6, 1.3  # share of a colour's range that the tones of a pa
 OWN = 0.22  # share of the photograph's own variation of a and b that stays
 OWN_MOST = 9.0  # of it, in units of Lab
 DETAIL = 1 / 70  # of a subject's longer side: what is finer is texture
-STRIP = 2**16  # pixels that are worked on at a time
 FINE = 0.42  # of a colour's range of lightness: fine detail that is put back at the most
 
 
@@ -111,7 +110,7 @@ def fine_detail(light: Floats, weight: Floats, radius: int) -> Floats:
     def subtract(rows: slice) -> None:
         light[rows] -= part_of(mean, (height, width), (rows, slice(0, width)))
 
-    threads.shared(subtract, threads.strips(height, STRIP // width))
+    threads.shared(subtract, threads.strips(height, threads.PIXELS // width))
     return light
 
 
@@ -128,7 +127,7 @@ def _pooled(light: Floats, weight: Floats, size: int) -> Floats:
         sums = np.add.reduceat(np.add.reduceat(both, rows[some] - here.start, -2), columns, -1)
         means[:, some] = sums / (high[some, None] * wide)
 
-    threads.shared(pool, threads.strips(len(rows), STRIP // (size * light.shape[1])))
+    threads.shared(pool, threads.strips(len(rows), threads.PIXELS // (size * light.shape[1])))
     return means
 
 
@@ -203,7 +202,7 @@ def paint(
         return _Pixels(places, in_photo, mask.take(places), np.empty((3, len(places)), np.float32))
 
     parts = threads.shared(pixels_of, masks.reshape(len(masks), -1))
-    pieces = [(i, strip) for i, part in enumerate(parts) for strip in threads.strips(len(part.places), STRIP)]
+    pieces = [(i, strip) for i, part in enumerate(parts) for strip in threads.strips(len(part.places), threads.PIXELS)]
 
     def convert(piece: tuple[int, slice]) -> tuple[Floats, Floats]:
         part, strip = parts[piece[0]], piece[1]

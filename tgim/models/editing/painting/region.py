@@ -20,7 +20,6 @@ AROUND = 0.1  # of the subject's longer side: how much of its surroundings is lo
 MAYBE = 0.25  # probability of the subject from which on a cell is looked at, too
 WORKING = 224  # pixels of the longer side of the region, at which masks are made
 WINDOW, SMOOTHNESS = 5, 1e-3  # of the guided filter that enlarges them
-STRIP = 2**16  # pixels that are worked on at a time
 EDGE = 0.02  # of a box's shorter side: how far an edit fades in inside it
 
 
@@ -127,7 +126,7 @@ def enlarged(masks: Floats, small: Floats, region: Floats) -> Floats:
             some = large[:, rows]
             some /= some.sum(0).clip(min=1)
 
-    threads.shared(enlarge, threads.strips(height, STRIP // width))
+    threads.shared(enlarge, threads.strips(height, threads.PIXELS // width))
     return large
 
 
