@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 import torch
@@ -204,4 +205,35 @@ def test_several_threads_may_use_one_folded_model() -> None:
     for thread in threads:
         thread.join()
     assert len(found) == 12
+    assert all((each - wanted).abs().max() < 1e-4 for each in found)
+
+
+@torch.no_grad()
+@pytest.mark.skipif(not kernels.arranges(), reason="this torch cannot arrange filters for oneDNN")
+@pytest.mark.parametrize("transposed", [False, True])
+def test_filters_are_arranged_once_by_whichever_thread_comes_first(transposed: bool, monkeypatch) -> None:
+    x, weight = torch.randn(1, 4, 8, 8), torch.randn(4, 4, 3, 3).double()
+    kernel = kernels.Kernel(weight, None, transposed=transposed, dtype=torch.float32)
+    wanted = (F.conv_transpose2d if transposed else F.conv2d)(x, weight.float(), padding=1)
+    name = "_reorder_convolution_transpose_weight" if transposed else "_reorder_convolution_weight"
+    arrange, arranged, found = getattr(torch.ops.mkldnn, name), [], []
+
+    def slowly(*given: object) -> Tensor:
+        arranged.append(given)
+        time.sleep(0.2)  # so that all threads have come by then
+        made: Tensor = arrange(*given)
+        return made
+
+    def work() -> None:
+        with torch.no_grad():
+            found.append(kernel(x.contiguous(memory_format=torch.channels_last)))
+
+    monkeypatch.setattr(torch.ops.mkldnn, name, slowly)
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(arranged) == 1
+    assert len(found) == 4
     assert all((each - wanted).abs().max() < 1e-4 for each in found)

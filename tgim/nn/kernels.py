@@ -6,6 +6,7 @@ memory. Weights are given in 64 bits. None computes gradients; `tgim.nn.folding`
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -21,7 +22,10 @@ WIDE = 64 * 128  # channels of input times output, from which on 3x3 convolution
 
 
 class Kernel:
-    """One convolution, or transposed convolution, whose filters oneDNN arranges at the first call and not at each."""
+    """One convolution, or transposed convolution, whose filters oneDNN arranges at the first call and not at each.
+
+    Several threads may call it.
+    """
 
     def __init__(
         self,
@@ -37,11 +41,11 @@ class Kernel:
         self.weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
         self.bias = None if bias is None else bias.to(dtype)
         self.stride, self.padding, self.transposed, self.relu = stride, padding, transposed, relu
-        self.arranged = not arranges()  # where it cannot be, torch's own functions take the filters as they are
+        self.arranged, self._arranging = False, threading.Lock()
 
     def __call__(self, x: Tensor) -> Tensor:
         """Convolve (B, C, H, W), channels last; with `relu` what is negative becomes 0."""
-        if arranges():
+        if arranges():  # elsewhere torch's own functions take the filters as they are
             return self._arranged(x)
         run = F.conv_transpose2d if self.transposed else F.conv2d
         y: Tensor = run(x, self.weight, self.bias, self.stride, self.padding)
@@ -49,15 +53,16 @@ class Kernel:
 
     def _arranged(self, x: Tensor) -> Tensor:
         ops, ones, none = torch.ops.mkldnn, (1, 1), (0, 0)
-        if not self.arranged:
-            where, size = (self.padding, self.stride, ones, 1), list(x.shape)
-            if self.transposed:
-                self.weight = ops._reorder_convolution_transpose_weight(
-                    self.weight, self.padding, none, *where[1:], size
-                )
-            else:
-                self.weight = ops._reorder_convolution_weight(self.weight, *where, size)
-            self.arranged = True
+        with self._arranging:
+            if not self.arranged:
+                where, size = (self.padding, self.stride, ones, 1), list(x.shape)
+                if self.transposed:
+                    self.weight = ops._reorder_convolution_transpose_weight(
+                        self.weight, self.padding, none, *where[1:], size
+                    )
+                else:
+                    self.weight = ops._reorder_convolution_weight(self.weight, *where, size)
+                self.arranged = True
         after: tuple[str, list[float], str] = ("relu" if self.relu else "none", [], "")
         if self.transposed:
             found = ops._convolution_transpose_pointwise(
